@@ -1,0 +1,57 @@
+# make install   .venv with the concord command in it (exact versions from requirements.lock)
+# make demo      train the pair of source 004 on real digits, five seeds; demo/report.html
+# make test      format, lint, types, rooms and tests, as CI does
+# make check     the same, on what is installed already
+# make fix       let ruff format and mend
+# make bench     samples per second beside plain PyTorch loops
+# make docs      open docs/ with the figures of docs/results: plain Markdown, nothing to build yet
+# make soak      twenty kills, twenty exact resumes (minutes)
+# make lock      newest versions into requirements.lock
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install demo test check fix bench docs soak lock clean
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("concord needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+demo: install
+	rm -rf demo
+	$(BIN)/concord study --preset digits --out demo
+
+test: install
+	$(MAKE) check
+
+check:
+	$(BIN)/ruff format --check src tests tools benchmarks
+	$(BIN)/ruff check src tests tools benchmarks
+	$(BIN)/mypy
+	$(BIN)/pytest --durations=10
+
+fix: install
+	$(BIN)/ruff format src tests tools benchmarks
+	$(BIN)/ruff check --fix src tests tools benchmarks
+
+bench: install
+	$(BIN)/concord bench train
+
+docs: install
+	$(BIN)/python tools/check_docs.py
+
+soak: install
+	$(BIN)/pytest tests/test_soak_kills.py --soak -s
+
+lock: install
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --quiet --upgrade -o requirements.lock
+
+clean:
+	rm -rf .venv demo build dist

@@ -1,0 +1,67 @@
+"""Every error that concord raises on purpose, and the exit status that each one has.
+
+ConcordError
+├── UsageError         2   arguments or a configuration that cannot describe a run
+│   └── ShapeError     2   a tensor has the wrong rank or size
+├── DataError          3   a data file is missing, damaged or does not fit
+├── CheckpointError    4   a checkpoint is missing, damaged or made for something else
+├── DivergedError      5   a loss is no longer a number
+├── ResourceError      6   disk or memory ran out
+└── StoppedError      75   a signal ended the run; the state is saved
+
+A message says what was expected, what was given (file, line, sample) and, where one exists, the way out.
+Status 1 (the answer is no) is a result, not an error; 130 is Ctrl-C without a saved state.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ConcordError(Exception):
+    """The command line prints these as one message without a traceback."""
+
+    exit_status = 2
+
+
+class UsageError(ConcordError, ValueError):
+    """Arguments or a configuration that cannot describe a run."""
+
+
+class ShapeError(UsageError):
+    """A tensor has the wrong rank or size."""
+
+
+class DataError(ConcordError, OSError):
+    """A data file is missing, damaged or does not fit."""
+
+    exit_status = 3
+
+
+class CheckpointError(ConcordError, OSError):
+    """A checkpoint is missing, damaged or made for something else."""
+
+    exit_status = 4
+
+
+class DivergedError(ConcordError, ArithmeticError):
+    """A loss is no longer a number."""
+
+    exit_status = 5
+
+
+class ResourceError(ConcordError, OSError):
+    """Disk or memory ran out."""
+
+    exit_status = 6
+
+
+class StoppedError(ConcordError):
+    """A signal ended the run; the state is saved and ``concord resume`` goes on from it."""
+
+    exit_status = 75
+
+
+def suggestion(given: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the nearest known name, or nothing."""
+    near = get_close_matches(given, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
