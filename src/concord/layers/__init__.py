@@ -1,0 +1,1 @@
+"""What torch.nn lacks. One file per family of layers."""

@@ -1,0 +1,115 @@
+"""One door to every network that can be a member, whoever wrote it.
+
+The forms of a name, tried in this order:
+  * ``package.module:factory``  the user's own code, called as factory(channels=..., classes=...)
+  * ``timm/NAME``, ``torchvision/NAME``  a network of that library
+  * ``NAME``  the zoo's network, else torchvision's, else timm's
+"""
+
+import importlib
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from concord.errors import UsageError, suggestion
+from concord.zoo import registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(
+    name: str,
+    *,
+    channels: int,
+    classes: int,
+    pretrained: bool = False,
+    allow_code: Collection[str] = (),
+) -> "nn.Module":
+    """A new network of that name, (B, channels, H, W) -> (B, classes), started from torch's generator.
+
+    ``allow_code`` holds the very names of user code that may be imported: what the user typed, never what a
+    file says. UsageError for an unknown name, code that was not allowed or does not work, a missing library,
+    and pretrained weights that do not exist or cannot be fetched.
+    """
+    if channels < 1 or classes < 1:
+        raise UsageError(f"channels and classes must be at least 1, got {channels} and {classes}")
+    library, _, short = name.rpartition("/")
+    if ":" in name:
+        if name not in set(allow_code):
+            raise UsageError(
+                f"{name!r} is code outside concord, which no file may start; "
+                f"if you trust it, say so with --allow-code {name}"
+            )
+        _refuse_weights(name, pretrained)
+        return _own(name, channels, classes)
+    if not library and short in registry.names():
+        _refuse_weights(name, pretrained)
+        return registry.find(short).build(channels=channels, classes=classes)
+
+    from concord.zoo import foreign
+
+    if library in ("", "torchvision") and short in foreign.torchvision_names():
+        return foreign.from_torchvision(short, channels, classes, pretrained=pretrained)
+    if library == "timm" or (not library and foreign.in_timm(short)):
+        return foreign.from_timm(short, channels, classes, pretrained=pretrained)
+    raise _unknown(name)
+
+
+def _refuse_weights(name: str, pretrained: bool) -> None:
+    if pretrained:
+        raise UsageError(
+            f"there are no pretrained weights for {name!r}; only torchvision and timm offer some"
+        )
+
+
+def _unknown(name: str) -> UsageError:
+    from concord.zoo import foreign
+
+    libraries = [*foreign.torchvision_names(), *foreign.timm_names()]
+    known = [
+        *registry.names(),
+        *libraries,
+        *(f"torchvision/{other}" for other in foreign.torchvision_names()),
+    ]
+    missing = "" if foreign.timm_names() else " (not installed: pip install concord[timm])"
+    return UsageError(
+        f"no network is named {name!r}{suggestion(name, known)}; there are those of `concord zoo`, "
+        f"of torchvision, of timm{missing}, and your own as package.module:factory"
+    )
+
+
+def _own(name: str, channels: int, classes: int) -> "nn.Module":
+    """What the user's factory returns.
+
+    The current directory is searched last, so that a file there cannot take the place of an installed module.
+    It stays on the path, because the user's code may import its neighbours later.
+    """
+    from torch import nn
+
+    module_name, _, factory_name = name.partition(":")
+    if not module_name or not factory_name.isidentifier():
+        raise UsageError(f"{name!r} does not have the form package.module:factory")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the user's code may raise anything
+        raise UsageError(f"{name!r}: cannot import {module_name}: {_cause(error)}") from error
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
+        place = getattr(module, "__file__", module_name)
+        here = [key for key, value in vars(module).items() if callable(value)]
+        raise UsageError(f"{place} has no factory {factory_name!r}{suggestion(factory_name, here)}")
+    try:
+        network = factory(channels=channels, classes=classes)
+    except Exception as error:
+        raise UsageError(f"{name}(channels={channels}, classes={classes}) failed: {_cause(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{name} must return a torch.nn.Module, it returned {type(network).__name__}")
+    return network
+
+
+def _cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,86 @@
+"""The list of named networks. ``register`` is the only way onto it.
+
+What can be said about a network without building it stands in ``table.json``, written by
+``tools/zoo_table.py`` and held equal to the code by a test. So listing the zoo needs no torch, and finding
+one network imports the one file that defines it.
+"""
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
+
+from concord.errors import UsageError, suggestion
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Build(Protocol):
+    """A function that gives a new network for so many input channels and classes."""
+
+    __name__: str
+
+    def __call__(self, channels: int = ..., classes: int = ...) -> "nn.Module": ...
+
+
+B = TypeVar("B", bound=Build)
+
+
+@dataclass(frozen=True)
+class Entry:
+    name: str
+    build: Build
+    example: tuple[int, int, int]  # (C, H, W) of one input that the network with its default arguments takes
+    parameters: int  # of the network with its default arguments, worked out by hand or quoted
+    source: str
+
+
+class Row(TypedDict):
+    """One line of the table."""
+
+    name: str
+    module: str
+    input: list[int]
+    parameters: int
+    macs: int
+    source: str
+
+
+ENTRIES: dict[str, Entry] = {}
+
+
+def register(*, example: tuple[int, int, int], parameters: int, source: str) -> Callable[[B], B]:
+    """Put a builder on the list under its own name; UsageError if the name is taken."""
+
+    def add(build: B) -> B:
+        name = build.__name__
+        if name in ENTRIES:
+            raise UsageError(f"two networks are named {name!r}")
+        ENTRIES[name] = Entry(name, build, example, parameters, source)
+        return build
+
+    return add
+
+
+def listing() -> list[Row]:
+    """All networks of the zoo in order of name, read from the table: no torch, nothing built."""
+    rows: list[Row] = json.loads(files("concord.zoo").joinpath("table.json").read_text(encoding="utf-8"))
+    return rows
+
+
+def names() -> list[str]:
+    """Names of the table and of what was registered since."""
+    return sorted({row["name"] for row in listing()} | ENTRIES.keys())
+
+
+def find(name: str) -> Entry:
+    """Entry of that name, or UsageError naming the nearest one."""
+    for row in listing():
+        if row["name"] == name:
+            importlib.import_module(row["module"])
+    if name not in ENTRIES:
+        raise UsageError(f"the zoo has no network {name!r}{suggestion(name, names())}")
+    return ENTRIES[name]
