@@ -1,0 +1,26 @@
+"""What a section of the page is made of. Parts are data; only the template knows HTML."""
+
+from dataclasses import dataclass
+
+from concord.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Drawing:
+    svg: str  # made by concord.report.svg, hence safe to stand in HTML as it is
+    caption: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+
+
+Part = str | Table | Drawing | Heading
+
+
+@dataclass(frozen=True)
+class Section:
+    key: str  # the anchor, and what tests look for
+    title: str
+    parts: tuple[Part, ...]

@@ -1,0 +1,167 @@
+"""The tables of a study: scores of every setting, differences to the baselines, chosen weights.
+
+Made for the shape of source 004's figures A.7 to A.12: a row per setting, a column per member and one for the
+ensemble.
+"""
+
+from collections.abc import Callable, Mapping
+
+from concord.report.compare import (
+    Choice,
+    Difference,
+    Summary,
+    by_seed,
+    choose,
+    columns,
+    member_sets,
+    paired_difference,
+    settings,
+    summary,
+)
+from concord.report.records import Setting, StudyView
+from concord.report.tables import Entry, Table, scored
+from concord.report.text import MISSING, decimal, percent, points, probability
+
+MEASURES = {"test_error": "Test error in %", "test_nll": "Negative log-likelihood on the test set"}
+
+
+def study_tables(study: StudyView) -> list[Table]:
+    """Everything that a study says, per set of members: scores, differences to each baseline, choices."""
+    tables = []
+    for members in member_sets(study.cells):
+        tables += [score_table(study, members, m) for m in MEASURES if _measured(study, m)]
+        there = {cost for cost, _ in settings(study, members)}
+        tables += [
+            difference_table(study, members, b) for b in study.baselines if b in there and len(there) > 1
+        ]
+        tables += [choice_table(study, members)]
+    return [table for table in tables if table.rows]
+
+
+def _measured(study: StudyView, measure: str) -> bool:
+    return any(measure in cell.scores for cell in study.cells)
+
+
+def score_table(study: StudyView, members: tuple[str, ...], measure: str = "test_error") -> Table:
+    """Mean +- sample standard deviation over the seeds, the best mean of each column marked."""
+    rows = settings(study, members)
+    header, body = ["cost", "weight", "seeds"], [[Entry(c), Entry(f"{w:g}")] for c, w in rows]
+    for row, setting in zip(body, rows, strict=True):
+        row.append(Entry(_seeds([len(s) for s in _scores(study, setting, members, measure).values() if s])))
+    for column in columns(members):
+        found = [_scores(study, setting, members, measure)[column] for setting in rows]
+        means = [summary([*scores.values()]) if scores else None for scores in found]
+        marks = scored([s.mean if s else None for s in means], str)
+        header.append(column)
+        for row, known, mark in zip(body, means, marks, strict=True):
+            row.append(Entry(_mean(known, measure), mark.best))
+        if study.published:
+            theirs = [_published(study.published.scores, setting, measure, column) for setting in rows]
+            header.append(f"{column}, published")
+            for row, entry in zip(body, scored(theirs, _writer(measure)), strict=True):
+                row.append(entry)
+    notes = ["Mean ± sample standard deviation over the seeds; the best mean of each column is marked."]
+    if study.published:
+        notes.append(f"Published: {study.published.source}, one run per setting.")
+    caption = f"{MEASURES.get(measure, measure)}: {' + '.join(members)}"
+    return Table(caption, tuple(header), tuple(map(tuple, body)), names=1, notes=tuple(notes))
+
+
+def _seeds(counts: list[int]) -> str:
+    """``5``, or ``3 to 5`` where the columns of a row rest on different numbers of runs."""
+    few, many = min(counts, default=0), max(counts, default=0)
+    return f"{few}" if few == many else f"{few} to {many}"
+
+
+def _scores(
+    study: StudyView, setting: Setting, members: tuple[str, ...], measure: str
+) -> dict[str, dict[int, float]]:
+    return {c: by_seed(study.cells, setting, members, measure, c) for c in columns(members)}
+
+
+def _published(
+    scores: Mapping[Setting, Mapping[str, Mapping[str, float]]], setting: Setting, measure: str, column: str
+) -> float | None:
+    return scores.get(setting, {}).get(measure, {}).get(column)
+
+
+def _writer(measure: str) -> Callable[[float | None], str]:
+    return percent if measure.endswith("_error") else decimal
+
+
+def _mean(known: Summary | None, measure: str) -> str:
+    write = _writer(measure)
+    if known is None or known.sd is None:
+        return write(known.mean if known else None)
+    return f"{write(known.mean)} ± {write(known.sd)}"
+
+
+def difference_table(
+    study: StudyView, members: tuple[str, ...], baseline: str, measure: str = "test_error"
+) -> Table:
+    """Paired difference of every row to the rows of one baseline cost, with its 95 % interval and p."""
+    rows = settings(study, members)
+    reference = next(setting for setting in rows if setting[0] == baseline)
+    against = _scores(study, reference, members, measure)
+    body = []
+    for setting in [s for s in rows if s != reference]:
+        scores = _scores(study, setting, members, measure)
+        compared = [paired_difference(scores[c], against[c]) for c in columns(members)]
+        if any(compared):
+            row = [Entry(setting[0]), Entry(f"{setting[1]:g}")]
+            body.append((*row, *(entry for difference in compared for entry in _difference(difference))))
+    header = ["cost", "weight"]
+    for column in columns(members):
+        header += [f"{column} (95 %)", f"{column} p"]
+    return Table(
+        f"Difference of the test error to {baseline!r} in percentage points: {' + '.join(members)}",
+        tuple(header),
+        tuple(body),
+        notes=("Paired over equal seeds, Student's t at 95 %; below zero is better than the baseline. "
+               "p is not corrected for the number of rows.",),
+    )  # fmt: skip
+
+
+def _difference(difference: Difference | None) -> tuple[Entry, Entry]:
+    if difference is None:
+        return Entry(MISSING), Entry(MISSING)
+    text = points(difference.mean)
+    if difference.low is not None:
+        text += f" ({points(difference.low)} to {points(difference.high)})"
+    return Entry(text), Entry(probability(difference.p))
+
+
+def choice_table(study: StudyView, members: tuple[str, ...]) -> Table:
+    """Per column and cost the weight of the smallest validation error, and its score on the test set."""
+    choices = [choice for column in columns(members) for choice in choose(study.cells, members, column)]
+    against = study.baselines[0] if study.baselines else None
+    note = "The test split took no part in the choice."
+    if against:
+        note += f" Differences are to {against!r}, in percentage points, paired over equal seeds."
+    return Table(
+        f"Weights chosen on the validation split: {' + '.join(members)}",
+        ("column", "cost", "weight", "valid error %", "test error %", "difference (95 %)", "p"),
+        tuple(_choice(study, members, choice, against) for choice in choices),
+        names=2,
+        notes=(note,),
+    )
+
+
+def _choice(
+    study: StudyView, members: tuple[str, ...], choice: Choice, against: str | None
+) -> tuple[Entry, ...]:
+    def scores(setting: Setting) -> dict[int, float]:
+        return by_seed(study.cells, setting, members, "test_error", choice.column)
+
+    baseline = next((cell.setting for cell in study.cells if cell.cost == against), None)
+    compared = None
+    if baseline and choice.cost != against:
+        compared = paired_difference(scores((choice.cost, choice.weight)), scores(baseline))
+    return (
+        Entry(choice.column),
+        Entry(choice.cost),
+        Entry(f"{choice.weight:g}"),
+        Entry(_mean(choice.valid, "valid_error")),
+        Entry(_mean(choice.test, "test_error")),
+        *_difference(compared),
+    )

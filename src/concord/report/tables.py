@@ -1,0 +1,79 @@
+"""A table as data, and as text for the terminal and for Markdown. The HTML page draws the same data."""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from concord.report.text import visible
+
+
+@dataclass(frozen=True)
+class Entry:
+    text: str
+    best: bool = False  # bold in HTML and Markdown, a star in the terminal
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first ``names`` columns are names and stand left; the others are numbers and stand right."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    names: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def entries(*texts: str) -> tuple[Entry, ...]:
+    """A row in which nothing is best."""
+    return tuple(Entry(text) for text in texts)
+
+
+def scored(values: Sequence[float | None], write: Callable[[float | None], str]) -> list[Entry]:
+    """A column of numbers with the smallest marked as the best; equal ones share the mark."""
+    known = [value for value in values if value is not None and value == value]
+    return [Entry(write(value), best=value in known and value == min(known)) for value in values]
+
+
+def plain(table: Table) -> str:
+    """The table for a terminal: aligned columns, the best of a column with a star, no control characters."""
+    any_best = [any(row[i].best for row in table.rows) for i in range(len(table.header))]
+    rows = [[visible(text) + " " * any_best[i] for i, text in enumerate(table.header)]]
+    for row in table.rows:
+        rows.append([visible(e.text) + ("*" if e.best else " " * any_best[i]) for i, e in enumerate(row)])
+    widths = [max(_cells(row[i]) for row in rows) for i in range(len(table.header))]
+    lines = ["  ".join(_pad(row[i], widths[i], i < table.names) for i in range(len(row))) for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    notes = [visible(note) for note in table.notes]
+    return "\n".join(
+        line.rstrip() for line in [visible(table.caption), "", *lines, *([""] if notes else []), *notes]
+    )
+
+
+def _cells(text: str) -> int:
+    """Columns that a terminal gives to the text: two for a wide character, none for a combining one."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
+def _pad(text: str, width: int, left: bool) -> str:
+    blank = " " * (width - _cells(text))
+    return text + blank if left else blank + text
+
+
+def markdown(table: Table) -> str:
+    """The table in GitHub's Markdown, the best of a column in bold; names cannot break out of their cell."""
+    lines = [[_escape(text) for text in table.header]]
+    lines.append([":--" if i < table.names else "--:" for i in range(len(table.header))])
+    lines += [[f"**{_escape(e.text)}**" if e.best else _escape(e.text) for e in row] for row in table.rows]
+    body = ["| " + " | ".join(line) + " |" for line in lines]
+    notes = [line for note in table.notes for line in ("", _escape(note))]
+    return "\n".join([_escape(table.caption), "", *body, *notes]) + "\n"
+
+
+def _escape(text: str) -> str:
+    text = visible(text).replace("&", "&amp;").replace("<", "&lt;")
+    for character in "\\`*_[]|":
+        text = text.replace(character, "\\" + character)
+    return text

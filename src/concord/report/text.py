@@ -1,0 +1,51 @@
+"""Strings that people read: names made harmless, numbers made short."""
+
+MISSING = "-"
+
+
+def visible(text: str) -> str:
+    r"""The text with every character that a terminal would obey, or nobody would see, written as its escape.
+
+    Class and file names come from other people: a real escape character becomes the four characters ``\x1b``.
+    What ``str.isprintable`` refuses is escaped: control characters, direction overrides, line breaks, and the
+    surrogates that stand for bytes of no encoding. Letters of any script stay.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short(text: str, limit: int) -> str:
+    """``visible``, cut in its middle to ``limit`` characters: both ends of a file name tell something."""
+    text = visible(text)
+    if len(text) <= limit:
+        return text
+    left = (limit - 1) // 2
+    return text[:left] + "…" + text[len(text) - (limit - 1 - left) :]
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """0.0054 -> ``0.54``, without the sign: the header of the table has it."""
+    return MISSING if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+def points(fraction: float | None) -> str:
+    """A difference of two fractions, in percentage points with its sign: -0.0012 -> ``-0.12``."""
+    return MISSING if fraction is None else f"{round(100 * fraction, 2) + 0.0:+.2f}"  # no "-0.00"
+
+
+def whole(number: int | None) -> str:
+    """44730 -> ``44,730``."""
+    return MISSING if number is None else f"{number:,}"
+
+
+def decimal(number: float | None, digits: int = 4) -> str:
+    return MISSING if number is None else f"{number:.{digits}f}"
+
+
+def probability(p: float | None) -> str:
+    """A p-value with two digits, or a bound where two digits would be zero."""
+    return MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def setting_label(cost: str, weight: float) -> str:
+    """``l2 0.01``; a cost of weight 0 is its name alone."""
+    return f"{cost} {weight:g}" if weight else cost

@@ -1,0 +1,151 @@
+import pytest
+
+from concord.report.records import Cell, MemberView, Published, RunView, StudyView
+from concord.report.run_tables import members_table, settings_table
+from concord.report.study_tables import choice_table, difference_table, score_table, study_tables
+from concord.report.tables import Entry, Table, markdown, plain, scored
+from concord.report.text import percent, points, probability, setting_label, short, visible, whole
+
+PAIR = ("st", "m")
+
+
+def texts(table):
+    return [[entry.text for entry in row] for row in table.rows]
+
+
+def best(table):
+    return [[entry.text for entry in row if entry.best] for row in table.rows]
+
+
+@pytest.fixture
+def study():
+    errors = {
+        ("none", 0.0): [(0.08, 0.06, 0.05), (0.10, 0.06, 0.07)],
+        ("l2", 0.1): [(0.05, 0.07, 0.06), (0.06, 0.09, 0.06)],
+        ("l2", 0.01): [(0.06, 0.05, 0.04), (0.08, 0.04, 0.05)],
+    }
+    cells = [
+        Cell(*setting, PAIR, seed, {"test_error": scores, "valid_error": scores})
+        for setting, seeds in errors.items()
+        for seed, scores in enumerate(dict(zip((*PAIR, "ensemble"), e, strict=True)) for e in seeds)
+    ]
+    cells += [
+        Cell("alone", 0.0, ("st",), s, {"test_error": {"st": 0.09, "ensemble": 0.5}}) for s in (0, 1, 2)
+    ]
+    theirs = {("l2", 0.1): {"test_error": {"st": 0.0054}}, ("l2", 0.01): {"test_error": {"st": 0.0056}}}
+    return StudyView("s", tuple(cells), published=Published("an author", theirs))
+
+
+def test_scores_stand_with_their_deviation_beside_the_published_ones(study):
+    table = score_table(study, PAIR)
+    assert table.header == ("cost", "weight", "seeds", "st", "st, published", "m", "m, published",
+                            "ensemble", "ensemble, published")  # fmt: skip
+    assert texts(table) == [
+        # sd of 0.08 and 0.10 is 0.02 / sqrt(2)
+        ["none", "0", "2", "9.00 ± 1.41", "-", "6.00 ± 0.00", "-", "6.00 ± 1.41", "-"],
+        ["alone", "0", "3", "9.00 ± 0.00", "-", "-", "-", "-", "-"],
+        ["l2", "0.1", "2", "5.50 ± 0.71", "0.54", "8.00 ± 1.41", "-", "6.00 ± 0.00", "-"],
+        ["l2", "0.01", "2", "7.00 ± 1.41", "0.56", "4.50 ± 0.71", "-", "4.50 ± 0.71", "-"],
+    ]
+    assert best(table) == [[], [], ["5.50 ± 0.71", "0.54"], ["4.50 ± 0.71", "4.50 ± 0.71"]]
+
+
+def test_differences_are_paired_over_the_seeds(study):
+    table = difference_table(study, PAIR, "none")
+    # ensemble, l2 0.1: 0.01 and -0.01, mean 0, t(0.975, 1) = 12.7062, half width 12.7062 * 1 point
+    rows = {tuple(row[:2]): row[2:] for row in texts(table)}
+    assert rows["l2", "0.1"][4:] == ["+0.00 (-12.71 to +12.71)", "1"]
+    assert rows["l2", "0.01"][:2] == ["-2.00 (-2.00 to -2.00)", "< 0.001"]
+    assert rows["alone", "0"][2:] == ["-", "-", "-", "-"]
+    assert ("none", "0") not in rows
+
+
+def test_the_chosen_weight_has_its_test_error_and_its_difference(study):
+    rows = {tuple(row[:2]): row[2:] for row in texts(choice_table(study, PAIR))}
+    assert rows["st", "l2"][:3] == ["0.1", "5.50 ± 0.71", "5.50 ± 0.71"]
+    assert rows["ensemble", "l2"][0] == "0.01"
+    assert rows["st", "none"][-2:] == ["-", "-"]
+    assert ("st", "alone") not in rows  # nothing was validated there
+
+
+def test_a_study_has_a_table_for_every_question(study):
+    captions = [table.caption.split(":")[0] for table in study_tables(study)]
+    assert captions == [
+        "Test error in %",
+        "Difference of the test error to 'none' in percentage points",
+        "Difference of the test error to 'alone' in percentage points",
+        "Weights chosen on the validation split",
+    ]
+
+
+def test_members_and_ensemble_of_a_run():
+    result = {
+        "members": {"a": {"test_error": 0.02, "nll": 0.1}},
+        "ensemble": {"test_error": 0.01, "ece": 0.5},
+        "agreement": 0.98,
+        "seconds": 61.2,
+    }
+    run = RunView(
+        "r", {}, {}, result, (), (MemberView("a", "net", 44_730, 5), MemberView("b", "other", None, 7))
+    )
+    table = members_table([run])
+    assert texts(table) == [
+        ["a", "net", "44,730", "5", "2.00", "-", "0.1000", "-"],
+        ["b", "other", "-", "7", "-", "-", "-", "-"],
+        ["ensemble", "mean of logits", "-", "12", "1.00", "-", "-", "0.5000"],
+    ]
+    assert best(table) == [["0.1000"], [], ["1.00", "0.5000"]]
+    assert table.notes == ("r: all members agree on 98.00 % of the test samples, trained in 61 s.",)
+    assert members_table([run, run]).header[0] == "run"
+
+
+def test_settings_are_flat_and_runs_stand_beside_each_other():
+    table = settings_table("c", {"a": {"x": {"y": 1, "z": [0.9, None]}}, "b": {"x": {"y": True}, "s": "é"}})
+    assert table.header == ("key", "a", "b")
+    assert texts(table) == [["x.y", "1", "true"], ["x.z", "[0.9, null]", "-"], ["s", "-", "é"]]
+
+
+def test_plain_text_is_aligned_with_a_star_at_the_best():
+    rows = (
+        (Entry("long name"), Entry("1.00"), Entry("7")),
+        (Entry("日本"), Entry("10.00", best=True), Entry("8")),
+    )
+    lines = plain(Table("caption", ("who", "error", "n"), rows, notes=("note",))).splitlines()
+    assert lines == [
+        "caption",
+        "",
+        "who        error   n",
+        "---------  ------  -",
+        "long name   1.00   7",
+        "日本       10.00*  8",
+        "",
+        "note",
+    ]
+
+
+def test_markdown_marks_the_best_and_names_stay_in_their_cell():
+    rows = ((Entry("<b>|x`*\x1b[2J"), Entry("1.00", best=True)),)
+    assert markdown(Table("c", ("who", "error"), rows)) == (
+        "c\n\n| who | error |\n| :-- | --: |\n| &lt;b>\\|x\\`\\*\\\\x1b\\[2J | **1.00** |\n"
+    )
+
+
+def test_equal_best_values_are_all_marked_and_unknown_ones_never():
+    found = scored([0.5, None, float("nan"), 0.5, 0.7], percent)
+    assert [e.best for e in found] == [True, False, False, True, False]
+
+
+def test_control_characters_become_visible_and_letters_stay():
+    assert visible("\x1b[2J\n\u202egpj.exe\udc80\x7f") == "\\x1b[2J\\n\\u202egpj.exe\\udc80\\x7f"
+    assert visible("Größe 日本 ±") == "Größe 日本 ±"
+
+
+def test_short_texts_keep_both_ends():
+    assert short("photos/cats/0001.png", 11) == "photo…1.png"
+    assert short("abc", 3) == "abc"
+
+
+def test_numbers_are_written_for_people():
+    assert [percent(0.0054), points(-0.0012), whole(44_730), whole(None)] == ["0.54", "-0.12", "44,730", "-"]
+    assert [probability(0.0001), probability(0.0421)] == ["< 0.001", "0.042"]
+    assert [setting_label("l2", 0.01), setting_label("none", 0.0)] == ["l2 0.01", "none"]
