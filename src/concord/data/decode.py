@@ -1,0 +1,153 @@
+"""One image file -> one uint8 tensor, by Pillow, with everything that can be wrong with a file named.
+
+Only formats that Pillow decodes itself are tried (no Ghostscript). The size is read before the pixels and is
+limited, so a small file cannot unfold into gigabytes. Orientation tags are applied, transparent
+pixels lie on white, 16-bit values become v / 257 rounded.
+"""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from concord.data.files import expand
+from concord.data.fit import fit
+from concord.data.text import printable
+from concord.errors import DataError
+
+__all__ = ["Header", "Mode", "expand", "header", "image", "open_image", "quiet"]
+
+Mode = Literal["L", "RGB"]
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+MOST_PIXELS = 50_000_000
+GREY = frozenset(("1", "L", "LA", "La", "I", "F"))
+ALPHA = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
+ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 exchange width and height
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before it is decoded: size as displayed, and whether it has no colour."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+def open_image(path: Path, *, mode: Mode, size: int | tuple[int, int] | None = None) -> Tensor:
+    """The image in that mode, scaled to cover ``size`` (side, or height and width) and cropped to its centre.
+
+    Shape: (1 or 3, H, W) uint8. Raises DataError that names the file and what is wrong with it.
+    """
+    with quiet():
+        return image(path, mode, (size, size) if isinstance(size, int) else size)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings are dropped, its warning of a decompression bomb is an error. Not per thread."""
+    libtiff = TiffImagePlugin.READ_LIBTIFF
+    # Pillow 13.0.0 turns an uncompressed TIFF twice when it decodes it without libtiff.
+    TiffImagePlugin.READ_LIBTIFF = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        TiffImagePlugin.READ_LIBTIFF = libtiff
+
+
+def header(path: Path) -> Header:
+    """Size and kind of the image, without decoding it. Call within ``quiet``; raises as ``open_image``."""
+    with _opened(path) as opened:
+        width, height = opened.size
+        if _orientation(opened) in (5, 6, 7, 8):
+            width, height = height, width
+        return Header(height, width, _is_grey(opened))
+
+
+def image(path: Path, mode: Mode, size: tuple[int, int] | None) -> Tensor:
+    """``open_image`` for callers that are within ``quiet`` already, in any thread."""
+    with _opened(path) as opened:
+        upright = ImageOps.exif_transpose(opened)
+        pixels = F.pil_to_tensor(_flat(upright).convert(mode))
+    return pixels if size is None else fit(pixels, size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        _check_file(path)
+        with Image.open(path, formats=FORMATS) as opened:
+            _check_size(path, opened.size)
+            yield opened
+    except DataError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"{printable(path)}: {_too_large()}") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{printable(path)} is not an image; remove or replace it") from error
+    except DAMAGED as error:
+        reason = getattr(error, "strerror", None) or printable(error)
+        raise DataError(f"{printable(path)} cannot be decoded ({reason}); remove or replace it") from error
+
+
+def _check_file(path: Path) -> None:
+    # Opening a pipe would wait for ever, so this comes before any open.
+    if path.is_dir():
+        raise DataError(f"{printable(path)} is a folder, expected an image file")
+    if not path.is_file():
+        what = "is not a regular file" if path.exists() else "does not exist"
+        raise DataError(f"{printable(path)} {what}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{printable(path)} is empty (0 bytes); remove or replace it")
+
+
+def _check_size(path: Path, size: tuple[int, int]) -> None:
+    if size[0] * size[1] > MOST_PIXELS:
+        raise DataError(f"{printable(path)} has {size[0]}x{size[1]} pixels; {_too_large()}")
+
+
+def _too_large() -> str:
+    return f"more than {MOST_PIXELS // 10**6} million pixels are not decoded, scale it down first"
+
+
+def _orientation(opened: Image.Image) -> int:
+    # The size of a TIFF is upright already; a whole PNG would be decoded to look for a tag behind the pixels.
+    if opened.format == "TIFF" or (opened.format == "PNG" and "exif" not in opened.info):
+        return 1
+    return int(opened.getexif().get(ORIENTATION, 1))
+
+
+def _is_grey(opened: Image.Image) -> bool:
+    if opened.mode not in ("P", "PA"):
+        return opened.mode in GREY or opened.mode.startswith("I;16")
+    palette = opened.getpalette("RGB") or []
+    return palette[0::3] == palette[1::3] == palette[2::3]
+
+
+def _flat(opened: Image.Image) -> Image.Image:
+    if opened.mode[0] in "IF":
+        return _eight_bit(opened)
+    if opened.mode in ALPHA or "transparency" in opened.info:
+        colour = opened.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB")
+    return opened
+
+
+def _eight_bit(opened: Image.Image) -> Image.Image:
+    values = np.asarray(opened)
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"{values.dtype} pixels without a fixed range, expected 8 or 16 bits")
+    return Image.fromarray(((values.astype(np.int64) + 128) // 257).astype(np.uint8))

@@ -1,0 +1,90 @@
+"""Exact duplicates: images whose pixels are equal, byte for byte, at the size they are loaded at."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from concord.data.images import Images
+from concord.data.parts import Parts
+from concord.data.text import printable
+
+
+def keys(images: Images) -> list[bytes]:
+    """A 128-bit BLAKE2b digest of each image's pixels; equal digests are taken for equal pixels."""
+    rows = images.pixels.cpu().contiguous().numpy()
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A sample, the first sample with the same pixels, and the classes of both."""
+
+    name: str
+    first: str
+    label: str
+    first_label: str
+
+    @property
+    def conflicting(self) -> bool:
+        return self.label != self.first_label
+
+    def __str__(self) -> str:
+        labels = f" ({self.label!r} and {self.first_label!r})" if self.conflicting else ""
+        return printable(f"{self.name} = {self.first}{labels}")
+
+
+def copies(images: Images, among: Images | None = None) -> dict[int, Copy]:
+    """Sample number -> Copy, for each image that an earlier one equals, or one of ``among`` if given."""
+    if among is None:
+        return _later(images, keys(images))
+    first: dict[bytes, int] = {}
+    for j, key in enumerate(keys(among)):
+        first.setdefault(key, j)
+    found = ((i, first.get(key)) for i, key in enumerate(keys(images)))
+    return {i: _copy(images, i, among, j) for i, j in found if j is not None}
+
+
+def _later(images: Images, digests: Sequence[bytes]) -> dict[int, Copy]:
+    first: dict[bytes, int] = {}
+    pairs = ((i, first.setdefault(key, i)) for i, key in enumerate(digests))
+    return {i: _copy(images, i, images, j) for i, j in pairs if i != j}
+
+
+def _copy(images: Images, i: int, among: Images, j: int) -> Copy:
+    label, first_label = images.classes[int(images.labels[i])], among.classes[int(among.labels[j])]
+    return Copy(images.names[i], among.names[j], label, first_label)
+
+
+def without_copies(parts: Parts) -> Parts:
+    """Each image once: the first of equal ones, and test before valid before train.
+
+    The test part of the source stays as it is. A notice says how many went and whether labels differed.
+    """
+    notices: list[str] = []
+    train, valid = parts.train, parts.valid
+    if train is not None:
+        train = _without(train, copies(train), "the training part", notices)
+    for name, other in (("valid", valid), ("test", parts.test)):
+        if train is not None and other is not None:
+            train = _without(train, copies(train, other), f"train that also stand in {name}", notices)
+    if valid is not None and parts.test is not None:
+        valid = _without(valid, copies(valid, parts.test), "valid that also stand in test", notices)
+    return replace(parts, train=train, valid=valid, notices=(*parts.notices, *notices))
+
+
+def _without(images: Images, gone: dict[int, Copy], where: str, notices: list[str]) -> Images:
+    if not gone:
+        return images
+    notices.append(f"{len(gone):,} exact duplicates removed from {where}{_conflicts(gone)}")
+    return images.subset(torch.tensor([i for i in range(len(images)) if i not in gone], dtype=torch.int64))
+
+
+def _conflicts(gone: dict[int, Copy]) -> str:
+    conflicting = [copy for copy in gone.values() if copy.conflicting]
+    if not conflicting:
+        return ""
+    return (
+        f"; {len(conflicting):,} carried another label than the copy that was kept, such as {conflicting[0]}"
+    )

@@ -1,0 +1,151 @@
+"""A folder with one folder of images for each class, or such a folder for each of train, valid and test.
+
+The number of a class is its place among the sorted names of the training part. Other parts are read by
+name, so a class that is missing there shifts nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from concord.data import pictures
+from concord.data.files import below, is_image_name
+from concord.data.images import Images, checked
+from concord.data.parts import Bad, Parts
+from concord.data.text import printable
+from concord.errors import DataError
+
+SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of each class of one part, and the files that are no images."""
+
+    files: Mapping[str, Sequence[Path]]
+    ignored: Sequence[Path] = ()
+    empty: Sequence[str] = ()  # folders without an image
+
+
+@dataclass
+class Findings:
+    notices: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The folders in it that are not hidden, sorted by name."""
+    inside = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    return sorted(inside, key=lambda entry: entry.name)
+
+
+def parts(root: Path, size: int | None = None) -> Parts:
+    """Every image below ``root`` at one size; what is wrong with files and class maps is collected.
+
+    Shape of each part: (N, C, H, W) uint8; C = 1 if all images of all parts are grey, else 3.
+    """
+    said = Findings()
+    listings = {part: _listing(place, root) for part, place in _places(root, said).items()}
+    _tell_ignored(root, listings, said)
+    classes = tuple(listings["train"].files)
+    if len(classes) < 2:
+        raise DataError(_too_few(root, listings["train"], classes))
+    files = {part: _labelled(listing, part, classes, said) for part, listing in listings.items()}
+    found, bad = pictures.headers([path for labelled in files.values() for path in labelled])
+    plan = pictures.layout(found, size)
+    read: dict[str, Images | None] = {}
+    for part, labelled in files.items():
+        here = {path: k for path, k in labelled.items() if path in found}
+        read[part], worse = _read(root, here, classes, plan)
+        bad |= worse
+        if read[part] is None:
+            said.problems.append(f"the {part} part of {printable(root)} has no image that can be read")
+    return Parts(
+        "folder",
+        read["train"],
+        valid=read.get("valid"),
+        test=read.get("test"),
+        notices=(*said.notices, *plan.notices),
+        problems=tuple(said.problems),
+        bad=tuple(Bad(_name(path, root), reason) for path, reason in bad.items()),
+        sizes=pictures.histogram(found),
+    )
+
+
+def _places(root: Path, said: Findings) -> dict[str, Path]:
+    folders = class_folders(root)
+    splits = [(SPLITS[entry.name.lower()], entry) for entry in folders if entry.name.lower() in SPLITS]
+    names = [name for name, _ in splits]
+    # A folder called train beside cats and dogs is a class; beside test or valid, or alone, it is a part.
+    if "train" not in names or (len(set(names)) == 1 and len(folders) > 1):
+        return {"train": root}
+    for name in sorted(set(names)):
+        if names.count(name) > 1:
+            said.problems.append(f"{printable(root)} has more than one {name} part; keep one of them")
+    extra = [printable(entry.name) for entry in folders if entry.name.lower() not in SPLITS]
+    if extra:
+        said.notices.append(f"folders beside train and test ignored: {', '.join(extra)}")
+    return {"train": root} | dict(splits)
+
+
+def _listing(place: Path, root: Path) -> Listing:
+    files: dict[str, list[Path]] = {}
+    ignored = [entry for entry in place.iterdir() if not entry.is_dir()]
+    empty = []
+    for folder in class_folders(place):
+        inside = below(folder, above={root, place})
+        images = [path for path in inside if is_image_name(path)]
+        ignored += [path for path in inside if not is_image_name(path)]
+        if images:
+            files[folder.name] = images
+        else:
+            empty.append(folder.name)
+    return Listing(files, ignored, empty)
+
+
+def _tell_ignored(root: Path, listings: Mapping[str, Listing], said: Findings) -> None:
+    ignored = sorted(_name(path, root) for listing in listings.values() for path in listing.ignored)
+    if ignored:
+        said.notices.append(f"{len(ignored):,} files ignored that are no images: {_some(ignored)}")
+    for part, listing in listings.items():
+        if listing.empty:
+            said.notices.append(f"folders without an image are no class ({part}): {_some(listing.empty)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+
+
+def _too_few(root: Path, train: Listing, classes: Sequence[str]) -> str:
+    there = f"only '{printable(classes[0])}'" if classes else "none"
+    loose = any(is_image_name(path) for path in train.ignored)
+    cure = "move the images into one folder for each class" if loose else "expected CLASS/*.png, *.jpg ..."
+    return (
+        f"{printable(root)} needs a folder of images for each of 2 or more classes; there is {there}; {cure}"
+    )
+
+
+def _labelled(listing: Listing, part: str, classes: Sequence[str], said: Findings) -> dict[Path, int]:
+    extra = [name for name in listing.files if name not in classes]
+    if extra:
+        said.problems.append(
+            f"the {part} part has classes that train does not have: {_some(extra)}; "
+            f"train has {_some(classes)}; rename or remove them"
+        )
+    return {path: k for k, name in enumerate(classes) for path in listing.files.get(name, ())}
+
+
+def _read(
+    root: Path, labelled: Mapping[Path, int], classes: tuple[str, ...], plan: pictures.Layout
+) -> tuple[Images | None, dict[Path, str]]:
+    tensor, good, bad = pictures.pixels(list(labelled), plan)
+    if not good:
+        return None, bad
+    labels = np.array([labelled[path] for path in good], np.int64)
+    return checked(tensor, labels, classes, [_name(path, root) for path in good]), bad
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,103 @@
+"""From a name or a path to training, validation and test images.
+
+Protocol of ``joint``: J. Noel, "A collaborative approach to deep learning", 2017 (source 004), whose code
+pools the official training and test parts, shuffles them and cuts a test part of the official size again.
+
+Departures: the cut is stratified by class, and a validation part comes out of the training part (the
+author chose the weight on the test set).
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+
+from concord.data import draws
+from concord.data.duplicates import without_copies
+from concord.data.images import Images, joined
+from concord.data.parts import Bad, Parts
+from concord.data.sources import read
+from concord.data.splits import Splits, split
+from concord.data.text import printable
+from concord.errors import DataError, UsageError
+
+__all__ = ["Splits", "listed", "load"]
+
+SHOWN = 10
+LARGEST_SIZE = 4096
+
+
+def load(
+    source: str,
+    *,
+    size: int | None = None,
+    valid: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    joint: bool = False,
+    drop_duplicates: bool = False,
+    bad_images: Literal["error", "skip"] = "error",
+) -> Splits:
+    """The splits of ``source``: 'digits', or the path of IDX files, CIFAR-10, class folders or an NPZ file.
+
+    Parts that the source has of its own are kept; ``test`` is the fraction cut off where it has no test
+    part, ``valid`` the fraction of what is then left to train on (0: an empty part). Equal arguments and
+    files give equal splits. Raises DataError that names the path or sample, UsageError for options out
+    of range, ResourceError before memory runs out.
+    """
+    _check_options(size, valid, test, bad_images)
+    parts = read(source, size=size)
+    train = _accepted(source, parts, bad_images)
+    notices = [*parts.notices, *_skipped(parts.bad)]
+    official = len(parts.test) if parts.test is not None and joint else 0
+    if parts.test is not None and joint:
+        train = _shuffled(joined(train, parts.test), seed)
+        parts = replace(parts, test=None)
+    elif joint:
+        notices.append("the source has no test part of its own: joint=true changes nothing")
+    parts = replace(parts, train=train, notices=())
+    if drop_duplicates:
+        parts = without_copies(parts)
+        train = parts.train or train
+    total = official or max(1, round(test * len(train)))
+    splits = split(train, parts, valid=valid, test=total, seed=seed)
+    return replace(splits, notices=(*notices, *parts.notices, *splits.notices))
+
+
+def _check_options(size: int | None, valid: float, test: float, bad_images: str) -> None:
+    if size is not None and not 1 <= size <= LARGEST_SIZE:
+        raise UsageError(f"data.size must be 1 to {LARGEST_SIZE}, got {size}")
+    if not 0 <= valid < 1:
+        raise UsageError(f"data.valid is a fraction from 0 to below 1, got {valid}")
+    if not 0 < test < 1:
+        raise UsageError(f"data.test is a fraction above 0 and below 1, got {test}")
+    if bad_images not in ("error", "skip"):
+        raise UsageError(f"data.bad_images must be 'error' or 'skip', got {bad_images!r}")
+
+
+def _accepted(source: str, parts: Parts, bad_images: str) -> Images:
+    faults = list(parts.problems)
+    if parts.bad and bad_images == "error":
+        faults.append(
+            f"{len(parts.bad):,} of the images in {printable(source)} cannot be used:\n{listed(parts.bad)}\n"
+            "leave them out with --set data.bad_images=skip, "
+            f"or see all of them with: concord data check {printable(source)}"
+        )
+    if faults or parts.train is None:
+        raise DataError("\n".join(faults) or f"{printable(source)} has no images to train on")
+    return parts.train
+
+
+def listed(bad: tuple[Bad, ...]) -> str:
+    """Up to ten of the files, one on each line, and how many more there are."""
+    lines = [f"  {printable(b.name)}: {b.reason}" for b in bad[:SHOWN]]
+    return "\n".join(lines + [f"  and {len(bad) - SHOWN:,} more"] * (len(bad) > SHOWN))
+
+
+def _skipped(bad: tuple[Bad, ...]) -> list[str]:
+    return [f"{len(bad):,} unusable images skipped:\n{listed(bad)}"] if bad else []
+
+
+def _shuffled(images: Images, seed: int) -> Images:
+    # Stored order matters: source 004 trains in it, without shuffling again.
+    return images.subset(torch.from_numpy(draws.permutation(len(images), "joint", seed)))

@@ -1,0 +1,131 @@
+"""NPZ files as Keras keeps its data sets: x_train, y_train, x_test, y_test; or images, labels.
+
+Source of the format: NumPy, "numpy.lib.format" (an .npy file) inside a zip archive.
+
+Sizes are compared before anything is allocated: what the zip entry promises with the bytes it has in the
+file, and what the .npy header promises with the zip entry. Object arrays are pickle and are refused.
+"""
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from torch import Tensor
+
+from concord.data import memory
+from concord.data.images import Images, checked
+from concord.data.names import Numbered
+from concord.data.parts import Parts, stored_sizes
+from concord.data.text import printable
+from concord.errors import DataError
+
+MOST_EXPANSION = 1032  # of DEFLATE
+HEADER_ROOM = 1 << 16
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError)
+LAYOUTS = (("x_train", "y_train", "x_test", "y_test"), ("x_train", "y_train"), ("images", "labels"))
+Arrays = dict[str, NDArray[Any]]
+
+
+def parts(path: Path) -> Parts:
+    """The arrays as training part and, with x_test and y_test, test part.
+
+    Raises DataError for other keys, objects, pixels that are not uint8, or archives that lie about sizes.
+    """
+    arrays = _arrays(path)
+    count = _class_count(arrays, path)
+    pairs = [("x_train", "y_train"), ("x_test", "y_test"), ("images", "labels")]
+    found = [_images(arrays, x, y, count, path) for x, y in pairs if x in arrays]
+    train, test = found[0], found[1] if len(found) > 1 else None
+    if test is not None and train.pixels.shape[1:] != test.pixels.shape[1:]:
+        shapes = f"{tuple(train.pixels.shape[1:])} and {tuple(test.pixels.shape[1:])}"
+        raise DataError(f"{printable(path)}: training and test images differ in size, {shapes}")
+    return Parts("NPZ", train, test=test, sizes=stored_sizes(train, test))
+
+
+def _arrays(path: Path) -> Arrays:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            keys = _keys(archive, path)
+            entries = {key: archive.getinfo(f"{key}.npy") for key in keys}
+            total = sum(entry.file_size for entry in entries.values())
+            for key, entry in entries.items():
+                _check_entry(entry, key, path)
+            memory.require(2 * total, printable(path), "use a smaller part of the data")
+            return {key: _array(archive, entry, key, path) for key, entry in entries.items()}
+    except DAMAGED as error:
+        raise DataError(f"{printable(path)} is damaged ({error}); make or fetch it again") from error
+
+
+def _keys(archive: zipfile.ZipFile, path: Path) -> tuple[str, ...]:
+    found = {name.removesuffix(".npy") for name in archive.namelist()}
+    for layout in LAYOUTS:
+        if found.issuperset(layout):
+            return layout
+    given = ", ".join(sorted(map(printable, found))[:20]) or "nothing"
+    raise DataError(
+        f"{printable(path)} holds {given}; expected x_train, y_train, x_test, y_test or images, labels"
+    )
+
+
+def _check_entry(entry: zipfile.ZipInfo, key: str, path: Path) -> None:
+    if entry.file_size > entry.compress_size * MOST_EXPANSION + HEADER_ROOM:
+        raise DataError(
+            f"{printable(path)}: {key} would grow from {memory.size(entry.compress_size)} to "
+            f"{memory.size(entry.file_size)} when unpacked, which no honest archive does"
+        )
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, key: str, path: Path) -> NDArray[Any]:
+    with archive.open(entry) as file:
+        shape, dtype = _header(file)
+        if dtype.hasobject:
+            raise DataError(
+                f"{printable(path)}: {key} holds Python objects (pickle); save it as an integer array"
+            )
+        values = entry.file_size - file.tell()
+        if math.prod(shape) * dtype.itemsize != values:
+            raise DataError(
+                f"{printable(path)}: {key} says {shape} of {dtype}, "
+                f"which does not fit the {values:,} bytes there are"
+            )
+    with archive.open(entry) as file:
+        return npy.read_array(file, allow_pickle=False)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _class_count(arrays: Arrays, path: Path) -> int:
+    labels = arrays["y_train"] if "y_train" in arrays else arrays["labels"]
+    if not labels.size:
+        raise DataError(f"{printable(path)} holds no labels")
+    return int(labels.max()) + 1 if labels.dtype.kind in "iu" and labels.max() < HEADER_ROOM else 2
+
+
+def _images(arrays: Arrays, x: str, y: str, count: int, path: Path) -> Images:
+    labels = arrays[y].reshape(-1) if arrays[y].shape[1:] == (1,) else arrays[y]
+    pixels = _pixels(arrays[x], x, path)
+    classes = tuple(str(k) for k in range(count))
+    return checked(pixels, labels, classes, Numbered(f"{path.name}:{x}", len(pixels)))
+
+
+def _pixels(array: NDArray[Any], key: str, path: Path) -> Tensor:
+    if array.dtype != np.uint8:
+        raise DataError(f"{printable(path)}: {key} is {array.dtype}, expected uint8 (values 0..255)")
+    if array.ndim == 4 and array.shape[3] in (1, 3):
+        return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+    if array.ndim == 3:
+        return torch.from_numpy(np.ascontiguousarray(array)).unsqueeze(1)
+    raise DataError(
+        f"{printable(path)}: {key} has shape {array.shape}, expected (N, H, W) or (N, H, W, 1 or 3)"
+    )

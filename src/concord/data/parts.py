@@ -1,0 +1,58 @@
+"""What a reader found: the parts of a data set as they lie on disk, and everything wrong with them.
+
+A reader goes on after a fault and collects it. Whether faults end the job is decided by who asked:
+``load`` refuses, ``check`` reports.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from concord.data.images import Images
+from concord.errors import DataError
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A file that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """``valid`` and ``test`` are None where the source has no such part of its own."""
+
+    kind: str
+    train: Images | None
+    valid: Images | None = None
+    test: Images | None = None
+    notices: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # faults of the set as a whole
+    bad: tuple[Bad, ...] = ()  # faults of single files
+    sizes: Mapping[str, int] = field(default_factory=dict)  # '32x48' (width x height as stored) -> files
+
+    def present(self) -> Iterator[tuple[str, Images]]:
+        """The parts that there are, with their names, train first."""
+        for name, images in (("train", self.train), ("valid", self.valid), ("test", self.test)):
+            if images is not None:
+                yield name, images
+
+
+def attempt(problems: list[str], read: Callable[[], Images]) -> Images | None:
+    """What ``read`` gives; its DataError goes to ``problems`` and gives None."""
+    try:
+        return read()
+    except DataError as error:
+        problems.append(str(error))
+        return None
+
+
+def stored_sizes(*parts: Images | None) -> dict[str, int]:
+    """The size histogram of parts that hold one size each."""
+    sizes: dict[str, int] = {}
+    for images in parts:
+        if images is not None:
+            name = f"{images.pixels.shape[3]}x{images.pixels.shape[2]}"
+            sizes[name] = sizes.get(name, 0) + len(images)
+    return sizes

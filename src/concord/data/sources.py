@@ -1,0 +1,96 @@
+"""Which kind of data a name or a path is. Found by what is there, not by what it is called."""
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from concord.data import cifar, digits, folder, idx_parts, memory, npz
+from concord.data.fit import fit
+from concord.data.images import Images
+from concord.data.parts import Parts
+from concord.data.text import printable
+from concord.errors import ConcordError, DataError, suggestion
+
+LOOKED_FOR = """
+  digits                                         scikit-learn's handwritten digits, no file needed
+  train-images-idx3-ubyte[.gz] and its labels    IDX: MNIST, Fashion-MNIST; test files t10k-...
+  PREFIX-images-idx3-ubyte[.gz] and its labels   IDX under another name: give FOLDER/PREFIX
+  data_batch_1.bin ... test_batch.bin            CIFAR-10, binary version
+  CLASS/*.png, *.jpg ...                         one folder for each class, also below train/ valid/ test/
+  FILE.npz                                       x_train, y_train, x_test, y_test or images, labels"""
+
+
+def read(source: str, *, size: int | None = None) -> Parts:
+    """Everything at ``source``; all images are scaled to ``size`` x ``size`` if that is given.
+
+    Raises DataError that names the path and what was looked for. Faults inside are collected in Parts.
+    """
+    if source == "digits":
+        return resized(digits.parts(), size)
+    path = Path(source).expanduser()
+    try:
+        parts = _at(path, size)
+    except ConcordError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{printable(path)} cannot be read: {reason}") from error
+    return resized(parts, size)
+
+
+def _at(path: Path, size: int | None) -> Parts:
+    if path.is_dir():
+        return _in_folder(path, size)
+    pair = idx_parts.prefixed(path)
+    if pair is not None:
+        return idx_parts.read_prefixed(pair)
+    if path.is_file() and zipfile.is_zipfile(path):
+        return npz.parts(path)
+    if path.exists():
+        raise DataError(f"{printable(path)} is not data that concord reads; it looks for{LOOKED_FOR}")
+    near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise DataError(
+        f"no file or folder {printable(path)}{printable(suggestion(str(path), [*near, 'digits']))}"
+    )
+
+
+def _in_folder(path: Path, size: int | None) -> Parts:
+    if idx_parts.official(path):
+        return idx_parts.read_official(path)
+    for place in (path, path / cifar.FOLDER):
+        if cifar.batches(place):
+            return cifar.parts(place)
+    if folder.class_folders(path):
+        return folder.parts(path, size)
+    prefixes = idx_parts.prefixes(path)
+    if prefixes:
+        ways = ", ".join(printable(path / prefix) for prefix in prefixes)
+        raise DataError(f"{printable(path)} holds IDX files under other names; give one of: {ways}")
+    raise DataError(f"found no data in {printable(path)}; concord looks for{LOOKED_FOR}")
+
+
+def resized(parts: Parts, size: int | None) -> Parts:
+    """The parts with every image scaled to ``size`` x ``size``, and a notice if that changed anything."""
+    if size is None or parts.train is None or _all_of(parts, size):
+        return parts
+    return replace(
+        parts,
+        train=_fitted(parts.train, size),
+        valid=_fitted(parts.valid, size),
+        test=_fitted(parts.test, size),
+        notices=(*parts.notices, f"images resized to {size}x{size}"),
+    )
+
+
+def _all_of(parts: Parts, size: int) -> bool:
+    return all(images.pixels.shape[2:] == torch.Size((size, size)) for _, images in parts.present())
+
+
+def _fitted(images: Images | None, size: int) -> Images | None:
+    if images is None:
+        return None
+    need = len(images) * images.pixels.shape[1] * size * size
+    memory.require(need, f"{len(images):,} images of {size}x{size}", "choose a smaller --set data.size=N")
+    return replace(images, pixels=fit(images.pixels, (size, size)))

@@ -1,0 +1,113 @@
+"""Training, validation and test samples of a data set: disjoint, seeded, stratified by class."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from concord.data import draws
+from concord.data.images import Images, fingerprint
+from concord.data.parts import Parts
+from concord.data.text import printable
+from concord.errors import DataError
+
+MOST_IMBALANCE = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """``valid`` may be empty. ``notices`` are what the user should be told before training."""
+
+    train: Images
+    valid: Images
+    test: Images
+    fingerprint: str  # SHA-256 over the three parts in this order
+    notices: tuple[str, ...]
+
+
+def quotas(counts: list[int], total: int) -> list[int]:
+    """How many of each class to take so that ``total`` are taken in the proportions of ``counts``.
+
+    Largest remainders, in whole numbers; equal remainders go to the earlier class. A class never gives
+    its last sample, so fewer than ``total`` may come out of very small sets.
+    """
+    n = sum(counts)
+    shares = [divmod(count * total, n) for count in counts]
+    left = total - sum(whole for whole, _ in shares)
+    by_remainder = sorted(range(len(counts)), key=lambda k: (-shares[k][1], k))
+    rounded_up = set(by_remainder[:left])
+    return [min(whole + (k in rounded_up), max(0, counts[k] - 1)) for k, (whole, _) in enumerate(shares)]
+
+
+def cut(images: Images, total: int, *key: str | int) -> tuple[Tensor, Tensor]:
+    """Numbers of the samples that stay and of ``total`` that are taken, each ascending. Shape: (n,), (m,)"""
+    labels = images.labels.cpu()
+    counts = torch.bincount(labels, minlength=len(images.classes)).tolist()
+    order = torch.from_numpy(draws.permutation(len(labels), *key))
+    taken = torch.zeros(len(labels), dtype=torch.bool)
+    for k, quota in enumerate(quotas(counts, total)):
+        taken[order[labels[order] == k][:quota]] = True
+    return torch.nonzero(~taken).flatten(), torch.nonzero(taken).flatten()
+
+
+def split(train: Images, parts: Parts, *, valid: float, test: int, seed: int) -> Splits:
+    """Keep the valid and test part of ``parts`` where it has them, else cut them off ``train``.
+
+    ``test`` is a number of images, ``valid`` the fraction of what is left of ``train`` after that.
+    Raises DataError if too little is left to train on.
+    """
+    test_images, valid_images = parts.test, parts.valid
+    if test_images is None:
+        train, test_images = _cut_off(train, test, "test", seed)
+    if valid_images is None:
+        total = max(1, round(valid * len(train))) if valid else 0
+        train, valid_images = _cut_off(train, total, "valid", seed)
+    return _finished(train, valid_images, test_images)
+
+
+def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, Images]:
+    rest, taken = cut(images, total, name, seed)
+    if total and not len(taken):
+        raise DataError(
+            f"{len(images)} images are too few to cut {total} off for the {name} split: "
+            "no class may be emptied"
+        )
+    return images.subset(rest), images.subset(taken)
+
+
+def _finished(train: Images, valid: Images, test: Images) -> Splits:
+    counts = torch.bincount(train.labels.cpu(), minlength=len(train.classes)).tolist()
+    if sum(count > 0 for count in counts) < 2:
+        raise DataError("images of at least 2 classes are needed to train on")
+    whole = hashlib.sha256("".join(fingerprint(part) for part in (train, valid, test)).encode())
+    named = (("train", train), ("valid", valid), ("test", test))
+    missing = [text for name, part in named if len(part) for text in missing_classes(part, name)]
+    return Splits(train, valid, test, whole.hexdigest(), (*missing, *imbalance_notice(train)))
+
+
+def missing_classes(images: Images, name: str) -> list[str]:
+    """One notice if classes have no image in that part, otherwise none."""
+    present = set(images.labels.unique().tolist())
+    absent = [f"'{printable(c)}'" for k, c in enumerate(images.classes) if k not in present]
+    if not absent:
+        return []
+    more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+    return [f"no image of class {', '.join(absent[:5])}{more} in the {name} split"]
+
+
+def imbalance(images: Images) -> float:
+    """Size of the largest class over that of the smallest one that is not empty."""
+    counts = [n for n in torch.bincount(images.labels.cpu()).tolist() if n]
+    return max(counts) / min(counts)
+
+
+def imbalance_notice(images: Images) -> list[str]:
+    """One notice if the imbalance is over 20:1, otherwise none."""
+    ratio = imbalance(images)
+    if ratio <= MOST_IMBALANCE:
+        return []
+    return [
+        f"the largest class has {ratio:.0f} times as many training images as the smallest; "
+        "read balanced accuracy and recall per class, not the error alone"
+    ]

@@ -1,0 +1,55 @@
+"""Images without labels, on which members are only asked to agree (source 004, open question 7)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from concord.data import draws, idx, memory, pictures
+from concord.data.decode import Mode
+from concord.data.files import expand, is_image_name
+from concord.data.fit import fit
+from concord.data.images import Images
+from concord.data.load import listed
+from concord.data.parts import Bad
+from concord.data.text import printable
+from concord.errors import DataError, UsageError
+
+MODES: dict[int, Mode] = {1: "L", 3: "RGB"}
+
+
+def unlabelled(source: str, like: Images, seed: int) -> Tensor:
+    """Pixels in the size and channels of ``like``: from 'noise', an IDX images file, or image files.
+
+    'noise' is as many images as ``like`` has, each value uniform over 0..255 and drawn from ``seed``. A
+    path is a folder (everything below it), a pattern, or PREFIX-images-idx3-ubyte[.gz].
+
+    Shape: (N, C, H, W) uint8. Raises DataError that names what cannot be used.
+    """
+    if source == "noise":
+        return _noise(tuple(like.pixels.shape), seed)
+    channels, height, width = like.pixels.shape[1:]
+    if channels not in MODES:
+        raise UsageError(f"unlabelled images have 1 or 3 channels, these members take {channels}")
+    path = Path(source)
+    if path.is_file() and not is_image_name(path):
+        grey = torch.from_numpy(idx.read(path, 3)).unsqueeze(1)
+        return fit(grey, (height, width)).expand(-1, channels, -1, -1).contiguous()
+    return _pictures(source, pictures.Layout(MODES[channels], (height, width)))
+
+
+def _noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    count = int(np.prod(shape))
+    memory.require(2 * count, "the noise", "train on fewer images")
+    words = np.random.Philox(key=draws.seed_of("noise", seed)).random_raw(-(-count // 8))
+    values = words.astype("<u8", copy=False).view(np.uint8)[:count]
+    return torch.from_numpy(values).reshape(shape)
+
+
+def _pictures(source: str, plan: pictures.Layout) -> Tensor:
+    pixels, _, reasons = pictures.pixels(expand([source]), plan)
+    if reasons:
+        bad = tuple(Bad(path.name, reason) for path, reason in reasons.items())
+        raise DataError(f"{len(bad):,} of the images in {printable(source)} cannot be used:\n{listed(bad)}")
+    return pixels

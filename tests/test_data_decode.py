@@ -1,0 +1,171 @@
+"""One image file to one tensor: kinds, orientation, transparency, depth, and every kind of bad file."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from data_made import noisy, write_image
+from PIL import Image
+
+from concord.data.decode import header, open_image, quiet
+from concord.data.fit import fit
+from concord.errors import DataError
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG that says it is that large and holds a few rows of zeros."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    head = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_grey_and_colour_pixels_are_those_of_the_file(tmp_path):
+    grey = noisy(1, 5, 7)[0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert torch.equal(open_image(tmp_path / "grey.png", mode="L"), torch.from_numpy(grey)[None])
+    assert torch.equal(open_image(tmp_path / "grey.png", mode="RGB"), torch.from_numpy(grey).expand(3, 5, 7))
+    write_image(tmp_path / "red.bmp", (255, 0, 0), mode="RGB", size=(3, 2))
+    assert open_image(tmp_path / "red.bmp", mode="RGB")[:, 0, 0].tolist() == [255, 0, 0]
+    assert open_image(tmp_path / "red.bmp", mode="L").tolist() == [[[76] * 3] * 2]  # 0.299 * 255
+
+
+def test_transparency_lies_on_white(tmp_path):
+    write_image(tmp_path / "half.png", (0, 0, 0, 128), mode="RGBA")
+    write_image(tmp_path / "none.png", (9, 9, 9, 0), mode="RGBA")
+    write_image(tmp_path / "grey.png", (100, 0), mode="LA")
+    assert open_image(tmp_path / "half.png", mode="RGB")[:, 0, 0].tolist() == [127] * 3
+    assert open_image(tmp_path / "none.png", mode="RGB").unique().tolist() == [255]
+    assert open_image(tmp_path / "grey.png", mode="L").unique().tolist() == [255]
+
+
+def test_a_transparent_palette_colour_lies_on_white(tmp_path):
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putdata([0, 1])
+    palette.save(tmp_path / "p.png", transparency=1)
+    assert open_image(tmp_path / "p.png", mode="RGB")[:, 0].T.tolist() == [[10, 20, 30], [255, 255, 255]]
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    values = np.array([[0, 128, 129, 257, 65535, 32896]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    # 128 / 257 rounds to 0, 129 / 257 to 1
+    assert open_image(tmp_path / "deep.png", mode="L").tolist() == [[[0, 0, 1, 1, 255, 128]]]
+
+
+def test_a_one_bit_image_is_black_and_white(tmp_path):
+    write_image(tmp_path / "bit.png", 1, mode="1")
+    assert open_image(tmp_path / "bit.png", mode="L").unique().tolist() == [255]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff"])
+def test_the_orientation_tag_is_applied(tmp_path, suffix):
+    image, exif = Image.new("L", (16, 8), 0), Image.Exif()
+    image.paste(255, (0, 0, 8, 8))  # white on the left
+    exif[0x0112] = 6  # to be turned by 90 degrees: left becomes top
+    image.save(tmp_path / f"turned.{suffix}", exif=exif)
+    pixels = open_image(tmp_path / f"turned.{suffix}", mode="L")
+    assert pixels.shape == (1, 16, 8)
+    assert pixels[0, :6].min() > 200 > 50 > pixels[0, 10:].max()
+    with quiet():
+        found = header(tmp_path / f"turned.{suffix}")
+    assert (found.height, found.width) == (16, 8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "grey"),
+    [("1", True), ("L", True), ("LA", True), ("I;16", True), ("RGB", False), ("RGBA", False)],
+)
+def test_a_header_tells_grey_from_colour(tmp_path, mode, grey):
+    Image.new(mode, (4, 3)).save(tmp_path / "x.png")
+    with quiet():
+        assert header(tmp_path / "x.png").grey is grey
+
+
+@pytest.mark.parametrize(("palette", "grey"), [([0, 0, 0, 9, 9, 9], True), ([0, 0, 0, 9, 9, 8], False)])
+def test_a_palette_is_grey_if_all_its_colours_are(tmp_path, palette, grey):
+    image = Image.new("P", (4, 3))
+    image.putpalette(palette)
+    image.save(tmp_path / "x.png")
+    with quiet():
+        assert header(tmp_path / "x.png").grey is grey
+
+
+def test_a_size_takes_the_centre_of_the_longer_side(tmp_path):
+    image = Image.new("L", (30, 10), 0)
+    image.paste(200, (10, 0, 20, 10))
+    image.save(tmp_path / "wide.png")
+    assert open_image(tmp_path / "wide.png", mode="L", size=5).tolist() == [[[200] * 5] * 5]
+    assert open_image(tmp_path / "wide.png", mode="L", size=(5, 15)).shape == (1, 5, 15)
+
+
+def test_scaling_down_averages():
+    checker = (torch.arange(64).reshape(8, 8) + torch.arange(8)[:, None]) % 2 * 200
+    small = fit(checker.to(torch.uint8)[None], (2, 2))
+    assert ((small.int() - 100).abs() <= 8).all()
+
+
+def test_a_long_thin_image_is_not_blown_up():
+    assert fit(torch.zeros(1, 1, 200_000, dtype=torch.uint8), (64, 64)).shape == (1, 64, 64)
+
+
+def bad_files(folder):
+    jpeg = io.BytesIO()
+    Image.fromarray(noisy(1, 64, 64)[0]).save(jpeg, "JPEG")
+    png = io.BytesIO()
+    Image.fromarray(noisy(1, 64, 64)[0]).save(png, "PNG")
+    flipped = bytearray(png.getvalue())
+    flipped[len(flipped) // 2] ^= 0xFF
+    return {
+        "empty.png": (b"", "is empty"),
+        "text.png": (b"not an image at all", "is not an image"),
+        "short.png": (png.getvalue()[:2000], "cannot be decoded"),
+        "short.jpg": (jpeg.getvalue()[:1000], "cannot be decoded"),
+        "flipped.png": (bytes(flipped), "cannot be decoded"),
+        "head.png": (png.getvalue()[:20], "cannot be decoded"),
+        "bomb50.png": (png_of_size(10_001, 5_000), "has 10001x5000 pixels; more than 50 million"),
+        "bomb170.png": (png_of_size(13_000, 13_000), "more than 50 million pixels are not decoded"),
+        "bomb900.png": (png_of_size(30_000, 30_000), "more than 50 million pixels are not decoded"),
+        "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "is not an image"),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(bad_files(None)))
+def test_a_bad_file_is_refused_with_its_name_and_the_reason(tmp_path, name):
+    content, message = bad_files(tmp_path)[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=name) as refused:
+        open_image(tmp_path / name, mode="L")
+    assert message in str(refused.value)
+
+
+def test_folders_pipes_and_nothing_are_no_images(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    for name, message in (
+        ("", "is a folder"),
+        ("pipe.png", "is not a regular file"),
+        ("link.png", "does not exist"),
+    ):
+        with pytest.raises(DataError, match=message):
+            open_image(tmp_path / name, mode="L")
+
+
+def test_values_without_a_range_are_refused(tmp_path):
+    Image.new("F", (2, 2), 0.5).save(tmp_path / "float.tiff")
+    with pytest.raises(
+        DataError, match=r"float\.tiff cannot be decoded \(float32 pixels without a fixed range"
+    ):
+        open_image(tmp_path / "float.tiff", mode="L")
