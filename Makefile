@@ -4,7 +4,7 @@
 # make check     the same, on what is installed already
 # make fix       let ruff format and mend
 # make bench     samples per second beside plain PyTorch loops
-# make docs      open docs/ with the figures of docs/results: plain Markdown, nothing to build yet
+# make docs      check the documents: links, commands, examples, settings
 # make soak      twenty kills, twenty exact resumes (minutes)
 # make lock      newest versions into requirements.lock
 
@@ -31,20 +31,20 @@ test: install
 	$(MAKE) check
 
 check:
-	$(BIN)/ruff format --check src tests tools benchmarks
-	$(BIN)/ruff check src tests tools benchmarks
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools
 	$(BIN)/mypy
 	$(BIN)/pytest --durations=10
 
 fix: install
-	$(BIN)/ruff format src tests tools benchmarks
-	$(BIN)/ruff check --fix src tests tools benchmarks
+	$(BIN)/ruff format src tests tools
+	$(BIN)/ruff check --fix src tests tools
 
 bench: install
 	$(BIN)/concord bench train
 
 docs: install
-	$(BIN)/python tools/check_docs.py
+	$(BIN)/pytest tests/test_docs.py
 
 soak: install
 	$(BIN)/pytest tests/test_soak_kills.py --soak -s

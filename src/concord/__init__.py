@@ -1,1 +1,31 @@
-"""Trains small networks that behave like big ensembles and shows exactly what each network costs."""
+"""Trains small networks that behave like big ensembles and shows exactly what each network costs.
+
+Everything that a verb of the command line does is one function here: ``concord.train``, ``resume``,
+``study``, ``evaluate``, ``predict``, ``export``, ``write_report``, ``networks`` (zoo), ``data_check``,
+``doctor``, ``bench_train``. Importing the package imports no torch; the functions do when they are called.
+"""
+
+from importlib import import_module
+from typing import Any
+
+VERBS = {
+    "train": "train",
+    "resume": "train",
+    "study": "study",
+    "evaluate": "evaluate",
+    "predict": "evaluate",
+    "export": "export",
+    "write_report": "report",
+    "networks": "zoo",
+    "data_check": "data",
+    "doctor": "doctor",
+    "bench_train": "bench",
+}
+__all__ = list(VERBS)
+
+
+def __getattr__(name: str) -> Any:
+    """The function of that name, imported when it is first asked for."""
+    if name not in VERBS:
+        raise AttributeError(f"module 'concord' has no attribute {name!r}")
+    return getattr(import_module(f"concord.cli.{VERBS[name]}"), name)

@@ -63,5 +63,6 @@ class StoppedError(ConcordError):
 
 def suggestion(given: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest known name, or nothing."""
-    near = get_close_matches(given, list(known), n=1, cutoff=0.6)
+    cutoff = 0.5 if len(given) < 3 else 0.6  # one wrong letter of two leaves a likeness of a half
+    near = get_close_matches(given, list(known), n=1, cutoff=cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""

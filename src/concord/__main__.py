@@ -1,0 +1,5 @@
+"""``python -m concord``."""
+
+from concord.cli.app import main
+
+main()

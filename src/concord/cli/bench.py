@@ -1,0 +1,189 @@
+"""``concord bench train``: how fast the pair ST + M trains here, beside plain PyTorch loops, in one run.
+
+Example:
+    $ concord bench train --json
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from concord.cli.options import Json, print_json
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from concord.data.images import Images
+
+Updates = Iterator[None]  # one update of both members per step
+BATCH = 64
+IMAGES = 6400
+WEIGHT = 0.01
+
+
+def bench_train(rounds: int = 5, updates: int = 20) -> dict[str, Any]:
+    """Samples per second of each contender: median over rounds, in which they take turns.
+
+    plain: DataLoader with PIL images and ToTensor, float32, one Adam per member. bfloat16: the same costs
+    under autocast, batches normalised in memory, channels_last, one fused Adam. concord: its default
+    settings, with everything that ``concord train`` does between updates.
+    """
+    import torch
+
+    images = _images()
+    with tempfile.TemporaryDirectory() as folder:
+        contenders: dict[str, Updates] = {
+            "plain": _plain(images),
+            "bfloat16": _bfloat16(images),
+            "concord": _concord(images, Path(folder)),
+        }
+        for contender in contenders.values():
+            _time(contender, 3)  # first calls choose kernels
+        taken = [{name: _time(c, updates) for name, c in contenders.items()} for _ in range(rounds)]
+    rates = {name: [updates * BATCH / row[name] for row in taken] for name in contenders}
+    against = {
+        name: statistics.median(row[name] / row["concord"] for row in taken) for name in ("plain", "bfloat16")
+    }
+    return {
+        "network": "noel2017_st + noel2017_m, 1x28x28, batch 64, l2 0.01",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "samples_per_second": {name: statistics.median(values) for name, values in rates.items()},
+        "rounds": rates,
+        "concord_over": against,
+    }
+
+
+def _time(contender: Updates, updates: int) -> float:
+    began = time.perf_counter()
+    for _ in range(updates):
+        next(contender)
+    return time.perf_counter() - began
+
+
+def _images() -> "Images":
+    """Noise with labels: what is in the images does not change the time."""
+    import torch
+
+    from concord.data.images import Images
+
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (IMAGES, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 10, (IMAGES,), generator=generator)
+    return Images(pixels, labels, tuple("0123456789"), range(IMAGES))  # type: ignore[arg-type]
+
+
+def _members() -> "list[nn.Module]":
+    from concord.zoo.build import build
+
+    return [build(name, channels=1, classes=10) for name in ("noel2017_st", "noel2017_m")]
+
+
+def _cost(logits: "list[Tensor]", labels: "Tensor") -> "Tensor":
+    import torch.nn.functional as F
+
+    first, second = (z.float() for z in logits)
+    agreement = (first - second).square().sum(1).mean()
+    return F.cross_entropy(first, labels) + F.cross_entropy(second, labels) + WEIGHT * agreement
+
+
+def _plain(images: "Images") -> Updates:
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision.transforms import Compose, Normalize, ToTensor
+    from torchvision.transforms.functional import to_pil_image
+
+    pictures = [to_pil_image(x) for x in images.pixels]
+    transform = Compose([ToTensor(), Normalize((0.5,), (0.5,))])
+
+    class Pictures(Dataset[tuple[Any, int]]):
+        def __len__(self) -> int:
+            return len(pictures)
+
+        def __getitem__(self, i: int) -> tuple[Any, int]:
+            return transform(pictures[i]), int(images.labels[i])
+
+    members = _members()
+    optimizers = [torch.optim.Adam(m.parameters(), lr=1e-3) for m in members]
+    while True:
+        for x, y in DataLoader(Pictures(), BATCH, shuffle=True):
+            cost = _cost([member(x) for member in members], y)
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            cost.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            yield
+
+
+def _bfloat16(images: "Images") -> Updates:
+    import torch
+
+    members = [m.to(memory_format=torch.channels_last) for m in _members()]
+    optimizer = torch.optim.Adam([p for m in members for p in m.parameters()], lr=1e-3, fused=True)
+    pixels = ((images.pixels.float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
+    while True:
+        for index in torch.randperm(len(pixels)).split(BATCH):
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = [member(pixels[index]) for member in members]
+            optimizer.zero_grad()
+            _cost(logits, images.labels[index]).backward()
+            optimizer.step()
+            yield
+
+
+def _concord(images: "Images", folder: Path) -> Updates:
+    from concord.cli import assemble
+    from concord.data.splits import Splits
+    from concord.training import folder as run_folder
+    from concord.training import toml
+    from concord.training.fit import fit
+    from concord.training.loop import Step
+
+    settings: Mapping[str, Any] = {
+        "members": [{"name": n, "network": f"noel2017_{n}"} for n in ("st", "m")],
+        "consensus": {"cost": "l2", "weight": WEIGHT},
+        "train": {"epochs": 1000, "batch_size": BATCH, "device": "cpu"},
+        "data": {"valid": 0.0},
+    }
+    config = assemble.resolved(toml.parse(settings))
+    assemble.settle(config)
+    splits = Splits(images, images.subset(images.labels[:0]), images, "", ())
+    interface = assemble.Interface.of(splits)
+    members = assemble.build_members(config, interface, ())
+    run = run_folder.create(folder / "run", config, {}, interface.plain())
+    job = assemble.make_job(run, config, splits, members, interface, lambda: False, lambda text: None)
+    for event in fit(job):
+        if isinstance(event, Step):
+            yield
+
+
+def add_to(app: typer.Typer) -> None:
+    verbs = typer.Typer(help="Measure concord beside its peers, in one run.", no_args_is_help=True)
+    verbs.callback()(lambda: None)  # so that `train` stays a name of its own
+    verbs.command(
+        "train",
+        help="Samples per second of ST + M beside plain PyTorch loops.\n\nExample: concord bench train",
+    )(train_command)
+    app.add_typer(verbs, name="bench")
+
+
+def train_command(
+    rounds: Annotated[int, typer.Option(help="How often each takes its turn.")] = 5,
+    updates: Annotated[int, typer.Option(help="Updates per turn.")] = 20,
+    json_: Json = False,
+) -> None:
+    measured = bench_train(rounds, updates)
+    if json_:
+        print_json(measured)
+        return
+    print(f"{measured['network']}; torch {measured['torch']}, {measured['threads']} threads")
+    for name, rate in measured["samples_per_second"].items():
+        ratio = measured["concord_over"].get(name)
+        beside = f"   concord is {ratio:.2f} times as fast" if ratio else ""
+        print(f"{name:10}{rate:8.0f} images/s{beside}")

@@ -1,0 +1,62 @@
+"""``concord data check`` and ``concord data get``.
+
+Example:
+    $ concord data check photos/
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from concord.cli.options import Json, print_json
+
+Path_ = Annotated[str, typer.Argument(metavar="PATH", help="Data as for --data.", show_default=False)]
+
+
+def data_check(source: str) -> dict[str, Any]:
+    """Everything that is wrong with a data set; ``ok`` says whether it can be used as it is."""
+    from concord.data.check import check
+
+    return check(source).as_dict()
+
+
+def add_to(app: typer.Typer) -> None:
+    verbs = typer.Typer(help="Look at data sets and fetch them.", no_args_is_help=True)
+    verbs.command(
+        "check",
+        help="Counts, corrupt files, duplicates, leakage between splits, class differences; exit 1 if it is"
+        " not usable as it is.\n\nExample: concord data check photos/",
+    )(check_command)
+    verbs.command(
+        "get",
+        help="Download a data set through torchvision (needs a network).\n\nExample: concord data get mnist",
+    )(get_command)
+    app.add_typer(verbs, name="data")
+
+
+def check_command(source: Path_, json_: Json = False) -> None:
+    from concord.data.check import check
+
+    report = check(source)
+    if json_:
+        print_json(report.as_dict())
+    else:
+        print("\n".join(report.lines()))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def get_command(
+    name: Annotated[str, typer.Argument(help="mnist, fashionmnist, kmnist or cifar10.", show_default=False)],
+    into: Annotated[Path | None, typer.Option(help="Where to; default: data/NAME.")] = None,
+    json_: Json = False,
+) -> None:
+    from concord.data.get import get
+
+    folder = into or Path("data") / name
+    get(name, folder)
+    if json_:
+        print_json({"name": name, "folder": str(folder)})
+    else:
+        print(f"{folder} is ready: concord train --data {folder} --members noel2017_st,noel2017_m")

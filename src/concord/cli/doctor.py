@@ -1,0 +1,114 @@
+"""``concord doctor``: can this machine train, and how.
+
+Example:
+    $ concord doctor --json
+"""
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import typer
+
+from concord.cli.options import Json, print_json
+
+NEEDED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+    "safetensors",
+    "pydantic",
+    "typer",
+    "matplotlib",
+    "jinja2",
+)
+EXTRAS = {"export": ("onnx", "onnxscript", "onnxruntime"), "timm": ("timm",)}
+LEAST_DISK = 2**30
+
+
+def doctor() -> dict[str, Any]:
+    """Versions, threads, disk and device; ``ok`` is false if something that training needs is missing."""
+    versions = {name: _version(name) for name in NEEDED}
+    extras = {name: all(map(_version, packages)) for name, packages in EXTRAS.items()}
+    free = shutil.disk_usage(".").free
+    problems = [f"{name} is not installed: pip install {name}" for name, v in versions.items() if v is None]
+    if free < LEAST_DISK:
+        problems.append(f"only {free / 2**20:.0f} MiB of disk are free here")
+    if not os.access(".", os.W_OK):
+        problems.append("the current folder cannot be written to; give --out a folder elsewhere")
+    found = _torch(problems)
+    return {
+        "ok": not problems,
+        "problems": problems,
+        "concord": _version("concord"),
+        "python": platform.python_version(),
+        "versions": versions,
+        "extras": extras,
+        "cores": os.cpu_count(),
+        "disk_free": free,
+        **found,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _torch(problems: list[str]) -> dict[str, Any]:
+    try:
+        import torch
+
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.sum().item() == 8
+        cuda = torch.cuda.is_available()
+        from concord.cli.precision import native_bfloat16
+
+        return {
+            "threads": torch.get_num_threads(),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "bfloat16": native_bfloat16("cuda" if cuda else "cpu"),
+        }
+    except Exception as error:  # whatever stops torch is the finding
+        problems.append(f"torch does not work: {error}")
+        return {"threads": None, "processor": None, "device": None, "bfloat16": None}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("doctor", help="Can this machine train, and how? Exit 1 if not.\n\nExample: concord doctor")(
+        doctor_command
+    )
+
+
+def doctor_command(json_: Json = False) -> None:
+    found = doctor()
+    if json_:
+        print_json(found)
+    else:
+        _print(found)
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+def _print(found: dict[str, Any]) -> None:
+    print(f"concord {found['concord']}, Python {found['python']}")
+    for name, installed in found["versions"].items():
+        print(f"  {name:14}{installed or 'missing'}")
+    for name, there in found["extras"].items():
+        cure = "" if there else f"not installed: pip install concord[{name}]"
+        print(f"  extra {name:8}{cure or 'installed'}")
+    print(
+        f"device {found['device']}, {found['processor']},"
+        f" {found['threads']} threads on {found['cores']} cores"
+    )
+    print(f"native bfloat16: {'yes' if found['bfloat16'] else 'no, training uses float32'}")
+    print(f"disk free here: {found['disk_free'] / 2**30:.1f} GiB")
+    print("\n".join(found["problems"]) or "ready to train")

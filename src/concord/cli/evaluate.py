@@ -1,0 +1,152 @@
+"""``concord eval`` and ``concord predict``.
+
+Example:
+    $ concord predict runs/first photos/*.jpg --json
+"""
+
+import csv
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from concord.cli import attend
+from concord.cli.options import AllowCode, DataPath, Json, Run, print_json
+from concord.cli.train import report_result
+
+if TYPE_CHECKING:
+    from concord.cli.loading import Loaded
+
+BATCH = 256
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text that begins so
+
+
+def evaluate(run: str | Path, *, data: str | None = None, allow_code: Collection[str] = ()) -> dict[str, Any]:
+    """Scores of a run on its own test split, or on that of other data with the same classes."""
+    from concord.cli import assemble
+    from concord.cli.loading import load_run, same_data
+    from concord.tasks.classify import Classify
+    from concord.training import evaluate as scoring
+
+    loaded = load_run(Path(run), allow_code=allow_code)
+    splits, same = same_data(loaded, data)
+    if not same:
+        attend.tell("this is not the data that the run was trained on")
+    feed = assemble.make_feed(loaded.config, splits, loaded.interface)
+    task, members = Classify(len(loaded.interface.classes)), loaded.members
+    scores = {
+        split: task.scores(
+            scoring.tally(list(members.values()), samples(), task, loaded.precision), list(members)
+        )
+        for split, samples, there in (("test", feed.test, True), ("valid", feed.valid, feed.has_valid))
+        if there
+    }
+    costs = assemble.costs(members, loaded.interface.shape)
+    rows = loaded.folder.rows()
+    seconds = sum(row["seconds"] for row in rows)
+    images = sum(row["seconds"] * row["samples_per_second"] for row in rows)
+    return {
+        **assemble.result_figures(scores["test"], scores.get("valid"), costs),
+        "run": str(run),
+        "seconds": seconds,
+        "samples_per_second": images / seconds if seconds else 0.0,
+        "checkpoint": loaded.checkpoint.name,
+        "fingerprint": splits.fingerprint,
+    }
+
+
+def predict(
+    run: str | Path, files: Sequence[str], *, member: str = "ensemble", allow_code: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Label and confidence of every image, in the order given; one that cannot be read has an ``error``."""
+    from concord.cli.loading import load_run
+    from concord.data.decode import expand
+
+    loaded = load_run(Path(run), allow_code=allow_code)
+    loaded.chosen(member)
+    paths = expand(files)
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(paths), BATCH):
+        rows += _predict_some(loaded, paths[start : start + BATCH], member)
+    return rows
+
+
+def _predict_some(loaded: "Loaded", paths: Sequence[Path], member: str) -> list[dict[str, Any]]:
+    import torch
+
+    from concord.data.decode import open_image
+    from concord.errors import DataError
+
+    channels, height, width = loaded.interface.shape
+    rows: list[dict[str, Any]] = [{"file": str(path)} for path in paths]
+    images = {}
+    for i, path in enumerate(paths):
+        try:
+            images[i] = open_image(path, mode="L" if channels == 1 else "RGB", size=(height, width))
+        except DataError as error:
+            rows[i] |= {"label": None, "confidence": None, "error": str(error)}
+    if images:
+        confidence, label = loaded.probabilities(torch.stack(list(images.values())), member).max(-1)
+        for i, c, k in zip(images, confidence.tolist(), label.tolist(), strict=True):
+            rows[i] |= {"label": loaded.interface.classes[k], "confidence": c}
+    return rows
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("eval", help="Scores of a run.\n\nExample: concord eval runs/first --json")(eval_command)
+    app.command(
+        "predict",
+        help="Labels for files, folders and globs, in the order given.\n\n"
+        "Example: concord predict runs/first photos/ 'more/*.png' --csv labels.csv",
+    )(predict_command)
+
+
+def eval_command(run: Run, data: DataPath = None, allow_code: AllowCode = None, json_: Json = False) -> None:
+    report_result(evaluate(run, data=data, allow_code=allow_code or []), json_)
+
+
+def predict_command(
+    run: Run,
+    files: Annotated[list[str], typer.Argument(help="Images, folders, globs.", show_default=False)],
+    member: Annotated[str, typer.Option(help="A member's name, or ensemble.")] = "ensemble",
+    csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if any image cannot be read.")] = False,
+    allow_code: AllowCode = None,
+    json_: Json = False,
+) -> None:
+    rows = predict(run, files, member=member, allow_code=allow_code or [])
+    if csv_:
+        _write_csv(csv_, rows)
+    if json_:
+        print_json(rows)
+    elif not csv_:
+        _print_rows(rows)
+    bad = [row for row in rows if "error" in row]
+    if bad:
+        attend.tell(f"{len(bad)} of {len(rows)} images could not be read")
+        if strict:
+            raise typer.Exit(3)
+
+
+def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
+    from concord.data.text import printable
+
+    for row in rows:
+        said = row.get("error") or f"{printable(row['label'])}  {row['confidence']:.3f}"
+        print(f"{printable(row['file'])}  {said}")
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Quoted text; what a spreadsheet would take for a formula gets a leading apostrophe."""
+    from concord.training.files import disk_errors
+
+    with disk_errors(path), path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(["file", "label", "confidence", "error"])
+        for row in rows:
+            writer.writerow([_safe(row.get(key)) for key in ("file", "label", "confidence", "error")])
+
+
+def _safe(value: object) -> object:
+    return "'" + value if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -1,0 +1,75 @@
+"""Options that several verbs share, and how they become a configuration."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from concord.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+AllowCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-code",
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="Your own network that may be imported; loading a run never imports code by itself.",
+    ),
+]
+DataPath = Annotated[
+    str | None,
+    typer.Option("--data", help="Read the data from here instead of where the run was trained."),
+]
+
+
+def print_json(document: Any) -> None:
+    """The one document of --json."""
+    json.dump(document, sys.stdout, indent=1, allow_nan=False)
+    print()
+
+
+def member_tables(text: str) -> list[dict[str, Any]]:
+    """``st=noel2017_st,resnet18`` -> tables of names and networks; equal networks are numbered."""
+    tables: list[dict[str, Any]] = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, equals, network = part.partition("=")
+        network = network if equals else part
+        name = name.strip() if equals else network.rpartition(":" if ":" in network else "/")[2]
+        taken = [t["name"] for t in tables]
+        if name in taken and not equals:
+            number = next(n for n in range(2, len(taken) + 3) if f"{name}-{n}" not in taken)
+            name = f"{name}-{number}"
+        tables.append({"name": name, "network": network.strip()})
+    if not tables:
+        raise UsageError("--members needs at least one network, for example noel2017_st,noel2017_m")
+    return tables
+
+
+def tables_of(
+    file: Path | None,
+    members: str | None,
+    flags: Sequence[tuple[str, object]],
+    settings: Sequence[str],
+    start: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Configuration tables: the file (or ``start``), over it the flags given, over those every --set."""
+    from concord.training import toml
+
+    tables = toml.read(file) if file else start or {}
+    if members is not None:
+        tables["members"] = member_tables(members)
+    for key, value in flags:
+        if value is not None:
+            toml.put(tables, key, value)
+    for setting in settings:
+        toml.assign(tables, setting)
+    return tables
+
+
+def code_named(tables: dict[str, Any], members: str | None) -> list[str]:
+    """Factories that the user typed after --members: typing a name is what allows it."""
+    return [] if members is None else [m["network"] for m in tables["members"] if ":" in m["network"]]

@@ -1,0 +1,81 @@
+"""Whether bfloat16 can be trusted for a network on this processor.
+
+Measured with torch 2.15 on a processor with AVX-512 bfloat16: oneDNN can leave the weight gradient of a
+convolution uninitialised where a tap of the kernel meets only padding, as with 3x3 kernels and stride 2 on
+maps of 1x1. Such gradients are garbage, sometimes not a number; those of float32 are right.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from concord.errors import UsageError
+from concord.training.config import Config
+
+
+def native_bfloat16(device: str) -> bool:
+    """Whether the hardware multiplies bfloat16 natively; emulated, it is slower than float32."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def idle_taps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
+    """Whether some tap of a one-dimensional kernel sees nothing but padding at every place.
+
+    Tap t sees position o stride - padding + t dilation for o = 0, 1, ..., out - 1.
+    """
+    out = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    seen = [any(0 <= o * stride - padding + t * dilation < size for o in range(out)) for t in range(kernel)]
+    return not all(seen)
+
+
+def untrusted(network: nn.Module, shape: tuple[int, int, int]) -> str | None:
+    """The first convolution whose bfloat16 gradient may be garbage on a CPU, for inputs (C, H, W)."""
+    found: list[str] = []
+
+    def look(name: str) -> object:
+        def hook(layer: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
+            same = layer.padding == "same"
+            for axis in (0, 1):
+                k, d = layer.kernel_size[axis], layer.dilation[axis]
+                p = d * (k - 1) // 2 if same else 0 if layer.padding == "valid" else int(layer.padding[axis])
+                if idle_taps(inputs[0].shape[2 + axis], k, layer.stride[axis], p, d):
+                    found.append(name)
+
+        return hook
+
+    hooks = [
+        layer.register_forward_pre_hook(look(name))  # type: ignore[arg-type]
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            network.eval()(torch.zeros(1, *shape, device=next(network.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
+
+
+def settled(
+    config: Config, asked: str, members: Mapping[str, nn.Module], shape: tuple[int, int, int]
+) -> Config:
+    """The configuration with float32 where "auto" would have taken bfloat16 for a network it breaks.
+
+    Raises UsageError where bfloat16 was asked for by name. Other devices than the CPU are trusted.
+    """
+    if config.train.precision != "bfloat16" or config.train.device != "cpu":
+        return config
+    broken = {name: layer for name, net in members.items() if (layer := untrusted(net, shape))}
+    if not broken:
+        return config
+    name, layer = next(iter(broken.items()))
+    why = (
+        f"in member {name}, {layer} has taps that see only padding, whose bfloat16 gradient is wrong on a CPU"
+    )
+    if asked == "bfloat16":
+        raise UsageError(f"{why}; use train.precision float32 or auto, or larger images")
+    return config.model_copy(update={"train": config.train.model_copy(update={"precision": "float32"})})

@@ -1,0 +1,66 @@
+"""``concord report``: one HTML file about one or several runs, or a whole study.
+
+Example:
+    $ concord report runs/first --to report.html
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from concord.cli.options import AllowCode, DataPath, Json, print_json
+from concord.errors import UsageError
+
+
+def write_report(
+    runs: Sequence[str | Path],
+    to: str | Path | None = None,
+    *,
+    data: str | None = None,
+    allow_code: Collection[str] = (),
+) -> Path:
+    """Write the report of these runs (or of one study folder) and give its path.
+
+    Default: report.html in the first folder.
+    """
+    from concord.cli.study import is_study, write_study_report
+    from concord.cli.views import run_view
+    from concord.report.page import page
+    from concord.training.files import replace
+
+    paths = [Path(run) for run in runs]
+    studies = [path for path in paths if is_study(path)]
+    if studies and len(paths) > 1:
+        raise UsageError(f"{studies[0]} is a study, which has a report of its own; give it alone")
+    target = Path(to) if to else paths[0] / "report.html"
+    if studies:
+        return write_study_report(studies[0], target, data=data, allow_code=allow_code)
+    views = [run_view(path, data, allow_code) for path in paths]
+    title = views[0].name if len(views) == 1 else f"{len(views)} runs"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace(target, page(views, title=f"concord: {title}").encode("utf-8", "backslashreplace"))
+    return target
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "report",
+        help="One HTML file: tables, curves, filters, confusion, costs.\n\n"
+        "Example: concord report runs/first --to report.html",
+    )(report_command)
+
+
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or one study.", show_default=False)],
+    to: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
+    data: DataPath = None,
+    allow_code: AllowCode = None,
+    json_: Json = False,
+) -> None:
+    written = write_report(runs, to, data=data, allow_code=allow_code or [])
+    if json_:
+        print_json({"report": str(written), "bytes": written.stat().st_size})
+    else:
+        print(f"{written} ({written.stat().st_size:,} bytes): open it in any browser")

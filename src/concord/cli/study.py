@@ -1,0 +1,229 @@
+"""``concord study``: a grid of runs into one table with intervals; it goes on where it stopped.
+
+    STUDY/study.toml       what is varied and what stays
+    STUDY/cells/NAME/      one run folder per cell
+    STUDY/table.md         the tables, STUDY/study.json the same as data, STUDY/report.html with figures
+
+Example:
+    $ concord study --preset noel2017 --data data/mnist --published mnist --out runs/mnist
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from concord.cli import attend
+from concord.cli.options import AllowCode, Json, code_named, print_json, tables_of
+from concord.errors import CheckpointError, DivergedError, StoppedError, UsageError, suggestion
+
+if TYPE_CHECKING:
+    from concord.report.records import StudyView
+    from concord.report.tables import Table
+    from concord.training.grid import GridCell, Study
+
+PRESETS = ("digits", "noel2017")
+
+
+def study(
+    settings: dict[str, Any],
+    out: str | Path,
+    *,
+    jobs: int | None = None,
+    allow_code: Collection[str] = (),
+    report: bool = True,
+) -> dict[str, Any]:
+    """Run every cell of the grid that is not finished yet, and give the figures of all of them."""
+    from concord.training import grid
+
+    varied, base = grid.parse(settings)
+    folder = Path(out)
+    _claim(folder, settings)
+    cells = grid.cells(varied, base)
+    failed = _run_cells(folder, cells, jobs, allow_code)
+    view = study_view(folder, varied, [c for c in cells if c.name not in failed])
+    figures = _write_tables(folder, view)
+    if report:
+        write_study_report(folder, folder / "report.html", allow_code=allow_code)
+    if failed:
+        listed = "\n".join(f"  {name}: {text}" for name, text in failed.items())
+        raise DivergedError(
+            f"{len(failed)} of {len(cells)} runs gave no result; the tables are without:\n{listed}"
+        )
+    return figures
+
+
+def is_study(folder: Path) -> bool:
+    return (folder / "study.toml").is_file()
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Tables of a preset; UsageError naming the presets there are."""
+    import tomllib
+
+    if name not in PRESETS:
+        raise UsageError(f"no preset {name!r}{suggestion(name, PRESETS)}; there are: {', '.join(PRESETS)}")
+    return tomllib.loads(files("concord.cli").joinpath(f"presets/{name}.toml").read_text(encoding="utf-8"))
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Write study.toml, or see that the one there says the same."""
+    from concord.training import toml
+    from concord.training.files import disk_errors, replace
+
+    file = folder / "study.toml"
+    if not file.exists():
+        with disk_errors(folder):
+            (folder / "cells").mkdir(parents=True, exist_ok=True)
+        replace(file, toml.to_text(settings).encode())
+        return
+    changes = toml.differences(toml.read(file), settings)
+    if changes:
+        listed = "\n".join(f"  {change}" for change in changes)
+        raise UsageError(f"{folder} holds another study; give another --out, or undo:\n{listed}")
+
+
+def _run_cells(
+    folder: Path, cells: "Sequence[GridCell]", jobs: int | None, allow_code: Collection[str]
+) -> dict[str, str]:
+    """Train what is not complete; gives the reason of every cell that failed."""
+    from concord.cli.workers import run_all
+
+    todo = [cell for cell in cells if not (folder / "cells" / cell.name / "result.json").is_file()]
+    if len(todo) < len(cells):
+        attend.tell(f"{len(cells) - len(todo)} of {len(cells)} runs are there already")
+    failed: dict[str, str] = {}
+    done = len(cells) - len(todo)
+    with attend.stop_flag() as stop, attend.counted(len(cells), done) as shown:
+        for cell, outcome in run_all(folder / "cells", todo, jobs, tuple(allow_code), stop):
+            if isinstance(outcome, StoppedError):
+                raise StoppedError("stopped, everything is saved: the same command goes on from here")
+            if isinstance(outcome, Exception):
+                failed[cell.name] = str(outcome)
+                shown(f"{cell.name}: {outcome}")
+            else:
+                shown(_line(cell, outcome))
+    return failed
+
+
+def _line(cell: "GridCell", result: dict[str, Any]) -> str:
+    errors = [f"{name} {100 * row['test_error']:.2f}" for name, row in result["members"].items()]
+    if len(errors) > 1:
+        errors.append(f"ensemble {100 * result['ensemble']['test_error']:.2f}")
+    row = cell.cost if not cell.weight else f"{cell.cost} {cell.weight:g}"
+    return f"{row:12} seed {cell.seed}  test error %: {'  '.join(errors)}  {result['seconds']:.0f} s"
+
+
+def study_view(folder: Path, varied: "Study", cells: "Sequence[GridCell]") -> "StudyView":
+    """The finished cells as the report room wants them."""
+    from concord.report.noel2017 import published
+    from concord.report.records import Cell, StudyView
+    from concord.training.folder import RunFolder
+
+    found = []
+    for cell in cells:
+        run = RunFolder(folder / "cells" / cell.name)
+        if run.complete:
+            scores = _scores(run.json("result.json"))
+            found.append(Cell(cell.cost, cell.weight, cell.members, cell.seed, scores, run.rows()))
+    if not found:
+        raise CheckpointError(f"{folder}: no run of this study is complete")
+    theirs = published(varied.published, found[-1].members) if varied.published else None
+    baselines = ("none", "alone") if varied.alone else ("none",)
+    return StudyView(folder.name, tuple(found), baselines, theirs)
+
+
+def _scores(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """``scores[measure][column]`` of one run."""
+    rows = {**result["members"], "ensemble": result["ensemble"]}
+    keys = {"test_error": "test_error", "valid_error": "valid_error", "test_nll": "nll", "test_ece": "ece"}
+    return {
+        measure: {name: row[key] for name, row in rows.items() if row[key] is not None}
+        for measure, key in keys.items()
+    }
+
+
+def _tables(view: "StudyView") -> "list[Table]":
+    from concord.report.study_tables import study_tables
+
+    return study_tables(view)
+
+
+def _write_tables(folder: Path, view: "StudyView") -> dict[str, Any]:
+    import json
+
+    from concord.report.tables import markdown, plain
+    from concord.training.files import replace
+
+    for name, write in (("table.md", markdown), ("table.txt", plain)):
+        text = "\n\n".join(write(table) for table in _tables(view)) + "\n"
+        replace(folder / name, text.encode())
+    rows = [{k: v for k, v in asdict(cell).items() if k != "metrics"} for cell in view.cells]
+    figures = {"study": str(folder), "cells": rows, "tables": [asdict(table) for table in _tables(view)]}
+    replace(folder / "study.json", json.dumps(figures, indent=1).encode())
+    return figures
+
+
+def write_study_report(
+    folder: Path, target: Path, *, data: str | None = None, allow_code: Collection[str] = ()
+) -> Path:
+    """The study as one HTML page, with the last seed's last run looked at closely."""
+    from concord.cli.views import run_view
+    from concord.report.page import page
+    from concord.training import grid, toml
+    from concord.training.files import replace
+
+    varied, base = grid.parse(toml.read(folder / "study.toml"))
+    cells = grid.cells(varied, base)
+    view = study_view(folder, varied, cells)
+    last = [c for c in cells if (folder / "cells" / c.name / "result.json").is_file()][-1]
+    runs = [run_view(folder / "cells" / last.name, data, allow_code)]
+    html = page(runs, study=view, title=f"concord: {folder.name}")
+    replace(target, html.encode("utf-8", "backslashreplace"))
+    return target
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "study",
+        help="A grid of runs (costs x weights x seeds x sets of members) into one table with intervals."
+        " The same command goes on after a stop.\n\n"
+        "Example: concord study --preset noel2017 --data data/mnist --published mnist --out runs/mnist",
+    )(study_command)
+
+
+def study_command(
+    file: Annotated[Path | None, typer.Argument(help="A TOML file with a [study] table.")] = None,
+    preset_: Annotated[str | None, typer.Option("--preset", help=f"{', '.join(PRESETS)}.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the samples come from.")] = None,
+    members: Annotated[str | None, typer.Option(help="Networks, with commas between them.")] = None,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds: 0, 1, ...")] = None,
+    published: Annotated[
+        str | None, typer.Option(help="Print source 004 beside ours: mnist, notmnist, cifar10.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one per core.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
+    out: Annotated[Path, typer.Option(help="The study folder.")] = Path("runs/study"),
+    allow_code: AllowCode = None,
+    json_: Json = False,
+) -> None:
+    if file and preset_:
+        raise UsageError("give a file or --preset, not both")
+    start = preset(preset_) if preset_ else {}
+    flags: list[tuple[str, object]] = [
+        ("data.source", data),
+        ("train.epochs", epochs),
+        ("study.published", published),
+        ("study.seeds", None if seeds is None else list(range(seeds))),
+    ]
+    tables = tables_of(file, members, flags, set_ or [], start)
+    figures = study(tables, out, jobs=jobs, allow_code=[*(allow_code or []), *code_named(tables, members)])
+    if json_:
+        print_json(figures)
+        return
+    print((out / "table.txt").read_text())
+    print(f"tables: {out / 'table.md'}   report: {out / 'report.html'}")

@@ -1,0 +1,209 @@
+"""``concord train`` and ``concord resume``.
+
+Example:
+    $ concord train --members noel2017_st,noel2017_m --consensus l2 --weight 0.01 --epochs 30 --out runs/first
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from concord.cli import attend
+from concord.cli.options import AllowCode, Json, Run, code_named, print_json, tables_of
+
+if TYPE_CHECKING:
+    from concord.training.config import Config
+    from concord.training.fit import Job
+    from concord.training.folder import RunFolder
+
+TRAIN_HELP = """Train members on data and write a run folder.
+
+Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus l2 --weight 0.01 --epochs 30
+--out runs/first
+
+--data takes digits (scikit-learn's, the default), a folder of class folders, IDX files, CIFAR-10's binary
+version or an .npz file. A member is a network of `concord zoo`, of torchvision or timm, or your own
+package.module:factory, optionally with a name: small=noel2017_st,big=noel2017_m.
+"""
+
+
+def train(
+    settings: Mapping[str, Any],
+    out: str | Path,
+    *,
+    allow_code: Collection[str] = (),
+    quiet: bool = True,
+    stop: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Train as the configuration tables say, into a new run folder; gives what ``result.json`` holds.
+
+    ``train({"members": [{"name": "st", "network": "noel2017_st"}]}, "runs/first")`` trains one member on
+    digits.
+    """
+    from concord.cli import assemble
+    from concord.cli.precision import settled
+    from concord.training import folder as run_folder
+    from concord.training import toml
+
+    asked = toml.parse(settings)
+    config = assemble.resolved(asked)
+    splits = assemble.load_data(config)
+    for notice in splits.notices:
+        attend.tell(notice)
+    interface = assemble.Interface.of(splits)
+    members = assemble.build_members(config, interface, allow_code)
+    config = settled(config, asked.train.precision, members, interface.shape)
+    if config.train.device == "cpu":
+        assemble.check_memory(members, interface.shape, config.train.batch_size)
+    folder = run_folder.create(Path(out), config, assemble.stamp(config), interface.plain())
+    return _run(folder, config, splits, members, interface, quiet, stop)
+
+
+def resume(
+    run: str | Path,
+    *,
+    settings: Sequence[str] = (),
+    allow_changes: bool = False,
+    allow_code: Collection[str] = (),
+    quiet: bool = True,
+    stop: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Go on exactly where a run stopped; gives what ``result.json`` holds."""
+    from concord.cli import assemble
+    from concord.training import toml
+    from concord.training.folder import RunFolder
+
+    folder = RunFolder(Path(run))
+    config = folder.config()
+    if settings:
+        tables = config.model_dump(mode="json", exclude_none=True)
+        for setting in settings:
+            toml.assign(tables, setting)
+        config = assemble.resolved(toml.parse(tables, "configuration with --set"))
+    if folder.complete and not settings:
+        return folder.json("result.json")
+    splits = assemble.load_data(config)
+    interface = assemble.Interface.of(splits)
+    members = assemble.build_members(config, interface, allow_code)
+    return _run(folder, config, splits, members, interface, quiet, stop, allow_changes)
+
+
+def _run(
+    folder: "RunFolder",
+    config: "Config",
+    splits: Any,
+    members: Any,
+    interface: Any,
+    quiet: bool,
+    stop: Callable[[], bool] | None,
+    allow_changes: bool = False,
+) -> dict[str, Any]:
+    from concord.cli import assemble
+    from concord.training.fit import fit
+    from concord.training.folder import locked
+    from concord.training.loop import Step
+
+    assemble.settle(config)
+    with ExitStack() as stack:
+        stack.enter_context(locked(folder))
+        asked = stop or stack.enter_context(attend.stop_flag())
+        job = assemble.make_job(folder, config, splits, members, interface, asked, attend.tell)
+        shown = stack.enter_context(attend.display(config.train.epochs, job.feed.steps, quiet))
+        for event in fit(job, allow_changes=allow_changes):
+            if isinstance(event, Step):
+                shown.step(event)
+            else:
+                shown.epoch(event)
+        result = _result(job, assemble.costs(members, interface.shape))
+        folder.write_json("result.json", result)
+    return result
+
+
+def _result(job: "Job", costs: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of the checkpoint that the run stands for, in the form that design.md promises."""
+    from concord.cli import assemble
+    from concord.training.final import final_scores
+
+    final = final_scores(job)
+    return {
+        **assemble.result_figures(final.test, final.valid, costs),
+        "run": str(job.folder.path),
+        "seconds": final.seconds,
+        "samples_per_second": final.samples_per_second,
+        "epochs": final.epochs,
+        "checkpoint": final.checkpoint,
+        "fingerprint": job.feed.fingerprint,
+    }
+
+
+def report_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """What ``train``, ``resume`` and ``eval`` print."""
+    if as_json:
+        print_json(result)
+        return
+    width = max(len(name) for name in (*result["members"], "ensemble"))
+    print(f"{'':{width}}  test error %     nll     ece  parameters        MACs")
+    for name, row in result["members"].items():
+        cost = f"{row['parameters']:>12,}{row['macs']:>12,}"
+        print(f"{name:{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}{cost}")
+    row = result["ensemble"]
+    print(f"{'ensemble':{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}")
+    print(f"members agree on {100 * result['agreement']:.2f} % of the test samples; run: {result['run']}")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("train", help=TRAIN_HELP)(train_command)
+    app.command("resume", help="Go on exactly where a run stopped.\n\nExample: concord resume runs/first")(
+        resume_command
+    )
+
+
+def train_command(
+    data: Annotated[str | None, typer.Option(help="Where the samples come from.")] = None,
+    members: Annotated[str | None, typer.Option(help="Networks, with commas between them.")] = None,
+    consensus: Annotated[str | None, typer.Option(help="Cost between predictions: l2, sce, kl, ...")] = None,
+    weight: Annotated[float | None, typer.Option(help="Weight of that cost (alpha).")] = None,
+    edges: Annotated[str | None, typer.Option(help="chain, all, ring, star, one_way, mean, ...")] = None,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    batch_size: Annotated[int | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file; options win over it.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
+    out: Annotated[Path, typer.Option(help="The run folder to make.")] = Path("runs/run"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    json_: Json = False,
+) -> None:
+    flags = [
+        ("data.source", data),
+        ("consensus.cost", consensus),
+        ("consensus.weight", weight),
+        ("consensus.edges", edges),
+        ("train.epochs", epochs),
+        ("train.batch_size", batch_size),
+        ("train.seed", seed),
+        ("train.device", device),
+    ]
+    tables = tables_of(config, members, flags, set_ or [])
+    tables.setdefault("members", [])
+    result = train(tables, out, allow_code=code_named(tables, members), quiet=quiet)
+    report_result(result, json_)
+
+
+def resume_command(
+    run: Run,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change this.")] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Go on although configuration or data differ.")
+    ] = False,
+    allow_code: AllowCode = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    json_: Json = False,
+) -> None:
+    result = resume(
+        run, settings=set_ or [], allow_changes=allow_changes, allow_code=allow_code or [], quiet=quiet
+    )
+    report_result(result, json_)

@@ -1,0 +1,1 @@
+"""What an output means: loss per sample, the predictions that members compare, scores."""

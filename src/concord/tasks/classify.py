@@ -1,0 +1,127 @@
+"""Classification: one label per sample.
+
+Source: C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks", ICML 2017,
+section 2 (expected calibration error, 15 bins).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from concord.consensus.kdcl import error_covariance
+from concord.consensus.objective import ensemble_log_probabilities, ensemble_logits
+from concord.errors import ShapeError
+
+BINS = 15
+COLUMNS = 3 + 3 * BINS
+NO_LABEL = -(2**62)
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Outputs are logits (B, K); the loss is cross entropy, with label smoothing if asked for."""
+
+    classes: int
+    label_smoothing: float = 0.0
+
+    def loss(self, output: Tensor, labels: Tensor) -> Tensor:
+        """-ln softmax(output)[label]. Shape: (B, K), (B,) -> (B,)
+
+        PyTorch's default ignore_index of -100 would silently drop samples, so it is moved out of the way.
+        """
+        if output.ndim != 2 or output.shape[1] != self.classes:
+            raise ShapeError(f"a member must give (B, {self.classes}) logits, got {tuple(output.shape)}")
+        return F.cross_entropy(
+            self.predictions(output),
+            labels,
+            reduction="none",
+            label_smoothing=self.label_smoothing,
+            ignore_index=NO_LABEL,
+        )
+
+    def predictions(self, output: Tensor) -> Tensor:
+        """What members compare: the logits, in float32 whatever they were computed in."""
+        return output.float()
+
+    def tally(self, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Tensor:
+        """Everything that ``scores`` needs, as sums: tallies of two batches add up to the tally of both.
+
+        One tensor of labels for all members says that row b is the same sample for each. Where members have
+        labels of their own, what compares members stays 0.
+
+        Shape: M times (B, K), M times (B,) -> (2 + (M + 2) 48 + 2 M^2,) float64
+        """
+        aligned = all(y is labels[0] for y in labels)
+        rows = [*logits, ensemble_logits(logits), ensemble_log_probabilities(logits)]
+        log_p = torch.stack(rows).double().log_softmax(-1)  # (M + 2, B, K)
+        truth = torch.stack([*labels, labels[0], labels[0]])  # (M + 2, B)
+        own = _own(log_p, truth)
+        if not aligned:
+            own[-2:] = 0
+            return torch.cat([own.new_zeros(2), own.flatten(), own.new_zeros(2 * len(logits) ** 2)])
+        return torch.cat([_between(log_p[:-2], truth[0]), own.flatten(), _pairs(log_p[:-2], truth[0])])
+
+    def scores(self, tally: Tensor, names: Sequence[str]) -> dict[str, Any]:
+        """Scores of every member and of the ensemble: fractions, and nats per sample.
+
+        ``ensemble`` is the mean of logits, ``ensemble_probabilities`` the mean of probabilities;
+        ``agreement`` is the share of samples on which all members name the same class; ``disagreement`` that
+        on which a pair does not; ``error_covariance`` the second moment of errors
+        (``consensus.kdcl.error_covariance``).
+        """
+        m = len(names)
+        compared, agreed = tally[:2].tolist()
+        own = tally[2 : 2 + (m + 2) * COLUMNS].view(m + 2, COLUMNS)
+        pairs = tally[2 + own.numel() :].view(2, m, m) / max(compared, 1)
+        *members, ensemble, probabilities = [_score(row) for row in own]
+        return {
+            "members": dict(zip(names, members, strict=True)),
+            "ensemble": ensemble,
+            "ensemble_probabilities": probabilities,
+            "agreement": agreed / compared if compared else None,
+            "disagreement": pairs[0].tolist() if compared else None,
+            "error_covariance": pairs[1].tolist() if compared else None,
+        }
+
+
+def _own(log_p: Tensor, labels: Tensor) -> Tensor:
+    """Sums for each row by itself. Shape: (R, B, K), (R, B) -> (R, 48)"""
+    confidence, vote = log_p.max(-1)
+    right = (vote == labels).double()
+    confidence = confidence.exp()
+    inner = torch.linspace(0, 1, BINS + 1, dtype=torch.float64, device=log_p.device)[1:-1]
+    bins = torch.bucketize(confidence, inner)  # (lower, upper]
+    counts = torch.stack([torch.ones_like(right), confidence, right])  # (3, R, B)
+    filled = torch.zeros(3, len(log_p), BINS, dtype=torch.float64, device=log_p.device)
+    filled.scatter_add_(2, bins.expand(3, -1, -1), counts)
+    nll = -log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1).sum(-1)
+    head = torch.stack([torch.full_like(nll, labels.shape[1]), (1 - right).sum(-1), nll], 1)  # (R, 3)
+    return torch.cat([head, filled.permute(1, 0, 2).flatten(1)], 1)
+
+
+def _between(log_p: Tensor, labels: Tensor) -> Tensor:
+    """How many samples, and on how many all members agree. Shape: (M, B, K), (B,) -> (2,)"""
+    votes = log_p.argmax(-1)
+    agreed = (votes == votes[0]).all(0).double().sum()
+    return torch.stack([torch.full_like(agreed, len(labels)), agreed])
+
+
+def _pairs(log_p: Tensor, labels: Tensor) -> Tensor:
+    """Counts of disagreement and sums of error products. Shape: (M, B, K), (B,) -> (2 M^2,)"""
+    votes = log_p.argmax(-1)
+    differ = (votes[:, None] != votes[None]).double().sum(-1)  # (M, M)
+    return torch.cat([differ.flatten(), (error_covariance(log_p, labels) * len(labels)).flatten()])
+
+
+def _score(row: Tensor) -> dict[str, float] | None:
+    """Error, mean negative log-likelihood and sum_b |right_b - confidence_b| / N of one row of a tally."""
+    samples, wrong, nll = row[:3].tolist()
+    if not samples:
+        return None
+    _, confidence, right = row[3:].view(3, BINS)
+    ece = (right - confidence).abs().sum().item() / samples
+    return {"error": wrong / samples, "nll": nll / samples, "ece": ece}

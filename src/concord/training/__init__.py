@@ -1,0 +1,1 @@
+"""The loop, evaluation, optimiser and schedule, run folder, checkpoints."""

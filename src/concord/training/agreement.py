@@ -1,0 +1,159 @@
+"""What members say, and what it costs that they differ.
+
+The labelled batch is where members compare predictions; if they have samples of their own, each compares on
+its own with its peers' predictions made for the purpose. Unlabelled images add a second term of the same
+kind.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from concord.consensus.edges import Edges
+from concord.consensus.objective import Consensus
+
+
+class Task(Protocol):
+    """What the loop asks of a task: a loss per sample, and what members compare."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor: ...  # -> (B,)
+    def predictions(self, output: Tensor) -> Tensor: ...  # -> (B, K)
+
+
+class Batch(NamedTuple):
+    """Inputs and targets of one update: one of each for all members, or one per member.
+
+    Members compare predictions only when row b is the same sample for all of them. ``aligned`` says so: true
+    for a shared batch and for several views of the same images, false when every member has samples of its
+    own.
+    """
+
+    inputs: tuple[Tensor, ...]  # each (B, C, H, W)
+    targets: tuple[Tensor, ...]  # each (B,)
+    aligned: bool = True
+    unlabelled: Tensor | None = None  # (U, C, H, W), on which members only agree
+
+    def of(self, member: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of one member."""
+        x, y = (own[member if len(own) > 1 else 0] for own in (self.inputs, self.targets))
+        return x, y
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Members in training together, and what binds them."""
+
+    members: Sequence[nn.Module]
+    names: Sequence[str]
+    task: Task
+    consensus: Consensus
+    edges: Edges
+    precision: torch.dtype
+    seeds: Sequence[int] | None
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def output(self, i: int, x: Tensor, index: int) -> Tensor:
+        """Output of member i at update ``index``; its dropout is a function of (seeds[i], index) alone."""
+        seed = None if self.seeds is None else mix(self.seeds[i], index)
+        low = self.precision != torch.float32
+        with _seeded(seed, x.device), torch.autocast(x.device.type, self.precision, enabled=low):
+            return self.members[i](x)
+
+
+def mix(seed: int, index: int) -> int:
+    """A seed for one update, spread over 63 bits (the finaliser of splitmix64; G. Steele et al., 2014)."""
+    z = (seed + (index + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ z >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (z ^ z >> 31) >> 1
+
+
+@contextmanager
+def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Run with this device's generator and the CPU's at this seed; they are as before afterwards."""
+    if seed is None:
+        yield
+        return
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda, device_type="cuda"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach every other device too
+        for used in cuda:
+            with torch.cuda.device(used):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def shared(cohort: Cohort, batch: Batch, logits: Sequence[Tensor], index: int) -> Tensor:
+    """Mean consensus cost per sample when all members have just predicted. Shape: M times (B, K) -> ()"""
+    if batch.aligned:
+        cost = cohort.consensus(logits, batch.targets[0], cohort.edges).mean()
+    else:
+        parts = [labelled(cohort, i, batch, own, index) for i, own in enumerate(logits)]
+        cost = torch.stack(parts).sum()
+    return cost + unlabelled(cohort, batch, range(len(cohort)), index)
+
+
+def alone(cohort: Cohort, i: int, batch: Batch, own: Tensor, index: int) -> Tensor:
+    """Mean cost per sample of the edges into member i, which alone receives gradient.
+
+    Shape: own (B, K) -> ()
+    """
+    return labelled(cohort, i, batch, own, index) + unlabelled(cohort, batch, [i], index)
+
+
+def labelled(cohort: Cohort, i: int, batch: Batch, own: Tensor, index: int) -> Tensor:
+    """The part of ``alone`` on the samples of member i, about which all others are asked now.
+
+    All others, not only its peers: a KDCL target is made of everyone. Shape: own (B, K) -> ()
+    """
+    edges = cohort.edges.into([i])
+    if not edges.mass(i):
+        return own.new_zeros(())
+    x, y = batch.of(i)
+    views = [batch.of(j)[0] if batch.aligned else x for j in range(len(cohort))]
+    with _buffers_kept([m for j, m in enumerate(cohort.members) if j != i]), torch.no_grad():
+        said = [own if j == i else predict(cohort, j, view, index) for j, view in enumerate(views)]
+    return cohort.consensus(said, y, edges).mean()
+
+
+def unlabelled(cohort: Cohort, batch: Batch, learners: Sequence[int], index: int) -> Tensor:
+    """Mean cost of the edges into the learners on unlabelled images, with gradient for them only.
+
+    0 without images. Shape: -> ()
+    """
+    edges = cohort.edges.into(learners)
+    if batch.unlabelled is None or not edges.pairs():
+        return torch.zeros((), device=batch.inputs[0].device)
+    said = []
+    with _buffers_kept(cohort.members):
+        for i in range(len(cohort)):
+            with torch.set_grad_enabled(i in learners):
+                said.append(predict(cohort, i, batch.unlabelled, index))
+    return cohort.consensus(said, None, edges).mean()
+
+
+def predict(cohort: Cohort, i: int, x: Tensor, index: int) -> Tensor:
+    """What member i says about x, as members compare it. Shape: (B, C, H, W) -> (B, K)"""
+    return cohort.task.predictions(cohort.output(i, x, index))
+
+
+@contextmanager
+def _buffers_kept(members: Sequence[nn.Module]) -> Iterator[None]:
+    """Predictions that serve agreement alone must not move running statistics.
+
+    The saved values are put back by reference, since autograd may still need the buffers that were used.
+    """
+    kept = [(module, dict(module._buffers)) for member in members for module in member.modules()]
+    for module, buffers in kept:
+        module._buffers.update({k: None if b is None else b.clone() for k, b in buffers.items()})
+    try:
+        yield
+    finally:
+        for module, buffers in kept:
+            module._buffers.update(buffers)

@@ -1,0 +1,67 @@
+"""What is different between a run and the job that goes on with it, and what follows from it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from concord.errors import CheckpointError
+from concord.training import toml
+from concord.training.checkpoint import Checkpoint
+from concord.training.config import Config
+from concord.training.folder import RunFolder
+from concord.training.position import Position
+
+
+STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
+TENSORS = {"optimizer", "totals"}
+
+
+def position_of(found: Checkpoint) -> Position:
+    """The position that a checkpoint holds; CheckpointError if it is not that of a training."""
+    try:
+        if not (found.state.keys() >= STATE and found.tensors.keys() >= TENSORS):
+            raise TypeError
+        return Position(**found.state["position"], totals=dict(found.tensors["totals"]))
+    except (KeyError, TypeError):
+        raise CheckpointError(f"{found.path}: not the checkpoint of a training of this concord") from None
+
+
+def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fingerprint: str) -> list[str]:
+    """``key: old -> new`` for every setting, and for the data, that is not what the run was made with."""
+    old = found.state if found else {}
+    settings = old.get("config") or folder.config().model_dump(mode="json")
+    listed = toml.differences(settings, config.model_dump(mode="json"))
+    before = old.get("fingerprint", fingerprint)
+    return listed + [f"data: {before[:12]}... -> {fingerprint[:12]}..."] * (before != fingerprint)
+
+
+def refuse(where: object, changes: list[str]) -> None:
+    """CheckpointError that lists the changes, if there are any."""
+    if changes:
+        listed = "\n".join(f"  {change}" for change in changes)
+        raise CheckpointError(
+            f"{where} was made with another configuration or other data:\n{listed}\n"
+            "Undo the change, or give --allow-changes to go on all the same"
+        )
+
+
+def adapted(position: Position, before: Mapping[str, Any], config: Config, steps: int) -> Position:
+    """Where a run goes on under changed settings; CheckpointError if they leave nothing to do.
+
+    With another number of steps per epoch the epoch in progress starts again, and earlier validation errors
+    no longer count.
+    """
+    epochs, patience = config.train.epochs, config.train.patience
+    names = [member["name"] for member in before["config"]["members"]]
+    if names != [member.name for member in config.members]:
+        raise CheckpointError(f"the members of a run cannot be changed; it has {', '.join(names)}")
+    if before["steps"] != steps:
+        position = Position(position.epoch, 0, position.seconds)
+    if position.epoch >= epochs:
+        raise CheckpointError(f"the run has {position.epoch} epochs already; train.epochs must be larger")
+    if patience is not None and position.stale >= patience:
+        raise CheckpointError(
+            f"the run stopped after {position.stale} epochs without a better validation error;"
+            " train.patience must be larger"
+        )
+    return replace(position, finished=False)

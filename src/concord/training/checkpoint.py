@@ -1,0 +1,223 @@
+"""Checkpoints: safetensors and JSON under a manifest of SHA-256, committed by one rename.
+
+    ckpt/step-00000123/
+      member-NAME.safetensors   one per member
+      optimizer.safetensors     moments, named after their parameters
+      totals.safetensors        sums of the epoch in progress
+      state.json                position, configuration, fingerprint of the data
+      MANIFEST.json             SHA-256 and size of each of these
+
+Order of the commit: files, fsync, manifest, fsync, rename of the folder, fsync of its parent. A kill at any
+moment leaves either no new checkpoint or a whole one; neither safetensors nor pickle notices bit rot, the
+manifest does. Nothing is ever unpickled, and folders that concord did not make are never removed.
+
+    step-00000123.tmp-PID     a save, or a removal, in progress or killed
+    step-00000123.old         the former checkpoint of a step, while a new one of that step takes its place
+    step-00000123.aside       found damaged, or left behind by changed settings; read by nobody
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor
+
+from concord.errors import CheckpointError
+from concord.training.files import disk_errors, sync_folder, write_synced
+
+FORMAT = 1
+LARGEST_HEADER = 10 * 2**20  # bytes of JSON in front of the tensors
+STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
+LEFT = re.compile(r"step-[0-9]{8,}(\.old)?\.tmp-[0-9]+")
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint in memory: tensors by file (without suffix) and the state beside them."""
+
+    path: Path
+    tensors: Mapping[str, Tensors]
+    state: Mapping[str, Any]
+
+
+class Entry(NamedTuple):
+    """What the manifest says about a file."""
+
+    size: int
+    sha256: str
+
+
+def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> Path:
+    """Commit a checkpoint and give its path; after a ResourceError the older ones are as they were."""
+    final = folder / f"step-{step:08d}"
+    temporary = _temporary(final)
+    with disk_errors(final):
+        try:
+            temporary.mkdir(parents=True)
+            files = {f"{name}.safetensors": tensor_bytes(_plain(part)) for name, part in tensors.items()}
+            files["state.json"] = _json(state)
+            for name, content in files.items():
+                write_synced(temporary / name, content)
+            entries = {n: Entry(len(c), _hash(c))._asdict() for n, c in files.items()}
+            manifest = {"format": FORMAT, "step": step, "files": entries}
+            write_synced(temporary / "MANIFEST.json", _json(manifest))
+            sync_folder(temporary)
+            _put(temporary, final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def _temporary(path: Path) -> Path:
+    """A free name; what a killed process of the same number left there is removed."""
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    return temporary
+
+
+def _put(temporary: Path, final: Path) -> None:
+    """Rename into place; of two checkpoints of one step, the old or the new one can be read at any moment."""
+    old = final.with_name(f"{final.name}.old")
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+    temporary.rename(final)
+    sync_folder(final.parent)
+    _remove(old)
+
+
+def _plain(tensors: Tensors) -> dict[str, Tensor]:
+    """Tensors of their own: safetensors refuses those that share memory, as tied weights do."""
+    kept = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in kept.items()}
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, allow_nan=False).encode()
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def load(path: Path) -> Checkpoint:
+    """Read and verify one checkpoint; CheckpointError names the file that is missing or damaged."""
+    contents = {name: _verified(path / name, entry) for name, entry in _manifest(path).items()}
+    try:
+        state = dict(json.loads(contents.pop("state.json")))
+    except (KeyError, ValueError, TypeError, RecursionError):
+        raise CheckpointError(f"{path}/state.json: missing or no JSON") from None
+    tensors = {name.removesuffix(".safetensors"): _tensors(path / name, c) for name, c in contents.items()}
+    return Checkpoint(path, tensors, state)
+
+
+def _manifest(path: Path) -> dict[str, Entry]:
+    try:
+        manifest = json.loads((path / "MANIFEST.json").read_bytes())
+        version, step = manifest["format"], manifest["step"]
+        entries = {str(name): Entry(**entry) for name, entry in manifest["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path}/MANIFEST.json: missing or damaged ({error})") from None
+    if version != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {version!r}; this concord reads format {FORMAT}")
+    strange = [name for name in entries if not FILE.fullmatch(name)]
+    if strange:
+        raise CheckpointError(f"{path}/MANIFEST.json: {strange[0]!r} is no name of a file of a checkpoint")
+    if type(step) is not int or path.name.removesuffix(".old") != f"step-{step:08d}":
+        raise CheckpointError(f"{path}/MANIFEST.json: this is the checkpoint of step {step!r}")
+    return entries
+
+
+def _verified(path: Path, entry: Entry) -> bytes:
+    try:
+        content = path.read_bytes() if path.stat().st_size == entry.size else None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    if content is None or _hash(content) != entry.sha256:
+        raise CheckpointError(f"{path}: damaged, its content is not what was saved (size or SHA-256 differs)")
+    return content
+
+
+def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
+    header = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else LARGEST_HEADER + 1
+    if header > LARGEST_HEADER:
+        raise CheckpointError(f"{path}: no safetensors file, or a header of more than {LARGEST_HEADER} bytes")
+    try:
+        return parse_tensors(content)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: no safetensors file ({error})") from None
+
+
+def steps(folder: Path) -> list[Path]:
+    """Folders of committed checkpoints, oldest first."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((p for p in found if STEP.fullmatch(p.name) and p.is_dir()), key=_age)
+
+
+def _age(path: Path) -> tuple[int, bool]:
+    """Number of updates; of two checkpoints of one update, the replaced one comes first."""
+    match = STEP.fullmatch(path.name)
+    assert match
+    return int(match[1]), not match[2]
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that verifies, and what is wrong with each newer one.
+
+    (None, []) when there is none at all; CheckpointError when there are some and all are damaged.
+    """
+    faults: list[str] = []
+    for path in reversed(steps(folder)):
+        try:
+            return load(path), faults
+        except CheckpointError as error:
+            faults.append(str(error))
+    if faults:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        raise CheckpointError(
+            f"{folder}: no checkpoint can be used:\n{listed}\nTrain again with another --out"
+        )
+    return None, []
+
+
+def set_aside(folder: Path, after: Path) -> None:
+    """Rename all checkpoints newer than ``after``, so that nobody takes them for the newest."""
+    with disk_errors(folder):
+        for path in steps(folder):
+            if _age(path) > _age(after):
+                aside = path.with_name(f"{path.name}.aside")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+
+
+def prune(folder: Path, keep: int, besides: str | None) -> None:
+    """Remove what killed saves left, and all but the newest ``keep`` checkpoints and the one named.
+
+    A folder without a manifest is not taken for a checkpoint of concord.
+    """
+    for path in steps(folder)[:-keep]:
+        if path.name != besides and (path / "MANIFEST.json").is_file():
+            _remove(path)
+    for path in folder.glob("step-*"):
+        if LEFT.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint at one stroke: a kill leaves no part of it under its name."""
+    with suppress(OSError):
+        shutil.rmtree(path.rename(_temporary(path)))

@@ -1,0 +1,215 @@
+"""What a run is: one record, read from TOML, checked by pydantic, written back resolved.
+
+Unknown keys are refused with the nearest known one; types are strict, so that "0.1" is no number; NaN and
+infinity are refused. Nothing here imports torch.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    Tag,
+    model_validator,
+)
+
+from concord.consensus.edges import table
+
+
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a name with bytes that are no UTF-8 cannot be kept in a configuration") from None
+    return text
+
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_writable)]
+Matrix = list[list[float]]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """Where the samples come from and how they are split."""
+
+    source: Text = "digits"
+    size: Count | None = None
+    valid: Fraction = 0.1
+    test: Fraction = 0.2
+    seed: int = 0
+    joint: bool = False  # pool train and test before splitting, as source 004 did
+    drop_duplicates: bool = False
+    bad_images: Literal["error", "skip"] = "error"
+
+
+class Augment(Section):
+    """Random changes of training images."""
+
+    flip: bool = False
+    shift: Annotated[int, Field(ge=0)] = 0
+    crop: Annotated[int, Field(ge=0)] = 0
+
+
+class Member(Section):
+    """One network in training.
+
+    ``network`` is a name of the zoo, torchvision or timm, or package.module:factory.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
+    network: Text
+    pretrained: bool = False
+
+
+class Constant(Section):
+    kind: Literal["constant"] = "constant"
+
+
+class Ramp(Section):
+    kind: Literal["linear", "sigmoid", "burn_in"]
+    until: Annotated[float, Field(gt=0, le=1)]  # as a fraction of the training
+
+
+class Cosine(Section):
+    kind: Literal["cosine"]
+    start: Annotated[float, Field(ge=0)] = 1.0
+    end: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Piecewise(Section):
+    kind: Literal["piecewise"]
+    points: Annotated[list[Annotated[tuple[float, float], Field(strict=False)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def ascending(self) -> "Piecewise":
+        starts = [p for p, _ in self.points]
+        if starts != sorted(set(starts)) or not all(0 <= p <= 1 and factor >= 0 for p, factor in self.points):
+            raise ValueError(
+                "points must be [progress, factor] with progress ascending in 0..1 and factor >= 0"
+            )
+        return self
+
+
+Ramps = Annotated[Constant | Ramp | Cosine | Piecewise, Field(discriminator="kind")]
+Cost = Literal[
+    "none", "sce", "sce_tf1", "kl", "l2", "l1", "kdcl_naive", "kdcl_linear", "kdcl_minlogit", "kdcl_general"
+]
+Shape = Literal["chain", "all", "ring", "star", "one_way", "mean", "random_matching", "disagreement_matching"]
+
+
+class Consensus(Section):
+    """What pulls the predictions of members together. Cost "none" is the plain ensemble."""
+
+    cost: Cost = "none"
+    weight: Annotated[float, Field(ge=0)] = 0.0
+    temperature: PositiveFloat | None = None  # kl: 1, KDCL: 2
+    edges: Annotated[
+        Annotated[Shape, Tag("name")] | Annotated[Matrix, Tag("table")],
+        Discriminator(lambda given: "name" if isinstance(given, str) else "table"),
+    ] = "chain"
+    scale: Literal["sum", "mass1", "noel"] = "sum"
+    detach: Annotated[
+        Annotated[bool, Tag("one")] | Annotated[list[list[bool]], Tag("table")],
+        Discriminator(lambda given: "table" if isinstance(given, list) else "one"),
+    ] = True
+    schedule: Ramps = Constant()
+
+
+class Sgd(Section):
+    kind: Literal["sgd"]
+    lr: PositiveFloat = 0.1
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    decay: Literal["kernels", "all"] = "kernels"
+
+
+class Adam(Section):
+    kind: Literal["adam", "adamw"] = "adam"
+    lr: PositiveFloat = 0.5**10  # of source 004
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    decay: Literal["kernels", "all"] = "kernels"
+
+
+class Unlabelled(Section):
+    """Extra images on which members only agree: "noise", or a file or folder of images."""
+
+    source: Text
+    batch_size: Count = 64
+
+
+class Train(Section):
+    """How members are trained."""
+
+    epochs: Count = 30
+    batch_size: Count = 64
+    seed: int = 0
+    optimizer: Annotated[Sgd | Adam, Field(discriminator="kind")] = Adam()
+    schedule: Literal["halving", "cosine", "constant"] = "halving"
+    warmup: Fraction = 0.0  # fraction of the training with a linearly rising rate
+    clip: PositiveFloat | None = None
+    patience: Count | None = None  # epochs without a better validation error before stopping
+    label_smoothing: Fraction = 0.0
+    shuffle: bool = True  # false: the stored order in every epoch, as source 004
+    batches: Literal["shared", "own", "views"] = "shared"
+    update: Literal["simultaneous", "alternating"] = "simultaneous"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
+    deterministic: bool = True
+    test: Literal["end", "epoch"] = "end"  # when the test split is looked at
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0  # apart at least; each epoch ends with one too
+
+    @model_validator(mode="before")
+    @classmethod
+    def adam_unless_said(cls, given: Any) -> Any:
+        optimizer = given.get("optimizer") if isinstance(given, dict) else None
+        if isinstance(optimizer, dict) and "kind" not in optimizer:
+            return given | {"optimizer": {"kind": "adam"} | optimizer}
+        return given
+
+
+class Config(Section):
+    """A whole run."""
+
+    data: Data = Data()
+    augment: Augment = Augment()
+    members: Annotated[list[Member], Field(min_length=1)]
+    consensus: Consensus = Consensus()
+    unlabelled: Unlabelled | None = None
+    train: Train = Train()
+
+    @model_validator(mode="after")
+    def fits(self) -> "Config":
+        names = [member.name for member in self.members]
+        twice = sorted({name for name in names if names.count(name) > 1 or name == "ensemble"})
+        if twice:
+            raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
+        consensus, train = self.consensus, self.train
+        nobody = [[0.0] * len(names)] * len(names)
+        edges = nobody if isinstance(consensus.edges, str) else consensus.edges
+        if len(edges) != len(names):
+            raise ValueError(f"edges is a table for {len(edges)} members, there are {len(names)}")
+        table(edges, consensus.detach)
+        if consensus.cost == "none" and consensus.weight:
+            raise ValueError('a consensus weight needs a cost: consensus.cost = "l2", for example')
+        if consensus.temperature and not consensus.cost.startswith(("kl", "kdcl")):
+            raise ValueError(f"consensus.temperature belongs to kl and KDCL, not to {consensus.cost}")
+        if consensus.detach is not True and (train.update == "alternating" or train.batches == "own"):
+            raise ValueError("detach = false needs shared batches and the simultaneous update")
+        if self.unlabelled and consensus.cost.startswith("kdcl"):
+            raise ValueError("KDCL targets are made with labels, so unlabelled batches need another cost")
+        if train.patience and not self.data.valid:
+            raise ValueError("train.patience stops on the validation split, so data.valid cannot be 0")
+        return self

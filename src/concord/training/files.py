@@ -1,0 +1,66 @@
+"""Files that are either whole or not there: temporary name, fsync, rename, fsync of the folder."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from concord.errors import ConcordError, ResourceError
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or unwritable disk into a ResourceError that names the path and what is left.
+
+    Errors of concord pass through: DataError and CheckpointError are OSErrors too.
+    """
+    try:
+        yield
+    except ConcordError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ResourceError(
+                f"{path}: the disk is full or a size limit was reached ({error.strerror}; {_free(path)})."
+                " What was saved before is intact: make room, then `concord resume`"
+            ) from error
+        raise ResourceError(f"{path}: cannot write ({error.strerror})") from error
+
+
+def _free(path: Path) -> str:
+    folder = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
+    stat = os.statvfs(folder)
+    return f"{stat.f_bavail * stat.f_frsize / 2**20:.1f} MiB free"
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write and fsync a file in a folder that is not yet visible under its final name."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames and new names in this folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path``: after a crash at any moment the old or the new file is there, whole.
+
+    Raises ResourceError when it cannot be written; the old file then stays.
+    """
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    with disk_errors(path):
+        try:
+            write_synced(temporary, content)
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""What a finished run amounts to, and the way back to its weights."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from concord.errors import CheckpointError, StoppedError
+from concord.training import checkpoint, evaluate
+from concord.training.fit import Job
+from concord.training.folder import RunFolder
+from concord.training.state import unpack_members
+
+
+@dataclass(frozen=True)
+class Final:
+    """Scores of the checkpoint that the run stands for, and what the training took."""
+
+    test: Mapping[str, Any]
+    valid: Mapping[str, Any] | None
+    seconds: float
+    samples_per_second: float
+    epochs: int
+    checkpoint: str
+
+
+def final_scores(job: Job) -> Final:
+    """Scores of the last epoch; with early stopping, of the epoch with the lowest validation error."""
+    rows = job.folder.rows()
+    seconds = sum(row["seconds"] for row in rows)
+    rate = sum(row["seconds"] * row["samples_per_second"] for row in rows) / seconds
+    last = checkpoint.steps(job.folder.checkpoints)[-1]
+    if job.config.train.patience is None:
+        row = rows[-1]
+        return Final(row["test"], row["valid"], seconds, rate, len(rows), last.name)
+    best = checkpoint.load(last).state["position"]["best_step"]
+    load_members(job.members, job.folder.checkpoints / best)
+    test, valid = _scores(job, job.feed.test()), _scores(job, job.feed.valid())
+    return Final(test, valid, seconds, rate, len(rows), best)
+
+
+def _scores(job: Job, samples: evaluate.Samples) -> dict[str, Any]:
+    try:
+        tally = evaluate.tally(list(job.members.values()), samples, job.task, job.precision, job.stop)
+    except evaluate.InterruptedEvaluation:
+        path = job.folder.path
+        raise StoppedError(f"stopped before the last scores: `concord resume {path}` makes them") from None
+    return job.task.scores(tally, list(job.members))
+
+
+def load_members(members: Mapping[str, nn.Module], path: Path) -> None:
+    """Weights of a verified checkpoint into members; CheckpointError if it lacks one of them."""
+    unpack_members(members, checkpoint.load(path))
+
+
+def standing(folder: RunFolder, warn: Callable[[str], None] = lambda text: None) -> Path:
+    """The checkpoint that a run stands for: that of its result, or the newest sound one so far.
+
+    ``warn`` hears of every newer one that is damaged.
+    """
+    if folder.complete:
+        return folder.checkpoints / str(folder.json("result.json").get("checkpoint"))
+    found, faults = checkpoint.newest(folder.checkpoints)
+    for fault in faults:
+        warn(f"{fault}; an earlier checkpoint is used")
+    if found is None:
+        raise CheckpointError(f"{folder.path} has no checkpoint yet; `concord resume {folder.path}` goes on")
+    return found.path

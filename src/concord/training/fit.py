@@ -1,0 +1,257 @@
+"""A whole training: epochs of the loop, evaluation, metrics, checkpoints, exact resume.
+
+``fit`` is a generator too: it yields every ``Step`` and, at the end of an epoch, the row that went into
+metrics.jsonl, and leaves display to whoever iterates. What a later update needs is either a pure function of
+(seed, epoch, step), as the order of batches, augmentation and dropout are, or stands in the checkpoint.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import nn
+
+from concord.errors import DivergedError, StoppedError
+from concord.tasks.classify import Classify
+from concord.training import checkpoint, evaluate
+from concord.training.agreement import Batch
+from concord.training.changes import adapted, differences, position_of, refuse
+from concord.training.config import Config
+from concord.training.folder import RunFolder
+from concord.training.loop import Step, train
+from concord.training.optim import learning_rate, make_optimizer, set_rate
+from concord.training.plan import consensus_of, edges_of, weight_of
+from concord.training.position import Position
+from concord.training.state import pack_optimizer, unpack_members, unpack_optimizer
+
+KEEP = 2  # newest checkpoints
+CURE = "earlier checkpoints are intact. A smaller learning rate or train.clip usually helps"
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Where samples come from; ``train(epoch, start)`` yields the batches of an epoch from a step on."""
+
+    steps: int
+    train: Callable[[int, int], Iterator[Batch]]
+    valid: Callable[[], evaluate.Samples]
+    test: Callable[[], evaluate.Samples]
+    has_valid: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a training is made of. ``seeds`` are those of each member's dropout."""
+
+    folder: RunFolder
+    config: Config
+    members: Mapping[str, nn.Module]
+    seeds: tuple[int, ...]
+    feed: Feed
+    task: Classify
+    precision: torch.dtype
+    stop: Callable[[], bool] = lambda: False
+    warn: Callable[[str], None] = lambda text: None
+
+
+class Training:
+    """One training in progress: the job, its optimiser and its position. Made and driven by ``fit``."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.optimizer = make_optimizer(job.members, job.config.train)
+        self.rate = learning_rate(job.config.train, job.feed.steps)
+        self.position = Position()
+        self.saved_at = time.monotonic()
+
+    def restore(self, allow_changes: bool) -> None:
+        """Go to the newest sound checkpoint, or the start; CheckpointError if it is of another run."""
+        job = self.job
+        found, faults = checkpoint.newest(job.folder.checkpoints)
+        for fault in faults:
+            job.warn(f"{fault}; falling back to an earlier checkpoint")
+        changes = differences(job.folder, found, job.config, job.feed.fingerprint)
+        if not allow_changes:
+            refuse(found.path if found else job.folder.path, changes)
+        if found is None:
+            job.folder.cut(0)
+        else:
+            self._take(found, bool(changes))
+        if changes:
+            self._accept(changes, found is not None)
+
+    def _take(self, found: checkpoint.Checkpoint, changed: bool) -> None:
+        job = self.job
+        position = position_of(found)
+        if changed:
+            position = adapted(position, found.state, job.config, job.feed.steps)
+        unpack_members(job.members, found)
+        kind, before = job.config.train.optimizer.kind, found.state["config"]["train"]["optimizer"]["kind"]
+        if kind == before:
+            unpack_optimizer(self.optimizer, job.members, found.tensors["optimizer"])
+        else:
+            job.warn(f"{kind} cannot go on from what {before} remembers: its moments start at 0")
+        device = next((p.device for m in job.members.values() for p in m.parameters()), None)
+        self.position = replace(position, totals={k: v.to(device) for k, v in position.totals.items()})
+        job.folder.cut(found.state["metrics_bytes"])
+        checkpoint.set_aside(job.folder.checkpoints, found.path)
+
+    def _accept(self, changes: list[str], begun: bool) -> None:
+        job = self.job
+        job.warn("going on with changes:\n" + "\n".join(f"  {change}" for change in changes))
+        job.folder.reopen(job.config)
+        if begun:  # other batches may mean other numbers of updates, and only the newest checkpoint counts
+            checkpoint.set_aside(job.folder.checkpoints, job.folder.checkpoints / self.step_name)
+            self.save()
+
+    def save(self) -> None:
+        """Commit a checkpoint of this moment; DivergedError if a parameter is not finite."""
+        job, position = self.job, self.position
+        self._check_parameters()
+        tensors: dict[str, checkpoint.Tensors] = {
+            f"member-{name}": member.state_dict() for name, member in job.members.items()
+        }
+        tensors["optimizer"] = pack_optimizer(self.optimizer, job.members)
+        tensors["totals"] = position.totals
+        state = {
+            "position": position.plain(),
+            "metrics_bytes": job.folder.logged(),
+            "config": job.config.model_dump(mode="json"),
+            "fingerprint": job.feed.fingerprint,
+            "steps": job.feed.steps,
+        }
+        checkpoint.save(job.folder.checkpoints, self.index, tensors, state)
+        checkpoint.prune(job.folder.checkpoints, KEEP, position.best_step)
+        self.saved_at = time.monotonic()
+
+    def _check_parameters(self) -> None:
+        bad = [n for n, m in self.job.members.items() if not all(p.isfinite().all() for p in m.parameters())]
+        if bad:
+            raise DivergedError(
+                f"parameters of {', '.join(bad)} are not finite after {self.index} updates; {CURE}"
+            )
+
+    @property
+    def index(self) -> int:
+        """Updates done since the start of the training."""
+        return self.position.epoch * self.job.feed.steps + self.position.step
+
+    @property
+    def step_name(self) -> str:
+        """Name of the checkpoint of this moment."""
+        return f"step-{self.index:08d}"
+
+    def epoch(self) -> Iterator[Step]:
+        """The remaining updates of the epoch in progress."""
+        job, position, settings = self.job, self.position, self.job.config
+        seen = job.folder.rows()[-1:] or [{}]
+        edges = edges_of(settings, position.epoch, seen[0].get("valid"))
+        updates = train(
+            list(job.members.values()),
+            self._batches(),
+            self.optimizer,
+            task=job.task,
+            consensus=consensus_of(settings.consensus, len(job.members), seen[0].get("valid")),
+            edges=edges,
+            weight=weight_of(settings.consensus, settings.train.epochs * job.feed.steps),
+            alternating=settings.train.update == "alternating",
+            precision=job.precision,
+            clip=settings.train.clip,
+            seeds=job.seeds,
+            names=list(job.members),
+            start=self.index,
+        )
+        began = time.perf_counter()
+        for step in updates:
+            tally = job.task.tally(step.logits, step.targets)
+            position.add(step, tally, len(step.targets[0]), time.perf_counter() - began)
+            yield step
+            self._between_updates()
+            began = time.perf_counter()
+
+    def _batches(self) -> Iterator[Batch]:
+        start = self.index
+        for index, batch in enumerate(self.job.feed.train(self.position.epoch, self.position.step), start):
+            set_rate(self.optimizer, self.rate(index))
+            yield batch
+
+    def _between_updates(self) -> None:
+        if self.job.stop():
+            self.stop()
+        if time.monotonic() - self.saved_at > self.job.config.train.checkpoint_seconds:
+            self.save()
+
+    def stop(self) -> None:
+        """Save and raise StoppedError."""
+        self.save()
+        path = self.job.folder.path
+        raise StoppedError(
+            f"stopped after {self.index} updates, saved: `concord resume {path}` goes on from here"
+        )
+
+    def close_epoch(self) -> dict[str, Any]:
+        """Evaluate, log and save; gives the row of metrics.jsonl."""
+        job, position, settings = self.job, self.position, self.job.config.train
+        self._check_parameters()
+        row = self._training_row()
+        row["valid"] = self._scores(job.feed.valid()) if job.feed.has_valid else None
+        after = position.closed(self.index, row["valid"], settings.epochs, settings.patience)
+        row["test"] = self._scores(job.feed.test()) if after.finished or settings.test == "epoch" else None
+        job.folder.append(row)
+        self.position = after
+        self.save()
+        return row
+
+    def _scores(self, samples: evaluate.Samples) -> dict[str, Any]:
+        members = list(self.job.members.values())
+        try:
+            tally = evaluate.tally(members, samples, self.job.task, self.job.precision, self.job.stop)
+        except evaluate.InterruptedEvaluation:
+            self.stop()
+            raise
+        scores = self.job.task.scores(tally, list(self.job.members))
+        bad = [name for name, score in scores["members"].items() if not isfinite(score["nll"])]
+        if bad:
+            raise DivergedError(
+                f"what {', '.join(bad)} says after {self.index} updates is not finite; {CURE}"
+            )
+        return scores
+
+    def _training_row(self) -> dict[str, Any]:
+        """True averages over the epoch of what the members said while they were learning."""
+        position, names = self.position, list(self.job.members)
+        scores = self.job.task.scores(position.totals["tally"], names)
+        samples = position.totals["tally"][2].item()
+        for name, loss in zip(names, (position.totals["loss"] / samples).tolist(), strict=True):
+            scores["members"][name]["loss"] = loss
+        weigh = weight_of(self.job.config.consensus, self.job.config.train.epochs * self.job.feed.steps)
+        return {
+            "epoch": position.epoch + 1,
+            "step": self.index,
+            "seconds": position.epoch_seconds,
+            "samples_per_second": samples / position.epoch_seconds,
+            "learning_rate": self.rate(self.index - 1),
+            "weight": weigh(self.index - 1),
+            "consensus": position.totals["consensus"].item() / samples,
+            "train": scores,
+        }
+
+
+def fit(job: Job, *, allow_changes: bool = False) -> Iterator[Step | dict[str, Any]]:
+    """Train from the newest checkpoint of the job's folder (or from the start) to the end.
+
+    Yields every Step, and the row of metrics.jsonl at the end of each epoch. Raises StoppedError after saving
+    when ``job.stop`` says so, DivergedError, ResourceError, and CheckpointError when the folder is of another
+    run.
+    """
+    training = Training(job)
+    training.restore(allow_changes)
+    if job.stop():
+        training.stop()
+    while not training.position.finished:
+        yield from training.epoch()
+        yield training.close_epoch()

@@ -1,0 +1,152 @@
+"""The run folder: everything about one run, in files that other programs can read.
+
+RUN/config.toml     the resolved configuration; makes the folder a run
+RUN/stamp.json      versions, machine, command line
+RUN/interface.json  shape and classes of the images, and how pixels are normalised
+RUN/metrics.jsonl   one line per epoch
+RUN/ckpt/           checkpoints, see ``checkpoint``
+RUN/result.json     the final figures; there when the run is complete
+RUN/.lock           held while a process trains here
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from concord.errors import CheckpointError, UsageError
+from concord.training import toml
+from concord.training.config import Config
+from concord.training.files import disk_errors, replace
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run and what they hold."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def complete(self) -> bool:
+        return (self.path / "result.json").is_file()
+
+    def config(self) -> Config:
+        """The configuration, or CheckpointError where there is no run."""
+        file = self.path / "config.toml"
+        if not file.is_file():
+            raise CheckpointError(f"{self.path} is no run folder: {file.name} is missing")
+        return toml.parse(toml.read(file), str(file))
+
+    def json(self, name: str) -> dict[str, Any]:
+        """Content of stamp.json or result.json; CheckpointError if it is missing or damaged."""
+        file = self.path / name
+        try:
+            return dict(json.loads(file.read_bytes()))
+        except FileNotFoundError:
+            cure = f"; `concord resume {self.path}` finishes the run" if name == "result.json" else ""
+            raise CheckpointError(f"{file} is missing{cure}") from None
+        except (ValueError, TypeError, OSError, RecursionError) as error:
+            raise CheckpointError(f"{file}: missing or damaged ({error})") from None
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        replace(self.path / name, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The epochs logged so far. A last line torn by a kill is passed over."""
+        if not self.metrics.is_file():
+            return []
+        lines = self.metrics.read_bytes().split(b"\n")
+        try:
+            return [dict(json.loads(line)) for line in lines[:-1] if line]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{self.metrics}: damaged, a line is no JSON object ({error})") from None
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one epoch to metrics.jsonl."""
+        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        with disk_errors(self.metrics), self.metrics.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def cut(self, size: int) -> None:
+        """Forget metrics written after a checkpoint that had ``size`` bytes of them.
+
+        CheckpointError if there are fewer: earlier epochs would be missing from every later figure.
+        """
+        if self.logged() < size:
+            raise CheckpointError(
+                f"{self.metrics} has {self.logged()} bytes and had {size} when the checkpoint was made:"
+                " put it back, or train again with another --out"
+            )
+        if self.logged() > size:
+            with disk_errors(self.metrics):
+                os.truncate(self.metrics, size)
+
+    def logged(self) -> int:
+        """Bytes of metrics.jsonl."""
+        return self.metrics.stat().st_size if self.metrics.is_file() else 0
+
+    def reopen(self, config: Config) -> None:
+        """Let a run go on with another configuration; a result that it had is no longer its result."""
+        with disk_errors(self.path):
+            (self.path / "result.json").unlink(missing_ok=True)
+        replace(self.path / "config.toml", toml.to_toml(config).encode())
+
+
+def refuse_taken(path: Path) -> None:
+    """UsageError if ``path`` cannot become a new run folder because something is there."""
+    with disk_errors(path):
+        if (path / "config.toml").exists():
+            raise UsageError(
+                f"{path} holds a run already: `concord resume {path}` goes on with it, or give another --out"
+            )
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; --out takes a folder")
+
+
+def create(path: Path, config: Config, stamp: Mapping[str, Any], interface: Mapping[str, Any]) -> RunFolder:
+    """A new run folder; UsageError if a run is there already. config.toml comes last and makes it a run."""
+    folder = RunFolder(path)
+    refuse_taken(path)
+    with disk_errors(path):
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    with locked(folder):  # of two that start at once, the second finds the first one's run
+        refuse_taken(path)
+        folder.write_json("stamp.json", stamp)
+        folder.write_json("interface.json", interface)
+        replace(path / "config.toml", toml.to_toml(config).encode())
+    return folder
+
+
+@contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Hold the run for this process; the lock ends with the process, however it ends.
+
+    Raises UsageError naming the process that holds it.
+    """
+    with disk_errors(folder.path):
+        file = (folder.path / ".lock").open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UsageError(f"{folder.path} is in use by process {file.read().strip() or '?'}") from None
+        with disk_errors(folder.path):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        yield

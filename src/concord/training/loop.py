@@ -1,0 +1,159 @@
+"""Train several networks at once: one update per ``next``.
+
+``train`` hands back what happened; printing, plotting, saving, changing the learning rate and stopping early
+are done by whoever iterates. It never names an architecture: a member is any ``nn.Module``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from concord.consensus.edges import Edges
+from concord.consensus.objective import Consensus, per_edge
+from concord.errors import DivergedError
+from concord.training import agreement
+from concord.training.agreement import Batch, Cohort, Task
+
+Weight = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one update did. All tensors are detached."""
+
+    index: int
+    losses: Tensor  # (M,) mean loss of each member, without consensus
+    consensus: Tensor  # () mean consensus cost per sample and edge, before weighting
+    weight: float
+    logits: tuple[Tensor, ...]  # M times (B, K)
+    targets: tuple[Tensor, ...]  # M times (B,)
+
+
+def train(
+    members: Sequence[nn.Module],
+    batches: Iterable[Batch],
+    optimizer: torch.optim.Optimizer,
+    *,
+    task: Task,
+    consensus: Consensus,
+    edges: Edges,
+    weight: float | Weight,
+    alternating: bool = False,
+    precision: torch.dtype = torch.float32,
+    clip: float | None = None,
+    seeds: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Minimise  sum_i mean_b loss(f_i(x), y) + weight mean_b consensus(f_1(x), ..., f_M(x)).
+
+    A ``weight`` of 0 is the plain ensemble: the consensus is not computed, and every member gets bit for bit
+    the weights that it would get alone. ``seeds`` makes dropout of member i at update s a function of
+    (seeds[i], s). ``clip`` bounds the gradient norm of each member by itself. ``start`` is the index of the
+    first update. Terms of a pairwise consensus are added up in the order of ``names``, so that members in
+    another order end with the same weights bit for bit.
+
+    Raises DivergedError, with the members named, in place of an update with a loss that is no number: then
+    weights and the optimiser's state are as before it, while running statistics have seen the batch.
+    """
+    called = names or [f"member {i}" for i in range(len(members))]
+    edges = replace(edges, order=tuple(sorted(range(len(members)), key=lambda i: called[i])))
+    cohort = Cohort(members, called, task, consensus, edges, precision, seeds)
+    for index, batch in enumerate(batches, start):
+        for member in members:
+            member.train()
+        alpha = weight(index) if callable(weight) else weight
+        if alternating:
+            yield in_turn(cohort, batch, optimizer, alpha, index, clip)
+        else:
+            yield at_once(cohort, batch, optimizer, alpha, index, clip)
+
+
+def at_once(
+    cohort: Cohort,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    weight: float,
+    index: int,
+    clip: float | None,
+) -> Step:
+    """One update in which every member meets its peers as they were before it."""
+    everyone = range(len(cohort))
+    outputs = [cohort.output(i, batch.of(i)[0], index) for i in everyone]
+    losses = torch.stack([cohort.task.loss(outputs[i], batch.of(i)[1]).mean() for i in everyone])
+    logits = [cohort.task.predictions(output) for output in outputs]
+    cost = losses.new_zeros(())
+    if weight:
+        cost = agreement.shared(cohort, batch, logits, index)
+    check(losses, cost, cohort.names, index)
+    optimizer.zero_grad()
+    (losses.sum() + weight * cost).backward()
+    apply(cohort, optimizer, clip)
+    return record(cohort, batch, index, losses, cost, weight, logits)
+
+
+def in_turn(
+    cohort: Cohort,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    weight: float,
+    index: int,
+    clip: float | None,
+) -> Step:
+    """One update of each member in turn; it meets its peers with the weights that they have by then.
+
+    Source: Y. Zhang et al., "Deep mutual learning", CVPR 2018, algorithm 1.
+    """
+    losses, costs, logits = [], [], []
+    for i in range(len(cohort)):
+        x, y = batch.of(i)
+        output = cohort.output(i, x, index)
+        loss, own = cohort.task.loss(output, y).mean(), cohort.task.predictions(output)
+        cost = loss.new_zeros(())
+        if weight:
+            cost = agreement.alone(cohort, i, batch, own, index)
+        check(loss[None], cost, cohort.names[i : i + 1], index)
+        optimizer.zero_grad()  # to None, so that the optimizer passes over all other members
+        (loss + weight * cost).backward()
+        apply(cohort, optimizer, clip)
+        losses.append(loss.detach())
+        costs.append(cost.detach())
+        logits.append(own.detach())
+    return record(cohort, batch, index, torch.stack(losses), torch.stack(costs).sum(), weight, logits)
+
+
+def check(losses: Tensor, cost: Tensor, names: Sequence[str], index: int) -> None:
+    """DivergedError, with the members named, if a loss or the consensus cost is no number."""
+    if torch.cat([losses.detach(), cost.detach()[None]]).isfinite().all():
+        return
+    bad = [name for name, finite in zip(names, losses.isfinite().tolist(), strict=True) if not finite]
+    what = f"the loss of {', '.join(bad)}" if bad else f"the consensus cost of {', '.join(names)}"
+    raise DivergedError(
+        f"update {index}: {what} is not a finite number. Nothing was learned from it and earlier checkpoints"
+        " are intact. A smaller learning rate, a smaller consensus weight or train.clip usually helps"
+    )
+
+
+def apply(cohort: Cohort, optimizer: torch.optim.Optimizer, clip: float | None) -> None:
+    """Clip each member's gradient by its own norm, then update: members stay independent of each other."""
+    if clip is not None:
+        for member in cohort.members:
+            nn.utils.clip_grad_norm_(member.parameters(), clip)
+    optimizer.step()
+
+
+def record(
+    cohort: Cohort,
+    batch: Batch,
+    index: int,
+    losses: Tensor,
+    cost: Tensor,
+    weight: float,
+    logits: Sequence[Tensor],
+) -> Step:
+    """The Step that tells what happened."""
+    targets = tuple(batch.of(i)[1] for i in range(len(cohort)))
+    said = tuple(z.detach() for z in logits)
+    return Step(index, losses.detach(), per_edge(cost.detach(), cohort.edges), weight, said, targets)

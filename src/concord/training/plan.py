@@ -1,0 +1,76 @@
+"""From the configuration to the consensus, edges and weight of an epoch.
+
+Two of them look at the last validation scores (``seen``): KDCL-General takes its weights from the covariance
+of errors, disagreement matching pairs whoever disagrees most. Before the first epoch there is nothing to look
+at, so the former starts with equal weights and the latter with a random matching.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from concord.consensus import kdcl, schedule
+from concord.consensus.costs import pair_cost
+from concord.consensus.edges import Edges, disagreement_matching, random_matching, scaled, shape, table
+from concord.consensus.objective import Consensus, pairwise
+from concord.training.config import Config, Cosine, Piecewise, Ramp
+from concord.training.config import Consensus as Settings
+from concord.training.loop import Weight
+
+Seen = Mapping[str, Any] | None
+
+
+def consensus_of(settings: Settings, members: int, seen: Seen) -> Consensus:
+    """The consensus cost that the settings name."""
+    name, temperature = settings.cost, settings.temperature
+    if name == "kdcl_general":
+        return kdcl.towards(kdcl.general(_general_weights(members, seen)), temperature or 2.0)
+    if name in kdcl.TARGETS:
+        return kdcl.towards(kdcl.TARGETS[name], temperature or 2.0)
+    # "none" has weight 0, see ``weight_of``: its cost is never computed
+    return pairwise(pair_cost("l2" if name == "none" else name, temperature or 1.0))
+
+
+def _general_weights(members: int, seen: Seen) -> list[float]:
+    covariance = (seen or {}).get("error_covariance")
+    if covariance is None:
+        return [1 / members] * members
+    return kdcl.variance_weights(torch.tensor(covariance, dtype=torch.float64))
+
+
+def edges_of(config: Config, epoch: int, seen: Seen) -> Edges:
+    """The edges of this epoch, scaled as the settings say."""
+    settings, m = config.consensus, len(config.members)
+    if not isinstance(settings.edges, str):
+        edges = table(settings.edges, settings.detach)
+    elif settings.edges == "disagreement_matching" and seen and seen["disagreement"] is not None:
+        edges = table(disagreement_matching(seen["disagreement"]), settings.detach)
+    elif settings.edges.endswith("_matching"):
+        edges = table(random_matching(m, config.train.seed, epoch), settings.detach)
+    else:
+        edges = shape(settings.edges, m, settings.detach)
+    return scaled(edges, settings.scale, settings.cost)
+
+
+def weight_of(settings: Settings, updates: int) -> Weight:
+    """The weight of update ``index`` of ``updates``: the configured one times the schedule's factor."""
+    ramp = _schedule(settings)
+    alpha = 0.0 if settings.cost == "none" else settings.weight
+    return lambda index: alpha * ramp(index / max(updates - 1, 1))
+
+
+def _schedule(settings: Settings) -> schedule.Schedule:
+    match settings.schedule:
+        case Ramp(kind="linear", until=until):
+            return schedule.linear(until)
+        case Ramp(kind="sigmoid", until=until):
+            return schedule.sigmoid(until)
+        case Ramp(until=until):
+            return schedule.burn_in(until)
+        case Cosine(start=start, end=end):
+            return schedule.cosine(start, end)
+        case Piecewise(points=points):
+            return schedule.piecewise(points)
+        case _:
+            return schedule.constant()

@@ -1,0 +1,196 @@
+"""A configuration from TOML and back, with faults that name the key and the cure."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from concord.errors import UsageError, suggestion
+from concord.training.config import Config
+
+LARGEST_FILE = 2**20  # bytes; a configuration is small
+LONGEST_SHOWN = 200  # characters of a value in a message
+M = TypeVar("M", bound=BaseModel)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file as they stand; UsageError with file, line and column otherwise."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(content) > LARGEST_FILE:
+        raise UsageError(f"{path}: a configuration of more than {LARGEST_FILE} bytes is refused")
+    try:
+        return _loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}: not a TOML file: no UTF-8 text (at line {line})") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from None
+
+
+def _loads(text: str) -> dict[str, Any]:
+    """``tomllib.loads`` with every refusal a TOMLDecodeError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # Python's own limit, 4300 digits
+        raise tomllib.TOMLDecodeError("a number has too many digits") from None
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("nested too deeply") from None
+
+
+def parse(tables: Mapping[str, Any], where: str = "configuration") -> Config:
+    """A checked Config, or one UsageError that lists every fault with its key."""
+    return checked(Config, tables, where)
+
+
+def checked(model: type[M], tables: Mapping[str, Any], where: str, prefix: str = "") -> M:
+    """A record of ``model``, or one UsageError that lists every fault with its key, after ``prefix``."""
+    try:
+        return model.model_validate(dict(tables))
+    except ValidationError as error:
+        found = dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in error.errors())
+        listed = "\n".join(f"  {fault}" for fault in found)
+        raise UsageError(f"{where}:\n{listed}") from None
+
+
+def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], prefix: str) -> str:
+    path = _keys(fault["loc"], tables)
+    if fault["type"] == "missing":
+        path.append(str(fault["loc"][-1]))
+    key, given, context = prefix + ".".join(path), fault.get("input"), fault.get("ctx", {})
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key{suggestion(path[-1], known_keys(path[:-1], model))}"
+        case "union_tag_not_found":
+            return f"{key}.kind is missing"
+        case "union_tag_invalid":
+            return f"{key}.kind: expected {context['expected_tags']}, got {context['tag']!r}" + _nearest(
+                context["tag"], context["expected_tags"]
+            )
+    shown = "" if isinstance(given, dict | list) else f", got {_shown(given)}"
+    if fault["type"] == "literal_error":
+        shown += _nearest(given, context["expected"])
+    text = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {text}{shown}" if key else text
+
+
+def _keys(location: Sequence[str | int], tables: Any) -> list[str]:
+    """The keys that a user wrote on the way to a fault, without the names of union branches between them."""
+    path = []
+    for part in location:
+        if isinstance(tables, Mapping):
+            inside = part in tables
+        else:
+            inside = isinstance(tables, list | tuple) and part in range(len(tables))
+        if inside:
+            tables = tables[part]
+            path.append(str(part))
+    return path
+
+
+def _nearest(given: object, expected: str) -> str:
+    """The suggestion among names that pydantic lists in quotes."""
+    return suggestion(given, re.findall(r"'([^']*)'", expected)) if isinstance(given, str) else ""
+
+
+def _shown(given: object) -> str:
+    try:
+        text = repr(given)
+    except ValueError:
+        return "a number of too many digits"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def known_keys(path: Iterable[str], model: type[BaseModel] = Config) -> list[str]:
+    """Names that may stand under this path of keys, union branches included."""
+    models: list[Any] = [model]
+    for part in path:
+        fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        models = [found for field in fields for found in _models(field)] or models
+    return sorted({name for found in models for name in found.model_fields})
+
+
+def _models(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models(part)]
+
+
+def assign(tables: dict[str, Any], setting: str) -> None:
+    """Put one ``key.path=value`` (value in TOML, or a bare word) into the tables."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set takes key=value, for example train.epochs=5, got {setting!r}")
+    try:
+        read = _loads(f"x = {text}")
+    except tomllib.TOMLDecodeError:
+        read = {}
+    value = read["x"] if read.keys() == {"x"} else text.strip()
+    put(tables, key.strip(), value)
+
+
+def put(tables: dict[str, Any], key: str, value: object) -> None:
+    """Put a value at ``key.path``, making the tables on the way."""
+    *path, last = key.split(".")
+    for part in path:
+        tables = tables.setdefault(part, {})
+        if not isinstance(tables, dict):
+            raise UsageError(f"{key}: {part!r} is no table of settings")
+    tables[last] = value
+
+
+def to_toml(config: Config) -> str:
+    """The resolved configuration as TOML that ``read`` and ``parse`` turn into an equal Config."""
+    return to_text(config.model_dump(mode="json", exclude_none=True))
+
+
+def to_text(tables: Mapping[str, Any]) -> str:
+    """Tables of settings, and lists of such tables, as TOML."""
+    lines: list[str] = []
+    for section, value in tables.items():
+        for row in value if isinstance(value, list) else [value] if value is not None else []:
+            head = f"[[{section}]]" if isinstance(value, list) else f"[{section}]"
+            lines += ["", head, *(f"{k} = {_toml(v)}" for k, v in row.items() if v is not None)]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + "".join(_escape(c) for c in value) + '"'
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(v) for v in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{k} = {_toml(v)}' for k, v in value.items() if v is not None)} }}"
+    assert isfinite(value)
+    return repr(value)
+
+
+def _escape(c: str) -> str:
+    if c in '"\\':
+        return "\\" + c
+    return f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``key: old -> new`` for every leaf in which two nested mappings differ."""
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a!r} -> {b!r}")
+    return found
