@@ -1,0 +1,266 @@
+"""Every verb, on one small real run."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from data_made import write_image
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import concord
+from concord.cli import app
+from concord.errors import CheckpointError, DataError, UsageError
+
+MEMBERS = [{"name": "ST", "network": "noel2017_st"}, {"name": "B", "network": "noel2017_text_st"}]
+SETTINGS = {
+    "data": {"valid": 0.2},
+    "members": MEMBERS,
+    "consensus": {"cost": "l2", "weight": 0.01},
+    "train": {"epochs": 2, "batch_size": 128, "threads": 1, "precision": "float32"},
+}
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "first"
+    return path, concord.train(SETTINGS, path)
+
+
+@pytest.fixture(scope="session")
+def digit_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    images = load_digits().images[:12]
+    for i, image in enumerate(images):
+        Image.fromarray((image * 255 // 16).astype(np.uint8)).save(folder / f"{i:02}.png")
+    return folder
+
+
+def call(capsys, *arguments):
+    """Exit status and the two streams of one command."""
+    with pytest.raises(SystemExit) as left:
+        app.main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return left.value.code, out, err
+
+
+def test_train_gives_what_the_run_folder_holds(run):
+    path, result = run
+    assert json.loads((path / "result.json").read_text()) == result
+    assert set(result) >= {"run", "members", "ensemble", "agreement", "seconds", "samples_per_second"}
+    keys = {"test_error", "valid_error", "nll", "ece", "parameters", "macs"}
+    assert all(set(row) >= keys for row in result["members"].values())
+    assert result["members"]["ST"]["parameters"] == 44_730
+
+
+def test_eval_gives_the_figures_of_the_training(run, capsys):
+    path, result = run
+    status, out, _ = call(capsys, "eval", path, "--json")
+    scores = json.loads(out)
+    assert status == 0
+    assert scores["members"] == result["members"]
+    assert scores["ensemble"] == result["ensemble"]
+
+
+def test_eval_on_other_classes_is_refused(run, tmp_path):
+    for name in ("cat", "dog"):
+        for i in range(10):
+            write_image(tmp_path / name / f"{i}.png", 20 * i)
+    with pytest.raises(DataError, match="classes cat, dog"):
+        concord.evaluate(run[0], data=str(tmp_path))
+
+
+def test_predict_keeps_the_order_and_gives_a_bad_image_a_row(run, digit_files, tmp_path, capsys):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes((digit_files / "00.png").read_bytes()[:50])
+    text = tmp_path / "=notes.png"
+    text.write_text("no image")
+    files = [digit_files / "03.png", bad, digit_files / "01.png", text]
+    table = tmp_path / "labels.csv"
+    status, out, err = call(capsys, "predict", run[0], *files, "--json", "--csv", table)
+    rows = json.loads(out)
+    assert status == 0
+    assert [row["file"] for row in rows] == list(map(str, files))
+    assert [row["label"] is None for row in rows] == [False, True, False, True]
+    assert "bad.png" in rows[1]["error"]
+    assert "2 of 4 images could not be read" in err
+    with table.open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)][1:] == list(map(str, files))
+    assert call(capsys, "predict", run[0], bad, "--strict")[0] == 3
+
+
+def test_predictions_are_those_of_the_members_on_the_same_pixels(run, digit_files):
+    from concord.cli.loading import load_run
+
+    loaded = load_run(run[0])
+    images = load_digits().images[:12]
+    pixels = torch.from_numpy((images * 255 // 16).astype(np.uint8)).unsqueeze(1)
+    expected = loaded.probabilities(pixels, "ST").max(-1)
+    rows = concord.predict(run[0], [str(digit_files)], member="ST")
+    assert [int(row["label"]) for row in rows] == expected.indices.tolist()
+    assert [row["confidence"] for row in rows] == pytest.approx(expected.values.tolist(), rel=1e-5)
+
+
+def test_a_file_name_that_looks_like_a_formula_is_quoted_in_csv(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1.png").write_text("no image")
+    call(capsys, "predict", run[0], "=1+1.png", "--csv", "out.csv")
+    assert "'=1+1.png" in Path("out.csv").read_text()
+
+
+def test_predict_refuses_an_unknown_member_with_the_nearest_name(run, digit_files):
+    with pytest.raises(UsageError, match="did you mean 'ST'"):
+        concord.predict(run[0], [str(digit_files)], member="STT")
+
+
+@pytest.mark.parametrize("member", ["ST", "ensemble"])
+def test_onnx_gives_the_probabilities_of_the_run(run, member, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from concord.cli.loading import load_run
+
+    written = concord.export(run[0], tmp_path / "net.onnx", member=member)
+    assert written["checked_batches"] == (1, 3, 8)
+    assert written["largest_difference"] < 1e-5
+    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]  # no side file
+    pixels = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    (given,) = session.run(None, {"pixels": pixels.float().numpy()})
+    torch.testing.assert_close(torch.from_numpy(given), load_run(run[0]).probabilities(pixels, member))
+
+
+def test_safetensors_holds_the_weights_of_one_member(run, tmp_path):
+    from safetensors.torch import load_file
+
+    from concord.cli.loading import load_run
+
+    concord.export(run[0], tmp_path / "st.safetensors", member="ST")
+    own = load_run(run[0]).members["ST"].state_dict()
+    assert all(torch.equal(own[k], v) for k, v in load_file(tmp_path / "st.safetensors").items())
+    with pytest.raises(UsageError, match="one member"):
+        concord.export(run[0], tmp_path / "all.safetensors")
+
+
+def test_torch_export_gives_the_probabilities_of_the_run(run, tmp_path):
+    from concord.cli.loading import load_run
+
+    concord.export(run[0], tmp_path / "net.pt2", member="B")
+    pixels = torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)
+    given = torch.export.load(tmp_path / "net.pt2").module()(pixels.float())
+    torch.testing.assert_close(given, load_run(run[0]).probabilities(pixels, "B"))
+
+
+def test_export_to_an_unknown_format_is_refused(run, tmp_path):
+    with pytest.raises(UsageError, match=r"expected one of .onnx"):
+        concord.export(run[0], tmp_path / "net.h5")
+
+
+def test_report_of_a_run_is_one_file(run, tmp_path, capsys):
+    status, out, _ = call(capsys, "report", run[0], "--to", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert status == 0
+    assert "r.html" in out
+    assert "44,730" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+
+
+def test_study_makes_the_table_and_goes_on_where_it_stopped(tmp_path, capsys):
+    settings = {
+        **SETTINGS,
+        "consensus": {},
+        "train": {**SETTINGS["train"], "epochs": 1},
+        "study": {"seeds": [0, 1], "arms": [{"cost": "l2", "weights": [0.1]}], "alone": True},
+    }
+    figures = concord.study(settings, tmp_path / "study", jobs=1)
+    alone = {
+        (c["seed"], name): error
+        for c in figures["cells"]
+        if c["cost"] == "alone"
+        for name, error in c["scores"]["test_error"].items()
+        if name != "ensemble"
+    }
+    plain = {
+        (c["seed"], name): error
+        for c in figures["cells"]
+        if c["cost"] == "none"
+        for name, error in c["scores"]["test_error"].items()
+        if name != "ensemble"
+    }
+    assert alone == plain  # weight 0 is training alone
+    assert len(figures["cells"]) == 8
+    assert "l2" in (tmp_path / "study/table.md").read_text()
+    capsys.readouterr()
+    assert concord.study(settings, tmp_path / "study", jobs=1)["cells"] == figures["cells"]
+    assert "8 of 8 runs are there already" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="seeds"):
+        concord.study({**settings, "study": {"seeds": [0]}}, tmp_path / "study")
+
+
+def test_a_member_of_five_lines_and_a_timm_network_train_together(tmp_path, monkeypatch):
+    pytest.importorskip("timm")
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n\n\n"
+        "def net(channels, classes):\n"
+        "    layers = nn.Linear(channels * 64, 32), nn.ReLU(), nn.Linear(32, classes)\n"
+        "    return nn.Sequential(nn.Flatten(), *layers)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        **SETTINGS,
+        "members": [{"name": "mine", "network": "mine:net"}, {"name": "timm", "network": "timm/test_resnet"}],
+        "train": {"epochs": 1, "batch_size": 256, "threads": 1},
+        "data": {"size": 8},
+    }
+    result = concord.train(settings, "run", allow_code=["mine:net"])
+    assert result["members"]["mine"]["parameters"] == 64 * 32 + 32 + 32 * 10 + 10
+    with pytest.raises(UsageError, match="--allow-code mine:net"):
+        concord.evaluate("run")
+    assert concord.evaluate("run", allow_code=["mine:net"])["members"].keys() == {"mine", "timm"}
+
+
+def test_a_member_with_wrong_output_is_refused_before_training(tmp_path, monkeypatch):
+    (tmp_path / "wrong.py").write_text(
+        "from torch import nn\ndef net(channels, classes):\n    return nn.Flatten()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = {**SETTINGS, "members": [{"name": "w", "network": "wrong:net"}]}
+    with pytest.raises(UsageError, match=r"member w must give logits of shape \(2, 10\)"):
+        concord.train(settings, "run", allow_code=["wrong:net"])
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("verb", ["zoo", "doctor"])
+def test_listing_verbs_print_one_json_document(verb, capsys):
+    with pytest.raises(SystemExit) as left:
+        app.main([verb, "--json"])
+    assert left.value.code == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_data_check_says_no_with_status_1(tmp_path, capsys):
+    status, out, _ = call(capsys, "data", "check", "digits", "--json")
+    assert (status, json.loads(out)["ok"]) == (0, True)
+    (tmp_path / "cat").mkdir()
+    assert call(capsys, "data", "check", tmp_path)[0] == 1
+
+
+def test_the_result_of_an_unfinished_run_says_how_to_finish_it(tmp_path):
+    with pytest.raises(CheckpointError, match="is no run folder"):
+        concord.evaluate(tmp_path)
+
+
+def test_bench_measures_all_contenders_in_one_run(capsys):
+    status, out, _ = call(capsys, "bench", "train", "--rounds", "1", "--updates", "1", "--json")
+    assert status == 0
+    assert set(json.loads(out)["samples_per_second"]) == {"plain", "bfloat16", "concord"}
+
+
+def test_the_module_is_a_command_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "concord", "zoo", "--json"], capture_output=True, text=True, check=True
+    )
+    assert {row["name"] for row in json.loads(done.stdout)} >= {"noel2017_st", "noel2017_m"}

@@ -1,0 +1,80 @@
+"""The documents say what is so: links lead somewhere, commands parse, examples run, settings are named."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from concord.cli.app import app
+from concord.training import config, grid, toml
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/results/*.md")])
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(path):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def commands() -> list[str]:
+    lines = [line for path in DOCUMENTS for block in blocks(path, "console") for line in block.splitlines()]
+    return sorted({line[2:] for line in lines if line.startswith("$ concord ")})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_in_the_documents_parse(command):
+    import typer.main
+
+    group = typer.main.get_command(app)
+    arguments = shlex.split(command)[1:]
+    context = group.make_context("concord", list(arguments))
+    name, verb, rest = group.resolve_command(context, list(arguments))
+    while hasattr(verb, "resolve_command"):
+        context = verb.make_context(name, list(rest))
+        name, verb, rest = verb.resolve_command(context, list(rest))
+    verb.make_context(name, list(rest))  # raises a usage error for an option or argument that is not there
+
+
+@pytest.mark.parametrize("number", range(len(blocks(ROOT / "README.md", "python"))))
+def test_python_examples_of_the_readme_run(number, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(ROOT / "README.md", "python")[number], "README.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def fields(model: type[BaseModel]) -> set[str]:
+    found = set(model.model_fields)
+    for value in model.model_fields.values():
+        for inner in toml._models(value.annotation):
+            found |= fields(inner)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(fields(config.Config) | fields(grid.Study)))
+def test_every_setting_is_documented(name):
+    text = (ROOT / "docs/configuration.md").read_text()
+    assert re.search(rf"\b{name}\b", text)
+
+
+def test_the_settings_shown_are_a_legal_configuration():
+    import tomllib
+
+    run, study = blocks(ROOT / "docs/configuration.md", "toml")
+    tables = tomllib.loads(run)
+    del tables["consensus"]["temperature"]  # belongs to kl; shown for completeness
+    grid.parse({**tables, **tomllib.loads(study)})
+
+
+def test_documents_name_no_folder_of_the_machine_they_were_written_on():
+    home = str(Path.home())
+    assert [path.name for path in DOCUMENTS if home in path.read_text() and home != "/"] == []
+    assert sys.version_info >= (3, 11)

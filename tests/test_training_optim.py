@@ -1,0 +1,128 @@
+"""Optimiser groups and learning rates."""
+
+import pytest
+import torch
+from torch import nn
+from training_made import member
+
+from concord.training.config import Adam, Sgd, Train
+from concord.training.optim import learning_rate, make_optimizer, set_rate
+
+
+def rates(steps, **settings):
+    train = Train(optimizer=Sgd(kind="sgd", lr=1.0), **settings)
+    rate = learning_rate(train, steps)
+    return [rate(index) for index in range(train.epochs * steps)]
+
+
+def test_halving_drops_at_epochs_15_23_and_28_of_30():
+    by_epoch = [set(rates(7, epochs=30)[7 * e : 7 * e + 7]) for e in range(30)]
+    assert by_epoch == [{1.0}] * 15 + [{0.5}] * 8 + [{0.25}] * 5 + [{0.125}] * 2
+
+
+def test_halving_looks_at_whole_epochs():
+    assert rates(3, epochs=3) == [1] * 6 + [0.5] * 3  # the middle of training lies within epoch 1
+
+
+def test_cosine_falls_from_the_rate_towards_zero():
+    assert rates(2, epochs=2, schedule="cosine") == pytest.approx([1, 0.5 + 2**-1.5, 0.5, 0.5 - 2**-1.5])
+
+
+def test_a_constant_rate_stays():
+    assert rates(2, epochs=3, schedule="constant") == [1] * 6
+
+
+def test_warm_up_rises_in_equal_steps_to_the_rate_and_then_leaves_it():
+    assert rates(5, epochs=2, schedule="constant", warmup=0.4) == pytest.approx(
+        [0.25, 0.5, 0.75, 1] + [1] * 6
+    )
+
+
+def test_warm_up_multiplies_the_schedule():
+    plain, warm = (rates(4, epochs=2, schedule="cosine", warmup=w) for w in (0.0, 0.5))
+    assert warm == pytest.approx([0.25 * plain[0], 0.5 * plain[1], 0.75 * plain[2], *plain[3:]])
+
+
+def test_the_rate_scales_with_the_one_configured():
+    assert learning_rate(Train(epochs=2), 3)(0) == 0.5**10
+    assert learning_rate(Train(epochs=2), 3)(3) == 0.5**11
+
+
+def test_only_kernels_decay_unless_all_are_asked_for():
+    one = member(0)
+    for decay, decayed in (
+        ("kernels", {"0.weight", "5.weight"}),
+        ("all", {n for n, _ in one.named_parameters()}),
+    ):
+        train = Train(optimizer=Sgd(kind="sgd", lr=0.5, momentum=0.0, weight_decay=0.1, decay=decay))
+        optimizer = make_optimizer({"st": one}, train)
+        before = {name: p.detach().clone() for name, p in one.named_parameters()}
+        for p in one.parameters():
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+        for name, p in one.named_parameters():
+            torch.testing.assert_close(p.detach(), before[name] * (0.95 if name in decayed else 1.0))
+
+
+def test_adam_adds_the_decay_to_the_gradient_and_adamw_to_the_weight():
+    moved = {}
+    for kind in ("adam", "adamw"):
+        layer = nn.Linear(2, 1, bias=False)
+        nn.init.constant_(layer.weight, 2.0)
+        optimizer = make_optimizer({"st": layer}, Train(optimizer=Adam(kind=kind, lr=0.1, weight_decay=0.5)))
+        layer.weight.grad = torch.zeros_like(layer.weight)
+        optimizer.step()
+        moved[kind] = layer.weight[0, 0].item()
+    assert moved["adam"] == pytest.approx(
+        2 - 0.1
+    )  # a first step of Adam has length lr, whatever the gradient
+    assert moved["adamw"] == pytest.approx(2 - 0.1 * 0.5 * 2)
+
+
+@pytest.mark.parametrize(
+    "chosen", [Adam(), Adam(kind="adamw"), Sgd(kind="sgd", nesterov=True)], ids=lambda c: c.kind
+)
+def test_one_optimiser_for_all_is_one_for_each_bit_for_bit(chosen):
+    train = Train(optimizer=chosen)
+    together = {"st": member(0), "m": member(1, width=5)}
+    apart = {"st": member(0), "m": member(1, width=5)}
+    joint = make_optimizer(together, train)
+    each = [make_optimizer({name: one}, train) for name, one in apart.items()]
+    for seed in range(3):
+        for one in (*together.values(), *apart.values()):
+            generator = torch.Generator().manual_seed(seed)
+            for p in one.parameters():
+                p.grad = torch.randn(p.shape, generator=generator)
+        for optimizer in (joint, *each):
+            optimizer.step()
+    for name, one in together.items():
+        assert all(torch.equal(p, q) for p, q in zip(one.parameters(), apart[name].parameters(), strict=True))
+
+
+def test_settings_reach_the_optimiser():
+    group = make_optimizer({"st": member(0)}, Train(optimizer=Adam(betas=(0.8, 0.9), eps=0.1))).param_groups[
+        0
+    ]
+    assert (group["betas"], group["eps"], group["lr"], group["member"]) == ((0.8, 0.9), 0.1, 0.5**10, "st")
+    sgd = Sgd(kind="sgd", momentum=0.7, nesterov=True)
+    group = make_optimizer({"st": member(0)}, Train(optimizer=sgd)).param_groups[0]
+    assert (group["momentum"], group["nesterov"]) == (0.7, True)
+
+
+def test_frozen_parameters_are_left_out():
+    one = member(0)
+    one[0].weight.requires_grad_(False)
+    held = [p for group in make_optimizer({"st": one}, Train()).param_groups for p in group["params"]]
+    assert len(held) == len(list(one.parameters())) - 1
+
+
+def test_a_new_rate_reaches_every_group_and_keeps_the_moments():
+    one = member(0)
+    optimizer = make_optimizer({"st": one}, Train())
+    for p in one.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    moments = [entry["exp_avg"].clone() for entry in optimizer.state.values()]
+    set_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+    assert all(torch.equal(m, e["exp_avg"]) for m, e in zip(moments, optimizer.state.values(), strict=True))

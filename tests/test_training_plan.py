@@ -1,0 +1,126 @@
+"""From the configuration to the consensus, edges and weight of an epoch."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from concord.consensus.costs import COSTS, kl
+from concord.consensus.edges import matched, random_matching, shape
+from concord.consensus.kdcl import TARGETS, general, towards, variance_weights
+from concord.consensus.objective import pairwise
+from concord.training.config import Config, Consensus, Cosine, Member, Piecewise, Ramp
+from concord.training.plan import consensus_of, edges_of, weight_of
+
+LABELS = torch.tensor([0, 2, 1])
+SEEN = {
+    "error_covariance": [[2.0, 1.0], [1.0, 4.0]],
+    "disagreement": [[0, 0.1, 0.9, 0.2], [0.1, 0, 0.3, 0.8], [0.9, 0.3, 0, 0.1], [0.2, 0.8, 0.1, 0]],
+}
+
+
+def predictions(members=2):
+    return list(torch.randn(members, 3, 3, generator=torch.Generator().manual_seed(0)))
+
+
+def config(members=4, seed=0, **consensus):
+    made = [Member(name=f"m{i}", network="noel2017_st") for i in range(members)]
+    return Config(members=made, consensus=Consensus(cost="l2", **consensus), train={"seed": seed})
+
+
+def given_by(settings, seen=None):
+    return consensus_of(settings, 2, seen)(predictions(), LABELS, shape("chain", 2))
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_a_cost_of_pairs_is_the_one_named(name):
+    expected = pairwise(COSTS[name])(predictions(), LABELS, shape("chain", 2))
+    torch.testing.assert_close(given_by(Consensus(cost=name)), expected)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(("temperature", "used"), [(None, 2.0), (3.0, 3.0), (1.0, 1.0)])
+def test_a_target_is_the_one_named_at_temperature_two_unless_another_is_given(name, temperature, used):
+    expected = towards(TARGETS[name], used)(predictions(), LABELS, shape("chain", 2))
+    torch.testing.assert_close(given_by(Consensus(cost=name, temperature=temperature)), expected)
+
+
+def test_the_divergence_has_temperature_one_unless_another_is_given():
+    hot = pairwise(partial(kl, temperature=3.0))(predictions(), LABELS, shape("chain", 2))
+    torch.testing.assert_close(given_by(Consensus(cost="kl", temperature=3.0)), hot)
+
+
+@pytest.mark.parametrize("seen", [None, {}, {"error_covariance": None}])
+def test_kdcl_general_starts_with_equal_weights(seen):
+    expected = towards(general([0.5, 0.5]))(predictions(), LABELS, shape("chain", 2))
+    torch.testing.assert_close(given_by(Consensus(cost="kdcl_general"), seen), expected)
+
+
+def test_kdcl_general_goes_on_with_the_weights_of_least_variance():
+    weights = variance_weights(torch.tensor(SEEN["error_covariance"], dtype=torch.float64))
+    expected = towards(general(weights), 1.5)(predictions(), LABELS, shape("chain", 2))
+    torch.testing.assert_close(given_by(Consensus(cost="kdcl_general", temperature=1.5), SEEN), expected)
+
+
+@pytest.mark.parametrize("name", ["chain", "all", "ring", "star", "one_way", "mean"])
+def test_named_edges_are_the_same_in_every_epoch(name):
+    assert edges_of(config(edges=name), 0, None) == edges_of(config(edges=name), 9, SEEN) == shape(name, 4)
+
+
+def test_a_table_of_edges_and_gradients_is_taken_as_it_is_and_scaled():
+    edges = edges_of(
+        config(2, edges=[[0.0, 4.0], [1.0, 0.0]], scale="mass1", detach=[[True, False]] * 2), 0, None
+    )
+    assert edges.weight == ((0, 1), (1, 0))
+    assert edges.detach == ((True, False),) * 2
+
+
+def test_the_scale_knows_the_cost():
+    assert edges_of(config(edges="all", scale="noel"), 0, None).weight[0][1] == 1 / 6
+    whole = config(edges="all", scale="noel")
+    sce = whole.model_copy(update={"consensus": whole.consensus.model_copy(update={"cost": "sce"})})
+    assert edges_of(sce, 0, None).weight[0][1] == 1
+
+
+def test_random_matching_depends_on_seed_and_epoch():
+    drawn = [edges_of(config(edges="random_matching", seed=5), epoch, SEEN).weight for epoch in range(8)]
+    assert drawn == [random_matching(4, 5, epoch) for epoch in range(8)]
+    assert len(set(drawn)) > 1
+
+
+def test_disagreement_matching_pairs_those_who_differ_most():
+    edges = edges_of(config(edges="disagreement_matching"), 3, SEEN)
+    assert edges.weight == matched(4, [(0, 2), (1, 3)])
+
+
+@pytest.mark.parametrize("seen", [None, {}, {"disagreement": None}])
+def test_disagreement_matching_starts_at_random(seen):
+    edges = edges_of(config(edges="disagreement_matching", seed=5), 2, seen)
+    assert edges.weight == random_matching(4, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("ramp", "expected"),
+    [
+        (None, [2, 2, 2, 2, 2]),
+        (Ramp(kind="linear", until=0.5), [0, 1, 2, 2, 2]),
+        (Ramp(kind="sigmoid", until=1.0), [0.013476, 0.120131, 0.573010, 1.463211, 2]),
+        (Ramp(kind="burn_in", until=0.75), [0, 0, 0, 2, 2]),
+        (Cosine(kind="cosine", start=1.0, end=0.5), [2, 1.853553, 1.5, 1.146447, 1]),
+        (Piecewise(kind="piecewise", points=[(0.0, 0.5), (0.5, 3.0)]), [1, 1, 6, 6, 6]),
+    ],
+    ids=str,
+)
+def test_the_weight_follows_its_schedule_from_the_first_update_to_the_last(ramp, expected):
+    consensus = Consensus(cost="l2", weight=2.0, **({"schedule": ramp} if ramp else {}))
+    weight = weight_of(consensus, 5)
+    assert [weight(index) for index in range(5)] == pytest.approx(expected, abs=1e-5)
+
+
+@given(updates=st.integers(1, 1000))
+@settings(deadline=None)
+def test_without_a_cost_there_is_no_weight(updates):
+    assert weight_of(Consensus(), updates)(updates - 1) == 0
+    assert weight_of(Consensus(cost="sce", weight=1.0), updates)(0) == 1
