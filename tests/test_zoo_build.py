@@ -256,3 +256,16 @@ def test_own_factories_see_the_arguments(own):
     network = build(name, channels=5, classes=2, allow_code=(name,))
     assert isinstance(network, nn.Conv2d)
     assert network.weight.shape == (2, 5, 1, 1)
+
+
+def test_sizes_in_brackets_make_another_size_of_a_zoo_network():
+    network = zoo.build("noel2017_st(filters=16, repetitions=2)", channels=3, classes=10)
+    assert sum(p.numel() for p in network.parameters()) == 274_906  # which is M
+
+
+@pytest.mark.parametrize(
+    "text", ["(width=3)", "(filters=x)", "(filters=3", "()", "(channels=3)", "(filters=-1)"]
+)
+def test_sizes_that_the_network_does_not_have_are_refused(text):
+    with pytest.raises(UsageError, match="bricks=N, repetitions=N, filters=N"):
+        zoo.build(f"noel2017_st{text}", channels=3, classes=10)

@@ -1,6 +1,7 @@
 """Options that several verbs share, and how they become a configuration."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,17 +34,17 @@ def print_json(document: Any) -> None:
 
 
 def member_tables(text: str) -> list[dict[str, Any]]:
-    """``st=noel2017_st,resnet18`` -> tables of names and networks; equal networks are numbered."""
+    """``st=noel2017_st(filters=12),resnet18`` -> names and networks; equal networks are numbered."""
     tables: list[dict[str, Any]] = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, equals, network = part.partition("=")
-        network = network if equals else part
-        name = name.strip() if equals else network.rpartition(":" if ":" in network else "/")[2]
+    for part in filter(None, (p.strip() for p in re.split(r",(?![^(]*\))", text))):
+        named = re.fullmatch(r"([\w.-]+)=(.+)", part)
+        network = named[2].strip() if named else part
+        name = named[1] if named else re.split(r"[:/]", network.partition("(")[0])[-1]
         taken = [t["name"] for t in tables]
-        if name in taken and not equals:
+        if name in taken and not named:
             number = next(n for n in range(2, len(taken) + 3) if f"{name}-{n}" not in taken)
             name = f"{name}-{number}"
-        tables.append({"name": name, "network": network.strip()})
+        tables.append({"name": name, "network": network})
     if not tables:
         raise UsageError("--members needs at least one network, for example noel2017_st,noel2017_m")
     return tables

@@ -4,11 +4,14 @@ The forms of a name, tried in this order:
   * ``package.module:factory``  the user's own code, called as factory(channels=..., classes=...)
   * ``timm/NAME``, ``torchvision/NAME``  a network of that library
   * ``NAME``  the zoo's network, else torchvision's, else timm's
+  * ``NAME(filters=12, repetitions=2)``  a network of the zoo in another size: whole numbers only
 """
 
 import importlib
+import inspect
+import re
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,8 @@ from concord.zoo import registry
 
 if TYPE_CHECKING:
     from torch import nn
+
+SIZE = re.compile(r"(\w+)\s*=\s*(\d{1,6})", re.ASCII)
 
 
 def build(
@@ -44,9 +49,11 @@ def build(
             )
         _refuse_weights(name, pretrained)
         return _own(name, channels, classes)
-    if not library and short in registry.names():
+    own, _, sizes = short.partition("(")
+    if not library and own in registry.names():
         _refuse_weights(name, pretrained)
-        return registry.find(short).build(channels=channels, classes=classes)
+        builder: Callable[..., nn.Module] = registry.find(own).build
+        return builder(channels=channels, classes=classes, **_sizes(builder, name, sizes))
 
     from concord.zoo import foreign
 
@@ -55,6 +62,20 @@ def build(
     if library == "timm" or (not library and foreign.in_timm(short)):
         return foreign.from_timm(short, channels, classes, pretrained=pretrained)
     raise _unknown(name)
+
+
+def _sizes(builder: Callable[..., object], name: str, text: str) -> dict[str, int]:
+    """``filters=12, repetitions=2)`` as a dictionary; UsageError unless the builder has such sizes."""
+    if not text:
+        return {}
+    pairs = [SIZE.fullmatch(part.strip()) for part in text.removesuffix(")").split(",")]
+    sizes = {pair[1]: int(pair[2]) for pair in pairs if pair}
+    parameters = inspect.signature(builder).parameters.values()
+    known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    if not text.endswith(")") or len(sizes) < len(pairs) or not sizes.keys() <= set(known):
+        wanted = ", ".join(f"{size}=N" for size in known) or "no sizes"
+        raise UsageError(f"{name!r}: expected {name.partition('(')[0]} with {wanted} in brackets")
+    return sizes
 
 
 def _refuse_weights(name: str, pretrained: bool) -> None:

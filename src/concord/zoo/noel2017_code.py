@@ -130,12 +130,14 @@ class Noel2017Code(nn.Module):
     parameters=44_874,
     source="Noel 2017, published code b5cf4da: ST (F = 8, B = 3, R = 1)",
 )
-def noel2017_st(channels: int = 3, classes: int = 10) -> nn.Module:
+def noel2017_st(
+    channels: int = 3, classes: int = 10, *, bricks: int = 3, repetitions: int = 1, filters: int = 8
+) -> nn.Module:
     """The small network of the pair.
 
     Parameters: stem 224, units 1,176 + 4,656 + 18,528, reductions 4,008 + 15,952, head 330.
     """
-    return Noel2017Code(channels, classes, bricks=3, repetitions=1, filters=8)
+    return Noel2017Code(channels, classes, bricks=bricks, repetitions=repetitions, filters=filters)
 
 
 @register(
@@ -143,9 +145,11 @@ def noel2017_st(channels: int = 3, classes: int = 10) -> nn.Module:
     parameters=274_906,
     source="Noel 2017, published code b5cf4da: M (F = 16, B = 3, R = 2)",
 )
-def noel2017_m(channels: int = 3, classes: int = 10) -> nn.Module:
+def noel2017_m(
+    channels: int = 3, classes: int = 10, *, bricks: int = 3, repetitions: int = 2, filters: int = 16
+) -> nn.Module:
     """The larger network of the pair.
 
     Parameters: stem 448, units 2 x (4,656 + 18,528 + 73,920), reductions 15,952 + 63,648, head 650.
     """
-    return Noel2017Code(channels, classes, bricks=3, repetitions=2, filters=16)
+    return Noel2017Code(channels, classes, bricks=bricks, repetitions=repetitions, filters=filters)

@@ -69,20 +69,24 @@ class Noel2017Text(nn.Module):
 
 
 @register(example=(3, 32, 32), parameters=46_408, source="Noel 2017, section 3.3: ST (F = 8, B = 3, R = 1)")
-def noel2017_text_st(channels: int = 3, classes: int = 10) -> nn.Module:
+def noel2017_text_st(
+    channels: int = 3, classes: int = 10, *, bricks: int = 3, repetitions: int = 1, filters: int = 8
+) -> nn.Module:
     """The small network of the pair.
 
     Parameters: first norm 6, stem 216, units 1,184 + 4,672 + 18,560, doublings 512 + 2,048 + 18,432,
     last norm 128, head 650.
     """
-    return Noel2017Text(channels, classes, bricks=3, repetitions=1, filters=8)
+    return Noel2017Text(channels, classes, bricks=bricks, repetitions=repetitions, filters=filters)
 
 
 @register(example=(3, 32, 32), parameters=280_384, source="Noel 2017, section 3.3: M (F = 16, B = 3, R = 2)")
-def noel2017_text_m(channels: int = 3, classes: int = 10) -> nn.Module:
+def noel2017_text_m(
+    channels: int = 3, classes: int = 10, *, bricks: int = 3, repetitions: int = 2, filters: int = 16
+) -> nn.Module:
     """The larger network of the pair.
 
     Parameters: first norm 6, stem 432, units 2 x (4,672 + 18,560 + 73,984), doublings 2,048 + 8,192
     + 73,728, last norm 256, head 1,290.
     """
-    return Noel2017Text(channels, classes, bricks=3, repetitions=2, filters=16)
+    return Noel2017Text(channels, classes, bricks=bricks, repetitions=repetitions, filters=filters)
