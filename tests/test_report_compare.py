@@ -7,6 +7,7 @@ from concord.errors import UsageError
 from concord.report.compare import (
     Difference,
     choose,
+    churn,
     interval,
     mean,
     member_sets,
@@ -109,3 +110,14 @@ def test_rows_begin_with_the_baselines_and_members_alone_join_their_set():
     study = StudyView("s", tuple(cells))
     assert settings(study, PAIR) == [("none", 0.0), ("alone", 0.0), ("l2", 1.0), ("l2", 0.01)]
     assert member_sets(study.cells) == [PAIR, ("other",)]
+
+
+def test_churn_by_hand():
+    # pairs of runs differ on 1, 3 and 3 of 4 samples
+    assert churn([[0, 1, 2, 3], [0, 1, 2, 0], [0, 2, 0, 1]]) == pytest.approx((1 + 3 + 3) / 3 / 4)
+    assert churn([[0, 1]]) is None
+
+
+def test_churn_over_other_samples_is_refused():
+    with pytest.raises(UsageError, match=r"\[2, 3\]"):
+        churn([[0, 1], [0, 1, 2]])

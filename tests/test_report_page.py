@@ -168,7 +168,7 @@ def test_the_summary_says_what_was_trained_and_how_good_it_is(whole):
         "digits for 14 epochs together, with the consensus cost l2 0.01. The ensemble is wrong on"
     ) in whole
     assert "as a plain ensemble without consensus" in whole
-    assert "st alone, with 14 % of all parameters," in whole
+    assert "st by itself, with 14 % of all parameters," in whole
 
 
 def test_the_best_of_a_column_is_bold(whole):

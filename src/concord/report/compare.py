@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy import stats
@@ -112,6 +113,19 @@ def by_seed(
         if cell.setting == setting and (cell.members == members or alone) and score is not None:
             found[cell.seed] = score
     return found
+
+
+def churn(votes: Sequence[Sequence[int]]) -> float | None:
+    """Mean over pairs of runs of the share of samples that they name differently; None for fewer than two.
+
+    Source: M. Milani Fard, Q. Cormier, K. Canini, M. Gupta, "Launch and iterate: reducing prediction churn",
+    NIPS 2016, section 2. Shape: R times (N,) -> a fraction
+    """
+    runs = [np.asarray(v) for v in votes]
+    if len({len(run) for run in runs}) > 1:
+        raise UsageError(f"churn compares runs on the same samples, got {[len(run) for run in runs]} of them")
+    pairs = [float(np.mean(a != b)) for a, b in combinations(runs, 2)]
+    return mean(pairs) if pairs else None
 
 
 def member_sets(cells: Iterable[Cell]) -> list[tuple[str, ...]]:

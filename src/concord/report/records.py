@@ -56,7 +56,7 @@ class RunView:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study: ``scores[measure][column]``, and the lines of its metrics.jsonl for the curves.
+    """One run of a study: ``scores[measure][column]``, the lines of its metrics.jsonl, and its votes.
 
     A member that was trained by itself is a cell of cost ``ALONE`` and one member; its row is shared with the
     other members of the set that the study compares it with.
@@ -68,6 +68,7 @@ class Cell:
     seed: int
     scores: Mapping[str, Mapping[str, float]]
     metrics: Sequence[Mapping[str, Any]] = ()
+    votes: Mapping[str, Sequence[int]] = field(default_factory=dict)  # column -> class named, per test sample
 
     @property
     def setting(self) -> Setting:

@@ -12,13 +12,14 @@ from concord.report.compare import (
     Summary,
     by_seed,
     choose,
+    churn,
     columns,
     member_sets,
     paired_difference,
     settings,
     summary,
 )
-from concord.report.records import Setting, StudyView
+from concord.report.records import ALONE, Setting, StudyView
 from concord.report.tables import Entry, Table, scored
 from concord.report.text import MISSING, decimal, percent, points, probability
 
@@ -34,7 +35,7 @@ def study_tables(study: StudyView) -> list[Table]:
         tables += [
             difference_table(study, members, b) for b in study.baselines if b in there and len(there) > 1
         ]
-        tables += [choice_table(study, members)]
+        tables += [choice_table(study, members), churn_table(study, members)]
     return [table for table in tables if table.rows]
 
 
@@ -164,4 +165,31 @@ def _choice(
         Entry(_mean(choice.valid, "valid_error")),
         Entry(_mean(choice.test, "test_error")),
         *_difference(compared),
+    )
+
+
+def churn_table(study: StudyView, members: tuple[str, ...]) -> Table:
+    """How many test samples a retraining with another seed names differently; no rows without kept votes."""
+    body, found = [], []
+    for cost, weight in settings(study, members):
+        row = []
+        for column in columns(members):
+            wanted = (members, (column,)) if cost == ALONE else (members,)
+            cells = [c for c in study.cells if c.setting == (cost, weight) and c.members in wanted]
+            row.append(churn([c.votes[column] for c in cells if column in c.votes]))
+        if any(value is not None for value in row):
+            body.append((cost, weight))
+            found.append(row)
+    marked = [scored(list(values), percent) for values in zip(*found, strict=True)]
+    rows = [
+        (Entry(cost), Entry(f"{weight:g}"), *(column[i] for column in marked))
+        for i, (cost, weight) in enumerate(body)
+    ]
+    return Table(
+        f"Churn in %: {' + '.join(members)}",
+        ("cost", "weight", *columns(members)),
+        tuple(rows),
+        notes=(
+            "Share of test samples named differently by two trainings with different seeds, mean over pairs.",
+        ),
     )

@@ -48,7 +48,7 @@ def _scored(run: RunView) -> str:
     part = f", with {percent(share, 0)} % of all parameters," if share else ""
     return (
         f"The ensemble is wrong on {percent(error)} %{images}; "
-        f"{smallest.name} alone{part} on {percent(own)} %."
+        f"{smallest.name} by itself{part} on {percent(own)} %."
     )
 
 
