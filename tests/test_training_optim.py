@@ -15,13 +15,18 @@ def rates(steps, **settings):
     return [rate(index) for index in range(train.epochs * steps)]
 
 
-def test_halving_drops_at_epochs_15_23_and_28_of_30():
-    by_epoch = [set(rates(7, epochs=30)[7 * e : 7 * e + 7]) for e in range(30)]
+def test_halving_epochs_drops_at_epochs_15_23_and_28_of_30():
+    by_epoch = [set(rates(7, epochs=30, schedule="halving_epochs")[7 * e : 7 * e + 7]) for e in range(30)]
     assert by_epoch == [{1.0}] * 15 + [{0.5}] * 8 + [{0.25}] * 5 + [{0.125}] * 2
 
 
-def test_halving_looks_at_whole_epochs():
-    assert rates(3, epochs=3) == [1] * 6 + [0.5] * 3  # the middle of training lies within epoch 1
+def test_halving_epochs_looks_at_whole_epochs():
+    by_epoch = rates(3, epochs=3, schedule="halving_epochs")
+    assert by_epoch == [1] * 6 + [0.5] * 3  # the middle of training lies within epoch 1
+
+
+def test_halving_drops_after_half_three_quarters_and_nine_tenths_of_the_updates():
+    assert rates(10, epochs=2) == [1] * 10 + [0.5] * 5 + [0.25] * 3 + [0.125] * 2
 
 
 def test_cosine_falls_from_the_rate_towards_zero():

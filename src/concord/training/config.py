@@ -7,8 +7,8 @@ infinity are refused. Nothing here imports torch.
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -20,17 +20,17 @@ from pydantic import (
 from concord.consensus.edges import table
 
 
-def _writable(text: str) -> str:
+def _writable(given: object) -> object:
     try:
-        text.encode()
+        str(given).encode()
     except UnicodeEncodeError:
         raise ValueError("a name with bytes that are no UTF-8 cannot be kept in a configuration") from None
-    return text
+    return given
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
-Text = Annotated[str, Field(min_length=1), AfterValidator(_writable)]
+Text = Annotated[str, Field(min_length=1), BeforeValidator(_writable)]
 Matrix = list[list[float]]
 
 
@@ -156,7 +156,7 @@ class Train(Section):
     batch_size: Count = 64
     seed: int = 0
     optimizer: Annotated[Sgd | Adam, Field(discriminator="kind")] = Adam()
-    schedule: Literal["halving", "cosine", "constant"] = "halving"
+    schedule: Literal["halving", "halving_epochs", "cosine", "constant"] = "halving"
     warmup: Fraction = 0.0  # fraction of the training with a linearly rising rate
     clip: PositiveFloat | None = None
     patience: Count | None = None  # epochs without a better validation error before stopping

@@ -43,10 +43,11 @@ def make_optimizer(members: Mapping[str, nn.Module], train: Train) -> torch.opti
 
 
 def learning_rate(train: Train, steps_per_epoch: int) -> Rate:
-    """The rate of update ``index`` (from 0); halving looks at whole epochs, the other schedules at updates.
+    """The rate of update ``index`` (from 0) of N; p = index / N.
 
-    halving: lr 2^-n, n = how many of 50 %, 75 %, 90 % of the epochs are over. cosine: lr (1 + cos(pi p)) / 2.
-    With N updates, p = index / N. A warm-up multiplies by (p + 1/N) / warmup while that is below 1.
+    halving: lr 2^-n, n = how many of 50 %, 75 %, 90 % of the updates are over. halving_epochs: the same by
+    whole epochs, as the author's code has it. cosine: lr (1 + cos(pi p)) / 2. A warm-up multiplies by (p +
+    1/N) / warmup while that is below 1.
     """
     updates = train.epochs * steps_per_epoch
 
@@ -61,7 +62,8 @@ def learning_rate(train: Train, steps_per_epoch: int) -> Rate:
 
 SCHEDULES: dict[str, Callable[[float, float], float]] = {
     # of 30 epochs, those numbered 15, 23 and 28 from 0 begin at a new rate, as in the logs of source 004
-    "halving": lambda p, epoch: 0.5 ** ((epoch >= 0.5) + (epoch >= 0.75) + (epoch > 0.9)),
+    "halving_epochs": lambda p, epoch: 0.5 ** ((epoch >= 0.5) + (epoch >= 0.75) + (epoch > 0.9)),
+    "halving": lambda p, epoch: 0.5 ** ((p >= 0.5) + (p >= 0.75) + (p >= 0.9)),
     "cosine": lambda p, epoch: (1 + cos(pi * p)) / 2,
     "constant": lambda p, epoch: 1.0,
 }
