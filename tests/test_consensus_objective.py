@@ -1,5 +1,6 @@
 """From predictions of all members to one consensus cost per sample."""
 
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -66,6 +67,12 @@ def test_a_blend_meets_the_mean_of_the_others_once():
     assert gradients(cost, logits) == pytest.approx([2 * (1 - 6.5), 2 * (4 - 5), 2 * (9 - 2.5)])
 
 
+def test_a_blend_has_the_total_weight_and_the_proportions_of_its_edges():
+    edges = replace(table([[0, 3, 1], [0, 0, 0], [0, 0, 0]]), blend=True)
+    cost = pairwise(l2)(column(1.0, 4.0, 9.0), None, edges)
+    assert cost.item() == pytest.approx(4 * (1 - (3 * 4 + 9) / 4) ** 2)
+
+
 def test_a_blend_without_detach_moves_its_peers_by_their_share():
     logits = column(1.0, 4.0, 9.0)
     cost = pairwise(l2)(logits, None, shape("mean", 3, detach=False).into([0]))
@@ -101,7 +108,7 @@ def test_permuting_members_and_edges_permutes_gradients_bit_for_bit(seed, order)
     def slopes(at, order_of_terms):
         logits = [values[i].clone().requires_grad_() for i in at]
         edges = table([[weights[i, j].item() for j in at] for i in at], detach=False)
-        edges = type(edges)(edges.weight, edges.detach, order=order_of_terms)
+        edges = replace(edges, order=order_of_terms)
         return torch.autograd.grad(pairwise(sce)(logits, None, edges).mean(), logits)
 
     straight = slopes(range(4), (0, 1, 2, 3))

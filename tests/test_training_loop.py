@@ -1,6 +1,7 @@
 """The training loop beside loops written out in plain torch."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -58,6 +59,15 @@ def test_weight_zero_gives_the_same_with_samples_of_its_own_and_unlabelled_image
         assert same(state(together[i]), state(alone))
 
 
+@pytest.mark.parametrize("alternating", [False, True])
+def test_weight_zero_never_asks_what_members_say_of_each_other(alternating):
+    def unwanted(logits, labels, edges):
+        raise AssertionError("the consensus was computed")
+
+    steps = run(cohort(2), shared_batches(2), consensus=unwanted, weight=0.0, alternating=alternating)
+    assert [step.consensus.item() for step in steps] == [0, 0]
+
+
 def test_who_learns_from_nobody_trains_as_if_alone_beside_learners():
     together, alone = cohort(2), cohort(2)[1]
     batches = shared_batches(STEPS)
@@ -75,8 +85,7 @@ def test_permuting_members_permutes_results_bit_for_bit(detach, order, blend):
 
     def trained(at):
         members = [cohort(3, dropout=0.3)[i] for i in at]
-        edges = table([[weights[i][j] for j in at] for i in at], detach)
-        edges = type(edges)(edges.weight, edges.detach, blend)
+        edges = replace(table([[weights[i][j] for j in at] for i in at], detach), blend=blend)
         parts = {"names": [names[i] for i in at], "seeds": [seeds[i] for i in at]}
         steps = run(
             members,

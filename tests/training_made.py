@@ -13,8 +13,6 @@ from concord.tasks.classify import Classify
 from concord.training.agreement import Batch, mix
 from concord.training.loop import train
 
-torch.set_num_threads(1)
-
 CLASSES = 3
 KINDS = ("adam", "sgd")
 

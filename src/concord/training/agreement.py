@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
     def of(self, member: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets of one member."""
-        x, y = (own[member if len(own) > 1 else 0] for own in (self.inputs, self.targets))
+        x, y = (parts[member if len(parts) > 1 else 0] for parts in (self.inputs, self.targets))
         return x, y
 
 
