@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         cure = "a smaller train.batch_size or data.size helps"
         sys.exit(
             _tell(
-                ResourceError(f"out of memory ({str(error).splitlines()[0]}); {cure}"), "--json" in arguments
+                ResourceError(
+                    f"out of memory ({(str(error) or type(error).__name__).splitlines()[0]}); {cure}"
+                ),
+                "--json" in arguments,
             )
         )
 

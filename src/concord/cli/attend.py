@@ -25,13 +25,14 @@ def tell(text: str) -> None:
 
 
 @contextmanager
-def stop_flag() -> Iterator[Callable[[], bool]]:
-    """A question that says whether SIGTERM or Ctrl-C has come. The second signal ends the process at once.
+def stop_flag(given: Callable[[], bool] | None = None) -> Iterator[Callable[[], bool]]:
+    """The question ``given``, or one that says whether SIGTERM or Ctrl-C has come.
 
-    Outside the main thread, where Python takes no signals, the answer stays no.
+    The second signal ends the process at once. Outside the main thread, where Python takes no signals, the
+    answer stays no.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+    if given or threading.current_thread() is not threading.main_thread():
+        yield given or (lambda: False)
         return
     seen: list[int] = []
 

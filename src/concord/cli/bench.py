@@ -138,7 +138,8 @@ def _bfloat16(images: "Images") -> Updates:
 
 
 def _concord(images: "Images", folder: Path) -> Updates:
-    from concord.cli import assemble
+    from concord.cli import assemble, machine
+    from concord.cli.interface import Interface
     from concord.data.splits import Splits
     from concord.training import folder as run_folder
     from concord.training import toml
@@ -151,10 +152,10 @@ def _concord(images: "Images", folder: Path) -> Updates:
         "train": {"epochs": 1000, "batch_size": BATCH, "device": "cpu"},
         "data": {"valid": 0.0},
     }
-    config = assemble.resolved(toml.parse(settings))
-    assemble.settle(config)
+    config = machine.resolved(toml.parse(settings))
+    machine.settle(config)
     splits = Splits(images, images.subset(images.labels[:0]), images, "", ())
-    interface = assemble.Interface.of(splits)
+    interface = Interface.of(splits)
     members = assemble.build_members(config, interface, ())
     run = run_folder.create(folder / "run", config, {}, interface.plain())
     job = assemble.make_job(run, config, splits, members, interface, lambda: False, lambda text: None)

@@ -25,6 +25,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text tha
 def evaluate(run: str | Path, *, data: str | None = None, allow_code: Collection[str] = ()) -> dict[str, Any]:
     """Scores of a run on its own test split, or on that of other data with the same classes."""
     from concord.cli import assemble
+    from concord.cli.feeds import make_feed
     from concord.cli.loading import load_run, same_data
     from concord.tasks.classify import Classify
     from concord.training import evaluate as scoring
@@ -33,7 +34,7 @@ def evaluate(run: str | Path, *, data: str | None = None, allow_code: Collection
     splits, same = same_data(loaded, data)
     if not same:
         attend.tell("this is not the data that the run was trained on")
-    feed = assemble.make_feed(loaded.config, splits, loaded.interface)
+    feed = make_feed(loaded.config, splits, loaded.interface)
     task, members = Classify(len(loaded.interface.classes)), loaded.members
     scores = {
         split: task.scores(

@@ -7,9 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from concord.cli.assemble import PRECISIONS, Interface, build_members, load_data, resolved, settle
+from concord.cli import attend
+from concord.cli.assemble import build_members, load_data
+from concord.cli.interface import INTERFACE, Interface, check_same
+from concord.cli.machine import PRECISIONS, resolved, settle
 from concord.data.splits import Splits
-from concord.errors import DataError, UsageError, suggestion
+from concord.errors import UsageError, suggestion
 from concord.training.config import Config
 from concord.training.evaluate import outputs
 from concord.training.final import load_members, standing
@@ -63,8 +66,8 @@ def load_run(path: Path, *, allow_code: Collection[str] = (), device: str | None
         update["precision"] = "auto"
     config = resolved(config.model_copy(update={"train": config.train.model_copy(update=update)}))
     settle(config)
-    interface = Interface.from_plain(folder.json("interface.json"))
-    checkpoint = standing(folder)
+    interface = Interface.from_plain(folder.json("interface.json", INTERFACE))
+    checkpoint = standing(folder, attend.tell)
     members = build_members(config, interface, allow_code)
     load_members(members, checkpoint)
     return Loaded(folder, config, interface, members, checkpoint)
@@ -84,13 +87,6 @@ def same_data(run: Loaded, source: str | None) -> tuple[Splits, bool]:
     if source is not None and data.size is None and run.interface.shape[1] == run.interface.shape[2]:
         data = data.model_copy(update={"size": run.interface.shape[1]})
     splits = load_data(run.config.model_copy(update={"data": data}))
-    if splits.test.classes != run.interface.classes:
-        raise DataError(
-            f"{data.source} has the classes {', '.join(splits.test.classes)}, the run was trained on"
-            f" {', '.join(run.interface.classes)}"
-        )
-    shape = tuple(splits.test.pixels.shape[1:])
-    if shape != run.interface.shape:
-        raise DataError(f"{data.source} has images of {shape}, the run takes {run.interface.shape}")
+    check_same(run.interface, splits, data.source)
     saved = run.folder.json("result.json")["fingerprint"] if run.folder.complete else None
     return splits, saved in (None, splits.fingerprint)

@@ -101,9 +101,11 @@ def _run_cells(
         for cell, outcome in run_all(folder / "cells", todo, jobs, tuple(allow_code), stop):
             if isinstance(outcome, StoppedError):
                 raise StoppedError("stopped, everything is saved: the same command goes on from here")
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, DivergedError):
                 failed[cell.name] = str(outcome)
                 shown(f"{cell.name}: {outcome}")
+            elif isinstance(outcome, Exception):
+                raise outcome
             else:
                 shown(_line(cell, outcome))
     return failed
@@ -121,6 +123,7 @@ def study_view(folder: Path, varied: "Study", cells: "Sequence[GridCell]") -> "S
     """The finished cells as the report room wants them."""
     from concord.report.noel2017 import published
     from concord.report.records import Cell, StudyView
+    from concord.training import votes
     from concord.training.folder import RunFolder
 
     found = []
@@ -128,7 +131,9 @@ def study_view(folder: Path, varied: "Study", cells: "Sequence[GridCell]") -> "S
         run = RunFolder(folder / "cells" / cell.name)
         if run.complete:
             scores = _scores(run.json("result.json"))
-            found.append(Cell(cell.cost, cell.weight, cell.members, cell.seed, scores, run.rows()))
+            named = {column: said.tolist() for column, said in votes.read(run).items()}
+            row = Cell(cell.cost, cell.weight, cell.members, cell.seed, scores, run.rows(), named)
+            found.append(row)
     if not found:
         raise CheckpointError(f"{folder}: no run of this study is complete")
     theirs = published(varied.published, found[-1].members) if varied.published else None
@@ -161,7 +166,7 @@ def _write_tables(folder: Path, view: "StudyView") -> dict[str, Any]:
     for name, write in (("table.md", markdown), ("table.txt", plain)):
         text = "\n\n".join(write(table) for table in _tables(view)) + "\n"
         replace(folder / name, text.encode())
-    rows = [{k: v for k, v in asdict(cell).items() if k != "metrics"} for cell in view.cells]
+    rows = [{k: v for k, v in asdict(cell).items() if k not in ("metrics", "votes")} for cell in view.cells]
     figures = {"study": str(folder), "cells": rows, "tables": [asdict(table) for table in _tables(view)]}
     replace(folder / "study.json", json.dumps(figures, indent=1).encode())
     return figures

@@ -5,7 +5,6 @@ Example:
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +12,11 @@ import typer
 
 from concord.cli import attend
 from concord.cli.options import AllowCode, Json, Run, code_named, print_json, tables_of
+from concord.data.text import printable
 
 if TYPE_CHECKING:
-    from concord.training.config import Config
+    from concord.cli.interface import Interface
     from concord.training.fit import Job
-    from concord.training.folder import RunFolder
 
 TRAIN_HELP = """Train members on data and write a run folder.
 
@@ -43,23 +42,42 @@ def train(
     ``train({"members": [{"name": "st", "network": "noel2017_st"}]}, "runs/first")`` trains one member on
     digits.
     """
-    from concord.cli import assemble
-    from concord.cli.precision import settled
+    with attend.stop_flag(stop) as stopping:
+        return _begin(settings, Path(out), allow_code, quiet, stopping)
+
+
+def _begin(
+    settings: Mapping[str, Any],
+    out: Path,
+    allow_code: Collection[str],
+    quiet: bool,
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Refuses what is wrong before the folder is made, and settings even before torch is imported."""
     from concord.training import folder as run_folder
     from concord.training import toml
 
     asked = toml.parse(settings)
-    config = assemble.resolved(asked)
+    run_folder.refuse_taken(out)
+    from concord.cli import assemble, machine
+    from concord.cli.interface import Interface
+    from concord.cli.precision import settled
+    from concord.cli.teachers import load_teachers
+
+    config = machine.resolved(asked)
     splits = assemble.load_data(config)
     for notice in splits.notices:
         attend.tell(notice)
-    interface = assemble.Interface.of(splits)
+    interface = Interface.of(splits)
     members = assemble.build_members(config, interface, allow_code)
+    load_teachers(config, members, interface)
     config = settled(config, asked.train.precision, members, interface.shape)
     if config.train.device == "cpu":
-        assemble.check_memory(members, interface.shape, config.train.batch_size)
-    folder = run_folder.create(Path(out), config, assemble.stamp(config), interface.plain())
-    return _run(folder, config, splits, members, interface, quiet, stop)
+        assemble.check_memory(members, interface.shape, min(config.train.batch_size, len(splits.train)))
+    folder = run_folder.RunFolder(out)
+    job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
+    run_folder.create(out, config, machine.stamp(config), interface.plain())
+    return _run(job, interface, quiet)
 
 
 def resume(
@@ -72,53 +90,63 @@ def resume(
     stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Go on exactly where a run stopped; gives what ``result.json`` holds."""
-    from concord.cli import assemble
+    with attend.stop_flag(stop) as stopping:
+        return _go_on(Path(run), settings, allow_changes, allow_code, quiet, stopping)
+
+
+def _go_on(
+    run: Path,
+    settings: Sequence[str],
+    allow_changes: bool,
+    allow_code: Collection[str],
+    quiet: bool,
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
     from concord.training import toml
     from concord.training.folder import RunFolder
 
-    folder = RunFolder(Path(run))
-    config = folder.config()
-    if settings:
-        tables = config.model_dump(mode="json", exclude_none=True)
-        for setting in settings:
-            toml.assign(tables, setting)
-        config = assemble.resolved(toml.parse(tables, "configuration with --set"))
+    folder = RunFolder(run)
+    tables = folder.config().model_dump(mode="json", exclude_none=True)
     if folder.complete and not settings:
         return folder.json("result.json")
+    for setting in settings:
+        toml.assign(tables, setting)
+    asked = toml.parse(tables, "configuration with --set")
+    from concord.cli import assemble, machine
+    from concord.cli.interface import INTERFACE, Interface, check_same
+    from concord.cli.teachers import load_teachers
+    from concord.training import checkpoint
+
+    config = machine.resolved(asked)
     splits = assemble.load_data(config)
-    interface = assemble.Interface.of(splits)
+    # pixels are normalised as they were from the start, whatever data is trained on now
+    interface = Interface.from_plain(folder.json("interface.json", INTERFACE))
+    check_same(interface, splits, config.data.source)
     members = assemble.build_members(config, interface, allow_code)
-    return _run(folder, config, splits, members, interface, quiet, stop, allow_changes)
+    if not checkpoint.steps(folder.checkpoints):
+        load_teachers(config, members, interface)
+    job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
+    return _run(job, interface, quiet, allow_changes)
 
 
-def _run(
-    folder: "RunFolder",
-    config: "Config",
-    splits: Any,
-    members: Any,
-    interface: Any,
-    quiet: bool,
-    stop: Callable[[], bool] | None,
-    allow_changes: bool = False,
-) -> dict[str, Any]:
-    from concord.cli import assemble
+def _run(job: "Job", interface: "Interface", quiet: bool, allow_changes: bool = False) -> dict[str, Any]:
+    from concord.cli import assemble, machine
+    from concord.training import votes
     from concord.training.fit import fit
     from concord.training.folder import locked
     from concord.training.loop import Step
 
-    assemble.settle(config)
-    with ExitStack() as stack:
-        stack.enter_context(locked(folder))
-        asked = stop or stack.enter_context(attend.stop_flag())
-        job = assemble.make_job(folder, config, splits, members, interface, asked, attend.tell)
-        shown = stack.enter_context(attend.display(config.train.epochs, job.feed.steps, quiet))
+    epochs = job.config.train.epochs
+    machine.settle(job.config)
+    with locked(job.folder), attend.display(epochs, job.feed.steps, quiet) as shown:
         for event in fit(job, allow_changes=allow_changes):
             if isinstance(event, Step):
                 shown.step(event)
             else:
                 shown.epoch(event)
-        result = _result(job, assemble.costs(members, interface.shape))
-        folder.write_json("result.json", result)
+        result = _result(job, assemble.costs(job.members, interface.shape))
+        votes.keep(job)
+        job.folder.write_json("result.json", result)
     return result
 
 
@@ -151,7 +179,8 @@ def report_result(result: Mapping[str, Any], as_json: bool) -> None:
         print(f"{name:{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}{cost}")
     row = result["ensemble"]
     print(f"{'ensemble':{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}")
-    print(f"members agree on {100 * result['agreement']:.2f} % of the test samples; run: {result['run']}")
+    run = printable(result["run"])
+    print(f"members agree on {100 * result['agreement']:.2f} % of the test samples; run: {run}")
 
 
 def add_to(app: typer.Typer) -> None:

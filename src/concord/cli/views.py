@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from concord.cli import attend
-from concord.cli.assemble import costs, make_feed
+from concord.cli.assemble import costs
+from concord.cli.feeds import make_feed
 from concord.cli.loading import Loaded, load_run, same_data
 from concord.errors import DataError
 from concord.report.records import Held, MemberView, RunView

@@ -11,7 +11,6 @@ from concord.training.config import Config
 from concord.training.folder import RunFolder
 from concord.training.position import Position
 
-
 STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
 TENSORS = {"optimizer", "totals"}
 

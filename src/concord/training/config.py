@@ -68,6 +68,7 @@ class Member(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
     network: Text
     pretrained: bool = False
+    teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
 
 
 class Constant(Section):
@@ -196,6 +197,8 @@ class Config(Section):
         twice = sorted({name for name in names if names.count(name) > 1 or name == "ensemble"})
         if twice:
             raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
+        if all(member.teacher for member in self.members):
+            raise ValueError("somebody must learn: one member at least needs to be without a teacher")
         consensus, train = self.consensus, self.train
         nobody = [[0.0] * len(names)] * len(names)
         edges = nobody if isinstance(consensus.edges, str) else consensus.edges

@@ -45,8 +45,7 @@ def _scores(job: Job, samples: evaluate.Samples) -> dict[str, Any]:
     try:
         tally = evaluate.tally(list(job.members.values()), samples, job.task, job.precision, job.stop)
     except evaluate.InterruptedEvaluation:
-        path = job.folder.path
-        raise StoppedError(f"stopped before the last scores: `concord resume {path}` makes them") from None
+        raise StoppedError(f"stopped before the last scores: {job.folder.resume} makes them") from None
     return job.task.scores(tally, list(job.members))
 
 
@@ -61,10 +60,10 @@ def standing(folder: RunFolder, warn: Callable[[str], None] = lambda text: None)
     ``warn`` hears of every newer one that is damaged.
     """
     if folder.complete:
-        return folder.checkpoints / str(folder.json("result.json").get("checkpoint"))
+        return folder.checkpoints / str(folder.json("result.json", ["checkpoint"])["checkpoint"])
     found, faults = checkpoint.newest(folder.checkpoints)
     for fault in faults:
         warn(f"{fault}; an earlier checkpoint is used")
     if found is None:
-        raise CheckpointError(f"{folder.path} has no checkpoint yet; `concord resume {folder.path}` goes on")
+        raise CheckpointError(f"{folder.path} has no checkpoint yet; {folder.resume} goes on")
     return found.path

@@ -188,10 +188,8 @@ class Training:
     def stop(self) -> None:
         """Save and raise StoppedError."""
         self.save()
-        path = self.job.folder.path
-        raise StoppedError(
-            f"stopped after {self.index} updates, saved: `concord resume {path}` goes on from here"
-        )
+        how = self.job.folder.resume
+        raise StoppedError(f"stopped after {self.index} updates, saved: {how} goes on from here")
 
     def close_epoch(self) -> dict[str, Any]:
         """Evaluate, log and save; gives the row of metrics.jsonl."""

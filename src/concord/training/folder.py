@@ -12,7 +12,8 @@ RUN/.lock           held while a process trains here
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,11 @@ class RunFolder:
     def complete(self) -> bool:
         return (self.path / "result.json").is_file()
 
+    @property
+    def resume(self) -> str:
+        """The command that goes on with the run, as a shell takes it."""
+        return f"`concord resume {shlex.quote(str(self.path))}`"
+
     def config(self) -> Config:
         """The configuration, or CheckpointError where there is no run."""
         file = self.path / "config.toml"
@@ -49,16 +55,20 @@ class RunFolder:
             raise CheckpointError(f"{self.path} is no run folder: {file.name} is missing")
         return toml.parse(toml.read(file), str(file))
 
-    def json(self, name: str) -> dict[str, Any]:
-        """Content of stamp.json or result.json; CheckpointError if it is missing or damaged."""
+    def json(self, name: str, needs: Iterable[str] = ()) -> dict[str, Any]:
+        """Content of a JSON file; CheckpointError if it, or a key that it needs, is missing or damaged."""
         file = self.path / name
         try:
-            return dict(json.loads(file.read_bytes()))
+            content = dict(json.loads(file.read_bytes()))
         except FileNotFoundError:
-            cure = f"; `concord resume {self.path}` finishes the run" if name == "result.json" else ""
+            cure = f"; {self.resume} finishes the run" if name == "result.json" else ""
             raise CheckpointError(f"{file} is missing{cure}") from None
         except (ValueError, TypeError, OSError, RecursionError) as error:
             raise CheckpointError(f"{file}: missing or damaged ({error})") from None
+        lacking = sorted(set(needs) - content.keys())
+        if lacking:
+            raise CheckpointError(f"{file}: damaged, it lacks {', '.join(lacking)}")
+        return content
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         replace(self.path / name, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
@@ -111,7 +121,7 @@ def refuse_taken(path: Path) -> None:
     with disk_errors(path):
         if (path / "config.toml").exists():
             raise UsageError(
-                f"{path} holds a run already: `concord resume {path}` goes on with it, or give another --out"
+                f"{path} holds a run already: {RunFolder(path).resume} goes on with it, or give another --out"
             )
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out takes a folder")

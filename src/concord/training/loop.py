@@ -62,8 +62,8 @@ def train(
     edges = replace(edges, order=tuple(sorted(range(len(members)), key=lambda i: called[i])))
     cohort = Cohort(members, called, task, consensus, edges, precision, seeds)
     for index, batch in enumerate(batches, start):
-        for member in members:
-            member.train()
+        for member in members:  # a teacher, which learns nothing, stays in evaluation mode
+            member.train(any(p.requires_grad for p in member.parameters()))
         alpha = weight(index) if callable(weight) else weight
         if alternating:
             yield in_turn(cohort, batch, optimizer, alpha, index, clip)
@@ -116,8 +116,10 @@ def in_turn(
             cost = agreement.alone(cohort, i, batch, own, index)
         check(loss[None], cost, cohort.names[i : i + 1], index)
         optimizer.zero_grad()  # to None, so that the optimizer passes over all other members
-        (loss + weight * cost).backward()
-        apply(cohort, optimizer, clip)
+        total = loss + weight * cost
+        if total.requires_grad:
+            total.backward()
+            apply(cohort, optimizer, clip)
         losses.append(loss.detach())
         costs.append(cost.detach())
         logits.append(own.detach())

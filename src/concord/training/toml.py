@@ -38,15 +38,15 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _loads(text: str) -> dict[str, Any]:
-    """``tomllib.loads`` with every refusal a TOMLDecodeError."""
+    """``tomllib.loads`` with every refusal a ValueError."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         raise
     except ValueError:  # Python's own limit, 4300 digits
-        raise tomllib.TOMLDecodeError("a number has too many digits") from None
+        raise ValueError("a number has too many digits") from None
     except RecursionError:
-        raise tomllib.TOMLDecodeError("nested too deeply") from None
+        raise ValueError("nested too deeply") from None
 
 
 def parse(tables: Mapping[str, Any], where: str = "configuration") -> Config:
@@ -134,7 +134,7 @@ def assign(tables: dict[str, Any], setting: str) -> None:
         raise UsageError(f"--set takes key=value, for example train.epochs=5, got {setting!r}")
     try:
         read = _loads(f"x = {text}")
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         read = {}
     value = read["x"] if read.keys() == {"x"} else text.strip()
     put(tables, key.strip(), value)

@@ -1,0 +1,57 @@
+"""This machine: what "auto" means here, threads and determinism, and the stamp of a run."""
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from concord.cli.precision import native_bfloat16
+from concord.errors import UsageError
+from concord.training.config import Config
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def resolved(config: Config) -> Config:
+    """The configuration with every "auto" decided for this machine, so that a resume does not decide anew."""
+    train = config.train
+    device = train.device if train.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"train.device is {device!r}, but torch sees no GPU here; use cpu or auto")
+    precision = train.precision
+    if precision == "auto":
+        precision = "bfloat16" if native_bfloat16(device) else "float32"
+    threads = train.threads or torch.get_num_threads()
+    update = {"device": device, "precision": precision, "threads": threads}
+    return config.model_copy(update={"train": train.model_copy(update=update)})
+
+
+def settle(config: Config) -> None:
+    """Threads and determinism as the configuration says, for this process."""
+    torch.set_num_threads(config.train.threads or torch.get_num_threads())
+    if config.train.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # or every torch.empty would be filled with NaN first
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = False
+
+
+def stamp(config: Config) -> dict[str, Any]:
+    """What made this run, for whoever wants to make it again."""
+    packages = ("concord", "torch", "torchvision", "numpy", "pillow", "safetensors")
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "platform": platform.platform(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name() if config.train.device.startswith("cuda") else "cpu",
+        "threads": config.train.threads,
+        "deterministic": config.train.deterministic,
+        "seed": config.train.seed,
+    }

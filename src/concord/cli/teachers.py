@@ -1,0 +1,40 @@
+"""Members that only teach: weights of a finished run, held constant (offline distillation).
+
+Source: G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", 2015. With edges
+towards the student and the cost kl, the student learns from a fixed teacher: the baseline of every mutual
+training.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from concord.cli.interface import Interface
+from concord.errors import CheckpointError, DataError
+from concord.training import checkpoint
+from concord.training.config import Config
+from concord.training.final import standing
+from concord.training.folder import RunFolder
+from concord.training.state import unpack_member
+
+
+def load_teachers(config: Config, members: Mapping[str, nn.Module], interface: Interface) -> None:
+    """Put the weights of their runs into the members that teach.
+
+    Raises CheckpointError if there is no such run or member, DataError if it was trained on other images.
+    """
+    for member in config.members:
+        if member.teacher is None:
+            continue
+        path, _, name = member.teacher.partition(":")
+        folder = RunFolder(Path(path))
+        names = [m.name for m in folder.config().members]
+        taught = name or (names[0] if len(names) == 1 else member.name)
+        if taught not in names:
+            raise CheckpointError(f"{path} has no member {taught!r}; there are: {', '.join(names)}")
+        if Interface.from_plain(folder.json("interface.json")) != interface:
+            raise DataError(f"{path} was trained on images of another shape, normalisation or set of classes")
+        saved = checkpoint.load(standing(folder))
+        where = f"{saved.path}/member-{taught}"
+        unpack_member(members[member.name], saved.tensors[f"member-{taught}"], where)

@@ -1,0 +1,31 @@
+"""For all tests: one thread, torch's switches as they were found, soak tests only when asked for."""
+
+import pytest
+import torch
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="run the tests marked soak too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--soak"):
+        skip = pytest.mark.skip(reason="takes minutes; give --soak")
+        for item in items:
+            if "soak" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def switches_as_found():
+    """A training in this process settles threads and determinism for itself."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)

@@ -1,0 +1,198 @@
+"""SIGTERM and Ctrl-C: saved within one step whatever is going on, and the resume is exact."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from run_made import FACTORY, call, outcome, write_npz
+
+from concord.cli import app, assemble, attend
+from concord.training import checkpoint, evaluate, fit
+
+EPOCHS = 4
+ARGUMENTS = ["--data", "data.npz", "--members", "a=own_net:make,b=own_net:make", "--consensus", "l2"]
+ARGUMENTS += ["--weight", "0.1", "--epochs", EPOCHS, "--batch-size", "8", "--set", "train.threads=1"]
+ARGUMENTS += ["--set", "train.precision=float32", "--set", "augment.shift=1"]
+ALLOW = ["--allow-code", "own_net:make"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with data, a network with dropout, and what an uninterrupted run leaves."""
+    folder = tmp_path_factory.mktemp("signals")
+    (folder / "own_net.py").write_text(FACTORY)
+    write_npz(folder / "data.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with pytest.raises(SystemExit) as left:
+            app.main(["train", *map(str, ARGUMENTS), "--out", "straight", "--quiet"])
+    assert left.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def here(home, monkeypatch):
+    monkeypatch.chdir(home)
+    return home
+
+
+def once(number, *, at=1):
+    """A function that sends this process a signal at its n-th call."""
+    calls = 0
+
+    def act():
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), number)
+
+    return act
+
+
+def before(monkeypatch, place, name, act):
+    real = getattr(place, name)
+
+    def wrapped(*arguments, **options):
+        act()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(place, name, wrapped)
+
+
+PHASES = {
+    "start-up": (assemble, "load_data", 1, 0),
+    "members are built": (assemble, "build_members", 1, 0),
+    "first update": (attend.Quiet, "step", 1, 1),
+    "mid-epoch": (attend.Quiet, "step", 10, 10),
+    "last update of an epoch": (attend.Quiet, "step", 7, 7),
+    "evaluation": (evaluate, "tally", 2, 14),
+    "last evaluation": (evaluate, "tally", EPOCHS + 1, 28),
+    "saving": (fit.checkpoint, "save", 2, 15),
+    "writing metrics": (fit.RunFolder, "append", 1, 8),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_signal_at_any_phase_is_saved_within_one_step_and_resumes_exactly(
+    phase, number, here, tmp_path, monkeypatch, capfd
+):
+    place, name, at, updates = PHASES[phase]
+    run = tmp_path / "run"
+    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with monkeypatch.context() as patch:
+        before(patch, place, name, once(number, at=at))
+        status, out, err = call(capfd, "train", *ARGUMENTS, "--out", run, "--quiet")
+    assert (status, out) == (75, "")
+    assert "stopping after this step; once more to quit without saving" in err
+    assert f"stopped after {updates} updates, saved: `concord resume" in err
+    assert checkpoint.steps(run / "ckpt")[-1].name == f"step-{updates:08d}"
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+    status, _, _ = call(capfd, "resume", run, "--quiet", *ALLOW)
+    assert status == 0
+    assert outcome(run) == outcome(here / "straight")
+
+
+def test_a_signal_before_anything_runs_is_an_interruption(here, monkeypatch, capsys):
+    before(monkeypatch, app.attend, "tell", lambda: None)
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(assemble, "load_data", interrupt)
+    assert call(capsys, "train", *ARGUMENTS, "--out", "never", "--quiet")[0] == 130
+    assert not Path("never").exists()
+
+
+def test_outside_the_main_thread_no_signal_is_asked_for():
+    from concurrent.futures import ThreadPoolExecutor
+
+    def ask():
+        with attend.stop_flag() as stop:
+            return stop()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ask).result() is False
+
+
+# Real processes
+
+
+def start(*arguments, home=None):
+    environment = os.environ | {"HOME": home or os.environ.get("HOME", "/")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "concord", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def wait_for(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def listens(process):
+    """Whether the process has a handler for SIGTERM by now."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
+def test_a_real_process_is_stopped_while_torch_is_imported_then_in_training_and_ends_exactly(
+    here, tmp_path, capsys
+):
+    """In a folder with a name of spaces, letters and a line break, without a home that can be written to."""
+    run = tmp_path / "run ü 漢\n1"
+    long = ["--set", "train.checkpoint_seconds=0.0"]
+    process = start("train", *ARGUMENTS, *long, "--out", run, home="/proc/nowhere")
+    wait_for(lambda: listens(process), process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (75, ""), err
+    assert "stopped after 0 updates, saved" in err
+    assert f"concord resume '{run}'" in err  # quoted for a shell
+    assert "Traceback" not in err
+
+    process = start("resume", run, *ALLOW, home="/proc/nowhere")
+    wait_for(lambda: (run / ".lock").read_text() == str(process.pid), process)
+    os.kill(process.pid, signal.SIGSTOP)
+    status, _, err = call(capsys, "resume", run, *ALLOW)
+    assert (status, f"is in use by process {process.pid}" in err) == (2, True)
+    os.kill(process.pid, signal.SIGCONT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode in (75, 0)
+
+    assert call(capsys, "resume", run, "--quiet", *ALLOW)[0] == 0
+    name, files, rows = outcome(here / "straight")
+    assert outcome(run)[:2] == (name, files)
+    assert outcome(run)[2][1:] == rows[1:]
+
+
+SLOW = FACTORY.replace("def make", "import time\n\nclass Slow(nn.Flatten):\n    def forward(self, x):\n"
+    "        if self.training:\n            time.sleep(60)\n        return super().forward(x)\n\ndef make"
+).replace("nn.Flatten(),", "Slow(),")  # fmt: skip
+
+
+def test_the_second_signal_ends_the_process_at_once(here):
+    (here / "slow_net.py").write_text(SLOW)
+    process = start("train", "--data", "data.npz", "--members", "slow_net:make", "--out", "slow")
+    wait_for(lambda: Path("slow/.lock").exists() and Path("slow/.lock").read_text(), process)
+    time.sleep(0.3)  # now it sleeps in its first update
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (130, "")
+    assert err.count("once more to quit without saving") == 1
+    assert checkpoint.steps(Path("slow/ckpt")) == []

@@ -1,0 +1,141 @@
+"""A study stops on a signal and goes on; its processes end with it, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from run_made import FACTORY, outcome, write_npz
+
+import concord
+from concord.errors import ResourceError, StoppedError, UsageError
+from concord.training import checkpoint
+
+EPOCHS = 60
+TRAINING = {"epochs": EPOCHS, "batch_size": 8, "precision": "float32", "device": "cpu"}
+COMMAND = ["study", "--data", "data.npz", "--members", "a=study_net:make,b=study_net:make"]
+COMMAND += ["--epochs", EPOCHS, "--seeds", 2, "--jobs", 2, "--out", "study", "--json"]
+COMMAND += ["--set", "train.batch_size=8", "--set", "train.precision=float32", "--set", "train.device=cpu"]
+CELLS = ["study/cells/a+b_none_seed0", "study/cells/a+b_none_seed1"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "study_net.py").write_text(FACTORY)
+    write_npz(folder / "data.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+def start():
+    command = [sys.executable, "-m", "concord", *map(str, COMMAND)]
+    # a group of its own, so that the test can signal all of it as a terminal does
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def group(process):
+    """Living processes of the study, by /proc; zombies do not count."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(pgrp) == process.pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def updates(cell):
+    steps = checkpoint.steps(Path(cell) / "ckpt")
+    return int(steps[-1].name[5:]) if steps else 0
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def wait_for_progress(process):
+    """Until every cell is further than it was."""
+    before = {cell: updates(cell) for cell in CELLS}
+    wait_for(lambda: process.poll() is not None or all(updates(c) > n for c, n in before.items()))
+    assert process.poll() is None, process.communicate()[1]
+
+
+def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_leaves_no_orphan(here):
+    process = start()
+    wait_for_progress(process)
+    os.killpg(process.pid, signal.SIGTERM)  # to all, as a scheduler does; only the study itself reacts
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "the same command goes on from here" in err
+    assert "Traceback" not in err
+    wait_for(lambda: not group(process), 20)
+    assert not any((Path(cell) / "result.json").exists() for cell in CELLS)
+
+    process = start()
+    wait_for_progress(process)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not group(process), 20)
+    assert not any((Path(cell) / "result.json").exists() for cell in CELLS)
+
+    process = start()
+    wait_for_progress(process)
+    workers = [pid for pid in group(process) if pid != process.pid and is_worker(pid)]
+    os.kill(workers[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 6, err
+    assert "a process of the study was killed" in err
+    wait_for(lambda: not group(process), 20)
+
+    for cell, seed in zip(CELLS, (0, 1), strict=True):
+        settings = {
+            "data": {"source": "data.npz"},
+            "members": [{"name": n, "network": "study_net:make"} for n in "ab"],
+            "train": TRAINING | {"seed": seed, "threads": 1},
+        }
+        concord.train(settings, f"straight{seed}", allow_code=["study_net:make"])
+        concord.resume(cell, allow_code=["study_net:make"])
+        assert outcome(Path(cell)) == outcome(Path(f"straight{seed}"))
+
+    figures = concord.study(study_settings(), "study", jobs=1, allow_code=["study_net:make"], report=False)
+    assert [cell["seed"] for cell in figures["cells"]] == [0, 1]
+
+
+def study_settings():
+    from concord.training import toml
+
+    return toml.read(Path("study/study.toml"))
+
+
+def is_worker(pid):
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_a_number_of_processes_below_one_is_refused(jobs, here):
+    settings = {"members": [{"name": "a", "network": "noel2017_st"}], "study": {"seeds": [0]}}
+    with pytest.raises(UsageError, match="--jobs is a number of processes, at least 1"):
+        concord.study(settings, f"jobs{jobs}", jobs=jobs)
+
+
+def test_only_divergence_is_a_result_of_a_cell(here, monkeypatch):
+    """A full disk, a wrong network or a stop end the study; the next ones would fail in the same way."""
+    from concord.cli import workers
+
+    settings = {"members": [{"name": "a", "network": "noel2017_st"}], "study": {"seeds": [0]}}
+    for error in (ResourceError("the disk is full"), UsageError("no network"), StoppedError("not started")):
+        monkeypatch.setattr(workers, "run_all", lambda f, cells, *a, e=error: ((c, e) for c in cells))
+        with pytest.raises(type(error)):
+            concord.study(settings, "ends")

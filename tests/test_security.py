@@ -1,0 +1,112 @@
+"""Nothing that is read from a file runs code."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from run_made import FACTORY, call, write_npz
+
+import concord
+
+ROOT = Path(concord.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
+MODULES = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal", "yaml"}
+CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "yaml.load"}
+ARGUMENTS = {"shell": True, "weights_only": False, "allow_pickle": True, "trust_remote_code": True}
+
+
+def banned(text):
+    """What must not stand in the package, in any form, as (line, what)."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            yield from ((node.lineno, name) for name in names if name.split(".")[0] in MODULES)
+        elif isinstance(node, ast.Call):
+            if ast.unparse(node.func) in CALLS:
+                yield node.lineno, ast.unparse(node.func)
+            for keyword in node.keywords:
+                value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+                if keyword.arg in ARGUMENTS and value is ARGUMENTS[keyword.arg]:
+                    yield node.lineno, f"{keyword.arg}={value}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_package_has_no_door_for_foreign_code(path):
+    assert list(banned(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle",
+        "from joblib import load",
+        "def f():\n    import yaml.loader",
+        "eval('1')",
+        "exec(x)",
+        "import torch\ntorch.load('x')",
+        "run('ls', shell=True)",
+        "load(x, weights_only=False)",
+        "np.load(x, allow_pickle=True)",
+    ],
+)
+def test_the_guard_sees_what_is_banned(text):
+    assert list(banned(text))
+
+
+def test_the_guard_lets_the_harmless_pass():
+    text = "np.load(x, allow_pickle=False)\nmodel.eval()\nrun(['ls'], shell=False)\nre.compile('x')"
+    assert list(banned(text)) == []
+
+
+@pytest.fixture(scope="module")
+def run_of_own_code(tmp_path_factory):
+    """A run of a member of the user's own, whose module then turns evil: importing it leaves a file."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "evil_mod.py").write_text(FACTORY)
+    write_npz(folder / "data.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        settings = {
+            "data": {"source": str(folder / "data.npz")},
+            "members": [{"name": "own", "network": "evil_mod:make"}],
+            "train": {"epochs": 1, "threads": 1, "precision": "float32"},
+        }
+        concord.train(settings, folder / "run", allow_code=["evil_mod:make"])
+    (folder / "evil_mod.py").write_text(
+        f"import pathlib\npathlib.Path({str(folder / 'sentinel')!r}).touch()\n{FACTORY}"
+    )
+    return folder
+
+
+VERBS = {
+    "eval": ["eval", "run"],
+    "predict": ["predict", "run", "data.npz"],
+    "report": ["report", "run", "--to", "report.html"],
+    "resume": ["resume", "run"],
+    "export": ["export", "run", "--to", "x.safetensors", "--member", "own"],
+    "another name allowed": ["eval", "run", "--allow-code", "other_mod:make"],
+    "another factory allowed": ["eval", "run", "--allow-code", "evil_mod:other"],
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_run_folder_starts_no_code_that_the_user_did_not_name(verb, run_of_own_code, monkeypatch, capsys):
+    folder = run_of_own_code
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, "evil_mod", raising=False)
+    if verb == "resume":
+        (folder / "run" / "result.json").unlink(missing_ok=True)
+    status, _, err = call(capsys, *VERBS[verb])
+    assert (status, "--allow-code evil_mod:make" in err) == (2, True)
+    assert not (folder / "sentinel").exists()
+
+
+def test_naming_the_code_runs_it(run_of_own_code, monkeypatch, capsys):
+    folder = run_of_own_code
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "evil_mod", raising=False)
+    status, _, _ = call(capsys, "eval", "run", "--allow-code", "evil_mod:make")
+    assert (status, (folder / "sentinel").exists()) == (0, True)

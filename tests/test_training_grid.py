@@ -1,0 +1,97 @@
+"""The cells of a study."""
+
+import pytest
+
+from concord.errors import UsageError
+from concord.training import grid
+
+BASE = {"members": [{"name": name, "network": "noel2017_st"} for name in "abc"]}
+
+
+def cells(study=None, **tables):
+    return grid.cells(*grid.parse(BASE | tables | {"study": study or {}}))
+
+
+def rows(found):
+    return [(c.cost, c.weight, "".join(c.members), c.seed) for c in found]
+
+
+def test_a_grid_is_costs_times_weights_times_sets_times_seeds():
+    arms = [{"cost": "l2", "weights": [0.1, 0.01]}, {"cost": "sce", "weights": [1.0]}]
+    found = cells({"arms": arms, "seeds": [0, 5], "sets": [["a", "b"], ["a", "b", "c"]], "alone": True})
+    assert len(found) == 2 * (2 + 3 + 2 * (1 + 2 + 1) - 2)  # a and b alone stand in both sets
+    assert rows(found)[:6] == [
+        ("alone", 0.0, "a", 0),
+        ("alone", 0.0, "b", 0),
+        ("none", 0.0, "ab", 0),
+        ("l2", 0.1, "ab", 0),
+        ("l2", 0.01, "ab", 0),
+        ("sce", 1.0, "ab", 0),
+    ]
+    assert [c.seed for c in found] == sorted(c.seed for c in found)
+    assert len({c.name for c in found}) == len(found)
+
+
+def test_the_configuration_of_a_cell_is_the_base_with_what_the_row_says():
+    arms = [{"cost": "kl", "weights": [0.5]}]
+    tables = {"consensus": {"cost": "kl", "temperature": 3.0}, "train": {"epochs": 7, "seed": 99}}
+    plain, pulled = cells({"arms": arms, "seeds": [4], "sets": [["a", "c"]]}, **tables)
+    assert [m.name for m in pulled.config.members] == ["a", "c"]
+    assert (pulled.config.train.seed, pulled.config.train.epochs) == (4, 7)
+    assert (pulled.config.consensus.cost, pulled.config.consensus.weight) == ("kl", 0.5)
+    assert pulled.config.consensus.temperature == 3.0
+    assert (plain.config.consensus.cost, plain.config.consensus.weight) == ("none", 0.0)
+    assert plain.config.train == pulled.config.train
+
+
+def test_baselines_need_no_edges_and_no_temperature_of_the_base():
+    table = [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    found = cells({"alone": True, "seeds": [0]}, consensus={"cost": "kl", "temperature": 2.0, "edges": table})
+    assert [c.cost for c in found] == ["alone", "alone", "alone", "none"]
+
+
+def test_weights_that_differ_late_are_two_cells():
+    found = cells({"arms": [{"cost": "l2", "weights": [0.1, 0.10000001, 0.1]}], "seeds": [0]})
+    assert rows(found) == [("none", 0.0, "abc", 0), ("l2", 0.1, "abc", 0), ("l2", 0.10000001, "abc", 0)]
+    assert [c.name for c in found][1:] == ["a+b+c_l2-0.1_seed0", "a+b+c_l2-0.10000001_seed0"]
+
+
+def test_without_arms_the_plain_ensemble_runs_for_three_seeds():
+    assert rows(cells()) == [("none", 0.0, "abc", seed) for seed in (0, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        ({"arm": []}, "study.arm: unknown key (did you mean 'arms'?)"),
+        ({"arms": [{"cost": "l2", "wieghts": [1.0]}]}, "study.arms.0.wieghts: unknown key (did you mean"),
+        ({"arms": [{"cost": "l3", "weights": [1.0]}]}, "study.arms.0.cost"),
+        ({"arms": [{"cost": "none", "weights": [1.0]}]}, "study.arms.0.cost: the plain ensemble runs anyway"),
+        ({"arms": [{"cost": "l2", "weights": []}]}, "study.arms.0.weights"),
+        ({"arms": [{"cost": "l2", "weights": [0.0]}]}, "study.arms.0.weights.0"),
+        ({"arms": [{"cost": "l2", "weights": [float("nan")]}]}, "study.arms.0.weights.0"),
+        ({"arms": [{"cost": "l2"}]}, "study.arms.0.weights: Field required"),
+        ({"seeds": []}, "study.seeds"),
+        ({"seeds": ["0"]}, "study.seeds.0"),
+        ({"seeds": [True]}, "study.seeds.0"),
+        ({"published": "imagenet"}, "study.published"),
+        ([], "study: expected a table"),
+        (3, "study: expected a table"),
+    ],
+)
+def test_a_wrong_study_is_answered_with_the_key(study, said):
+    with pytest.raises(UsageError) as caught:
+        grid.parse(BASE | {"study": study}, "study.toml")
+    assert str(caught.value).startswith("study.toml:\n")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("sets", "said"), [([["a", "x"]], "names x;"), ([[]], "names nobody;")])
+def test_sets_name_members(sets, said):
+    with pytest.raises(UsageError, match=f"{said} the members are a, b, c"):
+        cells({"sets": sets})
+
+
+def test_faults_of_the_base_are_told_too():
+    with pytest.raises(UsageError, match=r"train\.epochs"):
+        grid.parse(BASE | {"train": {"epochs": 0}})
