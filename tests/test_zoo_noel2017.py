@@ -245,12 +245,20 @@ def test_he_start_has_variance_two_over_fan_in_and_is_cut_off():
     assert not layer.bias.any()
 
 
-@pytest.mark.parametrize("build", ALL)
-def test_every_bias_starts_at_zero_and_every_layer_from_he(build):
+@pytest.mark.parametrize("build", CODE)
+def test_code_variant_starts_every_layer_from_he_and_every_bias_at_zero(build):
     for layer in build().modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             assert layer.bias is None or not layer.bias.any()
             assert layer.weight.abs().max() <= 2 * (2.6 / layer.weight[0].numel()) ** 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("build", [noel2017_text_st, noel2017_text_m])
+def test_text_variant_keeps_the_start_of_pytorch(build):
+    for layer in build().modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):  # uniform within 1 / sqrt(fan-in)
+            bound = layer.weight[0].numel() ** -0.5
+            assert 0.9 * bound < layer.weight.abs().max() <= bound
 
 
 @pytest.mark.parametrize("sides", [(30, 32), (32, 30), (27, 27), (0, 4)])
