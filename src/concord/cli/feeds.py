@@ -38,6 +38,7 @@ def make_feed(config: Config, splits: Splits, interface: Interface) -> Feed:
         test=held("test"),
         has_valid=len(splits.valid) > 0,
         fingerprint=splits.fingerprint,
+        notices=splits.notices,
     )
 
 

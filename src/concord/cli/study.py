@@ -46,6 +46,7 @@ def study(
     failed = _run_cells(folder, cells, jobs, allow_code)
     view = study_view(folder, varied, [c for c in cells if c.name not in failed])
     figures = _write_tables(folder, view)
+    _tell_notices(folder, cells)
     if report:
         write_study_report(folder, folder / "report.html", allow_code=allow_code)
     if failed:
@@ -117,6 +118,16 @@ def _line(cell: "GridCell", result: dict[str, Any]) -> str:
         errors.append(f"ensemble {100 * result['ensemble']['test_error']:.2f}")
     row = cell.cost if not cell.weight else f"{cell.cost} {cell.weight:g}"
     return f"{row:12} seed {cell.seed}  test error %: {'  '.join(errors)}  {result['seconds']:.0f} s"
+
+
+def _tell_notices(folder: Path, cells: "Sequence[GridCell]") -> None:
+    """What the runs have to say about their data, once for all of them."""
+    from concord.training.folder import RunFolder
+
+    runs = [RunFolder(folder / "cells" / cell.name) for cell in cells]
+    notices = [text for run in runs if run.complete for text in run.json("result.json").get("notices", [])]
+    for text in dict.fromkeys(notices):
+        attend.tell(text)
 
 
 def study_view(folder: Path, varied: "Study", cells: "Sequence[GridCell]") -> "StudyView":

@@ -66,7 +66,7 @@ def _begin(
 
     config = machine.resolved(asked)
     splits = assemble.load_data(config)
-    for notice in splits.notices:
+    for notice in () if quiet else splits.notices:
         attend.tell(notice)
     interface = Interface.of(splits)
     members = assemble.build_members(config, interface, allow_code)
@@ -164,6 +164,7 @@ def _result(job: "Job", costs: Mapping[str, Any]) -> dict[str, Any]:
         "epochs": final.epochs,
         "checkpoint": final.checkpoint,
         "fingerprint": job.feed.fingerprint,
+        "notices": list(job.feed.notices),
     }
 
 

@@ -41,6 +41,7 @@ class Feed:
     test: Callable[[], evaluate.Samples]
     has_valid: bool
     fingerprint: str
+    notices: tuple[str, ...] = ()  # what whoever reads the result should know about the data
 
 
 @dataclass(frozen=True)
