@@ -106,6 +106,20 @@ def test_predictions_are_those_of_the_members_on_the_same_pixels(run, digit_file
     assert [row["confidence"] for row in rows] == pytest.approx(expected.values.tolist(), rel=1e-5)
 
 
+def test_the_votes_of_a_run_are_what_its_members_name_for_the_test_samples(run):
+    from concord.cli.loading import load_run, same_data
+    from concord.training import votes
+
+    loaded = load_run(run[0])
+    test = same_data(loaded, None)[0].test
+    kept = votes.read(loaded.folder)
+    for column in ("ST", "B", "ensemble"):
+        named = loaded.probabilities(test.pixels, column).argmax(-1)
+        assert kept[column].tolist() == named.tolist()
+    wrong = (kept["ensemble"] != test.labels).double().mean().item()
+    assert wrong == pytest.approx(run[1]["ensemble"]["test_error"])
+
+
 def test_a_file_name_that_looks_like_a_formula_is_quoted_in_csv(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("=1+1.png").write_text("no image")

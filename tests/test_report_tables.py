@@ -2,7 +2,13 @@ import pytest
 
 from concord.report.records import Cell, MemberView, Published, RunView, StudyView
 from concord.report.run_tables import members_table, settings_table
-from concord.report.study_tables import choice_table, difference_table, score_table, study_tables
+from concord.report.study_tables import (
+    choice_table,
+    churn_table,
+    difference_table,
+    score_table,
+    study_tables,
+)
 from concord.report.tables import Entry, Table, markdown, plain, scored
 from concord.report.text import percent, points, probability, setting_label, short, visible, whole
 
@@ -149,3 +155,22 @@ def test_numbers_are_written_for_people():
     assert [percent(0.0054), points(-0.0012), whole(44_730), whole(None)] == ["0.54", "-0.12", "44,730", "-"]
     assert [probability(0.0001), probability(0.0421)] == ["< 0.001", "0.042"]
     assert [setting_label("l2", 0.01), setting_label("none", 0.0)] == ["l2 0.01", "none"]
+
+
+def test_churn_stands_per_setting_and_without_votes_there_is_no_table():
+    votes = {
+        ("l2", 0): [0, 1, 2, 3],
+        ("l2", 1): [0, 1, 2, 0],
+        ("none", 0): [0, 1, 1, 1],
+        ("none", 1): [1, 0, 1, 1],
+    }
+    cells = tuple(
+        Cell(cost, weight, ("st", "m"), seed, {}, votes={"st": said, "m": said, "ensemble": said})
+        for (cost, seed), said in votes.items()
+        for weight in [0.1 if cost == "l2" else 0.0]
+    )
+    table = churn_table(StudyView("s", cells), ("st", "m"))
+    rows = {row[0].text: (row[2].text, row[2].best) for row in table.rows}
+    assert rows == {"l2": ("25.00", True), "none": ("50.00", False)}
+    bare = tuple(Cell(c.cost, c.weight, c.members, c.seed, {}) for c in cells)
+    assert churn_table(StudyView("s", bare), ("st", "m")).rows == ()

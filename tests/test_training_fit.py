@@ -21,10 +21,12 @@ from torch import nn
 
 from concord.errors import CheckpointError, DivergedError, ResourceError, StoppedError, UsageError
 from concord.training import checkpoint, evaluate, toml
+from concord.training import fit as fitting
 from concord.training.final import final_scores, load_members, standing
 from concord.training.fit import fit
 from concord.training.folder import RunFolder
 from concord.training.loop import Step
+from concord.training.optim import learning_rate
 
 SGD = {"kind": "sgd", "lr": 0.05, "momentum": 0.9, "nesterov": True}
 ADAMW = {"kind": "adamw", "lr": 0.01, "weight_decay": 0.1, "decay": "all"}
@@ -174,6 +176,17 @@ def test_training_averages_are_those_of_the_steps(straight):
     assert [row["train"]["members"][m]["loss"] for m in ("m0", "m1")] == pytest.approx(mean.tolist())
     wrong = sum((s.logits[0].argmax(1) != s.targets[0]).sum().item() for s in steps)
     assert row["train"]["members"]["m0"]["error"] == pytest.approx(wrong / 44)
+
+
+def test_every_update_has_the_rate_of_its_schedule(tmp_path, monkeypatch):
+    tables = variant("sgd")
+    seen = []
+    real = fitting.set_rate
+    monkeypatch.setattr(fitting, "set_rate", lambda o, rate: (seen.append(rate), real(o, rate)))
+    train_in_parts(tmp_path / "run", tables, polls=4)
+    rate = learning_rate(toml.parse(tables).train, 6)
+    assert seen == [rate(index) for index in range(18)]
+    assert len(set(seen)) > 10
 
 
 # Early stopping
