@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from concord.training import checkpoint
 EPOCHS = 60
 TRAINING = {"epochs": EPOCHS, "batch_size": 8, "precision": "float32", "device": "cpu"}
 COMMAND = ["study", "--data", "data.npz", "--members", "a=study_net:make,b=study_net:make"]
-COMMAND += ["--epochs", EPOCHS, "--seeds", 2, "--jobs", 2, "--out", "study", "--json"]
+COMMAND += ["--epochs", EPOCHS, "--seeds", 2, "--jobs", 2, "--json"]
 COMMAND += ["--set", "train.batch_size=8", "--set", "train.precision=float32", "--set", "train.device=cpu"]
 CELLS = ["study/cells/a+b_none_seed0", "study/cells/a+b_none_seed1"]
 
@@ -32,12 +33,24 @@ def here(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture
 def start():
-    command = [sys.executable, "-m", "concord", *map(str, COMMAND)]
-    # a group of its own, so that the test can signal all of it as a terminal does
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    """Starts the study in a group of its own, to be signalled as a whole; nothing outlives the test."""
+    begun = []
+
+    def one(out="study"):
+        command = [sys.executable, "-m", "concord", *map(str, COMMAND), "--out", out]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        begun.append(process)
+        return process
+
+    yield one
+    for process in begun:
+        for pid in group(process):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
 
 
 def group(process):
@@ -72,7 +85,7 @@ def wait_for_progress(process):
     assert process.poll() is None, process.communicate()[1]
 
 
-def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_leaves_no_orphan(here):
+def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_leaves_no_orphan(here, start):
     process = start()
     wait_for_progress(process)
     os.killpg(process.pid, signal.SIGTERM)  # to all, as a scheduler does; only the study itself reacts
@@ -86,7 +99,7 @@ def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_
     process = start()
     wait_for_progress(process)
     process.kill()
-    process.communicate()
+    process.wait()
     wait_for(lambda: not group(process), 20)
     assert not any((Path(cell) / "result.json").exists() for cell in CELLS)
 
@@ -113,6 +126,15 @@ def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_
     assert [cell["seed"] for cell in figures["cells"]] == [0, 1]
 
 
+def test_ctrl_c_while_the_processes_start_is_a_stop_like_any_other(here, start):
+    process = start("fresh")
+    wait_for(lambda: any(map(is_worker, group(process))))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "Traceback" not in err
+
+
 def study_settings():
     from concord.training import toml
 
@@ -120,7 +142,9 @@ def study_settings():
 
 
 def is_worker(pid):
-    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -199,6 +199,20 @@ def test_of_two_that_start_at_once_one_makes_the_run(tmp_path, monkeypatch):
     assert seen[0].config() == CONFIG
 
 
+def test_a_run_is_held_while_it_is_made(tmp_path, monkeypatch):
+    real, seen = RunFolder.write_json, []
+
+    def watched(run, name, content):
+        with pytest.raises(UsageError, match="is in use by process"), locked(run):
+            pass
+        seen.append(name)
+        real(run, name, content)
+
+    monkeypatch.setattr(RunFolder, "write_json", watched)
+    make(tmp_path / "run")
+    assert seen == ["stamp.json", "interface.json"]
+
+
 # Files that are whole or not there
 
 
@@ -209,7 +223,9 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
         replace(file, b"x" * 1000)
     assert file.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [file]
-    replace(file, b"two")
+    with file.open("rb") as old:
+        replace(file, b"two")
+        assert old.read() == b"one"  # the old file is not written to, another one takes its name
     assert file.read_bytes() == b"two"
 
 
