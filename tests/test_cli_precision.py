@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from concord.cli.precision import idle_taps, settled, untrusted
-from concord.errors import UsageError
+from concord.cli.precision import idle_taps, precisions, untrusted
 from concord.training import toml
 
 
@@ -31,17 +30,26 @@ def test_the_first_convolution_with_idle_taps_is_named():
     assert untrusted(network(), (1, 4, 4)) == "1"
 
 
-def configuration(precision):
+def test_only_the_member_that_bfloat16_breaks_falls_back_to_float32():
     settings = {
         "members": [{"name": "a", "network": "x"}],
-        "train": {"precision": precision, "device": "cpu"},
+        "train": {"precision": "bfloat16", "device": "cpu"},
     }
-    return toml.parse(settings)
+    config = toml.parse(settings)
+    members = {"broken": network(), "sound": nn.Sequential(nn.Conv2d(1, 2, 3, 1, 1), nn.Flatten())}
+    assert precisions(config, members, (1, 4, 4)) == {"broken": torch.float32, "sound": torch.bfloat16}
+    assert set(precisions(config, members, (1, 8, 8)).values()) == {torch.bfloat16}
 
 
-def test_auto_falls_back_to_float32_and_an_explicit_wish_is_refused():
-    config, members = configuration("bfloat16"), {"a": network()}
-    assert settled(config, "auto", members, (1, 8, 8)).train.precision == "bfloat16"
-    assert settled(config, "auto", members, (1, 4, 4)).train.precision == "float32"
-    with pytest.raises(UsageError, match="member a, 1 has taps"):
-        settled(config, "bfloat16", members, (1, 4, 4))
+def test_a_member_computes_alike_whoever_trains_beside_it(tmp_path):
+    from safetensors.torch import load_file
+
+    import concord
+
+    train = {"epochs": 1, "batch_size": 512, "threads": 1, "precision": "bfloat16", "device": "cpu"}
+    own, broken = {"name": "ST", "network": "noel2017_st"}, {"name": "R", "network": "resnet18"}
+    concord.train({"members": [own], "train": train}, tmp_path / "alone")
+    concord.train({"members": [own, broken], "train": train}, tmp_path / "pair")
+    paths = [max((tmp_path / n).glob("ckpt/step-*")) / "member-ST.safetensors" for n in ("alone", "pair")]
+    one, two = map(load_file, paths)
+    assert all(torch.equal(one[k], two[k]) for k in one)

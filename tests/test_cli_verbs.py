@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from sklearn.datasets import load_digits
 
 import concord
 from concord.cli import app
-from concord.errors import CheckpointError, DataError, UsageError
+from concord.errors import CheckpointError, DataError, ResourceError, UsageError
 
 MEMBERS = [{"name": "ST", "network": "noel2017_st"}, {"name": "B", "network": "noel2017_text_st"}]
 SETTINGS = {
@@ -92,6 +93,55 @@ def test_predict_keeps_the_order_and_gives_a_bad_image_a_row(run, digit_files, t
     with table.open(newline="") as file:
         assert [row[0] for row in csv.reader(file)][1:] == list(map(str, files))
     assert call(capsys, "predict", run[0], bad, "--strict")[0] == 3
+
+
+def test_an_argument_that_matches_nothing_gets_a_row_and_the_others_are_answered(run, digit_files, tmp_path):
+    rows = concord.predict(run[0], [str(digit_files), str(tmp_path / "gone.png")])
+    assert [row["label"] is None for row in rows] == [False] * 12 + [True]
+    assert "gone.png" in rows[-1]["error"]
+
+
+def test_a_finished_run_that_was_changed_is_refused_and_one_that_was_damaged_is_mended(run, tmp_path, capsys):
+    copied = shutil.copytree(run[0], tmp_path / "copy")
+    assert concord.resume(copied)["run"] == str(copied)
+    config = copied / "config.toml"
+    text = config.read_text()
+    config.write_text(text.replace("epochs = 2", "epochs = 3"))
+    with pytest.raises(CheckpointError, match=r"train\.epochs: 2 -> 3"):
+        concord.resume(copied)
+    config.write_text(text)
+    final = max(copied.glob("ckpt/step-*")) / "member-ST.safetensors"
+    whole = final.read_bytes()
+    final.write_bytes(whole[:-1])
+    with pytest.raises(CheckpointError, match="concord resume"):
+        concord.evaluate(copied)
+    assert concord.resume(copied)["members"] == run[1]["members"]
+    assert final.read_bytes() == whole
+
+
+def test_other_data_without_a_test_part_is_scored_whole(run, digit_files, tmp_path):
+    labels, images = load_digits().target[:60], load_digits().images[:60]
+    for i, (label, image) in enumerate(zip(labels, images, strict=True)):
+        (tmp_path / str(label)).mkdir(exist_ok=True)
+        pixels = (image * 255 // 16).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / str(label) / f"{i}.png")
+    assert concord.evaluate(run[0], data=str(tmp_path))["samples"] == 60
+    assert concord.evaluate(run[0])["samples"] == 359
+
+
+def test_wrong_use_with_json_still_prints_one_document(capsys):
+    status, out, err = call(capsys, "train", "--epoch", "1", "--json")
+    assert (status, json.loads(out)["status"]) == (2, 2)
+    assert "--epochs" in err
+
+
+def test_an_export_that_cannot_be_written_leaves_an_older_file_alone(run, tmp_path):
+    (tmp_path / "st.safetensors").write_text("old")
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="cannot write"):
+        concord.export(run[0], tmp_path / "file" / "st.safetensors", member="ST")
+    concord.export(run[0], tmp_path / "st.safetensors", member="ST")
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["file", "st.safetensors"]
 
 
 def test_predictions_are_those_of_the_members_on_the_same_pixels(run, digit_files):

@@ -78,11 +78,11 @@ def test_the_order_stays_what_it_is():
 
 @pytest.mark.parametrize("augment", [None, Augment(flip=True, shift=1, crop=1)])
 def test_a_batch_does_not_depend_on_where_iteration_starts(images, augment):
-    options = {"batch_size": 3, "seed": 1, "epoch": 2, "augment": augment}
+    options = {"batch_size": 4, "seed": 1, "epoch": 2, "augment": augment}
     whole = list(shuffled(images, RAW, **options))
-    for start in range(5):
+    for start in range(4):
         rest = list(shuffled(images, RAW, start=start, **options))
-        assert len(rest) == 4 - start
+        assert len(rest) == 3 - start
         for (x, y), (x_whole, y_whole) in zip(rest, whole[start:], strict=True):
             assert torch.equal(x, x_whole)
             assert torch.equal(y, y_whole)
@@ -127,7 +127,15 @@ def test_evaluation_sees_stored_order_and_whole_sets(images):
     assert list(in_order(images.subset(torch.tensor([], dtype=torch.int64)), RAW)) == []
 
 
-@pytest.mark.parametrize(("n", "size", "steps"), [(10, 5, 2), (10, 4, 3), (10, 64, 1), (1, 1, 1)])
+def test_a_lone_last_sample_joins_the_batch_before_it(images):
+    batches = shuffled(images, RAW, batch_size=3, seed=0, epoch=0)
+    assert [len(y) for _, y in batches] == [3, 3, 4]  # of 10
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "steps"),
+    [(10, 5, 2), (10, 4, 3), (10, 64, 1), (1, 1, 1), (10, 3, 3), (3, 1, 3), (1, 5, 1), (6, 5, 1)],
+)
 def test_steps_count_the_smaller_last_batch(n, size, steps):
     assert steps_per_epoch(n, size) == steps
 

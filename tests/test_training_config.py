@@ -223,7 +223,6 @@ def test_a_member_has_a_name_that_is_a_file_name(name):
         {"consensus": {"cost": "l2", "weight": 0.1, "temperature": 2.0}},
         {"consensus": {"cost": "l2", "detach": False}, "train": {"update": "alternating"}},
         {"consensus": {"cost": "kdcl_naive"}, "unlabelled": {"source": "noise"}},
-        {"train": {"patience": 3}, "data": {"valid": 0.0}},
         {"consensus": {"edges": [[0.0, -1.0], [1.0, 0.0]]}},
         {"consensus": {"edges": [[1.0, 1.0], [1.0, 0.0]]}},
         {"consensus": {"edges": [[0.0], [1.0, 0.0]]}},

@@ -25,7 +25,7 @@ def test_evaluation_runs_in_evaluation_mode_and_moves_nothing():
 def test_low_precision_gives_float32_of_lower_precision():
     members = cohort(1)
     x, _ = samples(0)
-    (low,), (high,) = evaluate.outputs(members, x, torch.bfloat16), evaluate.outputs(members, x)
+    (low,), (high,) = evaluate.outputs(members, x, [torch.bfloat16]), evaluate.outputs(members, x)
     assert torch.equal(low, low.bfloat16().float())
     torch.testing.assert_close(low, high, rtol=0.05, atol=0.05)
     assert not torch.equal(low, high)

@@ -336,7 +336,7 @@ def test_a_consensus_cost_that_is_no_number_is_told_from_a_loss(alternating, who
 def test_bfloat16_computes_outputs_low_and_keeps_weights_and_costs_in_float32(alternating):
     members, exact = cohort(2), cohort(2)
     batches = shared_batches(2)
-    steps = run(members, batches, precision=torch.bfloat16, alternating=alternating)
+    steps = run(members, batches, precision=[torch.bfloat16] * len(members), alternating=alternating)
     reference = run(exact, batches, alternating=alternating)
     assert all(torch.equal(z, z.bfloat16().float()) for step in steps for z in step.logits)
     assert not all(torch.equal(z, z.bfloat16().float()) for step in reference for z in step.logits)

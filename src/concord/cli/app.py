@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import typer
 
 from concord.cli import attend, bench, data, doctor, evaluate, export, report, study, train, zoo
-from concord.errors import ConcordError, ResourceError
+from concord.errors import ConcordError, ResourceError, UsageError
 
 app = typer.Typer(
     name="concord",
@@ -32,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = [a for a in arguments if a != "--debug"]
     try:
         app(arguments)
+    except SystemExit as left:  # typer has told what is wrong with the line
+        if left.code == UsageError.exit_status and "--json" in arguments:
+            print(json.dumps({"error": "wrong use, see stderr", "status": left.code}))
+        raise
     except ConcordError as error:
         if debug:
             raise

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from concord.cli.feeds import make_feed, seed_of
 from concord.cli.interface import Interface
-from concord.cli.machine import PRECISIONS
+from concord.cli.precision import precisions
 from concord.cost.count import Cost, count
 from concord.data import memory
 from concord.data.load import load
@@ -39,7 +39,7 @@ def build_members(config: Config, interface: Interface, allow_code: Collection[s
                 pretrained=member.pretrained,
                 allow_code=allow_code,
             )
-        _check_output(member.name, network, interface)
+            _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
         network.requires_grad_(member.teacher is None)
         # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
         members[member.name] = network.to(config.train.device).to(memory_format=torch.channels_last)
@@ -50,7 +50,7 @@ def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
     """Two samples through the member, so that a wrong network is told apart before anything is trained."""
     expected = (2, len(interface.classes))
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad():
             output = network.eval()(torch.zeros(2, *interface.shape))
     except ConcordError as error:
         raise UsageError(f"member {name}: {error}") from error
@@ -67,14 +67,17 @@ def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
 def check_memory(members: Mapping[str, nn.Module], shape: tuple[int, int, int], batch_size: int) -> None:
     """ResourceError if what one update keeps for the backward pass cannot fit into free memory (CPU only)."""
     kept = 0
+    everyone = members.values()
+    own = {t.untyped_storage().data_ptr() for m in everyone for t in (*m.parameters(), *m.buffers())}
 
     def note(tensor: Tensor) -> Tensor:
         nonlocal kept
-        kept += tensor.numel() * tensor.element_size()
+        if tensor.untyped_storage().data_ptr() not in own:  # weights are there once, whatever the batch
+            kept += tensor.numel() * tensor.element_size()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.random.fork_rng([]):
-        for member in members.values():
+        for member in everyone:
             member.eval()(torch.zeros(2, *shape))
     memory.require(
         kept // 2 * batch_size,
@@ -133,7 +136,7 @@ def make_job(
         seeds=tuple(seed_of(config.train.seed, "dropout", name) for name in members),
         feed=make_feed(config, splits, interface),
         task=Classify(len(interface.classes), config.train.label_smoothing),
-        precision=PRECISIONS[config.train.precision],
+        precision=tuple(precisions(config, members, interface.shape).values()),
         stop=stop,
         warn=warn,
     )

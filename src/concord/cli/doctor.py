@@ -103,7 +103,7 @@ def _print(found: dict[str, Any]) -> None:
     for name, installed in found["versions"].items():
         print(f"  {name:14}{installed or 'missing'}")
     for name, there in found["extras"].items():
-        cure = "" if there else f"not installed: pip install concord[{name}]"
+        cure = "" if there else f"not installed: pip install {' '.join(EXTRAS[name])}"
         print(f"  extra {name:8}{cure or 'installed'}")
     print(
         f"device {found['device']}, {found['processor']},"

@@ -44,12 +44,13 @@ def evaluate(run: str | Path, *, data: str | None = None, allow_code: Collection
         if there
     }
     costs = assemble.costs(members, loaded.interface.shape)
-    rows = loaded.folder.rows()
+    rows = loaded.folder.rows(("seconds", "samples_per_second"))
     seconds = sum(row["seconds"] for row in rows)
     images = sum(row["seconds"] * row["samples_per_second"] for row in rows)
     return {
         **assemble.result_figures(scores["test"], scores.get("valid"), costs),
         "run": str(run),
+        "samples": len(splits.test),
         "seconds": seconds,
         "samples_per_second": images / seconds if seconds else 0.0,
         "checkpoint": loaded.checkpoint.name,
@@ -62,15 +63,25 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Label and confidence of every image, in the order given; one that cannot be read has an ``error``."""
     from concord.cli.loading import load_run
-    from concord.data.decode import expand
 
     loaded = load_run(Path(run), allow_code=allow_code)
     loaded.chosen(member)
-    paths = expand(files)
+    paths = [path for text in files for path in _named(text)]
     rows: list[dict[str, Any]] = []
     for start in range(0, len(paths), BATCH):
         rows += _predict_some(loaded, paths[start : start + BATCH], member)
     return rows
+
+
+def _named(text: str) -> list[Path]:
+    """The files that an argument stands for; what matches nothing stays, and gets a row with its error."""
+    from concord.data.decode import expand
+    from concord.errors import DataError
+
+    try:
+        return expand([text])
+    except DataError:
+        return [Path(text)]
 
 
 def _predict_some(loaded: "Loaded", paths: Sequence[Path], member: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from concord.data.augment import Augment
 from concord.data.batches import in_order, shuffled, steps_per_epoch
 from concord.data.splits import Splits
 from concord.data.unlabelled import unlabelled
+from concord.errors import UsageError
 from concord.training.agreement import Batch, mix
 from concord.training.config import Config
 from concord.training.fit import Feed
@@ -25,6 +26,7 @@ def seed_of(*parts: object) -> int:
 
 def make_feed(config: Config, splits: Splits, interface: Interface) -> Feed:
     """Batches for training and evaluation, on the configured device and in channels_last layout."""
+    _need_validation(config, splits)
     device = config.train.device
     here = {name: getattr(splits, name).to(device) for name in ("train", "valid", "test")}
 
@@ -40,6 +42,20 @@ def make_feed(config: Config, splits: Splits, interface: Interface) -> Feed:
         fingerprint=splits.fingerprint,
         notices=splits.notices,
     )
+
+
+def _need_validation(config: Config, splits: Splits) -> None:
+    """UsageError if a setting looks at validation scores and there are none."""
+    looks = {
+        "train.patience": config.train.patience is not None,
+        "consensus.cost kdcl_general": config.consensus.cost == "kdcl_general",
+        "consensus.edges disagreement_matching": config.consensus.edges == "disagreement_matching",
+    }
+    named = [setting for setting, looking in looks.items() if looking]
+    if named and not len(splits.valid):
+        raise UsageError(
+            f"{named[0]} looks at the validation split, which is empty: give data.valid, 0.1 say"
+        )
 
 
 def _laid(x: Tensor) -> Tensor:

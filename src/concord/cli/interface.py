@@ -6,7 +6,7 @@ from typing import Any
 
 from concord.data.batches import Normalise
 from concord.data.splits import Splits
-from concord.errors import DataError
+from concord.errors import CheckpointError, DataError
 
 INTERFACE = ("shape", "classes", "mean", "std")  # keys of interface.json
 
@@ -29,9 +29,14 @@ class Interface:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Interface":
-        c, h, w = plain["shape"]
-        normalise = Normalise(tuple(plain["mean"]), tuple(plain["std"]))
-        return cls((c, h, w), tuple(plain["classes"]), normalise)
+        """The interface that ``plain`` wrote down; CheckpointError if it is not one."""
+        try:
+            c, h, w = map(int, plain["shape"])
+            normalise = Normalise(tuple(map(float, plain["mean"])), tuple(map(float, plain["std"])))
+            classes = tuple(map(str, plain["classes"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"interface.json is damaged ({error})") from None
+        return cls((c, h, w), classes, normalise)
 
 
 def check_same(interface: Interface, splits: Splits, source: str) -> None:

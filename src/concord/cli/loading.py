@@ -1,7 +1,7 @@
 """A finished or unfinished run, ready to predict."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from concord.cli import attend
 from concord.cli.assemble import build_members, load_data
 from concord.cli.interface import INTERFACE, Interface, check_same
-from concord.cli.machine import PRECISIONS, resolved, settle
+from concord.cli.machine import resolved, settle
+from concord.cli.precision import precisions
+from concord.data.images import joined
 from concord.data.splits import Splits
-from concord.errors import UsageError, suggestion
+from concord.errors import CheckpointError, UsageError, suggestion
 from concord.training.config import Config
 from concord.training.evaluate import outputs
 from concord.training.final import load_members, standing
@@ -30,27 +32,30 @@ class Loaded:
     interface: Interface
     members: dict[str, nn.Module]
     checkpoint: Path
+    precisions: dict[str, torch.dtype]
 
     @property
-    def precision(self) -> torch.dtype:
-        return PRECISIONS[self.config.train.precision]
+    def precision(self) -> tuple[torch.dtype, ...]:
+        return tuple(self.precisions.values())
 
-    def chosen(self, member: str) -> list[nn.Module]:
+    def chosen(self, member: str) -> dict[str, nn.Module]:
         """One member by name, or all of them for the ensemble."""
         if member == ENSEMBLE:
-            return list(self.members.values())
+            return self.members
         if member not in self.members:
             known = [*self.members, ENSEMBLE]
             raise UsageError(
                 f"no member {member!r}{suggestion(member, known)}; there are: {', '.join(known)}"
             )
-        return [self.members[member]]
+        return {member: self.members[member]}
 
     def probabilities(self, pixels: Tensor, member: str = ENSEMBLE) -> Tensor:
         """softmax of the mean of logits. Shape: uint8 (B, C, H, W) -> (B, K)"""
         x = self.interface.normalise(pixels.to(self.config.train.device))
         x = x.contiguous(memory_format=torch.channels_last)
-        return torch.stack(outputs(self.chosen(member), x, self.precision)).mean(0).softmax(-1).cpu()
+        chosen = self.chosen(member)
+        said = outputs(list(chosen.values()), x, [self.precisions[name] for name in chosen])
+        return torch.stack(said).mean(0).softmax(-1).cpu()
 
 
 def load_run(path: Path, *, allow_code: Collection[str] = (), device: str | None = None) -> Loaded:
@@ -69,8 +74,12 @@ def load_run(path: Path, *, allow_code: Collection[str] = (), device: str | None
     interface = Interface.from_plain(folder.json("interface.json", INTERFACE))
     checkpoint = standing(folder, attend.tell)
     members = build_members(config, interface, allow_code)
-    load_members(members, checkpoint)
-    return Loaded(folder, config, interface, members, checkpoint)
+    try:
+        load_members(members, checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
+    precise = precisions(config, members, interface.shape)
+    return Loaded(folder, config, interface, members, checkpoint, precise)
 
 
 def _elsewhere(config: Config) -> bool:
@@ -88,5 +97,7 @@ def same_data(run: Loaded, source: str | None) -> tuple[Splits, bool]:
         data = data.model_copy(update={"size": run.interface.shape[1]})
     splits = load_data(run.config.model_copy(update={"data": data}))
     check_same(run.interface, splits, data.source)
-    saved = run.folder.json("result.json")["fingerprint"] if run.folder.complete else None
-    return splits, saved in (None, splits.fingerprint)
+    same = run.folder.json("stamp.json").get("fingerprint") in (None, splits.fingerprint)
+    if source is not None and not (same or splits.own_test):  # nothing of it was trained on: all is a test
+        splits = replace(splits, test=joined(joined(splits.train, splits.valid), splits.test))
+    return splits, same

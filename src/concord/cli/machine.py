@@ -13,8 +13,6 @@ from concord.cli.precision import native_bfloat16
 from concord.errors import UsageError
 from concord.training.config import Config
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 def resolved(config: Config) -> Config:
     """The configuration with every "auto" decided for this machine, so that a resume does not decide anew."""
@@ -41,9 +39,18 @@ def settle(config: Config) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def stamp(config: Config) -> dict[str, Any]:
+def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
     """What made this run, for whoever wants to make it again."""
-    packages = ("concord", "torch", "torchvision", "numpy", "pillow", "safetensors")
+    packages = (
+        "concord",
+        "torch",
+        "torchvision",
+        "numpy",
+        "pillow",
+        "scikit-learn",
+        "scipy",
+        "safetensors",
+    )
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -54,4 +61,5 @@ def stamp(config: Config) -> dict[str, Any]:
         "threads": config.train.threads,
         "deterministic": config.train.deterministic,
         "seed": config.train.seed,
+        "fingerprint": fingerprint,  # of the data
     }

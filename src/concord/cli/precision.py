@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from concord.errors import UsageError
 from concord.training.config import Config
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def native_bfloat16(device: str) -> bool:
@@ -60,22 +61,14 @@ def untrusted(network: nn.Module, shape: tuple[int, int, int]) -> str | None:
     return found[0] if found else None
 
 
-def settled(
-    config: Config, asked: str, members: Mapping[str, nn.Module], shape: tuple[int, int, int]
-) -> Config:
-    """The configuration with float32 where "auto" would have taken bfloat16 for a network it breaks.
+def precisions(
+    config: Config, members: Mapping[str, nn.Module], shape: tuple[int, int, int]
+) -> dict[str, torch.dtype]:
+    """What each member computes in: as configured, but float32 where a CPU's bfloat16 would break it.
 
-    Raises UsageError where bfloat16 was asked for by name. Other devices than the CPU are trusted.
+    It depends on the member alone, not on who trains beside it.
     """
-    if config.train.precision != "bfloat16" or config.train.device != "cpu":
-        return config
-    broken = {name: layer for name, net in members.items() if (layer := untrusted(net, shape))}
-    if not broken:
-        return config
-    name, layer = next(iter(broken.items()))
-    why = (
-        f"in member {name}, {layer} has taps that see only padding, whose bfloat16 gradient is wrong on a CPU"
-    )
-    if asked == "bfloat16":
-        raise UsageError(f"{why}; use train.precision float32 or auto, or larger images")
-    return config.model_copy(update={"train": config.train.model_copy(update={"precision": "float32"})})
+    wanted = PRECISIONS[config.train.precision]
+    if wanted == torch.float32 or config.train.device != "cpu":
+        return dict.fromkeys(members, wanted)
+    return {name: torch.float32 if untrusted(net, shape) else wanted for name, net in members.items()}

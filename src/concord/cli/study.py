@@ -36,7 +36,10 @@ def study(
     allow_code: Collection[str] = (),
     report: bool = True,
 ) -> dict[str, Any]:
-    """Run every cell of the grid that is not finished yet, and give the figures of all of them."""
+    """Run every cell of the grid that is not finished yet, and give the figures of all of them.
+
+    ``failed`` holds the reason of every run that gave no result; the tables are without those.
+    """
     from concord.training import grid
 
     varied, base = grid.parse(settings)
@@ -49,11 +52,7 @@ def study(
     _tell_notices(folder, cells)
     if report:
         write_study_report(folder, folder / "report.html", allow_code=allow_code)
-    if failed:
-        listed = "\n".join(f"  {name}: {text}" for name, text in failed.items())
-        raise DivergedError(
-            f"{len(failed)} of {len(cells)} runs gave no result; the tables are without:\n{listed}"
-        )
+    figures["failed"] = failed
     return figures
 
 
@@ -240,6 +239,10 @@ def study_command(
     figures = study(tables, out, jobs=jobs, allow_code=[*(allow_code or []), *code_named(tables, members)])
     if json_:
         print_json(figures)
-        return
-    print((out / "table.txt").read_text())
-    print(f"tables: {out / 'table.md'}   report: {out / 'report.html'}")
+    else:
+        print((out / "table.txt").read_text())
+        print(f"tables: {out / 'table.md'}   report: {out / 'report.html'}")
+    for name, reason in figures["failed"].items():
+        attend.tell(f"no result: {name}: {reason}")
+    if figures["failed"]:
+        raise typer.Exit(DivergedError.exit_status)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from concord.cli.interface import Interface
     from concord.training.fit import Job
 
+RESULT = ("members", "ensemble", "agreement")  # keys of result.json that are shown
+
 TRAIN_HELP = """Train members on data and write a run folder.
 
 Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus l2 --weight 0.01 --epochs 30
@@ -61,22 +63,22 @@ def _begin(
     run_folder.refuse_taken(out)
     from concord.cli import assemble, machine
     from concord.cli.interface import Interface
-    from concord.cli.precision import settled
     from concord.cli.teachers import load_teachers
 
     config = machine.resolved(asked)
     splits = assemble.load_data(config)
     for notice in () if quiet else splits.notices:
         attend.tell(notice)
+    if not quiet and config.consensus.cost != "none" and not config.consensus.weight:
+        attend.tell(f"consensus.cost {config.consensus.cost} has weight 0: this is the plain ensemble")
     interface = Interface.of(splits)
     members = assemble.build_members(config, interface, allow_code)
     load_teachers(config, members, interface)
-    config = settled(config, asked.train.precision, members, interface.shape)
     if config.train.device == "cpu":
         assemble.check_memory(members, interface.shape, min(config.train.batch_size, len(splits.train)))
     folder = run_folder.RunFolder(out)
     job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
-    run_folder.create(out, config, machine.stamp(config), interface.plain())
+    run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
     return _run(job, interface, quiet)
 
 
@@ -108,7 +110,10 @@ def _go_on(
     folder = RunFolder(run)
     tables = folder.config().model_dump(mode="json", exclude_none=True)
     if folder.complete and not settings:
-        return folder.json("result.json")
+        from concord.training.final import finished
+
+        if finished(folder, attend.tell):
+            return {**folder.json("result.json", RESULT), "run": str(run)}
     for setting in settings:
         toml.assign(tables, setting)
     asked = toml.parse(tables, "configuration with --set")
@@ -204,6 +209,7 @@ def train_command(
     config: Annotated[Path | None, typer.Option(help="A TOML file; options win over it.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
     out: Annotated[Path, typer.Option(help="The run folder to make.")] = Path("runs/run"),
+    allow_code: AllowCode = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     json_: Json = False,
 ) -> None:
@@ -219,7 +225,8 @@ def train_command(
     ]
     tables = tables_of(config, members, flags, set_ or [])
     tables.setdefault("members", [])
-    result = train(tables, out, allow_code=code_named(tables, members), quiet=quiet)
+    allowed = [*(allow_code or []), *code_named(tables, members)]
+    result = train(tables, out, allow_code=allowed, quiet=quiet)
     report_result(result, json_)
 
 

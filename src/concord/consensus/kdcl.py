@@ -126,7 +126,8 @@ def towards(target: Target, temperature: float = 2.0) -> Consensus:
         if labels is None:
             raise UsageError("KDCL targets are made with labels, so unlabelled batches need another cost")
         goal = target(torch.stack([x.detach() for x in logits]), labels)
-        terms = [edges.mass(i) * kl(own, goal, temperature) for i, own in enumerate(logits)]
-        return torch.stack(terms).sum(0)
+        learners = [(mass, own) for i, own in enumerate(logits) if (mass := edges.mass(i))]
+        terms = [mass * kl(own, goal, temperature) for mass, own in learners]
+        return torch.stack(terms).sum(0) if terms else logits[0].new_zeros(len(logits[0]))
 
     return consensus

@@ -64,10 +64,14 @@ def _columns(normalise: Normalise, device: torch.device) -> tuple[Tensor, Tensor
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """ceil(n / batch_size): the last batch may be smaller and is kept."""
+    """ceil(n / batch_size), but a last batch of one sample joins the one before it.
+
+    Batch normalisation has no statistics of a single value, and a lone sample would weigh as much as a batch.
+    """
     if n < 1 or batch_size < 1:
         raise UsageError(f"expected n >= 1 and batch_size >= 1, got {n} and {batch_size}")
-    return -(-n // batch_size)
+    lone = n % batch_size == 1 and n > batch_size > 1
+    return -(-n // batch_size) - lone
 
 
 def order(n: int, *, seed: int, epoch: int) -> Tensor:
@@ -93,7 +97,7 @@ def shuffled(
     ``shuffle=False`` every epoch has the stored order, as the runs of source 004 had. A batch does not
     depend on ``start``. Raises UsageError for sizes that describe no epoch.
 
-    Shape: x (B, C, H, W) float32, y (B,) int64; the last batch may be smaller.
+    Shape: x (B, C, H, W) float32, y (B,) int64; the last batch may be smaller, or larger by one.
     """
     steps = steps_per_epoch(len(images), batch_size)
     if not 0 <= start <= steps:
@@ -102,16 +106,23 @@ def shuffled(
     return _batches(
         images,
         normalise,
-        chosen.split(batch_size)[start:],
+        _cut(chosen, steps, batch_size)[start:],
         augment,
         (seed if augment_seed is None else augment_seed, epoch),
     )
 
 
+def _cut(chosen: Tensor, steps: int, batch_size: int) -> list[Tensor]:
+    """Batches of an epoch; the last takes whatever is left."""
+    return [*chosen[: (steps - 1) * batch_size].split(batch_size), chosen[(steps - 1) * batch_size :]][
+        -steps:
+    ]
+
+
 def _batches(
     images: Images,
     normalise: Normalise,
-    indices: tuple[Tensor, ...],
+    indices: list[Tensor],
     augment: Augment | None,
     key: tuple[int, int],
 ) -> Iterator[Batch]:

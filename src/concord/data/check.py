@@ -57,7 +57,7 @@ class Report:
         """The same for a terminal; no line holds a control character."""
         yield f"{printable(self.source)}: {self.kind}, {'usable' if self.ok else 'not usable as it is'}"
         yield from self._contents()
-        yield from (f"problem: {printable(text)}" for text in self.problems)
+        yield from (f"problem: {printable(line)}" for text in self.problems for line in text.split("\n"))
         yield from (f"bad file: {printable(b.name)}: {printable(b.reason)}" for b in self.bad)
         for part, repeats in self.duplicates.items():
             yield from _repeated(f"{part}: {repeats.count:,} copies of other images of {part}", repeats)

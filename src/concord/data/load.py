@@ -61,7 +61,8 @@ def load(
         train = parts.train or train
     total = official or max(1, round(test * len(train)))
     splits = split(train, parts, valid=valid, test=total, seed=seed)
-    return replace(splits, notices=(*notices, *parts.notices, *splits.notices))
+    notices += [*parts.notices, *splits.notices]
+    return replace(splits, notices=tuple(notices), own_test=bool(official) or parts.test is not None)
 
 
 def _check_options(size: int | None, valid: float, test: float, bad_images: str) -> None:

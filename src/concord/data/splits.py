@@ -24,6 +24,7 @@ class Splits:
     test: Images
     fingerprint: str  # SHA-256 over the three parts in this order
     notices: tuple[str, ...]
+    own_test: bool = False  # whether the source has a test part of its own
 
 
 def quotas(counts: list[int], total: int) -> list[int]:

@@ -24,7 +24,7 @@ def sections(runs: Sequence[RunView], study: StudyView | None) -> list[Section]:
     """All sections after the summary, in the order of the page."""
     plan: list[tuple[str, str, Iterable[Part]]] = [
         ("scores", "Scores and sizes", [members_table(runs)] if runs else [NO_RUN]),
-        ("study", "Study", _study(study)),
+        *([("study", "Study", _study(study))] if study else []),
         ("last-epochs", "The last epochs", _last_epochs(runs)),
         ("learning", "Learning curves", _each(runs, lambda run: _learning(run, runs))),
         ("cost", "Accuracy against cost", _cost(runs)),
@@ -59,10 +59,7 @@ def _settings(caption: str, runs: Mapping[str, Mapping[str, Any]]) -> Iterator[P
     yield table if table.rows else "Nothing was recorded."
 
 
-def _study(study: StudyView | None) -> Iterator[Part]:
-    if study is None:
-        yield "This report is about single runs; a study would stand here."
-        return
+def _study(study: StudyView) -> Iterator[Part]:
     yield from study_tables(study)
     for members in member_sets(study.cells):
         for measure, name in (("error", "error"), ("nll", "cost")):

@@ -52,7 +52,7 @@ class Cohort:
     task: Task
     consensus: Consensus
     edges: Edges
-    precision: torch.dtype
+    precision: Sequence[torch.dtype]  # of each member
     seeds: Sequence[int] | None
 
     def __len__(self) -> int:
@@ -61,9 +61,13 @@ class Cohort:
     def output(self, i: int, x: Tensor, index: int) -> Tensor:
         """Output of member i at update ``index``; its dropout is a function of (seeds[i], index) alone."""
         seed = None if self.seeds is None else mix(self.seeds[i], index)
-        low = self.precision != torch.float32
-        with _seeded(seed, x.device), torch.autocast(x.device.type, self.precision, enabled=low):
+        with _seeded(seed, x.device), autocast(self.precision[i], x.device):
             return self.members[i](x)
+
+
+def autocast(precision: torch.dtype, device: torch.device) -> torch.autocast:
+    """The context in which a member computes in that precision; none for float32."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 def mix(seed: int, index: int) -> int:

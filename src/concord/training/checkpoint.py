@@ -68,7 +68,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping
     with disk_errors(final):
         try:
             temporary.mkdir(parents=True)
-            files = {f"{name}.safetensors": tensor_bytes(_plain(part)) for name, part in tensors.items()}
+            files = {f"{name}.safetensors": tensor_bytes(plain(part)) for name, part in tensors.items()}
             files["state.json"] = _json(state)
             for name, content in files.items():
                 write_synced(temporary / name, content)
@@ -100,7 +100,7 @@ def _put(temporary: Path, final: Path) -> None:
     _remove(old)
 
 
-def _plain(tensors: Tensors) -> dict[str, Tensor]:
+def plain(tensors: Tensors) -> dict[str, Tensor]:
     """Tensors of their own: safetensors refuses those that share memory, as tied weights do."""
     kept = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in kept.items()}

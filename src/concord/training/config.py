@@ -213,6 +213,4 @@ class Config(Section):
             raise ValueError("detach = false needs shared batches and the simultaneous update")
         if self.unlabelled and consensus.cost.startswith("kdcl"):
             raise ValueError("KDCL targets are made with labels, so unlabelled batches need another cost")
-        if train.patience and not self.data.valid:
-            raise ValueError("train.patience stops on the validation split, so data.valid cannot be 0")
         return self

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from concord.errors import ShapeError
 from concord.tasks.classify import Classify
+from concord.training.agreement import autocast
 
 Samples = Iterable[tuple[Tensor, Tensor]]
+Precision = Sequence[torch.dtype]  # of each member; empty: float32
 
 
 class InterruptedEvaluation(Exception):
@@ -16,20 +18,24 @@ class InterruptedEvaluation(Exception):
 
 
 @torch.no_grad()
-def outputs(members: Sequence[nn.Module], x: Tensor, precision: torch.dtype = torch.float32) -> list[Tensor]:
-    """Logits of every member in evaluation mode, in float32. Shape: (B, C, H, W) -> M times (B, K)"""
-    for member in members:
+def outputs(members: Sequence[nn.Module], x: Tensor, precision: Precision = ()) -> list[Tensor]:
+    """Logits of every member in evaluation mode, given as float32 whatever they were computed in.
+
+    Shape: (B, C, H, W) -> M times (B, K)
+    """
+    said = []
+    for member, low in zip(members, precision or [torch.float32] * len(members), strict=True):
         member.eval()
-    low = precision != torch.float32
-    with torch.autocast(x.device.type, precision, enabled=low):
-        return [member(x).float() for member in members]
+        with autocast(low, x.device):
+            said.append(member(x).float())
+    return said
 
 
 def tally(
     members: Sequence[nn.Module],
     samples: Samples,
     task: Classify,
-    precision: torch.dtype = torch.float32,
+    precision: Precision = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Sum of the task's tallies over all batches; ``task.scores`` makes figures of it.
@@ -47,7 +53,7 @@ def tally(
     return total
 
 
-def logits(members: Sequence[nn.Module], samples: Samples, precision: torch.dtype = torch.float32) -> Tensor:
+def logits(members: Sequence[nn.Module], samples: Samples, precision: Precision = ()) -> Tensor:
     """What every member says about every sample, on the CPU. Shape: -> (M, N, K)"""
     said = [torch.stack(outputs(members, x, precision)).cpu() for x, _ in samples]
     return torch.cat(said, 1)

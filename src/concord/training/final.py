@@ -9,6 +9,7 @@ from torch import nn
 
 from concord.errors import CheckpointError, StoppedError
 from concord.training import checkpoint, evaluate
+from concord.training.changes import differences, refuse
 from concord.training.fit import Job
 from concord.training.folder import RunFolder
 from concord.training.state import unpack_members
@@ -52,6 +53,24 @@ def _scores(job: Job, samples: evaluate.Samples) -> dict[str, Any]:
 def load_members(members: Mapping[str, nn.Module], path: Path) -> None:
     """Weights of a verified checkpoint into members; CheckpointError if it lacks one of them."""
     unpack_members(members, checkpoint.load(path))
+
+
+def finished(folder: RunFolder, warn: Callable[[str], None] = lambda text: None) -> bool:
+    """Whether a run is complete and what it stands for sound; CheckpointError if its settings changed.
+
+    Where that checkpoint is damaged, ``warn`` hears of it and the result is dropped, so that a resume makes
+    both anew from an earlier one.
+    """
+    if not folder.complete:
+        return False
+    try:
+        found = checkpoint.load(standing(folder))
+    except CheckpointError as error:
+        warn(f"{error}; its result is made anew")
+        (folder.path / "result.json").unlink()
+        return False
+    refuse(found.path, differences(folder, found, folder.config(), found.state["fingerprint"]))
+    return True
 
 
 def standing(folder: RunFolder, warn: Callable[[str], None] = lambda text: None) -> Path:

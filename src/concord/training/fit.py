@@ -28,7 +28,7 @@ from concord.training.position import Position
 from concord.training.state import pack_optimizer, unpack_members, unpack_optimizer
 
 KEEP = 2  # newest checkpoints
-CURE = "earlier checkpoints are intact. A smaller learning rate or train.clip usually helps"
+CURE = "checkpoints made before are intact. A smaller learning rate or train.clip usually helps"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Job:
     seeds: tuple[int, ...]
     feed: Feed
     task: Classify
-    precision: torch.dtype
+    precision: tuple[torch.dtype, ...]  # of each member
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda text: None
 
@@ -104,13 +104,18 @@ class Training:
     def _accept(self, changes: list[str], begun: bool) -> None:
         job = self.job
         job.warn("going on with changes:\n" + "\n".join(f"  {change}" for change in changes))
-        job.folder.reopen(job.config)
         if begun:  # other batches may mean other numbers of updates, and only the newest checkpoint counts
+            self._commit()
             checkpoint.set_aside(job.folder.checkpoints, job.folder.checkpoints / self.step_name)
-            self.save()
+        job.folder.reopen(job.config)
 
     def save(self) -> None:
         """Commit a checkpoint of this moment; DivergedError if a parameter is not finite."""
+        self._commit()
+        checkpoint.prune(self.job.folder.checkpoints, KEEP, self.position.best_step)
+        self.saved_at = time.monotonic()
+
+    def _commit(self) -> None:
         job, position = self.job, self.position
         self._check_parameters()
         tensors: dict[str, checkpoint.Tensors] = {
@@ -126,8 +131,6 @@ class Training:
             "steps": job.feed.steps,
         }
         checkpoint.save(job.folder.checkpoints, self.index, tensors, state)
-        checkpoint.prune(job.folder.checkpoints, KEEP, position.best_step)
-        self.saved_at = time.monotonic()
 
     def _check_parameters(self) -> None:
         bad = [n for n, m in self.job.members.items() if not all(p.isfinite().all() for p in m.parameters())]
@@ -224,7 +227,7 @@ class Training:
         """True averages over the epoch of what the members said while they were learning."""
         position, names = self.position, list(self.job.members)
         scores = self.job.task.scores(position.totals["tally"], names)
-        samples = position.totals["tally"][2].item()
+        samples, compared = position.totals["tally"][2].item(), position.totals["compared"].item()
         for name, loss in zip(names, (position.totals["loss"] / samples).tolist(), strict=True):
             scores["members"][name]["loss"] = loss
         weigh = weight_of(self.job.config.consensus, self.job.config.train.epochs * self.job.feed.steps)
@@ -235,7 +238,7 @@ class Training:
             "samples_per_second": samples / position.epoch_seconds,
             "learning_rate": self.rate(self.index - 1),
             "weight": weigh(self.index - 1),
-            "consensus": position.totals["consensus"].item() / samples,
+            "consensus": position.totals["consensus"].item() / compared if compared else None,
             "train": scores,
         }
 

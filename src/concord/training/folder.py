@@ -73,15 +73,21 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         replace(self.path / name, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The epochs logged so far. A last line torn by a kill is passed over."""
+    def rows(self, needs: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """The epochs logged so far; a last line torn by a kill is passed over.
+
+        CheckpointError if a line is damaged or lacks one of the keys that are needed.
+        """
         if not self.metrics.is_file():
             return []
         lines = self.metrics.read_bytes().split(b"\n")
         try:
-            return [dict(json.loads(line)) for line in lines[:-1] if line]
+            found = [dict(json.loads(line)) for line in lines[:-1] if line]
         except (ValueError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{self.metrics}: damaged, a line is no JSON object ({error})") from None
+        if not all(set(needs) <= row.keys() for row in found):
+            raise CheckpointError(f"{self.metrics}: damaged, a line lacks {' or '.join(needs)}")
+        return found
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one epoch to metrics.jsonl."""

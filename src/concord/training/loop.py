@@ -41,7 +41,7 @@ def train(
     edges: Edges,
     weight: float | Weight,
     alternating: bool = False,
-    precision: torch.dtype = torch.float32,
+    precision: Sequence[torch.dtype] | None = None,
     clip: float | None = None,
     seeds: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
@@ -56,11 +56,13 @@ def train(
     another order end with the same weights bit for bit.
 
     Raises DivergedError, with the members named, in place of an update with a loss that is no number: then
-    weights and the optimiser's state are as before it, while running statistics have seen the batch.
+    weights and the optimiser's state are as before it, while running statistics have seen the batch. In an
+    alternating update the members before the one that is named have had their turn.
     """
     called = names or [f"member {i}" for i in range(len(members))]
     edges = replace(edges, order=tuple(sorted(range(len(members)), key=lambda i: called[i])))
-    cohort = Cohort(members, called, task, consensus, edges, precision, seeds)
+    precise = precision or [torch.float32] * len(members)
+    cohort = Cohort(members, called, task, consensus, edges, precise, seeds)
     for index, batch in enumerate(batches, start):
         for member in members:  # a teacher, which learns nothing, stays in evaluation mode
             member.train(any(p.requires_grad for p in member.parameters()))
@@ -133,8 +135,8 @@ def check(losses: Tensor, cost: Tensor, names: Sequence[str], index: int) -> Non
     bad = [name for name, finite in zip(names, losses.isfinite().tolist(), strict=True) if not finite]
     what = f"the loss of {', '.join(bad)}" if bad else f"the consensus cost of {', '.join(names)}"
     raise DivergedError(
-        f"update {index}: {what} is not a finite number. Nothing was learned from it and earlier checkpoints"
-        " are intact. A smaller learning rate, a smaller consensus weight or train.clip usually helps"
+        f"update {index}: {what} is not a finite number. Nothing was learned from it, and checkpoints made"
+        " before are intact. A smaller learning rate, a smaller consensus weight or train.clip usually helps"
     )
 
 

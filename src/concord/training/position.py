@@ -46,6 +46,7 @@ class Position:
         sums = {
             "loss": step.losses.double() * samples,
             "consensus": step.consensus.double() * samples,
+            "compared": step.consensus.new_tensor(samples if step.weight else 0).double(),
             "tally": tally,
         }
         self.totals = {k: self.totals[k] + v if self.totals else v for k, v in sums.items()}

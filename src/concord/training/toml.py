@@ -69,9 +69,12 @@ def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], pre
     if fault["type"] == "missing":
         path.append(str(fault["loc"][-1]))
     key, given, context = prefix + ".".join(path), fault.get("input"), fault.get("ctx", {})
+    if key == "members" and fault["type"] in ("missing", "too_short"):
+        return "members: name at least one network, for example --members noel2017_st,noel2017_m"
     match fault["type"]:
         case "extra_forbidden":
-            return f"{key}: unknown key{suggestion(path[-1], known_keys(path[:-1], model))}"
+            near = suggestion(path[-1], known_keys(path[:-1], model)) or _elsewhere(path[-1], model)
+            return f"{key}: unknown key{near}"
         case "union_tag_not_found":
             return f"{key}.kind is missing"
         case "union_tag_invalid":
@@ -83,6 +86,17 @@ def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], pre
         shown += _nearest(given, context["expected"])
     text = fault["msg"].removeprefix("Value error, ")
     return f"{key}: {text}{shown}" if key else text
+
+
+def _elsewhere(name: str, model: type[BaseModel], prefix: str = "") -> str:
+    """``, it stands at 'train.optimizer.lr'``: the first key of that name in the tables below, or nothing."""
+    for field, info in model.model_fields.items():
+        if field == name:
+            return f" (it stands at {prefix + field!r})"
+        for inner in _models(info.annotation):
+            if found := _elsewhere(name, inner, f"{prefix}{field}."):
+                return found
+    return ""
 
 
 def _keys(location: Sequence[str | int], tables: Any) -> list[str]:

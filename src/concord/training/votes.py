@@ -20,10 +20,10 @@ ENSEMBLE = "ensemble"
 
 
 def keep(job: Job) -> None:
-    """Write the votes of the members as they are now. Shape: (N,) int16 for each member and the ensemble."""
+    """Write the votes of the members as they are now. Shape: (N,) int32 for each member and the ensemble."""
     said = logits(list(job.members.values()), job.feed.test(), job.precision)  # (M, N, K)
     rows = {**dict(zip(job.members, said, strict=True)), ENSEMBLE: ensemble_logits(list(said))}
-    votes = {name: row.argmax(-1).to(torch.int16) for name, row in rows.items()}
+    votes = {name: row.argmax(-1).to(torch.int32) for name, row in rows.items()}
     replace(job.folder.path / FILE, tensor_bytes(votes))
 
 

@@ -94,7 +94,7 @@ def _unknown(name: str) -> UsageError:
         *libraries,
         *(f"torchvision/{other}" for other in foreign.torchvision_names()),
     ]
-    missing = "" if foreign.timm_names() else " (not installed: pip install concord[timm])"
+    missing = "" if foreign.timm_names() else " (not installed: pip install timm)"
     return UsageError(
         f"no network is named {name!r}{suggestion(name, known)}; there are those of `concord zoo`, "
         f"of torchvision, of timm{missing}, and your own as package.module:factory"

@@ -118,7 +118,7 @@ def from_timm(name: str, channels: int, classes: int, *, pretrained: bool) -> nn
     """timm's network through its own ``create_model``."""
     timm = _timm()
     if timm is None:
-        raise UsageError(f"'timm/{name}' needs timm: pip install concord[timm]")
+        raise UsageError(f"'timm/{name}' needs timm: pip install timm")
     if not timm.is_model(name):
         raise UsageError(f"timm has no network {name!r}{suggestion(name, timm.list_models())}")
     try:
