@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from concord.cli.doctor import NEEDED
 from concord.cli.precision import native_bfloat16
 from concord.errors import UsageError
 from concord.training.config import Config
@@ -41,16 +42,7 @@ def settle(config: Config) -> None:
 
 def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
     """What made this run, for whoever wants to make it again."""
-    packages = (
-        "concord",
-        "torch",
-        "torchvision",
-        "numpy",
-        "pillow",
-        "scikit-learn",
-        "scipy",
-        "safetensors",
-    )
+    packages = ("concord", *NEEDED)
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,

@@ -22,7 +22,6 @@ from concord.errors import CheckpointError, DivergedError, StoppedError, UsageEr
 
 if TYPE_CHECKING:
     from concord.report.records import StudyView
-    from concord.report.tables import Table
     from concord.training.grid import GridCell, Study
 
 PRESETS = ("digits", "noel2017")
@@ -161,23 +160,19 @@ def _scores(result: dict[str, Any]) -> dict[str, dict[str, float]]:
     }
 
 
-def _tables(view: "StudyView") -> "list[Table]":
-    from concord.report.study_tables import study_tables
-
-    return study_tables(view)
-
-
 def _write_tables(folder: Path, view: "StudyView") -> dict[str, Any]:
     import json
 
+    from concord.report.study_tables import study_tables
     from concord.report.tables import markdown, plain
     from concord.training.files import replace
 
+    tables = study_tables(view)
     for name, write in (("table.md", markdown), ("table.txt", plain)):
-        text = "\n\n".join(write(table) for table in _tables(view)) + "\n"
+        text = "\n\n".join(write(table) for table in tables) + "\n"
         replace(folder / name, text.encode())
     rows = [{k: v for k, v in asdict(cell).items() if k not in ("metrics", "votes")} for cell in view.cells]
-    figures = {"study": str(folder), "cells": rows, "tables": [asdict(table) for table in _tables(view)]}
+    figures = {"study": str(folder), "cells": rows, "tables": [asdict(table) for table in tables]}
     replace(folder / "study.json", json.dumps(figures, indent=1).encode())
     return figures
 

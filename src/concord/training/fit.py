@@ -199,7 +199,14 @@ class Training:
         """Evaluate, log and save; gives the row of metrics.jsonl."""
         job, position, settings = self.job, self.position, self.job.config.train
         self._check_parameters()
-        row = self._training_row()
+        updates = settings.epochs * job.feed.steps
+        row = {
+            "epoch": position.epoch + 1,
+            "step": self.index,
+            "learning_rate": self.rate(self.index - 1),
+            "weight": weight_of(job.config.consensus, updates)(self.index - 1),
+            **position.averages(job.task, list(job.members)),
+        }
         row["valid"] = self._scores(job.feed.valid()) if job.feed.has_valid else None
         after = position.closed(self.index, row["valid"], settings.epochs, settings.patience)
         row["test"] = self._scores(job.feed.test()) if after.finished or settings.test == "epoch" else None
@@ -222,25 +229,6 @@ class Training:
                 f"what {', '.join(bad)} says after {self.index} updates is not finite; {CURE}"
             )
         return scores
-
-    def _training_row(self) -> dict[str, Any]:
-        """True averages over the epoch of what the members said while they were learning."""
-        position, names = self.position, list(self.job.members)
-        scores = self.job.task.scores(position.totals["tally"], names)
-        samples, compared = position.totals["tally"][2].item(), position.totals["compared"].item()
-        for name, loss in zip(names, (position.totals["loss"] / samples).tolist(), strict=True):
-            scores["members"][name]["loss"] = loss
-        weigh = weight_of(self.job.config.consensus, self.job.config.train.epochs * self.job.feed.steps)
-        return {
-            "epoch": position.epoch + 1,
-            "step": self.index,
-            "seconds": position.epoch_seconds,
-            "samples_per_second": samples / position.epoch_seconds,
-            "learning_rate": self.rate(self.index - 1),
-            "weight": weigh(self.index - 1),
-            "consensus": position.totals["consensus"].item() / compared if compared else None,
-            "train": scores,
-        }
 
 
 def fit(job: Job, *, allow_changes: bool = False) -> Iterator[Step | dict[str, Any]]:

@@ -1,11 +1,12 @@
 """How far a training is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from concord.tasks.classify import Classify
 from concord.training.loop import Step
 
 
@@ -27,6 +28,22 @@ class Position:
         """Everything but the totals, for JSON."""
         return {k: v for k, v in vars(self).items() if k != "totals"}
 
+    def averages(self, task: Classify, names: Sequence[str]) -> dict[str, Any]:
+        """True averages over the epoch of what the members said while they were learning, and its speed.
+
+        The consensus cost is that of the updates which had one; None if none had.
+        """
+        sums: dict[str, Any] = {k: v.tolist() for k, v in self.totals.items() if k != "tally"}
+        scores = task.scores(self.totals["tally"], names)
+        for name, loss in zip(names, sums["loss"], strict=True):
+            scores["members"][name]["loss"] = loss / sums["samples"]
+        return {
+            "seconds": self.epoch_seconds,
+            "samples_per_second": sums["samples"] / self.epoch_seconds,
+            "consensus": sums["consensus"] / sums["compared"] if sums["compared"] else None,
+            "train": scores,
+        }
+
     def closed(
         self, index: int, valid: Mapping[str, Any] | None, epochs: int, patience: int | None
     ) -> "Position":
@@ -46,6 +63,7 @@ class Position:
         sums = {
             "loss": step.losses.double() * samples,
             "consensus": step.consensus.double() * samples,
+            "samples": step.losses.new_tensor(samples).double(),
             "compared": step.consensus.new_tensor(samples if step.weight else 0).double(),
             "tally": tally,
         }
