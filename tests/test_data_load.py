@@ -301,3 +301,17 @@ def test_mnist_has_its_official_parts():
     splits = load(str(shared("mnist")))
     assert [len(splits.train), len(splits.valid), len(splits.test)] == [54_000, 6_000, 10_000]
     assert splits.notices == ()
+
+
+def test_a_limit_leaves_so_many_training_images_of_each_class_and_nothing_else_changes(idx):
+    whole, part = load(str(idx)), load(str(idx), limit=12)
+    assert part.train.labels.bincount().tolist() == [3, 3, 3, 3]
+    assert set(rows(part.train)) < set(rows(whole.train))
+    assert rows(part.valid, part.test) == rows(whole.valid, whole.test)
+    assert part.fingerprint != whole.fingerprint
+    assert rows(load(str(idx), limit=12).train) == rows(part.train)
+    assert rows(load(str(idx), limit=12, seed=1).train) != rows(part.train)
+
+
+def test_a_limit_above_what_there_is_changes_nothing(idx):
+    assert load(str(idx), limit=1000).fingerprint == load(str(idx)).fingerprint

@@ -52,11 +52,14 @@ def cut(images: Images, total: int, *key: str | int) -> tuple[Tensor, Tensor]:
     return torch.nonzero(~taken).flatten(), torch.nonzero(taken).flatten()
 
 
-def split(train: Images, parts: Parts, *, valid: float, test: int, seed: int) -> Splits:
+def split(
+    train: Images, parts: Parts, *, valid: float, test: int, seed: int, limit: int | None = None
+) -> Splits:
     """Keep the valid and test part of ``parts`` where it has them, else cut them off ``train``.
 
-    ``test`` is a number of images, ``valid`` the fraction of what is left of ``train`` after that.
-    Raises DataError if too little is left to train on.
+    ``test`` is a number of images, ``valid`` the fraction of what is left of ``train`` after that. Of what is
+    left then, ``limit`` images in the proportions of the classes are trained on. Raises DataError if too
+    little is left to train on.
     """
     test_images, valid_images = parts.test, parts.valid
     if test_images is None:
@@ -64,6 +67,8 @@ def split(train: Images, parts: Parts, *, valid: float, test: int, seed: int) ->
     if valid_images is None:
         total = max(1, round(valid * len(train))) if valid else 0
         train, valid_images = _cut_off(train, total, "valid", seed)
+    if limit is not None and limit < len(train):
+        train = train.subset(cut(train, limit, "limit", seed)[1])
     return _finished(train, valid_images, test_images)
 
 

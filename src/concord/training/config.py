@@ -49,6 +49,7 @@ class Data(Section):
     joint: bool = False  # pool train and test before splitting, as source 004 did
     drop_duplicates: bool = False
     bad_images: Literal["error", "skip"] = "error"
+    limit: Count | None = None  # most images to train on
 
 
 class Augment(Section):
