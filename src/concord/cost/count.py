@@ -1,59 +1,96 @@
-"""Parameters, buffers and multiply-accumulates of any network.
+"""Parameters, operations, memory and receptive field of any network, from one watched pass.
 
-A multiply-accumulate is one product of a convolution, a linear layer or a matrix product. Additions of
-biases, normalisation, activations and pooling are not counted. FLOPs are twice the multiply-accumulates.
+Sources of the definitions: source 001, question 1; V. Dumoulin, F. Visin, 2016, arXiv:1603.07285.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.parameter import is_lazy
+from torch.random import fork_rng
 
-from concord.errors import ConcordError
-
-
-@dataclass(frozen=True)
-class Cost:
-    parameters: int  # numbers that training changes
-    buffers: int  # numbers that the network keeps besides, such as running statistics
-    macs: int  # multiply-accumulates of one forward pass of one sample
+from concord.cost import local
+from concord.cost.operations import NOTHING
+from concord.cost.record import Cost, Layer, ReceptiveField
+from concord.cost.walk import MARK, TURN, Walk, watched
+from concord.errors import ConcordError, ShapeError, UsageError
 
 
-def count(network: nn.Module, shape: tuple[int, int, int]) -> Cost:
-    """Cost of a network for one sample of that shape (C, H, W). The network itself is not touched.
+class LayerError(ShapeError):
+    """A layer refused what the network gave it."""
 
-    A copy without weights runs on the meta device, so neither the size of the network nor that of the sample
-    costs time or memory. A network that cannot run there runs for real. What is used twice counts its
-    parameters once and its multiply-accumulates twice. Errors are those of the network's own forward pass.
+
+Input = Tensor | tuple[int, ...]
+
+
+def count(network: nn.Module, *inputs: Input) -> Cost:
+    """What one pass in evaluation costs; each input is a tensor with a batch, or the shape of one sample.
+
+    A shape stands for real numbers. A copy without weights runs on the meta device, so neither the size of
+    the network nor that of the sample costs time or memory; a network that cannot run there runs for real,
+    and ``device`` says so. The network itself is not touched. What is used twice counts its parameters once
+    and its operations twice.
+
+    Raises ShapeError, naming the layer, for inputs that do not fit or are empty; UsageError for a network
+    that has no sizes yet or cannot be copied.
     """
-    return Cost(_elements(network.parameters()), _elements(network.buffers()), _macs(network, shape))
-
-
-def _elements(tensors: Iterable[Tensor]) -> int:
-    return sum(t.numel() for t in tensors)
-
-
-def _macs(network: nn.Module, shape: tuple[int, int, int]) -> int:
-    dtype, device = _dtype_and_device(network)
+    given = [tuple(x.shape) if isinstance(x, Tensor) else tuple(x) for x in inputs]
+    if not given or any(size < 1 for shape in given for size in shape):
+        raise ShapeError(f"expected inputs with at least one element, got {given}")
+    state = _state(network)
+    tensors = tuple(_tensor(x, state) for x in inputs)
+    if state and all(x.is_meta for x in state):
+        return _watched_pass(network, _on_meta(tensors), real=False)
     try:
-        return _run(_without_weights(network), torch.empty(1, *shape, dtype=dtype, device="meta"))
-    except ConcordError:
-        raise
-    except (
-        Exception
-    ):  # data-dependent control flow, tensors outside the state, operations without a meta form
-        return _run(deepcopy(network), torch.zeros(1, *shape, dtype=dtype, device=device))
+        return _watched_pass(_without_weights(network), _on_meta(tensors), real=False)
+    except LayerError as refused:
+        # The input is wrong, or there is no meta form: numbers decide, or tensors stand outside the state.
+        return _on_cpu(network, state, tensors, refused)
 
 
-def _dtype_and_device(network: nn.Module) -> tuple[torch.dtype, torch.device]:
-    """Those of the first parameter; a network without any gets torch's defaults."""
-    first = next(network.parameters(), torch.empty(0))
-    return first.dtype, first.device
+def _state(network: nn.Module) -> list[Tensor]:
+    """Parameters and buffers; UsageError for lazy ones."""
+    slots = [x for m in network.modules() for x in (*m._parameters.values(), *m._buffers.values())]
+    owned = [x for x in slots if x is not None]
+    if any(map(is_lazy, owned)):
+        raise UsageError("lazy layers have no sizes yet: run the network once, then count it")
+    return owned
+
+
+def _on_meta(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(x, device="meta") for x in tensors)
+
+
+def _on_cpu(
+    network: nn.Module, state: Sequence[Tensor], tensors: Sequence[Tensor], refused: LayerError
+) -> Cost:
+    """With weights and real numbers, on a copy: zeros where only a shape was given.
+
+    Raises what was ``refused`` without numbers if there is no room for the input.
+    """
+    device = next((x.device for x in state if not x.is_meta), torch.device("cpu"))
+    try:
+        real = tuple(
+            torch.zeros_like(x, device=device) if x.is_meta else x.detach().clone().to(device)
+            for x in tensors
+        )
+    except RuntimeError:
+        raise refused from None
+    memo: dict[int, object] = {id(x): x.detach().clone() for x in _held(network)}  # they may have a history
+    return _watched_pass(_copy(network, memo), real, real=True)
+
+
+def _tensor(x: Input, state: Sequence[Tensor]) -> Tensor:
+    """A tensor as it is; a shape as one sample of the type of the network's weights."""
+    if isinstance(x, Tensor):
+        return x
+    dtype = next((p.dtype for p in state if p.is_floating_point()), torch.get_default_dtype())
+    return torch.empty(1, *x, dtype=dtype, device="meta")
 
 
 def _without_weights(network: nn.Module) -> nn.Module:
@@ -61,25 +98,125 @@ def _without_weights(network: nn.Module) -> nn.Module:
     memo: dict[int, object] = {}
     for old in network.parameters():
         memo[id(old)] = nn.Parameter(torch.empty_like(old, device="meta"), old.requires_grad)
-    for buffer in network.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return deepcopy(network, memo)
+    for x in (*network.buffers(), *_held(network)):
+        memo[id(x)] = torch.empty_like(x, device="meta")
+    return _copy(network, memo)
+
+
+def _held(network: nn.Module) -> list[Tensor]:
+    """Tensors that modules hold outside their state, such as weights that are computed."""
+    return [x for module in network.modules() for x in vars(module).values() if isinstance(x, Tensor)]
+
+
+def _copy(network: nn.Module, memo: dict[int, object]) -> nn.Module:
+    """A copy; of what ``memo`` has, it has that."""
+    try:
+        return deepcopy(network, memo)
+    except Exception as error:  # what a module holds may be anything: a lock, an open file
+        raise UsageError(
+            f"{type(network).__name__} cannot be copied, and counting works on a copy: {error}; "
+            'build it inside `with torch.device("meta"):`, then it is counted as it is'
+        ) from error
 
 
 @contextmanager
-def _attention_in_parts() -> Iterator[None]:
-    """Without the fused kernels for attention, whose products the counter does not see everywhere."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+def _evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """In evaluation mode; afterwards every module is in the mode that it was in."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
     try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+        yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        for module in training:
+            module.training = True
 
 
-def _run(network: nn.Module, x: Tensor) -> int:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), _attention_in_parts(), counter:
-        network.eval()(x)
-    return int(counter.get_total_flops()) // 2
+def _watched_pass(network: nn.Module, inputs: tuple[Tensor, ...], *, real: bool) -> Cost:
+    walk = Walk(network, real=real)
+    for number, x in enumerate(inputs):
+        walk.memory.made(x)
+        setattr(x, MARK, local.of_input(number, x))
+    try:
+        with TURN, _evaluating(walk.modules.values()), fork_rng(devices=[]), watched(walk):
+            network(*inputs)
+    except ConcordError:
+        raise
+    except Exception as error:
+        path, kind, shapes = getattr(error, "concord_place", ("", type(network).__name__, ()))
+        given = f" of shape {' and '.join(map(str, shapes))}" if shapes else ""
+        raise LayerError(
+            f"{path or 'the network'} ({kind}) does not take its input{given}: {error}"
+        ) from error
+    return _summed(walk, inputs[0].device.type)
+
+
+def _summed(walk: Walk, device: str) -> Cost:
+    layers = tuple(_with_unused(_merged(walk.layers), walk))
+    return Cost(
+        parameters=sum(p.numel() for p in walk.parameters),
+        buffers=sum(b.numel() for b in walk.buffers),
+        macs=sum(layer.macs for layer in layers),
+        other_operations=sum(layer.other_operations for layer in layers),
+        activations=sum(layer.activations for layer in layers),
+        peak_activations=walk.memory.peak,
+        layers=layers,
+        receptive_field=_receptive_field(walk.layers),
+        device=device,
+        without_rule=tuple(walk.without_rule),
+    )
+
+
+def _merged(rows: Sequence[Layer]) -> list[Layer]:
+    """Repeated calls of one layer with one shape become one row, where the first stood."""
+    found: dict[tuple[Any, ...], Layer] = {}
+    for row in rows:
+        key = (row.path, row.type, row.output, row.macs, row.other_operations)
+        old = found.get(key)
+        found[key] = row if old is None else _added(old, row)
+    return list(found.values())
+
+
+def _added(old: Layer, row: Layer) -> Layer:
+    return replace(
+        old,
+        parameters=old.parameters + row.parameters,
+        macs=old.macs + row.macs,
+        other_operations=old.other_operations + row.other_operations,
+        activations=old.activations + row.activations,
+        calls=old.calls + 1,
+    )
+
+
+def _with_unused(rows: list[Layer], walk: Walk) -> list[Layer]:
+    """With a row for each module that has parameters or buffers which this pass did not touch.
+
+    Buffers alone stand in the first row of their module, if it has one: a counter of batches.
+    """
+    first = {row.path: number for number, row in reversed([*enumerate(rows)])}
+    for path, module in walk.modules.items():
+        parameters = walk.claim(module._parameters.values())
+        buffers = walk.claim(module._buffers.values())
+        if buffers and not parameters and path in first:
+            row = rows[first[path]]
+            rows[first[path]] = replace(row, buffers=row.buffers + buffers)
+        elif parameters or buffers:
+            kind = f"{type(module).__name__}, not used"
+            rows.append(Layer(path, kind, (), parameters, buffers, 0, 0, 0, 1, NOTHING, ()))
+    return rows
+
+
+def _receptive_field(layers: Sequence[Layer]) -> ReceptiveField | None:
+    """That of the last layer with as many local axes as any."""
+    axes = max((sum(f is not None for f in layer.fields) for layer in layers), default=0)
+    if not axes:
+        return None
+    last = [layer for layer in layers if sum(f is not None for f in layer.fields) == axes][-1]
+    kept = [f for f in last.fields if f is not None]
+    return ReceptiveField(
+        last.path,
+        tuple(f.size for f in kept),
+        tuple(float(f.jump) for f in kept),
+        tuple(f.start for f in kept),
+        last.fields,
+    )

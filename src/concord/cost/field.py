@@ -1,0 +1,141 @@
+"""The receptive field of a map along one axis: which positions of the input each unit sees.
+
+Unit i sees the interval [lo(i), hi(i)]. Both ends are affine up to a period P, which is 1 unless the network
+upsamples, and move on by S positions per period:
+
+    lo(i + P) = lo(i) + S        hi(i + P) = hi(i) + S        jump = S / P
+
+Source: the interval rules of A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional
+Neural Networks", Distill, 2019, doi:10.23915/distill.00021.
+
+Departures from the source:
+  * Fields are carried from the input to the output, with one pair of ends per phase: in a network that
+    upsamples the units of one map see fields of different sizes.
+  * Every map ends somewhere. Padding is no unit and shows nothing of the input, so a field knows its live
+    units and the outermost positions that the maps before it let through (``region``).
+
+``field_rules`` has a rule for each layer. None stands for a map that is not local any more.
+"""
+
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
+from math import lcm
+from typing import NamedTuple, Self
+
+from concord.errors import UsageError
+
+NOTHING = 1 << 62  # lo = NOTHING, hi = -NOTHING: an empty interval, neutral in min and max
+
+
+class Field(NamedTuple):  # a frozen dataclass takes three times as long to make, and networks make thousands
+    """What the units of one map see of one axis of one input. Positions and units are counted from 0."""
+
+    low: tuple[int, ...]  # lo(0) ... lo(P - 1), as if no map ended; an empty interval has lo > hi
+    high: tuple[int, ...]  # hi(0) ... hi(P - 1)
+    shift: int  # S >= 0
+    units: int  # length of the map
+    first: int  # first unit and
+    last: int  # last unit that see anything of the input; first > last: none does
+    least: int  # first position and
+    most: int  # last position that the maps before this one let through
+    source: Hashable  # which axis of which input; fields of different sources do not mix
+
+    @classmethod
+    def of_input(cls, source: Hashable, extent: int) -> Self:
+        """The input itself: unit i sees position i, for i in 0 ... extent - 1."""
+        if extent < 1:
+            raise UsageError(f"an axis of the input needs at least 1 position, got {extent}")
+        return cls((0,), (0,), 1, extent, 0, extent - 1, 0, extent - 1, source)
+
+    @property
+    def period(self) -> int:
+        """P: units i and i + P see fields of the same size."""
+        return len(self.low)
+
+    @property
+    def jump(self) -> int | Fraction:
+        """Positions from one unit to the next, S / P: the stride of the map, an average over a period."""
+        jump = Fraction(self.shift, len(self.low))
+        return jump.numerator if jump.denominator == 1 else jump
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """hi - lo + 1 of each phase, away from borders; 0 for a phase that sees nothing."""
+        return tuple(max(0, hi - lo + 1) for lo, hi in zip(self.low, self.high, strict=True))
+
+    @property
+    def size(self) -> int:
+        """The largest of the sizes."""
+        return max(self.sizes)
+
+    @property
+    def start(self) -> float | None:
+        """Centre of the field of unit 0, where position 0 has its centre at 0. None: unit 0 sees nothing."""
+        lo, hi = self.low[0], self.high[0]
+        return (lo + hi) / 2 if lo <= hi else None
+
+    def at(self, unit: int) -> tuple[int, int]:
+        """lo and hi of any unit as if no map ended: may lie outside the input. lo > hi: it sees nothing."""
+        turn, phase = divmod(unit, len(self.low))
+        return self.low[phase] + turn * self.shift, self.high[phase] + turn * self.shift
+
+    def region(self, unit: int) -> tuple[int, int] | None:
+        """First and last position of the input that a unit of the map sees; None if it sees nothing.
+
+        Never too small. Exact away from borders, and at borders too, except that there it may reach too far
+
+          * after a dilated layer whose window hangs over the end of its map: the end counts as read, though
+            the nearest tap may lie up to d - 1 units inside. What has small dilations below large ones
+            (1, 2, 4, ...) stays exact, because the nearest tap sees as far;
+          * where branches meet of which one sees less at its ends (``first``, ``last``, ``least``, ``most``)
+            or has units that see nothing in between: all branches count as seeing as much.
+        """
+        if not self.first <= unit <= self.last:
+            return None
+        lo, hi = self.at(unit)
+        lo, hi = max(lo, self.least), min(hi, self.most)
+        return (lo, hi) if lo <= hi else None
+
+
+def hull(fields: Sequence[Field | None]) -> Field | None:
+    """The field of a sum, or of a concatenation along another axis: min of lo, max of hi.
+
+    None if an operand is not local, or if they see different sources or differ in length. Branches of unequal
+    jump (bilinear upsampling with aligned corners beside a skip connection) are listed unit by unit, under
+    the largest jump.
+    """
+    if not fields:
+        raise UsageError("hull needs at least one field, got none")
+    local = [field for field in fields if field is not None]
+    if len(local) < len(fields):
+        return None
+    lows, highs, shifts, units, firsts, lasts, leasts, mosts, sources = zip(*local, strict=True)
+    if units.count(units[0]) < len(units) or sources.count(sources[0]) < len(sources):
+        return None
+    if shifts.count(shifts[0]) == len(shifts) and max(map(len, lows)) == 1:
+        low, high, shift = min(lows), max(highs), shifts[0]
+    else:
+        low, high, shift = _ends(local)
+    first, last, least, most = min(firsts), max(lasts), min(leasts), max(mosts)
+    return Field(low, high, shift, units[0], first, last, least, most, sources[0])
+
+
+def _ends(fields: list[Field]) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """lo and hi of each phase of the hull, and its shift."""
+    widest = max(fields, key=lambda f: f.jump)
+    steady = [f for f in fields if f.jump == widest.jump]
+    period = _common_period(fields, steady)
+    # past the end of the map unequal jumps drift apart: there the widest ones go on alone
+    seen = [[f.at(i) for f in (fields if i < widest.units else steady)] for i in range(period)]
+    low = tuple([min([lo for lo, _ in ends]) for ends in seen])
+    high = tuple([max([hi for _, hi in ends]) for ends in seen])
+    return low, high, widest.shift * period // widest.period
+
+
+def _common_period(fields: list[Field], steady: list[Field]) -> int:
+    """The least common one. Or one that covers the map: for unequal jumps, and instead of a longer one."""
+    units, longest = fields[0].units, max([f.period for f in steady])
+    period = lcm(*[f.period for f in steady])
+    if len(steady) == len(fields) and period <= units:
+        return period
+    return longest * -(-units // longest)

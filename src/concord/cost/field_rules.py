@@ -1,0 +1,191 @@
+"""How each layer carries a receptive field from the map that it reads to the map that it writes.
+
+Letters: i is a unit of the new map, j one of the old, k kernel, s stride, p padding at the beginning,
+d dilation. ``units`` is the length of the new map; it settles rounding, padding at the end and output
+padding. Sizes are checked by the network that runs; refused here is only what would give nonsense
+(UsageError).
+
+All but a window over a map of period 1 goes through ``_read``: a layer is the list of the units j that each
+of its R phases reads, and goes on by Q units j every R units i.
+
+What flips an axis, wraps round it, sorts it or mixes all of it has no rule: the field is None from there on.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil, floor, gcd
+
+from concord.cost.field import NOTHING, Field
+from concord.errors import UsageError
+
+FINEST = 4096  # scale factors are taken as fractions with denominators up to this
+BELOW_ONE = "kernel, stride and dilation must be at least 1, got {}, {} and {}"
+
+
+def window(
+    field: Field, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, *, units: int
+) -> Field:
+    """Convolution and pooling: i reads j = i s - p, i s - p + d, ..., i s - p + (k - 1) d."""
+    if kernel < 1 or stride < 1 or dilation < 1:
+        raise UsageError(BELOW_ONE.format(kernel, stride, dilation))
+    end = (kernel - 1) * dilation - padding
+    lows, highs, shift, _, first, last, least, most, source = field
+    if len(lows) > 1:
+        return _read(field, (range(-padding, end + 1, dilation),), stride, units)
+    low, high = lows[0], highs[0]
+    # what hangs over an end of the old map sees no farther than the last live unit there
+    least, most = max(least, low + first * shift), min(most, high + last * shift)
+    first, last = max(0, -((end - first) // stride)), min(units - 1, (last + padding) // stride)
+    if first > last:  # only padding is read
+        first, last = NOTHING, -NOTHING
+    low, high = low - padding * shift, high + end * shift
+    return Field((low,), (high,), shift * stride, units, first, last, least, most, source)
+
+
+def transposed(
+    field: Field, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, *, units: int
+) -> Field:
+    """Transposed convolution: i reads j where i = j s - p + t d for a t in 0 ... k - 1.
+
+    Without dilation these are j = ceil((i + p - k + 1) / s) ... floor((i + p) / s). Units that no t fits,
+    such as every third for k = 2 and s = 3, see nothing. A period P becomes s P.
+    """
+    if kernel < 1 or stride < 1 or dilation < 1:
+        raise UsageError(BELOW_ONE.format(kernel, stride, dilation))
+    step = dilation // gcd(dilation, stride)
+    taps = []
+    for phase in range(padding, padding + stride):
+        hits = [
+            (phase - t * dilation) // stride for t in range(kernel) if (phase - t * dilation) % stride == 0
+        ]
+        taps.append(range(hits[-1], hits[0] + 1, step) if hits else range(0))
+    return _read(field, taps, 1, units)
+
+
+def sliced(field: Field, start: int = 0, step: int = 1, *, units: int) -> Field:
+    """map[start::step], cut to ``units``: crops, and strided slices. i reads j = start + i step."""
+    return window(field, 1, step, -start, units=units)
+
+
+def padded(field: Field, before: int, *, units: int) -> Field:
+    """``before`` zeros in front of the map; less than 0 crops. i reads j = i - before.
+
+    Reflecting and replicating padding fit too, up to half the kernel that comes next: what they repeat is
+    in the window already. Circular padding has no rule.
+    """
+    return window(field, 1, 1, before, units=units)
+
+
+def nearest(field: Field, *, units: int, scale: float | None = None, exact: bool = False) -> Field:
+    """Nearest neighbour to ``units``: i reads j = floor(i / scale), or floor((i + 1/2) / scale) if ``exact``.
+
+    ``scale`` is new length / old length where it is not given. For some odd ratios, such as 2 to 82, torch's
+    32-bit rounding makes a unit read the neighbour of j.
+    """
+    step = _step(field, units, scale)
+    offset = step / 2 if exact else Fraction(0)
+    taps = [floor(i * step + offset) for i in range(step.denominator)]
+    return _read(field, [range(j, j + 1) for j in taps], step.numerator, units)
+
+
+def interpolated(
+    field: Field,
+    *,
+    units: int,
+    reach: int = 1,
+    align_corners: bool = False,
+    antialias: bool = False,
+    scale: float | None = None,
+) -> Field:
+    """Linear (reach 1) or cubic (reach 2) interpolation to ``units``, of any axis of a bi- or trilinear one.
+
+    i reads the units nearer than ``reach`` to the place x, if x is whole unit x alone:
+
+        x = (i + 1/2) / scale - 1/2        corners aligned: x = i (old length - 1) / (new length - 1)
+
+    With ``antialias`` a smaller map is read as far as reach / scale around x.
+    """
+    aligned = Fraction(field.units - 1, max(1, units - 1))
+    step = aligned if align_corners else _step(field, units, scale)
+    offset = Fraction(0) if align_corners else (step - 1) / 2
+    wide = reach * max(step, Fraction(1)) if antialias else Fraction(reach)
+    taps = [_nearer(i * step + offset, wide, reach) for i in range(step.denominator)]
+    return _read(field, taps, step.numerator, units)
+
+
+def adaptive_pool(field: Field, *, units: int) -> Field | None:
+    """Adaptive pooling of n to ``units`` m: i reads j = floor(i n / m) ... ceil((i + 1) n / m) - 1.
+
+    A window of n / m where m divides n. Pooling to one unit sees all there is and is not local: None.
+    """
+    if units == field.units:
+        return field
+    if units == 1:
+        return None
+    step = Fraction(field.units, units)
+    taps = [range(floor(i * step), ceil((i + 1) * step)) for i in range(step.denominator)]
+    return _read(field, taps, step.numerator, units)
+
+
+def _step(field: Field, units: int, scale: float | None) -> Fraction:
+    """Old units per new unit."""
+    if scale is None:
+        return Fraction(field.units, units)
+    if not scale > 0:
+        raise UsageError(f"scale must be above 0, got {scale}")
+    return 1 / Fraction(scale).limit_denominator(FINEST)
+
+
+def _nearer(x: Fraction, wide: Fraction, reach: int) -> range:
+    """The units nearer than ``wide`` to x that have a weight."""
+    if wide == reach and x.denominator == 1:
+        return range(int(x), int(x) + 1)  # both kernels are zero at every other whole distance
+    return range(floor(x - wide) + 1, ceil(x + wide))
+
+
+def _read(field: Field, taps: Sequence[range], advance: int, units: int) -> Field:
+    """Unit i of phase r = i mod R reads the old units taps[r] + (i div R) * advance."""
+    period = len(field.low)
+    turns = period // gcd(period, advance)  # until the phases of the old map come round too
+    seen = [_moved(t, turn * advance) for turn in range(turns) for t in taps]
+    first, last = _live(field, taps, advance, units)
+    live = range(field.first, field.last + 1)
+    return Field(
+        tuple([_lowest(field, t) for t in seen]),
+        tuple([_highest(field, t) for t in seen]),
+        field.shift * advance * turns // period,
+        units,
+        first,
+        last,
+        max(field.least, _lowest(field, live)) if live else field.least,
+        min(field.most, _highest(field, live)) if live else field.most,
+        field.source,
+    )
+
+
+def _moved(taps: range, by: int) -> range:
+    return range(taps.start + by, taps.stop + by, taps.step)
+
+
+def _lowest(field: Field, read: range) -> int:
+    """Least lo of these units. After one period the same phases come again, further on."""
+    lows, shift, period = field.low, field.shift, len(field.low)
+    return min([lows[j % period] + j // period * shift for j in read[:period]], default=NOTHING)
+
+
+def _highest(field: Field, read: range) -> int:
+    """Largest hi of these units: within one period of the last."""
+    highs, shift, period = field.high, field.shift, len(field.low)
+    return max([highs[j % period] + j // period * shift for j in read[-period:]], default=-NOTHING)
+
+
+def _live(field: Field, taps: Sequence[range], advance: int, units: int) -> tuple[int, int]:
+    """First and last unit whose window meets a live unit of the old map."""
+
+    def live(i: int) -> bool:
+        turn, phase = divmod(i, len(taps))
+        read = _moved(taps[phase], turn * advance)
+        return bool(read) and read[0] <= field.last and read[-1] >= field.first
+
+    first = next((i for i in range(units) if live(i)), NOTHING)
+    return first, next((i for i in range(units - 1, -1, -1) if live(i)), -NOTHING)

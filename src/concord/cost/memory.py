@@ -1,0 +1,45 @@
+"""How many numbers a pass keeps, by the storages behind its tensors."""
+
+from collections.abc import Iterable
+from typing import Any
+from weakref import ref
+
+from torch import Tensor
+
+
+class Memory:
+    """Elements of the tensors that this pass has made: in all, alive now, and the most alive at once."""
+
+    def __init__(self, kept: Iterable[int]) -> None:
+        self.alive: dict[int, ref[Any] | None] = dict.fromkeys(kept)  # storages of weights never count
+        self.patched: set[int] = set()  # storages of which a part was written over
+        self.now = self.peak = 0
+
+    def made(self, x: Tensor, *, beside: bool = False) -> int:
+        """Elements that x takes besides what was there; 0 for a view and for what was changed in place.
+
+        What a layer gives ``beside`` its output (indices, last states) takes none.
+        """
+        storage = x.untyped_storage()
+        key = storage._cdata
+        if key in self.alive:
+            return 0
+        elements = 0 if beside else storage.nbytes() // x.element_size()
+        self.now += elements
+        self.peak = max(self.peak, self.now)
+        self.alive[key] = ref(storage, lambda _: self._freed(key, elements))
+        return elements
+
+    def patch(self, x: Tensor) -> None:
+        """x was written over; if it is a part of something larger, that is not what it was."""
+        storage = x.untyped_storage()
+        if x.numel() < storage.nbytes() // x.element_size():
+            self.patched.add(storage._cdata)
+
+    def is_patched(self, x: Tensor) -> bool:
+        return bool(self.patched) and x.untyped_storage()._cdata in self.patched
+
+    def _freed(self, key: int, elements: int) -> None:
+        del self.alive[key]
+        self.patched.discard(key)
+        self.now -= elements

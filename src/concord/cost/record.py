@@ -1,0 +1,118 @@
+"""What a count says: one frozen record per layer, and their sum."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from concord.cost.arithmetic import Fields, Shape, Work
+from concord.cost.rules import worked
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer or operation, all its calls together."""
+
+    path: str  # of the module that did it; "" is the network itself
+    type: str  # Conv2d, or the operation: add, mean
+    output: Shape  # with the batch
+    parameters: int  # 0 if another row has counted them
+    buffers: int
+    macs: int
+    other_operations: int
+    activations: int  # elements of new tensors; a layer that works in place makes none
+    calls: int
+    one_call: Work
+    fields: Fields
+
+    @property
+    def rule(self) -> str:
+        """Formula = substitution = result, for the parameters and the MACs of one call."""
+        rule, said = self.one_call.rule, []
+        if self.parameters and self.owns_all:
+            said.append(f"{worked(rule.parameters, rule.letters, self.parameters)} parameters")
+        if rule.macs:
+            said.append(f"{worked(rule.macs, rule.letters, self.one_call.macs)} MACs")
+        return "; ".join([*said, *([f"{self.calls} calls"] if said and self.calls > 1 else [])])
+
+    @property
+    def owns_all(self) -> bool:
+        """Whether all parameters of the rule are counted here: a weight may be shared, or itself computed."""
+        return self.parameters == self.one_call.parameters
+
+
+class ReceptiveField(NamedTuple):
+    """What one unit sees of the input, in positions along each axis: of a picture, height and width."""
+
+    path: str  # the last layer whose units see a part of the input that moves with them
+    size: tuple[int, ...]  # the largest over all units, however the border cuts it
+    stride: tuple[float, ...]  # how far apart the fields of two neighbours are
+    start: tuple[float | None, ...]  # centre of the first unit's field; the first position is 0
+    fields: Fields  # for every axis of that layer's output
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one forward pass in evaluation costs."""
+
+    parameters: int  # numbers that training changes
+    buffers: int  # numbers that the network keeps besides, such as running statistics
+    macs: int
+    other_operations: int
+    activations: int  # elements of all tensors that the pass makes: what training keeps
+    peak_activations: int  # most elements alive at once in inference, the input among them
+    layers: tuple[Layer, ...] = field(repr=False)
+    receptive_field: ReceptiveField | None
+    device: str  # "meta", where nothing is computed; "cpu" if the network could not run there
+    without_rule: tuple[str, ...] = ()  # operations that no rule knows, counted as nothing
+
+    @property
+    def flops(self) -> int:
+        """2 x MACs."""
+        return 2 * self.macs
+
+    def bits(self, each: int = 32) -> int:
+        """Size of the parameters at so many bits each."""
+        return each * self.parameters
+
+    def file_bytes(self, each: int = 32) -> int:
+        """Size of a file that holds parameters and buffers at so many bits each, without its header."""
+        return -(-each * (self.parameters + self.buffers) // 8)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A module with everything inside it: sums over its layers."""
+
+    path: str
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    def parts(self) -> "list[Block | Layer]":
+        """What is one level below: blocks, and layers that are no block's."""
+        return grouped(self.layers, self.path)
+
+
+def grouped(layers: Sequence[Layer], prefix: str = "") -> list[Block | Layer]:
+    """Layers gathered by the module one level below ``prefix``, in the order in which they ran first."""
+    found: dict[str | int, list[Layer]] = {}
+    for number, layer in enumerate(layers):
+        own = layer.path == prefix
+        found.setdefault(number if own else _below(layer.path, prefix), []).append(layer)
+    parts: list[Block | Layer] = []
+    for path, inside in found.items():
+        alone = isinstance(path, int) or all(layer.path == path for layer in inside)
+        parts += inside if alone else [Block(str(path), tuple(inside))]
+    return parts
+
+
+def _below(path: str, prefix: str) -> str:
+    """The first step of ``path`` below ``prefix``."""
+    first = path.removeprefix(f"{prefix}." if prefix else "").partition(".")[0]
+    return f"{prefix}.{first}" if prefix else first
