@@ -182,8 +182,9 @@ def test_a_failed_download_is_one_message(monkeypatch):
 
 def test_the_zoo_and_own_code_have_no_pretrained_weights(own):
     name = own(FIVE_LINES)
-    with pytest.raises(UsageError, match="no pretrained weights for 'noel2017_st'"):
-        build("noel2017_st", pretrained=True)
+    for network in ("noel2017_st", "alexnet_paper"):
+        with pytest.raises(UsageError, match=f"no pretrained weights for '{network}'"):
+            build(network, pretrained=True)
     with pytest.raises(UsageError, match="no pretrained weights"):
         build(name, pretrained=True, allow_code=[name])
 

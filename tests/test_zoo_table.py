@@ -33,14 +33,14 @@ def test_listing_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     rows, names, torch_was_imported = json.loads(done.stdout)
-    assert rows == zoo.listing()
+    assert rows == list(zoo.listing())
     assert [row["name"] for row in rows] == names
     assert not torch_was_imported
 
 
 def test_rows_have_the_promised_keys():
     for row in zoo.listing():
-        assert list(row) == ["name", "module", "input", "parameters", "macs", "source"]
+        assert list(row) == ["name", "module", "input", "parameters", "macs", "receptive_field", "source"]
 
 
 def test_unknown_name_is_refused_with_the_nearest_one():

@@ -8,22 +8,21 @@ import json
 import pkgutil
 from pathlib import Path
 
-import torch
-
 import concord.zoo
-from concord.cost.count import count
+from concord.cli.cost import as_json, cost_of
 from concord.zoo.registry import ENTRIES, Entry, Row
 
 
 def row(entry: Entry) -> Row:
-    with torch.device("meta"):
-        cost = count(entry.build(), entry.example)
+    spent = as_json(cost_of(entry.name))
+    field = spent["receptive_field"]
     return Row(
         name=entry.name,
         module=entry.build.__module__,
-        input=list(entry.example),
-        parameters=cost.parameters,
-        macs=cost.macs,
+        input=spent["input"],
+        parameters=spent["parameters"],
+        macs=spent["macs"],
+        receptive_field=field and {"size": field["size"], "stride": field["stride"]},
         source=entry.source,
     )
 
@@ -32,7 +31,7 @@ def table() -> str:
     """The whole file; one network per line."""
     for module in pkgutil.iter_modules(concord.zoo.__path__, "concord.zoo."):
         importlib.import_module(module.name)
-    rows = [json.dumps(row(ENTRIES[name])) for name in sorted(ENTRIES)]
+    rows = [json.dumps(row(ENTRIES[name]), ensure_ascii=False) for name in sorted(ENTRIES)]
     return "[\n" + ",\n".join(rows) + "\n]\n"
 
 

@@ -51,9 +51,12 @@ def build(
         return _own(name, channels, classes)
     own, _, sizes = short.partition("(")
     if not library and own in registry.names():
-        _refuse_weights(name, pretrained)
-        builder: Callable[..., nn.Module] = registry.find(own).build
-        return builder(channels=channels, classes=classes, **_sizes(builder, name, sizes))
+        entry = registry.find(own)
+        builder: Callable[..., nn.Module] = entry.build
+        options = _sizes(builder, name, sizes)
+        if not entry.library:
+            _refuse_weights(name, pretrained)
+            return builder(channels=channels, classes=classes, **options)
 
     from concord.zoo import foreign
 

@@ -81,6 +81,20 @@ def fit_kernel(kernel: Tensor, channels: int) -> Tensor:
     return kernel[:, again] * (given / channels)
 
 
+def usual_input(name: str) -> tuple[int, int, int]:
+    """(C, H, W) of the pictures that a library's network was made for; 3x224x224 where nothing is known."""
+    short = name.rpartition("/")[2]
+    if short == "inception_v3" and not name.startswith("timm/"):
+        return 3, 299, 299
+    if short not in torchvision_names() and in_timm(short):
+        from timm.models import get_pretrained_cfg
+
+        known = get_pretrained_cfg(short)
+        channels, height, width = known.input_size if known else (3, 224, 224)
+        return channels, height, width
+    return 3, 224, 224
+
+
 def _replace_head(network: nn.Module, classes: int) -> None:
     """A new last layer for another number of classes; ImageNet's has 1000."""
     for path, old in reversed(list(network.named_modules())):

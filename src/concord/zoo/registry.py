@@ -9,6 +9,7 @@ import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
@@ -33,9 +34,18 @@ B = TypeVar("B", bound=Build)
 class Entry:
     name: str
     build: Build
-    example: tuple[int, int, int]  # (C, H, W) of one input that the network with its default arguments takes
+    example: tuple[int, int, int]  # (C, H, W) of a picture that the network with its default arguments takes
     parameters: int  # of the network with its default arguments, worked out by hand or quoted
     source: str
+    text: tuple[int, int] | None = None  # (T, V): it also takes T whole numbers below V, (B, T) int64
+    library: str = ""  # "torchvision": it is that library's own, and so are its pretrained weights
+
+
+class Seen(TypedDict):
+    """What a unit of the last local map sees: one number, or one for each axis where they differ."""
+
+    size: int | list[int]
+    stride: float | list[float]
 
 
 class Row(TypedDict):
@@ -43,32 +53,41 @@ class Row(TypedDict):
 
     name: str
     module: str
-    input: list[int]
+    input: list[int] | list[list[int]]  # shape of one sample; of each input where there are several
     parameters: int
     macs: int
+    receptive_field: "Seen | None"
     source: str
 
 
 ENTRIES: dict[str, Entry] = {}
 
 
-def register(*, example: tuple[int, int, int], parameters: int, source: str) -> Callable[[B], B]:
+def register(
+    *,
+    example: tuple[int, int, int],
+    parameters: int,
+    source: str,
+    text: tuple[int, int] | None = None,
+    library: str = "",
+) -> Callable[[B], B]:
     """Put a builder on the list under its own name; UsageError if the name is taken."""
 
     def add(build: B) -> B:
         name = build.__name__
         if name in ENTRIES:
             raise UsageError(f"two networks are named {name!r}")
-        ENTRIES[name] = Entry(name, build, example, parameters, source)
+        ENTRIES[name] = Entry(name, build, example, parameters, source, text, library)
         return build
 
     return add
 
 
-def listing() -> list[Row]:
+@cache
+def listing() -> tuple[Row, ...]:
     """All networks of the zoo in order of name, read from the table: no torch, nothing built."""
     rows: list[Row] = json.loads(files("concord.zoo").joinpath("table.json").read_text(encoding="utf-8"))
-    return rows
+    return tuple(rows)
 
 
 def names() -> list[str]:
