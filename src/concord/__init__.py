@@ -1,8 +1,9 @@
 """Trains small networks that behave like big ensembles and shows exactly what each network costs.
 
 Everything that a verb of the command line does is one function here: ``concord.train``, ``resume``,
-``study``, ``evaluate``, ``predict``, ``export``, ``write_report``, ``networks`` (zoo), ``data_check``,
-``doctor``, ``bench_train``. Importing the package imports no torch; the functions do when they are called.
+``study``, ``evaluate``, ``predict``, ``export``, ``write_report``, ``networks`` (zoo), ``cost_of``,
+``data_check``, ``doctor``, ``bench_train``, ``bench_cost``. Importing the package imports no torch; the
+functions do when they are called.
 """
 
 from importlib import import_module
@@ -17,9 +18,11 @@ VERBS = {
     "export": "export",
     "write_report": "report",
     "networks": "zoo",
+    "cost_of": "cost",
     "data_check": "data",
     "doctor": "doctor",
     "bench_train": "bench",
+    "bench_cost": "bench_cost",
 }
 __all__ = list(VERBS)
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from concord.cli.feeds import make_feed, seed_of
 from concord.cli.interface import Interface
 from concord.cli.precision import precisions
-from concord.cost.count import Cost, count
+from concord.cost.count import count
+from concord.cost.record import Cost
 from concord.data import memory
 from concord.data.load import load
 from concord.data.splits import Splits

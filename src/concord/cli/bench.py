@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from concord.cli import bench_cost
 from concord.cli.options import Json, print_json
 
 if TYPE_CHECKING:
@@ -166,11 +167,15 @@ def _concord(images: "Images", folder: Path) -> Updates:
 
 def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(help="Measure concord beside its peers, in one run.", no_args_is_help=True)
-    verbs.callback()(lambda: None)  # so that `train` stays a name of its own
     verbs.command(
         "train",
         help="Samples per second of ST + M beside plain PyTorch loops.\n\nExample: concord bench train",
     )(train_command)
+    verbs.command(
+        "cost",
+        help="Build and count five networks beside torchinfo, fvcore, ptflops and thop.\n\n"
+        "Example: concord bench cost --rounds 3",
+    )(bench_cost.cost_command)
     app.add_typer(verbs, name="bench")
 
 

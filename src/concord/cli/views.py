@@ -12,6 +12,7 @@ from concord.cli.assemble import costs
 from concord.cli.feeds import make_feed
 from concord.cli.loading import Loaded, load_run, same_data
 from concord.errors import DataError
+from concord.report.cost_tables import Priced
 from concord.report.records import Held, MemberView, RunView
 from concord.training.evaluate import logits
 
@@ -35,6 +36,7 @@ def run_view(path: Path, data: str | None = None, allow_code: Collection[str] = 
             spent[described.name].parameters,
             spent[described.name].macs,
             first_filters(loaded.members[described.name]),
+            Priced(described.name, (loaded.interface.shape,), spent[described.name]),
         )
         for described in loaded.config.members
     )

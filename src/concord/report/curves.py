@@ -5,6 +5,7 @@ Collaborative members stand in colour, plain ones in grey, published figures das
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
 from concord.report.svg import COLOURS, FAINT, GREYS, INK, svg
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABEL = 34  # characters of a label in a legend
+SMALLEST, LARGEST = 5, 16  # diameters of marks, in points
 Dash = Literal["-", "-.", ":"]
 DASHED = (0, (4, 2))
 
@@ -46,6 +48,7 @@ class Spot:
     group: str  # the run: spots of a group have one colour
     macs: int
     error: float
+    parameters: int | None = None
     ensemble: bool = False
 
 
@@ -153,8 +156,13 @@ def _legend(figure: "Figure", styles: Mapping[str, tuple[str, Dash]], published:
 
 
 def accuracy_against_cost(spots: Sequence[Spot], *, title: str) -> str:
-    """Test error over multiply-accumulates (logarithmic); squares are ensembles, whose cost is the sum."""
+    """Test error over multiply-accumulates (logarithmic); squares are ensembles, whose cost is the sum.
+
+    The area of a mark grows with the parameters, as in A. Canziani, A. Paszke, E. Culurciello, "An analysis
+    of deep neural network models for practical applications", 2016, arXiv:1605.07678, figure 2.
+    """
     groups = list(dict.fromkeys(spot.group for spot in spots))
+    largest = max(spot.parameters or 1 for spot in spots)
 
     def draw(figure: "Figure") -> None:
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -171,8 +179,14 @@ def accuracy_against_cost(spots: Sequence[Spot], *, title: str) -> str:
             )
             for spot in inside:
                 marker = "s" if spot.ensemble else "o"
+                size = SMALLEST + (LARGEST - SMALLEST) * sqrt((spot.parameters or 0) / largest)
                 ax.plot(
-                    spot.macs, 100 * spot.error, marker, color=colour, markersize=7, markeredgecolor="white"
+                    spot.macs,
+                    100 * spot.error,
+                    marker,
+                    color=colour,
+                    markersize=size,
+                    markeredgecolor="white",
                 )
             if len(groups) > 1:
                 ax.plot([], [], "o-", color=colour, label=short(group, LABEL))

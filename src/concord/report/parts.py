@@ -16,7 +16,15 @@ class Heading:
     text: str
 
 
-Part = str | Table | Drawing | Heading
+@dataclass(frozen=True)
+class Folded:
+    """Parts that the reader opens with a click; works without any script."""
+
+    title: str
+    parts: tuple["Part", ...]
+
+
+Part = str | Table | Drawing | Heading | Folded
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
+    from concord.report.cost_tables import Priced
+
 ENSEMBLE = "ensemble"  # the column of the members together
 NONE = "none"  # the cost of members that are trained side by side without consensus: the plain ensemble
 ALONE = "alone"  # the cost of a member that is trained by itself
@@ -28,6 +30,7 @@ class MemberView:
     parameters: int | None = None
     macs: int | None = None
     filters: "Tensor | None" = None
+    priced: "Priced | None" = None  # what every layer costs
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,9 @@ from typing import Any
 
 from concord.report import diagrams, pictures, predictions
 from concord.report.compare import member_sets
+from concord.report.cost_parts import cost_parts
 from concord.report.curves import Spot, accuracy_against_cost, line_chart
-from concord.report.parts import Drawing, Heading, Part, Section
+from concord.report.parts import Drawing, Folded, Heading, Part, Section
 from concord.report.projection import project, projection_figure
 from concord.report.records import ENSEMBLE, RunView, StudyView
 from concord.report.run_tables import members_table, pairs_table, settings_table
@@ -28,6 +29,7 @@ def sections(runs: Sequence[RunView], study: StudyView | None) -> list[Section]:
         ("last-epochs", "The last epochs", _last_epochs(runs)),
         ("learning", "Learning curves", _each(runs, lambda run: _learning(run, runs))),
         ("cost", "Accuracy against cost", _cost(runs)),
+        ("layers", "Cost of every layer", _each(runs, _layers)),
         ("agreement", "Agreement of the members", _agreement(runs)),
         ("confusion", "Confusion", _each(runs, _confusion)),
         ("reliability", "Reliability", _each(runs, _reliability)),
@@ -98,7 +100,10 @@ def _cost(runs: Sequence[RunView]) -> Iterator[Part]:
     if len(spots) < 2:
         yield "The multiply-accumulates or the test errors of the members are not known."
         return
-    caption = "Down and to the left is better. A square is an ensemble; its cost is that of all its members."
+    caption = (
+        "Down and to the left is better; the area of a mark grows with the number of parameters. A square is "
+        "an ensemble; its cost is that of all its members."
+    )
     yield Drawing(accuracy_against_cost(spots, title="Test error against multiply-accumulates"), caption)
 
 
@@ -107,11 +112,20 @@ def _spots(run: RunView) -> Iterator[Spot]:
     for member in run.members:
         error = members.get(member.name, {}).get("test_error")
         if member.macs and error is not None and math.isfinite(error):
-            yield Spot(member.name, run.name, member.macs, error)
+            yield Spot(member.name, run.name, member.macs, error, member.parameters)
     macs = [member.macs for member in run.members if member.macs]
     error = run.result.get("ensemble", {}).get("test_error")
     if len(macs) == len(run.members) > 1 and error is not None and math.isfinite(error):
-        yield Spot(ENSEMBLE, run.name, sum(macs), error, ensemble=True)
+        parameters = sum(member.parameters or 0 for member in run.members)
+        yield Spot(ENSEMBLE, run.name, sum(macs), error, parameters, ensemble=True)
+
+
+def _layers(run: RunView) -> Iterator[Part]:
+    for member in run.members:
+        if member.priced is not None:
+            yield Folded(f"{member.name}: {member.network}", tuple(cost_parts(member.priced)))
+    if not any(member.priced for member in run.members):
+        yield "The layers of the members are not part of this report."
 
 
 def _agreement(runs: Sequence[RunView]) -> Iterator[Part]:

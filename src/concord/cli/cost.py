@@ -1,0 +1,252 @@
+"""``concord cost``: parameters, operations, memory and receptive field of any network, exactly.
+
+Example:
+    $ concord cost resnet18 mobilenet_v2 --input 3x224x224
+"""
+
+import inspect
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from concord.cli.options import Json, print_json
+from concord.errors import ShapeError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from concord.cost.record import Cost, Layer, ReceptiveField
+    from concord.report.cost_tables import Priced
+
+SHAPE = re.compile(r"(ids:)?(\d{1,9}(?:x\d{1,9})*)", re.ASCII)
+IMAGENET = 1000
+
+
+@dataclass(frozen=True)
+class Input:
+    """One sample of one input: real numbers, or token ids."""
+
+    shape: tuple[int, ...]
+    ids: bool = False
+
+
+def cost_of(
+    network: str,
+    inputs: Sequence[str] = (),
+    *,
+    classes: int | None = None,
+    allow_code: Collection[str] = (),
+) -> "Priced":
+    """What a network costs, by name, for inputs such as ``3x224x224`` (numbers) or ``ids:24`` (token ids).
+
+    Without inputs: those that the zoo, torchvision or timm know for it. Raises UsageError for an unknown
+    name, ShapeError for inputs that the network refuses, with the smallest square picture that it takes.
+    """
+    from concord.report.cost_tables import Priced
+
+    wanted = [parsed(text) for text in inputs] or usual_inputs(network)
+    channels = wanted[0].shape[0] if len(wanted[0].shape) > 1 else 1
+    named = {"channels": channels, "classes": classes or usual_classes(network), "allow_code": allow_code}
+    return Priced(network, tuple(one.shape for one in wanted), counted(network, wanted, named))
+
+
+def parsed(text: str) -> Input:
+    """``3x32x32`` -> (3, 32, 32) of numbers; ``ids:24`` -> (24,) of token ids."""
+    match = SHAPE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"--input {text!r}: expected sizes such as 3x224x224, or ids:24 for 24 token ids")
+    shape = tuple(map(int, match[2].split("x")))
+    if 0 in shape:
+        raise UsageError(f"--input {text!r}: every size must be at least 1")
+    return Input(shape, match[1] is not None)
+
+
+def usual_inputs(network: str) -> list[Input]:
+    """Those that the network was made for."""
+    from concord.zoo import foreign, registry
+
+    if (own := own_name(network)) is None:
+        return [Input(foreign.usual_input(network))]
+    entry = registry.find(own)
+    return [Input(entry.example), *([Input((entry.text[0],), ids=True)] if entry.text else [])]
+
+
+def usual_classes(network: str) -> int:
+    """The zoo's default; a thousand for the networks of libraries."""
+    from concord.zoo import registry
+
+    if (own := own_name(network)) is None:
+        return IMAGENET
+    return int(inspect.signature(registry.find(own).build).parameters["classes"].default)
+
+
+def own_name(network: str) -> str | None:
+    """Name in the zoo, without sizes in brackets; None for what the zoo does not list."""
+    from concord.zoo import registry
+
+    name = network.partition("(")[0]
+    return name if name in registry.names() else None
+
+
+def counted(network: str, wanted: Sequence[Input], named: dict[str, Any]) -> "Cost":
+    """On the meta device; with weights and numbers if the network runs there with no picture at all."""
+    from concord.cost.count import LayerError, count
+    from concord.zoo.build import build
+    from concord.zoo.skeleton import skeleton
+
+    tensors = [_tensor(one) for one in wanted]
+    bare = skeleton(network, **named)
+    try:
+        return count(bare, *tensors)
+    except ShapeError as error:
+        cure = _cure(bare, wanted)
+        if isinstance(error, LayerError) and not cure:
+            return count(build(network, **named), *tensors)
+        raise ShapeError(f"{network}: {error}{cure}") from error
+
+
+def _tensor(one: Input) -> "Tensor":
+    import torch
+
+    dtype = torch.int64 if one.ids else torch.get_default_dtype()
+    return torch.empty(1, *one.shape, dtype=dtype, device="meta")
+
+
+def _cure(bare: "nn.Module", wanted: Sequence[Input]) -> str:
+    """The way out for a picture that is too small or of the wrong size."""
+    from concord.cost.smallest import smallest_side
+
+    one, *others = wanted
+    side = None if one.ids or others or len(one.shape) != 3 else smallest_side(bare, one.shape[0])
+    return f"; the smallest square picture that it takes is {one.shape[0]}x{side}x{side}" if side else ""
+
+
+def as_json(priced: "Priced") -> dict[str, Any]:
+    """The document of --json for one network."""
+    spent = priced.cost
+    return {
+        "network": priced.name,
+        "input": list(priced.inputs[0]) if len(priced.inputs) == 1 else [list(s) for s in priced.inputs],
+        "parameters": spent.parameters,
+        "buffers": spent.buffers,
+        "macs": spent.macs,
+        "flops": spent.flops,
+        "other_operations": spent.other_operations,
+        "activations": spent.activations,
+        "peak_activations": spent.peak_activations,
+        "bytes": {str(bits): spent.file_bytes(bits) for bits in (32, 16, 8, 1)},
+        "receptive_field": _field_json(spent.receptive_field),
+        "device": spent.device,
+        "without_rule": list(spent.without_rule),
+        "layers": [_layer_json(layer) for layer in spent.layers],
+    }
+
+
+def _field_json(field: "ReceptiveField | None") -> dict[str, Any] | None:
+    """One number where all axes agree, a list where they differ."""
+    if field is None:
+        return None
+    return {
+        "size": _one(field.size),
+        "stride": _one(field.stride),
+        "start": _one(field.start),
+        "layer": field.path,
+    }
+
+
+def _one(numbers: Sequence[Any]) -> Any:
+    whole = [int(n) if n is not None and n == int(n) else n for n in numbers]
+    return whole[0] if len(set(whole)) == 1 else whole
+
+
+def _layer_json(layer: "Layer") -> dict[str, Any]:
+    return {
+        "path": layer.path,
+        "type": layer.type,
+        "output": list(layer.output[1:]),
+        "parameters": layer.parameters,
+        "buffers": layer.buffers,
+        "macs": layer.macs,
+        "other_operations": layer.other_operations,
+        "activations": layer.activations,
+        "calls": layer.calls,
+        "receptive_field": _one([f.size for f in layer.fields if f is not None] or [None]),
+        "rule": layer.rule,
+    }
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "cost",
+        help="Parameters, multiply-accumulates, memory and receptive field of any network, exactly.\n\n"
+        "Example: concord cost resnet18 mobilenet_v2 --input 3x224x224",
+    )(cost_command)
+
+
+def cost_command(
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NETWORK...",
+            help="Names of the zoo, torchvision, timm, or package.module:factory; several are compared.",
+            show_default=False,
+        ),
+    ],
+    input_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="SIZES",
+            help="3x224x224 for numbers, ids:24 for token ids; once for each input of the network.",
+        ),
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Default: as in the paper.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Sum up below so many module names; default: whatever fits.")
+    ] = None,
+    worked: Annotated[bool, typer.Option(help="Work out every layer by hand, step by step.")] = False,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the tables as one HTML file.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    allowed = [network for network in networks if ":" in network]  # typing a name is what allows it
+    several = [cost_of(name, input_ or (), classes=classes, allow_code=allowed) for name in networks]
+    if html:
+        write_page(several, html)
+    if json_:
+        documents = [as_json(priced) for priced in several]
+        print_json(documents[0] if len(documents) == 1 else documents)
+        return
+    print("\n\n".join(_texts(several, depth, worked)))
+
+
+def _texts(several: Sequence["Priced"], depth: int | None, worked: bool) -> list[str]:
+    from concord.report.cost_tables import comparison, layer_table, rules_table, totals
+    from concord.report.cost_worked import worked_answer
+    from concord.report.tables import plain
+
+    texts = []
+    for priced in several:
+        if worked:
+            texts.append("\n".join(worked_answer(priced)))
+        elif len(several) == 1:
+            rules = rules_table(priced, depth)
+            texts += [plain(layer_table(priced, depth)), *([plain(rules)] if rules.rows else [])]
+            texts.append("\n".join(f"{name:18}{said}" for name, said in totals(priced)))
+    return [*texts, *([plain(comparison(several))] if len(several) > 1 else [])]
+
+
+def write_page(several: Sequence["Priced"], to: str) -> None:
+    """One HTML file with every layer of every network, blocks folded."""
+    from pathlib import Path
+
+    from concord.report.cost_page import cost_page
+    from concord.training.files import disk_errors, replace
+
+    with disk_errors(Path(to)):
+        Path(to).parent.mkdir(parents=True, exist_ok=True)
+    replace(Path(to), cost_page(several).encode("utf-8", "backslashreplace"))

@@ -1,0 +1,19 @@
+"""One HTML page about what networks cost."""
+
+from collections.abc import Sequence
+
+from concord.report.cost_parts import cost_parts
+from concord.report.cost_tables import Priced, comparison
+from concord.report.page import document
+from concord.report.parts import Section
+
+
+def cost_page(several: Sequence[Priced]) -> str:
+    """One HTML document that compares the networks and shows every layer of each."""
+    side_by_side = [Section("comparison", "Side by side", (comparison(several),))] if len(several) > 1 else []
+    each = [
+        Section(f"network-{number}", priced.name, tuple(cost_parts(priced)))
+        for number, priced in enumerate(several, 1)
+    ]
+    names = ", ".join(priced.name for priced in several)
+    return document(f"concord: cost of {names}", [], [*side_by_side, *each])

@@ -1,0 +1,59 @@
+"""What a network costs, as parts of an HTML page: modules fold, as deep as they nest."""
+
+from collections.abc import Sequence
+
+from concord.cost.record import Block, Layer, grouped
+from concord.report.cost_tables import Priced, field_of, share, times, totals
+from concord.report.parts import Folded, Part
+from concord.report.tables import Table, entries
+from concord.report.text import whole
+
+HEADER = ("layer", "type", "output", "rule", "parameters", "MACs", "other operations", "receptive field")
+
+
+def cost_parts(priced: Priced) -> list[Part]:
+    """The whole network's figures, then its modules, folded."""
+    rows = tuple(entries(name, said) for name, said in totals(priced))
+    whole_network = Table(f"{priced.name}, input {priced.given}", ("figure", "value"), rows, 2)
+    return [whole_network, *_opened(grouped(priced.cost.layers), priced)]
+
+
+def _opened(parts: Sequence[Block | Layer], priced: Priced) -> list[Part]:
+    """Neighbouring layers share a table; a block between them folds."""
+    shown: list[Part] = []
+    layers: list[Layer] = []
+    for part in parts:
+        if isinstance(part, Layer):
+            layers.append(part)
+            continue
+        shown += _table(layers)
+        layers = []
+        shown.append(Folded(_title(part, priced), tuple(_opened(part.parts(), priced))))
+    return [*shown, *_table(layers)]
+
+
+def _title(block: Block, priced: Priced) -> str:
+    cost = priced.cost
+    return (
+        f"{block.path}: {whole(block.parameters)} parameters ({share(block.parameters, cost.parameters)} %), "
+        f"{whole(block.macs)} MACs ({share(block.macs, cost.macs)} %), {len(block.layers)} layers"
+    )
+
+
+def _table(layers: Sequence[Layer]) -> list[Part]:
+    if not layers:
+        return []
+    rows = tuple(
+        entries(
+            layer.path or "(network)",
+            layer.type,
+            times(layer.output[1:]),
+            layer.rule,
+            whole(layer.parameters),
+            whole(layer.macs),
+            whole(layer.other_operations),
+            field_of(layer),
+        )
+        for layer in layers
+    )
+    return [Table("", HEADER, rows, 4)]
