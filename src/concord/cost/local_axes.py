@@ -91,6 +91,21 @@ def _select(args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) ->
     return tuple(fields)
 
 
+def _index_select(args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) -> Fields:
+    """index_select(x, axis, places): places may be in any order along that axis."""
+    fields = list(known(args[0]) or ())
+    fields[args[1]] = None
+    return tuple(fields)
+
+
+def _index(args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) -> Fields:
+    """x[:, places]: index(x, [None, places]); several lists of places, or places in two axes, mix all."""
+    picked = [axis for axis, places in enumerate(args[1]) if places is not None]
+    if len(picked) != 1 or args[1][picked[0]].ndim != 1:
+        return (None,) * out.ndim
+    return _index_select((args[0], picked[0]), kwargs, out, known)
+
+
 def _copy(args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) -> Fields:
     """copy_(target, source); where a constant is written, less is seen than before."""
     source = known(args[1])
@@ -160,6 +175,8 @@ AXES: dict[str, Rule] = {
     "squeeze": _squeeze,
     "slice": _slice,
     "select": _select,
+    "index_select": _index_select,
+    "index": _index,
     "copy_": _copy,
     "embedding": _embedding,
     "cat": _cat,
