@@ -365,3 +365,35 @@ def test_a_member_needs_no_more_than_a_forward_pass():
     members = [nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), member(0)]
     first, *_, last = run(members, shared_batches(1) * 30, weight=0.01)
     assert (last.losses < first.losses).all()
+
+
+class Two(nn.Module):
+    """A member that takes two inputs; it says of them what ``inner`` says of their sum."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, a, b):
+        return self.inner(a + b)
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+@pytest.mark.parametrize("made", [shared_batches(STEPS), own_batches(STEPS, 2)], ids=["shared", "own"])
+def test_members_with_several_inputs_train_like_members_with_one(made, alternating):
+    def in_two(x):
+        return 2 * x, -x  # exact: their sum is x bit for bit
+
+    single = [batch._replace(unlabelled=samples(99)[0]) for batch in made]
+    double = [
+        batch._replace(inputs=tuple(map(in_two, batch.inputs)), unlabelled=in_two(batch.unlabelled))
+        for batch in single
+    ]
+    plain, wrapped = cohort(2, dropout=0.3), [Two(one) for one in cohort(2, dropout=0.3)]
+    parts = {"seeds": [3, 4], "alternating": alternating}
+    expected = run(plain, single, **parts)
+    steps = run(wrapped, double, **parts)
+    assert all(same(state(two.inner), state(one)) for two, one in zip(wrapped, plain, strict=True))
+    for step, other in zip(steps, expected, strict=True):
+        assert torch.equal(step.losses, other.losses)
+        assert torch.equal(step.consensus, other.consensus)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus
 
+Sample = Tensor | tuple[Tensor, ...]  # a tuple is what a member with several inputs takes, in its order
+
 
 class Task(Protocol):
     """What the loop asks of a task: a loss per sample, and what members compare."""
@@ -32,14 +34,15 @@ class Batch(NamedTuple):
     own.
     """
 
-    inputs: tuple[Tensor, ...]  # each (B, C, H, W)
+    inputs: tuple[Sample, ...]  # each (B, C, H, W), or for example ((B, C, H, W), (B, T))
     targets: tuple[Tensor, ...]  # each (B,)
     aligned: bool = True
-    unlabelled: Tensor | None = None  # (U, C, H, W), on which members only agree
+    unlabelled: Sample | None = None  # (U, C, H, W), on which members only agree
 
-    def of(self, member: int) -> tuple[Tensor, Tensor]:
+    def of(self, member: int) -> tuple[Sample, Tensor]:
         """Inputs and targets of one member."""
-        x, y = (parts[member if len(parts) > 1 else 0] for parts in (self.inputs, self.targets))
+        x = self.inputs[member if len(self.inputs) > 1 else 0]
+        y = self.targets[member if len(self.targets) > 1 else 0]
         return x, y
 
 
@@ -58,16 +61,23 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.members)
 
-    def output(self, i: int, x: Tensor, index: int) -> Tensor:
+    def output(self, i: int, x: Sample, index: int) -> Tensor:
         """Output of member i at update ``index``; its dropout is a function of (seeds[i], index) alone."""
         seed = None if self.seeds is None else mix(self.seeds[i], index)
-        with _seeded(seed, x.device), autocast(self.precision[i], x.device):
-            return self.members[i](x)
+        with _seeded(seed, device_of(x)):
+            return ask(self.members[i], x, self.precision[i])
 
 
-def autocast(precision: torch.dtype, device: torch.device) -> torch.autocast:
-    """The context in which a member computes in that precision; none for float32."""
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+def ask(member: nn.Module, x: Sample, precision: torch.dtype) -> Tensor:
+    """What a member gives for x, computed in that precision; float32 leaves it as it is."""
+    device = device_of(x)
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        return member(*x) if isinstance(x, tuple) else member(x)
+
+
+def device_of(x: Sample) -> torch.device:
+    """Where a sample lies: its first tensor says it for all."""
+    return x[0].device if isinstance(x, tuple) else x.device
 
 
 def mix(seed: int, index: int) -> int:
@@ -133,7 +143,7 @@ def unlabelled(cohort: Cohort, batch: Batch, learners: Sequence[int], index: int
     """
     edges = cohort.edges.into(learners)
     if batch.unlabelled is None or not edges.pairs():
-        return torch.zeros((), device=batch.inputs[0].device)
+        return torch.zeros((), device=device_of(batch.inputs[0]))
     said = []
     with _buffers_kept(cohort.members):
         for i in range(len(cohort)):
@@ -142,7 +152,7 @@ def unlabelled(cohort: Cohort, batch: Batch, learners: Sequence[int], index: int
     return cohort.consensus(said, None, edges).mean()
 
 
-def predict(cohort: Cohort, i: int, x: Tensor, index: int) -> Tensor:
+def predict(cohort: Cohort, i: int, x: Sample, index: int) -> Tensor:
     """What member i says about x, as members compare it. Shape: (B, C, H, W) -> (B, K)"""
     return cohort.task.predictions(cohort.output(i, x, index))
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from concord.errors import ShapeError
 from concord.tasks.classify import Classify
-from concord.training.agreement import autocast
+from concord.training.agreement import Sample, ask
 
-Samples = Iterable[tuple[Tensor, Tensor]]
+Samples = Iterable[tuple[Sample, Tensor]]
 Precision = Sequence[torch.dtype]  # of each member; empty: float32
 
 
@@ -18,7 +18,7 @@ class InterruptedEvaluation(Exception):
 
 
 @torch.no_grad()
-def outputs(members: Sequence[nn.Module], x: Tensor, precision: Precision = ()) -> list[Tensor]:
+def outputs(members: Sequence[nn.Module], x: Sample, precision: Precision = ()) -> list[Tensor]:
     """Logits of every member in evaluation mode, given as float32 whatever they were computed in.
 
     Shape: (B, C, H, W) -> M times (B, K)
@@ -26,8 +26,7 @@ def outputs(members: Sequence[nn.Module], x: Tensor, precision: Precision = ()) 
     said = []
     for member, low in zip(members, precision or [torch.float32] * len(members), strict=True):
         member.eval()
-        with autocast(low, x.device):
-            said.append(member(x).float())
+        said.append(ask(member, x, low).float())
     return said
 
 
