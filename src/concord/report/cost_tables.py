@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from concord.cost.energy import energy
 from concord.cost.record import Block, Cost, Layer, grouped
 from concord.report.tables import Entry, Table, entries
 from concord.report.text import MISSING, visible, whole
@@ -40,6 +41,13 @@ def size_of(count: float) -> str:
         if count >= factor:
             return f"{count / factor:,.2f} {unit}"
     return f"{count:,.0f} B"
+
+
+def joules(number: float) -> str:
+    for unit, factor in (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number / 1e-9:.3g} nJ"
 
 
 # --- one network -------------------------------------------------------------------
@@ -123,14 +131,13 @@ def totals(priced: Priced) -> list[tuple[str, str]]:
     sizes = ", ".join(f"{size_of(cost.file_bytes(bits))} at {bits}" for bits in BITS)
     said = [
         ("parameters", f"{cost.parameters:,}, and {cost.buffers:,} numbers in buffers"),
-        ("size with buffers", f"{sizes} {'bits' if BITS[-1] > 1 else 'bit'}"),
+        ("size with buffers", f"{sizes} bits each"),
         ("MACs", f"{cost.macs:,} ({cost.flops:,} FLOPs, at two for each)"),
         ("other operations", f"{cost.other_operations:,}"),
-        (
-            "activations",
-            f"{cost.activations:,} elements, at most {cost.peak_activations:,} alive at once",
-        ),
+        ("activations", f"{cost.activations:,} elements, at most {cost.peak_activations:,} alive at once"),
     ]
+    low, high = map(joules, energy(cost))
+    said.append(("energy", f"{low} to {high}: an estimate (45 nm, every weight and map through DRAM)"))
     if (seen := cost.receptive_field) is not None:
         where = f"up to {visible(seen.path)}" if seen.path else "of the last map"
         said.append(("receptive field", f"{times(seen.size)}, stride {strides(seen.stride)}, {where}"))
