@@ -197,6 +197,17 @@ def test_writing_into_tensors_is_no_operation():
     assert (cost.other_operations, cost.activations, cost.without_rule) == (0, 6, ())
 
 
+def test_what_is_given_beside_an_output_takes_no_memory():
+    def best(network, x):
+        values, places = x.max(-1)
+        return values, places[:, 1:]
+
+    cost = count(Calls(best), (4, 5))
+    assert (cost.activations, cost.peak_activations, cost.without_rule) == (4, 24, ())
+    states = count(Calls(lambda n, x: n.cell(x)[1][0][-1], cell=nn.LSTM(5, 3)), (4, 5))
+    assert (states.activations, states.peak_activations, states.without_rule) == (12, 32, ())
+
+
 def test_views_take_no_memory_and_constants_do():
     def views(network, x):
         return x.flatten(1)[:, 3:].view(1, 7, 3) + torch.ones(7, 1, device=x.device)
@@ -284,6 +295,21 @@ def test_what_is_not_used_stands_in_a_row_of_its_own():
         ("spare", "BatchNorm1d, not used", 10, 11),
     ]
     assert (cost.parameters, cost.buffers) == (25, 11)
+
+
+def test_a_spare_parameter_of_a_layer_that_ran_has_its_own_row():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.spare = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(2))
+            self.register_buffer("counter", torch.ones(3))
+
+        def forward(self, x):
+            return x * self.scale
+
+    cost = count(Scaled(), (4,))
+    rows = [(row.type, row.parameters, row.buffers) for row in cost.layers]
+    assert rows == [("mul", 4, 0), ("Scaled, not used", 2, 3)]
 
 
 def test_the_counter_of_a_normalisation_stands_in_its_row():
@@ -680,8 +706,6 @@ def only(*sides):
         nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.MaxPool2d(3, 2), nn.Conv2d(4, 4, 5)),
         nn.Sequential(nn.Conv2d(3, 2, 5), nn.Flatten(), nn.Linear(2 * 60**2, 5)),
         noel2017_st(),
-        only(384),
-        only(299),
         only(*range(75, 2000)),
     ],
 )
@@ -690,6 +714,23 @@ def test_the_smallest_side_is_that_of_a_search_one_by_one(network):
     assert smallest_side(network, 3) == next(side for side in range(1, 400) if takes(network, 3, side))
 
 
+@pytest.mark.parametrize("side", [192, 224, 240, 256, 288, 299, 336, 384, 512, 518])
+def test_networks_that_take_one_usual_size_only(side):
+    assert smallest_side(only(side), 3) == side
+
+
 def test_no_side_where_none_fits():
     assert smallest_side(nn.Conv2d(4, 4, 1), 3) is None
     assert smallest_side(only(1025), 3) is None
+
+
+def test_deterministic_algorithms_change_no_figure_and_stay_as_they_were():
+    network = nn.Upsample(scale_factor=2, mode="bilinear")
+    before = count(network, (2, 3, 3))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert count(network, (2, 3, 3)) == before
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -154,19 +154,16 @@ def test_a_block_ends_with_the_last_output_not_with_what_is_not_used():
 def test_totals_by_hand():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     said = dict(totals(priced(network, (3, 8, 8))))
-    assert (
-        said
-        == {
-            "parameters": "120, and 9 numbers in buffers",
-            "size with buffers": "516 B at 32, 258 B at 16, 129 B at 8, 17 B at 1 bits each",  # 129 bits are 17 bytes
-            "MACs": "3,888 (7,776 FLOPs, at two for each)",
-            "other operations": "432",
-            "activations": "288 elements, at most 480 alive at once",
-            # 3,888 · 4.6 pJ + 432 · 0.9 pJ = 18.3 nJ, and 129 + 2 · 288 numbers of 0.65 or 1.3 nJ
-            "energy": "477 nJ to 935 nJ: an estimate (45 nm, every weight and map through DRAM)",
-            "receptive field": "3x3, stride 1, up to 1",
-        }
-    )
+    assert said == {
+        "parameters": "120, and 9 numbers in buffers",
+        "size with buffers": "516 B at 32, 258 B at 16, 129 B at 8, 17 B at 1 bits each",
+        "MACs": "3,888 (7,776 FLOPs, at two for each)",
+        "other operations": "432",
+        "activations": "288 elements, at most 480 alive at once",
+        # 3,888 · 4.6 pJ + 432 · 0.9 pJ = 18.3 nJ, and 129 + 2 · 288 numbers of 0.65 or 1.3 nJ
+        "energy": "477 nJ to 935 nJ: an estimate (45 nm, every weight and map through DRAM)",
+        "receptive field": "3x3, stride 1, up to 1",
+    }
 
 
 def test_totals_say_what_was_not_counted_and_where():
@@ -318,6 +315,15 @@ def test_layers_that_are_used_again_and_dilation_are_worked():
         "              2 times: 4,608",
         "  field       R = 1 + 4·1 = 5, J = 1·1 = 1",
     ]
+
+
+def test_long_sums_are_shortened():
+    lines = worked_answer(
+        priced(nn.Sequential(*[nn.Conv2d(1, n % 2 + 1, 1) for n in (0,) * 8 + (1,)]), (1, 2, 2))
+    )
+    assert "convolutions     2 + 2 + 2 + ... + 4 = 20 parameters" in lines
+    lines = worked_answer(priced(nn.Sequential(*[nn.Conv2d(1, 1, 1) for _ in range(8)]), (1, 2, 2)))
+    assert "convolutions     2 + 2 + 2 + 2 + 2 + 2 + 2 + 2 = 16 parameters" in lines
 
 
 def test_fields_that_no_sum_explains_are_left_out():

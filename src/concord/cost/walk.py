@@ -219,10 +219,10 @@ def _same_type(module: nn.Module, x: Tensor) -> bool:
 def watched(walk: Walk) -> Iterator[None]:
     """Every module call and every operation of this thread goes through the walk; threads take turns.
 
-    Attention runs in its parts, because its fused kernels hide their products.
+    Attention runs in its parts, because its fused kernels hide their products, and nothing is asked to be
+    deterministic, because torch then takes other ways, for interpolation among others.
     """
-    before, plain, thread = torch.backends.mha.get_fastpath_enabled(), nn.Module.__call__, get_ident()
-    torch.backends.mha.set_fastpath_enabled(False)
+    plain, thread = nn.Module.__call__, get_ident()
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if get_ident() != thread:
@@ -231,8 +231,22 @@ def watched(walk: Walk) -> Iterator[None]:
 
     nn.Module.__call__ = call  # type: ignore[method-assign]
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), walk:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _plain_kernels(), walk:
             yield
     finally:
         nn.Module.__call__ = plain  # type: ignore[method-assign]
-        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Without the fast path of attention and without deterministic algorithms; both are put back."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
