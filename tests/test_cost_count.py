@@ -75,7 +75,8 @@ def test_the_network_of_source_001():
     ]
     assert (cost.parameters, cost.macs) == (14_136_648, 439_091_200 + 13_107_200)
     assert [(c.fields[-1].size, c.fields[-1].jump) for c in convolutions] == [(5, 2), (13, 4), (29, 8)]
-    assert cost.receptive_field[:4] == ("5", (29, 29), (8.0, 8.0), (0.0, 0.0))
+    seen = cost.receptive_field
+    assert (seen.path, seen.size, seen.stride, seen.start) == ("5", (29, 29), (8.0, 8.0), (0.0, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -259,6 +260,7 @@ def test_a_layer_used_twice_counts_its_parameters_once():
     layer = nn.Linear(5, 5)
     cost = count(nn.Sequential(layer, layer), (5,))
     assert (cost.parameters, cost.macs, len(cost.layers), cost.layers[0].calls) == (30, 50, 1, 2)
+    assert (cost.other_operations, cost.activations, cost.layers[0].activations) == (10, 10, 10)
     assert cost.layers[0].rule == "D·N + N = 5·5 + 5 = 30 parameters; D·N = 5·5 = 25 MACs; 2 calls"
 
 
@@ -308,8 +310,8 @@ def test_a_spare_parameter_of_a_layer_that_ran_has_its_own_row():
             return x * self.scale
 
     cost = count(Scaled(), (4,))
-    rows = [(row.type, row.parameters, row.buffers) for row in cost.layers]
-    assert rows == [("mul", 4, 0), ("Scaled, not used", 2, 3)]
+    rows = [(row.type, row.parameters, row.buffers, row.calls) for row in cost.layers]
+    assert rows == [("mul", 4, 0, 1), ("Scaled, not used", 2, 3, 1)]
 
 
 def test_the_counter_of_a_normalisation_stands_in_its_row():
@@ -354,7 +356,7 @@ def test_several_inputs_of_several_types():
 def test_integer_pictures_are_local_along_height_and_width_only():
     network = Calls(lambda n, x: n.one(x / 255), one=nn.Conv2d(3, 4, 3))
     cost = count(network, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-    assert cost.receptive_field[:2] == ("one", (3, 3))
+    assert (cost.receptive_field.path, cost.receptive_field.size) == ("one", (3, 3))
 
 
 def test_a_network_without_parameters():
@@ -592,6 +594,19 @@ def test_a_network_that_needs_numbers_runs_for_real_with_equal_figures(network, 
     assert all(torch.equal(tensor, state[name]) for name, tensor in wrapped.state_dict().items())
 
 
+def test_what_decides_for_real_are_the_true_numbers():
+    def decided(network, x):
+        y = network.act(network.one(x))
+        return network.two(y) if y.tolist() == [[7.0] * 3] else y
+
+    network = Calls(decided, one=nn.Linear(4, 3), act=nn.ReLU(), two=nn.Linear(3, 2))
+    with torch.no_grad():
+        network.one.weight.fill_(0)
+        network.one.bias.fill_(7)
+    cost = count(network, (4,))
+    assert (cost.device, cost.macs) == ("cpu", 12 + 6)
+
+
 def test_tensors_that_modules_hold_outside_their_state():
     network = Calls(lambda n, x: n.one((x - n.mean.view(1, 4)) / n.rate[None]), one=nn.Linear(4, 3))
     network.mean, network.rate = torch.ones(4), torch.tensor(0.5, requires_grad=True) * 2
@@ -734,3 +749,14 @@ def test_deterministic_algorithms_change_no_figure_and_stay_as_they_were():
         assert torch.is_deterministic_algorithms_warn_only_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("given", ["3x8x8", (3, 8.5, 8), (3, 10**12, 10**12)])
+def test_what_is_no_shape_of_a_tensor_is_refused(given):
+    with pytest.raises(ShapeError, match=r"whole numbers such as|more elements than torch can number"):
+        count(nn.Conv2d(3, 4, 1), given)
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(UsageError, match=r"expected a torch\.nn\.Module to count, got int"):
+        count(5, (3, 4))

@@ -144,6 +144,10 @@ PICTURE = (2, 9, 12)
         (Calls(lambda n, x: F.normalize(x, p=1, dim=2)), [3]),
         (Calls(lambda n, x: x.cumsum(3)), [2]),
         (Calls(lambda n, x: x.flip(3)), []),
+        (Calls(lambda n, x: x[:, [1, 0]]), SAME),
+        (Calls(lambda n, x: x[:, :, torch.tensor([3, 1], device=x.device)]), [3]),
+        (Calls(lambda n, x: x.index_select(3, torch.arange(4, device=x.device))), [2]),
+        (Calls(lambda n, x: x[:, :, [1, 2], [3, 4]]), []),
         (Calls(lambda n, x: x.roll(1, 2)), []),
         (Calls(lambda n, x: torch.cat([x, x[:, :1]], 1)), SAME),
         (Calls(lambda n, x: torch.cat([x, x], 2)), [3]),
@@ -351,7 +355,8 @@ class Excited(nn.Module):
 def test_squeeze_and_excitation_ends_it():
     network = nn.Sequential(conv(2, 4), conv(4, 4), Excited(4), conv(4, 4))
     cost = count(network, (2, 16, 16))
-    assert cost.receptive_field[:3] == ("1.2", (5, 5), (1, 1))
+    seen = cost.receptive_field
+    assert (seen.path, seen.size, seen.stride) == ("1.2", (5, 5), (1, 1))
     assert cost.layers[-1].fields == (None,) * 4
 
 
@@ -415,6 +420,25 @@ def test_a_constant_map_beside_the_input_is_passed_over():
     assert told[2].size == 3
 
 
+def test_constants_through_layers_are_passed_over():
+    def placed(network, x):
+        return network.one(x) + network.norm(network.two(network.place))
+
+    network = Calls(placed, one=nn.Conv2d(2, 2, 3), two=nn.Conv2d(1, 2, 3), norm=nn.BatchNorm2d(2))
+    network.register_buffer("place", torch.rand(1, 1, 9, 12))
+    assert check(network, PICTURE, SAME)[3].size == 3
+
+
+def test_a_part_written_over_ends_nothing_elsewhere():
+    def written(network, x):
+        y = network.one(x)
+        y[..., 1:] = x[..., :-1]
+        network.last = y
+        return x * 2
+
+    assert fields(Calls(written, one=nn.Conv2d(2, 2, 1)), PICTURE)[3].size == 1
+
+
 # --- inputs ------------------------------------------------------------------------------------
 
 
@@ -442,7 +466,7 @@ def test_two_inputs_do_not_mix():
     assert fields(both, PICTURE, PICTURE) == (None,) * 4
     one = Calls(lambda n, a, b: n.one(a) * n.two(b), one=nn.Conv2d(2, 2, 3), two=nn.Linear(4, 1))
     cost = count(one, PICTURE, (4,))
-    assert cost.receptive_field[:2] == ("one", (3, 3))
+    assert (cost.receptive_field.path, cost.receptive_field.size) == ("one", (3, 3))
 
 
 def test_samples_of_a_batch_see_the_same():

@@ -128,6 +128,7 @@ def cost_command(
         print(f"\n{network}")
         for name, milliseconds in row["milliseconds"].items():
             print(f"  {name:16}{milliseconds:10.1f}   {row['macs'][name]:>18,} MACs")
+        print(f"  at 3x{LARGE}x{LARGE} {row['large_over_small']:.2f} times the time of 3x{SIDE}x{SIDE}")
         if row["times_faster_than_the_fastest"]:
             print(f"  {row['times_faster_than_the_fastest']:.1f} times as fast as the fastest of the others")
     if measured["not_installed"]:

@@ -103,16 +103,17 @@ def counted(network: str, wanted: Sequence[Input], named: dict[str, Any]) -> "Co
         return count(bare, *tensors)
     except ShapeError as error:
         cure = _cure(bare, wanted)
+        if "Long" in str(error) and not any(one.ids for one in wanted):
+            cure = "; token ids are written --input ids:24"
         if isinstance(error, LayerError) and not cure:
             return count(build(network, **named), *tensors)
         raise ShapeError(f"{network}: {error}{cure}") from error
 
 
-def _tensor(one: Input) -> "Tensor":
+def _tensor(one: Input) -> "Tensor | tuple[int, ...]":
     import torch
 
-    dtype = torch.int64 if one.ids else torch.get_default_dtype()
-    return torch.empty(1, *one.shape, dtype=dtype, device="meta")
+    return torch.empty(1, *one.shape, dtype=torch.int64, device="meta") if one.ids else one.shape
 
 
 def _cure(bare: "nn.Module", wanted: Sequence[Input]) -> str:
@@ -121,7 +122,10 @@ def _cure(bare: "nn.Module", wanted: Sequence[Input]) -> str:
 
     one, *others = wanted
     side = None if one.ids or others or len(one.shape) != 3 else smallest_side(bare, one.shape[0])
-    return f"; the smallest square picture that it takes is {one.shape[0]}x{side}x{side}" if side else ""
+    if side is None:
+        return ""
+    kind = "the smallest square picture" if side > min(one.shape[1:]) else "a picture"
+    return f"; {kind} that it takes is {one.shape[0]}x{side}x{side}"
 
 
 def as_json(priced: "Priced") -> dict[str, Any]:

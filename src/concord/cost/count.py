@@ -39,7 +39,9 @@ def count(network: nn.Module, *inputs: Input) -> Cost:
     Raises ShapeError, naming the layer, for inputs that do not fit or are empty; UsageError for a network
     that has no sizes yet or cannot be copied.
     """
-    given = [tuple(x.shape) if isinstance(x, Tensor) else tuple(x) for x in inputs]
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"expected a torch.nn.Module to count, got {type(network).__name__}")
+    given = [tuple(x.shape) if isinstance(x, Tensor) else _sizes(x) for x in inputs]
     if not given or any(size < 1 for shape in given for size in shape):
         raise ShapeError(f"expected inputs with at least one element, got {given}")
     state = _state(network)
@@ -51,6 +53,13 @@ def count(network: nn.Module, *inputs: Input) -> Cost:
     except LayerError as refused:
         # The input is wrong, or there is no meta form: numbers decide, or tensors stand outside the state.
         return _on_cpu(network, state, tensors, refused)
+
+
+def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of one sample, if it is one."""
+    if isinstance(shape, str) or not all(isinstance(size, int) for size in shape):
+        raise ShapeError(f"expected a tensor, or whole numbers such as (3, 224, 224), got {shape!r}")
+    return tuple(shape)
 
 
 def _state(network: nn.Module) -> list[Tensor]:
@@ -90,7 +99,10 @@ def _tensor(x: Input, state: Sequence[Tensor]) -> Tensor:
     if isinstance(x, Tensor):
         return x
     dtype = next((p.dtype for p in state if p.is_floating_point()), torch.get_default_dtype())
-    return torch.empty(1, *x, dtype=dtype, device="meta")
+    try:
+        return torch.empty(1, *x, dtype=dtype, device="meta")
+    except RuntimeError as error:  # torch numbers bytes with 63 bits
+        raise ShapeError(f"an input of {tuple(x)} has more elements than torch can number") from error
 
 
 def _without_weights(network: nn.Module) -> nn.Module:
@@ -145,8 +157,9 @@ def _watched_pass(network: nn.Module, inputs: tuple[Tensor, ...], *, real: bool)
     except Exception as error:
         path, kind, shapes = getattr(error, "concord_place", ("", type(network).__name__, ()))
         given = f" of shape {' and '.join(map(str, shapes))}" if shapes else ""
+        said = " ".join(str(error).split())
         raise LayerError(
-            f"{path or 'the network'} ({kind}) does not take its input{given}: {error}"
+            f"{path or 'the network'} ({kind}) does not take its input{given}: {said}"
         ) from error
     return _summed(walk, inputs[0].device.type)
 
@@ -215,6 +228,7 @@ def _receptive_field(layers: Sequence[Layer]) -> ReceptiveField | None:
     kept = [f for f in last.fields if f is not None]
     return ReceptiveField(
         last.path,
+        last.type,
         tuple(f.size for f in kept),
         tuple(float(f.jump) for f in kept),
         tuple(f.start for f in kept),

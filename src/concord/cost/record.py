@@ -44,6 +44,7 @@ class ReceptiveField(NamedTuple):
     """What one unit sees of the input, in positions along each axis: of a picture, height and width."""
 
     path: str  # the last layer whose units see a part of the input that moves with them
+    type: str  # of that layer, or its operation
     size: tuple[int, ...]  # the largest over all units, however the border cuts it
     stride: tuple[float, ...]  # how far apart the fields of two neighbours are
     start: tuple[float | None, ...]  # centre of the first unit's field; the first position is 0

@@ -9,7 +9,8 @@ What counts as a multiply-accumulate (MAC) and what as another operation:
     normalisation with statistics of its own 5 per element, and 2 more if it scales and shifts; a softmax 3
     (exponential, sum, quotient); an activation or any other function of one element 1; max-pooling K² - 1
     comparisons and average pooling K² per output; interpolation 2 per tap; a sum, mean or maximum 1 per
-    element that goes in; a recurrent cell its biases, gates and element-wise products;
+    element that goes in; a recurrent cell its biases, gates and element-wise products; weight normalisation
+    2 per weight;
   * nothing: copies, concatenations, views, padding, look-ups, and dropout in evaluation.
 """
 

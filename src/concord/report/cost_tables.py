@@ -139,12 +139,21 @@ def totals(priced: Priced) -> list[tuple[str, str]]:
     low, high = map(joules, energy(cost))
     said.append(("energy", f"{low} to {high}: an estimate (45 nm, every weight and map through DRAM)"))
     if (seen := cost.receptive_field) is not None:
-        where = f"up to {visible(seen.path)}" if seen.path else "of the last map"
+        where = f"up to {visible(seen.path) or '(network)'}, {visible(seen.type)}"
         said.append(("receptive field", f"{times(seen.size)}, stride {strides(seen.stride)}, {where}"))
+    else:
+        said.append(
+            ("receptive field", "none: no layer's units see a part of one input that moves with them")
+        )
     if cost.device != "meta":
         said.append(("counted", f"by running it on the {cost.device}: it does not run without numbers"))
     if cost.without_rule:
-        said.append(("not counted", f"{', '.join(cost.without_rule)}: no rule for other operations of these"))
+        said.append(
+            (
+                "not counted",
+                f"{', '.join(cost.without_rule)}: no rule knows what they do, and no total holds it",
+            )
+        )
     return said
 
 

@@ -119,7 +119,7 @@ def _own(name: str, channels: int, classes: int) -> "nn.Module":
         sys.path.append(str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UsageError(f"{name!r}: cannot import {module_name}: {_cause(error)}") from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
@@ -128,7 +128,7 @@ def _own(name: str, channels: int, classes: int) -> "nn.Module":
         raise UsageError(f"{place} has no factory {factory_name!r}{suggestion(factory_name, here)}")
     try:
         network = factory(channels=channels, classes=classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{name}(channels={channels}, classes={classes}) failed: {_cause(error)}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"{name} must return a torch.nn.Module, it returned {type(network).__name__}")
