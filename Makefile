@@ -42,6 +42,7 @@ fix: install
 
 bench: install
 	$(BIN)/concord bench train
+	$(BIN)/concord bench cost
 
 docs: install
 	$(BIN)/pytest tests/test_docs.py
@@ -50,7 +51,7 @@ soak: install
 	$(BIN)/pytest tests/test_soak_kills.py --soak -s
 
 lock: install
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra export --extra timm --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --upgrade -o requirements.lock
 
 clean:

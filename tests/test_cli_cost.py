@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from concord.cli import app
+from concord.cli import app, bench_cost
 
 OWN = '''
 import torch
@@ -316,3 +316,14 @@ def test_a_page_that_cannot_be_written(call, own):
     status, out, err = call("resnet18", "--html", "file/page.html")
     assert (status, out) == (6, "")
     assert "cannot write" in err
+
+
+def test_the_bench_runs_without_the_other_tools_and_names_them(monkeypatch):
+    monkeypatch.setattr(bench_cost, "NETWORKS", ("mobilenet_v2",))
+    monkeypatch.setattr(bench_cost.importlib.util, "find_spec", lambda name: None)
+    measured = bench_cost.bench_cost(1)
+    row = measured["networks"]["mobilenet_v2"]
+    assert row["macs"]["concord"] == 300_774_272
+    assert row["macs"]["concord at 1024"] > 20 * row["macs"]["concord"]
+    assert row["times_faster_than_the_fastest"] is None
+    assert measured["not_installed"] == ["fvcore", "ptflops", "thop", "torchinfo"]
