@@ -94,7 +94,6 @@ def own_name(network: str) -> str | None:
 def counted(network: str, wanted: Sequence[Input], named: dict[str, Any]) -> "Cost":
     """On the meta device; with weights and numbers if the network runs there with no picture at all."""
     from concord.cost.count import LayerError, count
-    from concord.zoo.build import build
     from concord.zoo.skeleton import skeleton
 
     tensors = [_tensor(one) for one in wanted]
@@ -106,8 +105,18 @@ def counted(network: str, wanted: Sequence[Input], named: dict[str, Any]) -> "Co
         if "Long" in str(error) and not any(one.ids for one in wanted):
             cure = "; token ids are written --input ids:24"
         if isinstance(error, LayerError) and not cure:
-            return count(build(network, **named), *tensors)
+            return _with_weights(network, tensors, named)
         raise ShapeError(f"{network}: {error}{cure}") from error
+
+
+def _with_weights(network: str, tensors: Sequence[Any], named: dict[str, Any]) -> "Cost":
+    from concord.cost.count import count
+    from concord.zoo.build import build
+
+    try:
+        return count(build(network, **named), *tensors)
+    except ShapeError as error:
+        raise ShapeError(f"{network}: {error}") from error
 
 
 def _tensor(one: Input) -> "Tensor | tuple[int, ...]":
@@ -251,6 +260,8 @@ def write_page(several: Sequence["Priced"], to: str) -> None:
     from concord.report.cost_page import cost_page
     from concord.training.files import disk_errors, replace
 
+    if Path(to).is_dir():
+        raise UsageError(f"--html {to}: expected the name of a file, {to} is a folder")
     with disk_errors(Path(to)):
         Path(to).parent.mkdir(parents=True, exist_ok=True)
     replace(Path(to), cost_page(several).encode("utf-8", "backslashreplace"))
