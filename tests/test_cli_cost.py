@@ -329,7 +329,7 @@ def test_the_bench_runs_without_the_other_tools_and_names_them(monkeypatch):
     assert measured["not_installed"] == ["fvcore", "ptflops", "thop", "torchinfo"]
 
 
-def test_a_folder_is_no_name_for_the_page(tmp_path, capsys):
-    status, _, err = call(capsys, "cost", "lenet5", "--html", tmp_path)
+def test_a_folder_is_no_name_for_the_page(tmp_path, call):
+    status, _, err = call("lenet5", "--html", tmp_path)
     assert status == 2
     assert "is a folder" in err

@@ -190,7 +190,7 @@ def test_writing_into_tensors_is_no_operation():
     def written(network, x):
         y = torch.empty(1, 6, device=x.device)
         y[:, :4] = x
-        y[:, torch.tensor([4, 5], device=x.device)] = 0
+        y[:, torch.tensor([4, 5], device=x.device)] = x[:, :2]
         y.unsqueeze_(2)
         return y.squeeze_(-1).t()[1:]
 
@@ -399,11 +399,13 @@ def test_scripted_traced_compiled_and_exported_networks():
     x = torch.zeros(1, 3, 8, 8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        forms = [torch.jit.script(network), torch.jit.trace(network, x), torch.fx.symbolic_trace(network)]
-    for form in (*forms, torch.compile(network), torch.export.export(network, (x,)).module()):
+        opaque = [torch.jit.script(network), torch.jit.trace(network, x), torch.compile(network)]
+    for form in (*opaque, torch.fx.symbolic_trace(network), torch.export.export(network, (x,)).module()):
         cost = count(form, (3, 8, 8))
         assert spent(cost) == expected
-        assert (cost.receptive_field.size, cost.device) == ((3, 3), "meta")
+        assert cost.receptive_field.size == (3, 3)
+        # older versions of torch run what is scripted or compiled on real numbers only
+        assert cost.device == "meta" or any(form is one for one in opaque)
         assert [row.parameters for row in cost.layers] == [112, 0]
 
 

@@ -37,7 +37,7 @@ COPIES = (
     "_upsample_nearest_exact2d _upsample_nearest_exact3d view_copy zero_ zeros zeros_like"
 )
 # torch lacks the tag, as it does for most that work in place
-ELEMENTWISE = "_prelu_kernel complex floor_divide glu hardswish log_sigmoid_forward polar prelu"
+ELEMENTWISE = "_prelu_kernel complex floor_divide glu hardswish leaky_relu log_sigmoid_forward polar prelu"
 TAPS = {
     "upsample_linear1d": 2,
     "upsample_bilinear2d": 4,
