@@ -8,25 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from cost_made import Calls
 from torch import nn
 
 from concord.cost.count import LayerError, count
 from concord.cost.smallest import smallest_side, takes
 from concord.errors import ShapeError, UsageError
 from concord.zoo.noel2017_code import noel2017_st
-
-
-class Calls(nn.Module):
-    """A network from a function: f(network, *inputs)."""
-
-    def __init__(self, f, **modules):
-        super().__init__()
-        self.f = f
-        for name, module in modules.items():
-            setattr(self, name, module)
-
-    def forward(self, *inputs):
-        return self.f(self, *inputs)
 
 
 def figures(cost):

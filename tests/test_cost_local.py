@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from cost_made import Calls
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -13,17 +14,6 @@ from concord.cost.field import Field
 from concord.cost.local_axes import broadcast, reshaped
 
 LONGEST = 20  # units of a map along one axis
-
-
-class Calls(nn.Module):
-    def __init__(self, f, **modules):
-        super().__init__()
-        self.f = f
-        for name, module in modules.items():
-            setattr(self, name, module)
-
-    def forward(self, *inputs):
-        return self.f(self, *inputs)
 
 
 class Copied(nn.Module):

@@ -9,7 +9,8 @@ import pkgutil
 from pathlib import Path
 
 import concord.zoo
-from concord.cli.cost import as_json, cost_of
+from concord.cli.cost import cost_of
+from concord.cli.cost_json import as_json
 from concord.zoo.registry import ENTRIES, Entry, Row
 
 

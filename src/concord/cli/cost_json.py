@@ -1,0 +1,62 @@
+"""The document of ``concord cost --json``, whose keys other programs rely on."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concord.cost.record import Layer, ReceptiveField
+    from concord.report.cost_tables import Priced
+
+
+def as_json(priced: "Priced") -> dict[str, Any]:
+    """The document of --json for one network."""
+    spent = priced.cost
+    return {
+        "network": priced.name,
+        "input": list(priced.inputs[0]) if len(priced.inputs) == 1 else [list(s) for s in priced.inputs],
+        "parameters": spent.parameters,
+        "buffers": spent.buffers,
+        "macs": spent.macs,
+        "flops": spent.flops,
+        "other_operations": spent.other_operations,
+        "activations": spent.activations,
+        "peak_activations": spent.peak_activations,
+        "bytes": {str(bits): spent.file_bytes(bits) for bits in (32, 16, 8, 1)},
+        "receptive_field": _field_json(spent.receptive_field),
+        "device": spent.device,
+        "without_rule": list(spent.without_rule),
+        "layers": [_layer_json(layer) for layer in spent.layers],
+    }
+
+
+def _field_json(field: "ReceptiveField | None") -> dict[str, Any] | None:
+    """One number where all axes agree, a list where they differ."""
+    if field is None:
+        return None
+    return {
+        "size": _one(field.size),
+        "stride": _one(field.stride),
+        "start": _one(field.start),
+        "layer": field.path,
+    }
+
+
+def _one(numbers: Sequence[Any]) -> Any:
+    whole = [int(n) if n is not None and n == int(n) else n for n in numbers]
+    return whole[0] if len(set(whole)) == 1 else whole
+
+
+def _layer_json(layer: "Layer") -> dict[str, Any]:
+    return {
+        "path": layer.path,
+        "type": layer.type,
+        "output": list(layer.output[1:]),
+        "parameters": layer.parameters,
+        "buffers": layer.buffers,
+        "macs": layer.macs,
+        "other_operations": layer.other_operations,
+        "activations": layer.activations,
+        "calls": layer.calls,
+        "receptive_field": _one([f.size for f in layer.fields if f is not None] or [None]),
+        "rule": layer.rule,
+    }
