@@ -1,6 +1,6 @@
 import pytest
 
-from concord.cli.options import code_named, member_tables, tables_of
+from concord.cli.options import code_named, mark_pretrained, member_tables, tables_of
 from concord.errors import UsageError
 
 
@@ -48,3 +48,16 @@ def test_only_code_that_was_typed_is_allowed():
     assert code_named({"members": member_tables("mine:net,noel2017_st")}, "mine:net,noel2017_st") == [
         "mine:net"
     ]
+
+
+def test_pretrained_marks_the_members_that_are_named():
+    members = member_tables("small=noel2017_st,big=resnet18")
+    mark_pretrained(members, ["big"])
+    assert members == [
+        {"name": "small", "network": "noel2017_st"},
+        {"name": "big", "network": "resnet18", "pretrained": True},
+    ]
+    with pytest.raises(
+        UsageError, match=r"--pretrained bgi: no member has that name \(did you mean 'big'\?\)"
+    ):
+        mark_pretrained(members, ["bgi"])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from concord.errors import UsageError
+from concord.errors import UsageError, suggestion
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
@@ -69,6 +69,15 @@ def tables_of(
     for setting in settings:
         toml.assign(tables, setting)
     return tables
+
+
+def mark_pretrained(members: Sequence[dict[str, Any]], wanted: Sequence[str]) -> None:
+    """``--pretrained NAME`` for each; UsageError for a name that no member has."""
+    names = [str(member.get("name")) for member in members]
+    for name in wanted:
+        if name not in names:
+            raise UsageError(f"--pretrained {name}: no member has that name{suggestion(name, names)}")
+        members[names.index(name)]["pretrained"] = True
 
 
 def code_named(tables: dict[str, Any], members: str | None) -> list[str]:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from concord.cli import attend
-from concord.cli.options import AllowCode, Json, Run, code_named, print_json, tables_of
+from concord.cli.options import (
+    AllowCode,
+    Json,
+    Run,
+    code_named,
+    mark_pretrained,
+    print_json,
+    tables_of,
+)
 from concord.data.text import printable
 
 if TYPE_CHECKING:
@@ -199,6 +207,10 @@ def add_to(app: typer.Typer) -> None:
 def train_command(
     data: Annotated[str | None, typer.Option(help="Where the samples come from.")] = None,
     members: Annotated[str | None, typer.Option(help="Networks, with commas between them.")] = None,
+    pretrained: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MEMBER", help="Start this member from its library's weights; may be repeated."),
+    ] = None,
     consensus: Annotated[str | None, typer.Option(help="Cost between predictions: l2, sce, kl, ...")] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of that cost (alpha).")] = None,
     edges: Annotated[str | None, typer.Option(help="chain, all, ring, star, one_way, mean, ...")] = None,
@@ -225,6 +237,7 @@ def train_command(
     ]
     tables = tables_of(config, members, flags, set_ or [])
     tables.setdefault("members", [])
+    mark_pretrained(tables["members"], pretrained or [])
     allowed = [*(allow_code or []), *code_named(tables, members)]
     result = train(tables, out, allow_code=allowed, quiet=quiet)
     report_result(result, json_)
