@@ -333,3 +333,9 @@ def test_a_folder_is_no_name_for_the_page(tmp_path, call):
     status, _, err = call("lenet5", "--html", tmp_path)
     assert status == 2
     assert "is a folder" in err
+
+
+def test_a_picture_without_channels_is_refused_with_the_form_that_is_wanted(call):
+    status, _, err = call("resnet18", "--input", "224x224")
+    assert status == 2
+    assert "resnet18 takes pictures, channels x height x width: 3x224x224" in err

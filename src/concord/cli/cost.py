@@ -49,6 +49,9 @@ def cost_of(
     from concord.report.cost_tables import Priced
 
     wanted = [parsed(text) for text in inputs] or usual_inputs(network)
+    if ":" not in network and not wanted[0].ids and len(wanted[0].shape) != 3:
+        told = "x".join(map(str, wanted[0].shape))
+        raise ShapeError(f"--input {told}: {network} takes pictures, channels x height x width: 3x224x224")
     channels = wanted[0].shape[0] if len(wanted[0].shape) > 1 else 1
     named = {"channels": channels, "classes": classes or usual_classes(network), "allow_code": allow_code}
     return Priced(network, tuple(one.shape for one in wanted), counted(network, wanted, named))
