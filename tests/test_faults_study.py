@@ -68,7 +68,7 @@ def group(process):
 
 def updates(cell):
     steps = checkpoint.steps(Path(cell) / "ckpt")
-    return int(steps[-1].name[5:]) if steps else 0
+    return int(steps[-1].name[5:].removesuffix(".old")) if steps else 0
 
 
 def wait_for(condition, seconds=90):
