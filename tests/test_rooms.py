@@ -15,6 +15,7 @@ BELOW_CLI = {
     "data": {"errors"},
     "consensus": {"errors"},
     "attack": {"errors"},
+    "baseline": {"errors"},
     "layers": {"errors", "native"},
     "zoo": {"errors", "layers"},
     "cost": {"errors", "layers"},

@@ -1,0 +1,1 @@
+"""Networks of first principles in plain Python: the standard library only."""
