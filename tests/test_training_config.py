@@ -46,6 +46,11 @@ optimizers = st.one_of(
     st.builds(lambda lr, m: {"kind": "sgd", "lr": lr, "momentum": m}, positive, fraction),
     st.builds(lambda lr, a, b: {"kind": "adamw", "lr": lr, "betas": [a, b]}, positive, fraction, fraction),
 )
+adversaries = st.one_of(
+    st.none(),
+    st.builds(lambda eps, share: {"eps": eps, "share": share}, st.floats(0, 1), st.floats(0, 1)),
+    st.builds(lambda eps, n: {"kind": "pgd", "norm": "l2", "eps": eps, "steps": n}, positive, st.just(5)),
+)
 
 
 @st.composite
@@ -67,6 +72,7 @@ def configurations(draw):
             "schedule": draw(schedules),
         },
         "unlabelled": draw(st.none() | st.just({"source": "noise", "batch_size": 3})),
+        "adversarial": draw(adversaries),
         "train": {"optimizer": draw(optimizers), "clip": draw(st.none() | positive), "patience": 3},
     }
 
@@ -89,6 +95,32 @@ def test_control_characters_and_quotes_in_a_path_survive_the_file(tmp_path):
 
 def test_bytes_that_are_no_text_are_refused_with_the_key():
     assert "data.source: a name with bytes that are no UTF-8" in fault(PAIR | {"data": {"source": "\udcff"}})
+
+
+def test_an_adversary_is_fgsm_unless_it_is_said_to_be_another():
+    assert toml.parse(PAIR).adversarial is None
+    tables = dict(PAIR)
+    toml.assign(tables, "adversarial.eps=0.2")
+    assert toml.parse(tables).adversarial.model_dump() == {"kind": "fgsm", "eps": 0.2, "share": 0.5}
+    toml.assign(tables, "adversarial.kind=pgd")
+    assert toml.parse(tables).adversarial.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("adversarial", "said"),
+    [
+        ({"steps": 3}, 'adversarial.steps: this belongs to kind = "pgd"'),
+        ({"kind": "pdg"}, "adversarial.kind: expected 'fgsm', 'pgd', got 'pdg' (did you mean 'pgd'?)"),
+        ({"eps": -0.1}, "adversarial.eps: Input should be greater than or equal to 0, got -0.1"),
+        ({"eps": 25.0}, "adversarial.eps: Input should be less than or equal to 1, got 25.0"),
+        ({"kind": "pgd", "eps": 25.0}, "adversarial.eps is at most 1, the range of a pixel"),
+        ({"kind": "pgd", "norm": "l1"}, "adversarial.norm: Input should be 'linf' or 'l2', got 'l1'"),
+        ({"share": 1.5}, "adversarial.share: Input should be less than or equal to 1"),
+        ({"epsilon": 0.1}, "adversarial.epsilon: unknown key (did you mean 'eps'?)"),
+    ],
+)
+def test_what_describes_no_adversary_is_refused(adversarial, said):
+    assert said in fault(PAIR | {"adversarial": adversarial})
 
 
 # Unknown keys

@@ -30,7 +30,7 @@ from concord.consensus.kdcl import min_logit, naive, towards
 from concord.consensus.objective import pairwise
 from concord.errors import DivergedError
 from concord.tasks.classify import Classify
-from concord.training.agreement import Batch
+from concord.training.agreement import Adversarial, Batch, mix
 from concord.training.loop import train
 
 STEPS = 4
@@ -365,6 +365,122 @@ def test_a_member_needs_no_more_than_a_forward_pass():
     members = [nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), member(0)]
     first, *_, last = run(members, shared_batches(1) * 30, weight=0.01)
     assert (last.losses < first.losses).all()
+
+
+# Training on attacked inputs
+
+
+def shaken(i, loss, x, index):
+    """An adversary of the simplest kind, with noise that is a function of the member and the update."""
+    noise = samples(1000 + 10 * index + i, rows=len(x))[0]
+    start = (x + 0.01 * noise).requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(loss(start).sum(), start)
+    return x + 0.1 * slope.sign()
+
+
+def attacked_by_hand(one, i, x, y, index, seed):
+    """The crafted inputs, made with a copy so that nothing of the member moves."""
+    twin = copy.deepcopy(one)
+
+    def loss(inputs):
+        torch.manual_seed(mix(seed, index))
+        return F.cross_entropy(twin(inputs), y, reduction="none")
+
+    return shaken(i, loss, x, index)
+
+
+@pytest.mark.parametrize("made", [shared_batches(STEPS), own_batches(STEPS, 2)], ids=["shared", "own"])
+@pytest.mark.parametrize("alternating", [False, True])
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_an_adversary_adds_the_loss_on_what_it_makes_of_the_inputs(made, alternating, share):
+    ours, theirs, seeds = cohort(2, dropout=0.3), cohort(2, dropout=0.3), [5, 6]
+    adversarial = Adversarial(shaken, share)
+    steps = run(
+        ours, made, weight=0.0, seeds=seeds, alternating=alternating, adversarial=adversarial, clip=0.5
+    )
+    for i, (one, seed) in enumerate(zip(theirs, seeds, strict=True)):
+        optimizer = optimizer_for([one])
+        for index, batch in enumerate(made):
+            x, y = batch.of(i)
+            one.train()
+            torch.manual_seed(mix(seed, index))
+            clean = F.cross_entropy(one(x), y)
+            changed = attacked_by_hand(one, i, x, y, index, seed)
+            torch.manual_seed(mix(seed, index))
+            loss = share * clean + (1 - share) * F.cross_entropy(one(changed), y)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(one.parameters(), 0.5)
+            optimizer.step()
+            torch.testing.assert_close(steps[index].losses[i], loss.detach())
+    assert_close(ours, theirs)
+    assert [one[1].num_batches_tracked.item() for one in ours] == [2 * STEPS] * 2
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_members_agree_on_the_inputs_as_they_came(alternating):
+    ours, theirs = cohort(2), cohort(2)
+    (x, y) = samples(0)
+    parts = {"alternating": alternating, "weight": 0.5}
+    (step,) = run(ours, [Batch((x,), (y,))], adversarial=Adversarial(shaken), **parts)
+    (plain,) = run(theirs, [Batch((x,), (y,))], **parts)
+    assert torch.equal(step.logits[0], plain.logits[0])
+    if not alternating:  # in turn, the second meets a first that has learned something else
+        assert torch.equal(step.consensus, plain.consensus)
+    assert not same(state(ours[0]), state(theirs[0]))
+
+
+def test_an_adversary_with_a_share_of_nothing_changes_no_weight():
+    ours, theirs = cohort(2), cohort(2)
+    run(ours, shared_batches(1), adversarial=Adversarial(shaken, 1.0))
+    run(theirs, shared_batches(1))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(dict(one.named_parameters()), dict(other.named_parameters()))
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_a_teacher_is_not_attacked_and_stays_as_it_is(alternating):
+    members = cohort(2)
+    members[1].requires_grad_(False)
+    start, asked_for = state(members[1]), []
+
+    def noted(i, loss, x, index):
+        asked_for.append(i)
+        return shaken(i, loss, x, index)
+
+    run(members, shared_batches(2), optimizer_for(members[:1]), alternating=alternating,
+        adversarial=Adversarial(noted))  # fmt: skip
+    assert asked_for == [0, 0]
+    assert same(state(members[1]), start)
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_making_attacked_inputs_moves_no_statistics_and_learning_from_them_does(alternating):
+    def seen(i, loss, x, index):
+        before = statistics(members[i])
+        for _ in range(3):
+            loss(x)
+        assert not same(statistics(members[i]), before)  # copies, which are thrown away
+        return x
+
+    members, twins = cohort(2), cohort(2)
+    (x, y) = samples(0)
+    run(members, [Batch((x,), (y,))], adversarial=Adversarial(seen), alternating=alternating)
+    for one, twin in zip(members, twins, strict=True):
+        twin.train()(x), twin(x)
+        assert same(statistics(one), statistics(twin))
+
+
+def test_an_attacked_loss_that_is_no_number_is_told_like_any_other():
+    def broken(i, loss, x, index):
+        return x * (float("nan") if i else 1.0)
+
+    members = cohort(2)
+    start = [one[0].weight.clone() for one in members]
+    with pytest.raises(DivergedError, match=r"update 0: the loss of member 1 is not a finite number"):
+        run(members, shared_batches(1), adversarial=Adversarial(broken))
+    assert all(torch.equal(one[0].weight, old) for one, old in zip(members, start, strict=True))
 
 
 class Two(nn.Module):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from concord.cli.adversary import adversarial_of
 from concord.cli.feeds import make_feed, seed_of
 from concord.cli.interface import Interface
 from concord.cli.precision import precisions
@@ -138,6 +139,7 @@ def make_job(
         feed=make_feed(config, splits, interface),
         task=Classify(len(interface.classes), config.train.label_smoothing),
         precision=tuple(precisions(config, members, interface.shape).values()),
+        adversarial=adversarial_of(config, interface),
         stop=stop,
         warn=warn,
     )

@@ -83,7 +83,8 @@ def _begin(
     members = assemble.build_members(config, interface, allow_code)
     load_teachers(config, members, interface)
     if config.train.device == "cpu":
-        assemble.check_memory(members, interface.shape, min(config.train.batch_size, len(splits.train)))
+        images = min(config.train.batch_size, len(splits.train)) * (1 if config.adversarial is None else 2)
+        assemble.check_memory(members, interface.shape, images)
     folder = run_folder.RunFolder(out)
     job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
     run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())

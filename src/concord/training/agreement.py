@@ -5,7 +5,7 @@ its own with its peers' predictions made for the purpose. Unlabelled images add 
 kind.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -46,6 +46,24 @@ class Batch(NamedTuple):
         return x, y
 
 
+class Craft(Protocol):
+    """Makes the inputs x' of member ``i`` at update ``index``: near x, and with a larger ``loss``.
+
+    ``loss`` is what the member is trained on, one number per sample, (B, C, H, W) -> (B,). The result must be
+    a function of the arguments alone, or resuming is not exact.
+    """
+
+    def __call__(self, i: int, loss: Callable[[Sample], Tensor], x: Sample, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Train on share J(x) + (1 - share) J(x') in place of J(x)."""
+
+    craft: Craft
+    share: float = 0.5
+
+
 @dataclass(frozen=True)
 class Cohort:
     """Members in training together, and what binds them."""
@@ -57,6 +75,7 @@ class Cohort:
     edges: Edges
     precision: Sequence[torch.dtype]  # of each member
     seeds: Sequence[int] | None
+    adversarial: Adversarial | None = None
 
     def __len__(self) -> int:
         return len(self.members)
@@ -101,6 +120,31 @@ def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(used):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def hardened(cohort: Cohort, i: int, batch: Batch, loss: Tensor, index: int) -> Tensor:
+    """share J(x) + (1 - share) J(x') of member i, where ``loss`` is J(x), a mean over the batch.
+
+    Source: I. J. Goodfellow, J. Shlens, C. Szegedy, "Explaining and harnessing adversarial examples", 2014,
+    section 6, where the share is 0.5.
+
+    J is one function, so x' is made, and learned from, with the dropout that x met, in training mode. Making
+    it moves no running statistics; learning from it does, as from any batch. A member that learns nothing is
+    not attacked.
+
+    Shape: loss () -> ()
+    """
+    if cohort.adversarial is None or not loss.requires_grad:
+        return loss
+    x, y = batch.of(i)
+
+    def per_sample(inputs: Sample) -> Tensor:
+        return cohort.task.loss(cohort.output(i, inputs, index), y)
+
+    with _buffers_kept([cohort.members[i]]):
+        changed = cohort.adversarial.craft(i, per_sample, x, index)
+    share = cohort.adversarial.share
+    return share * loss + (1 - share) * per_sample(changed).mean()
 
 
 def shared(cohort: Cohort, batch: Batch, logits: Sequence[Tensor], index: int) -> Tensor:

@@ -151,6 +151,25 @@ class Unlabelled(Section):
     batch_size: Count = 64
 
 
+class Fgsm(Section):
+    """Train on images changed by eps sign(gradient) too; eps is a part of the range of a pixel."""
+
+    kind: Literal["fgsm"]
+    eps: Annotated[float, Field(ge=0, le=1)] = 0.1
+    share: Annotated[float, Field(ge=0, le=1)] = 0.5  # of the images as they are
+
+
+class Pgd(Section):
+    """Train on images changed in several steps too, from a random start."""
+
+    kind: Literal["pgd"]
+    eps: Annotated[float, Field(ge=0)] = 0.1
+    share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    norm: Literal["linf", "l2"] = "linf"
+    steps: Count = 7
+    step_size: PositiveFloat | None = None  # default: 2.5 eps / steps
+
+
 class Train(Section):
     """How members are trained."""
 
@@ -190,7 +209,16 @@ class Config(Section):
     members: Annotated[list[Member], Field(min_length=1)]
     consensus: Consensus = Consensus()
     unlabelled: Unlabelled | None = None
+    adversarial: Annotated[Fgsm | Pgd, Field(discriminator="kind")] | None = None
     train: Train = Train()
+
+    @model_validator(mode="before")
+    @classmethod
+    def fgsm_unless_said(cls, given: Any) -> Any:
+        adversarial = given.get("adversarial") if isinstance(given, dict) else None
+        if isinstance(adversarial, dict) and "kind" not in adversarial:
+            return given | {"adversarial": {"kind": "fgsm"} | adversarial}
+        return given
 
     @model_validator(mode="after")
     def fits(self) -> "Config":
@@ -212,6 +240,8 @@ class Config(Section):
             raise ValueError(f"consensus.temperature belongs to kl and KDCL, not to {consensus.cost}")
         if consensus.detach is not True and (train.update == "alternating" or train.batches == "own"):
             raise ValueError("detach = false needs shared batches and the simultaneous update")
+        if isinstance(self.adversarial, Pgd) and self.adversarial.norm == "linf" and self.adversarial.eps > 1:
+            raise ValueError("adversarial.eps is at most 1, the range of a pixel, in the norm linf")
         if self.unlabelled and consensus.cost.startswith("kdcl"):
             raise ValueError("KDCL targets are made with labels, so unlabelled batches need another cost")
         return self

@@ -17,7 +17,7 @@ from torch import nn
 from concord.errors import DivergedError, StoppedError
 from concord.tasks.classify import Classify
 from concord.training import checkpoint, evaluate
-from concord.training.agreement import Batch
+from concord.training.agreement import Adversarial, Batch
 from concord.training.changes import adapted, differences, position_of, refuse
 from concord.training.config import Config
 from concord.training.folder import RunFolder
@@ -55,6 +55,7 @@ class Job:
     feed: Feed
     task: Classify
     precision: tuple[torch.dtype, ...]  # of each member
+    adversarial: Adversarial | None = None
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda text: None
 
@@ -167,6 +168,7 @@ class Training:
             clip=settings.train.clip,
             seeds=job.seeds,
             names=list(job.members),
+            adversarial=job.adversarial,
             start=self.index,
         )
         began = time.perf_counter()

@@ -14,7 +14,7 @@ from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus, per_edge
 from concord.errors import DivergedError
 from concord.training import agreement
-from concord.training.agreement import Batch, Cohort, Task
+from concord.training.agreement import Adversarial, Batch, Cohort, Task
 
 Weight = Callable[[int], float]
 
@@ -24,10 +24,10 @@ class Step:
     """What one update did. All tensors are detached."""
 
     index: int
-    losses: Tensor  # (M,) mean loss of each member, without consensus
+    losses: Tensor  # (M,) mean loss of each member, without consensus; of x and x' if there is an adversary
     consensus: Tensor  # () mean consensus cost per sample and edge, before weighting
     weight: float
-    logits: tuple[Tensor, ...]  # M times (B, K)
+    logits: tuple[Tensor, ...]  # M times (B, K), on the inputs as they came
     targets: tuple[Tensor, ...]  # M times (B,)
 
 
@@ -45,6 +45,7 @@ def train(
     clip: float | None = None,
     seeds: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
+    adversarial: Adversarial | None = None,
     start: int = 0,
 ) -> Iterator[Step]:
     """Minimise  sum_i mean_b loss(f_i(x), y) + weight mean_b consensus(f_1(x), ..., f_M(x)).
@@ -53,7 +54,8 @@ def train(
     the weights that it would get alone. ``seeds`` makes dropout of member i at update s a function of
     (seeds[i], s). ``clip`` bounds the gradient norm of each member by itself. ``start`` is the index of the
     first update. Terms of a pairwise consensus are added up in the order of ``names``, so that members in
-    another order end with the same weights bit for bit.
+    another order end with the same weights bit for bit. With ``adversarial`` the loss of a member is that of
+    ``agreement.hardened``; members agree on the inputs as they came.
 
     Raises DivergedError, with the members named, in place of an update with a loss that is no number: then
     weights and the optimiser's state are as before it, while running statistics have seen the batch. In an
@@ -62,7 +64,7 @@ def train(
     called = names or [f"member {i}" for i in range(len(members))]
     edges = replace(edges, order=tuple(sorted(range(len(members)), key=lambda i: called[i])))
     precise = precision or [torch.float32] * len(members)
-    cohort = Cohort(members, called, task, consensus, edges, precise, seeds)
+    cohort = Cohort(members, called, task, consensus, edges, precise, seeds, adversarial)
     for index, batch in enumerate(batches, start):
         for member in members:  # a teacher, which learns nothing, stays in evaluation mode
             member.train(any(p.requires_grad for p in member.parameters()))
@@ -84,7 +86,8 @@ def at_once(
     """One update in which every member meets its peers as they were before it."""
     everyone = range(len(cohort))
     outputs = [cohort.output(i, batch.of(i)[0], index) for i in everyone]
-    losses = torch.stack([cohort.task.loss(outputs[i], batch.of(i)[1]).mean() for i in everyone])
+    means = [cohort.task.loss(outputs[i], batch.of(i)[1]).mean() for i in everyone]
+    losses = torch.stack([agreement.hardened(cohort, i, batch, means[i], index) for i in everyone])
     logits = [cohort.task.predictions(output) for output in outputs]
     cost = losses.new_zeros(())
     if weight:
@@ -116,6 +119,7 @@ def in_turn(
         cost = loss.new_zeros(())
         if weight:
             cost = agreement.alone(cohort, i, batch, own, index)
+        loss = agreement.hardened(cohort, i, batch, loss, index)
         check(loss[None], cost, cohort.names[i : i + 1], index)
         optimizer.zero_grad()  # to None, so that the optimizer passes over all other members
         total = loss + weight * cost

@@ -73,6 +73,8 @@ def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], pre
         return "members: name at least one network, for example --members noel2017_st,noel2017_m"
     match fault["type"]:
         case "extra_forbidden":
+            if kinds := _kinds_with(path[-1], path[:-1], model):
+                return f"{key}: this belongs to kind = {' or '.join(kinds)}"
             near = suggestion(path[-1], known_keys(path[:-1], model)) or _elsewhere(path[-1], model)
             return f"{key}: unknown key{near}"
         case "union_tag_not_found":
@@ -128,11 +130,23 @@ def _shown(given: object) -> str:
 
 def known_keys(path: Iterable[str], model: type[BaseModel] = Config) -> list[str]:
     """Names that may stand under this path of keys, union branches included."""
+    return sorted({name for found in _models_at(path, model) for name in found.model_fields})
+
+
+def _kinds_with(name: str, path: Iterable[str], model: type[BaseModel]) -> list[str]:
+    """The kinds, in quotes, that a table at this path must have to take a key of that name."""
+    having = [m.model_fields for m in _models_at(path, model) if name in m.model_fields]
+    return [
+        f'"{kind}"' for fields in having if "kind" in fields for kind in get_args(fields["kind"].annotation)
+    ]
+
+
+def _models_at(path: Iterable[str], model: type[BaseModel]) -> list[Any]:
     models: list[Any] = [model]
     for part in path:
         fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
         models = [found for field in fields for found in _models(field)] or models
-    return sorted({name for found in models for name in found.model_fields})
+    return models
 
 
 def _models(annotation: Any) -> list[Any]:
