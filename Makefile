@@ -3,14 +3,15 @@
 # make test      format, lint, types, rooms and tests, as CI does
 # make check     the same, on what is installed already
 # make fix       let ruff format and mend
-# make bench     samples per second beside plain PyTorch loops
-# make docs      check the documents: links, commands, examples, settings
+# make bench     training, counting and plain Python beside their peers
+# make docs      build the site into docs/_build/html; check links, commands, examples, settings, pages
 # make soak      twenty kills, twenty exact resumes (minutes)
 # make lock      newest versions into requirements.lock
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+CODE := src tests tools docs/conf.py docs/formulas/pictures
 
 .PHONY: install demo test check fix bench docs soak lock clean
 
@@ -31,28 +32,30 @@ test: install
 	$(MAKE) check
 
 check:
-	$(BIN)/ruff format --check src tests tools
-	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/pytest --durations=10
 
 fix: install
-	$(BIN)/ruff format src tests tools
-	$(BIN)/ruff check --fix src tests tools
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
 
 bench: install
 	$(BIN)/concord bench train
 	$(BIN)/concord bench cost
+	$(BIN)/concord bench plain
 
 docs: install
-	$(BIN)/pytest tests/test_docs.py
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/pytest tests/test_docs.py tests/test_docs_formulas.py
 
 soak: install
 	$(BIN)/pytest tests/test_soak_kills.py --soak -s
 
 lock: install
-	$(BIN)/uv pip compile pyproject.toml --extra export --extra timm --extra dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra export --extra timm --extra docs --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --upgrade -o requirements.lock
 
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv demo build dist docs/_build

@@ -2,8 +2,9 @@
 
 Everything that a verb of the command line does is one function here: ``concord.train``, ``resume``,
 ``study``, ``evaluate``, ``predict``, ``export``, ``write_report``, ``networks`` (zoo), ``cost_of``,
-``data_check``, ``doctor``, ``bench_train``, ``bench_cost``. Importing the package imports no torch; the
-functions do when they are called.
+``baselines``, ``attack_runs`` (attack), ``plain_train``, ``plain_show``, ``data_check``, ``doctor``,
+``bench_train``, ``bench_cost``, ``bench_plain``. Importing the package imports no torch; the functions do
+when they are called.
 """
 
 from importlib import import_module
@@ -23,6 +24,11 @@ VERBS = {
     "doctor": "doctor",
     "bench_train": "bench",
     "bench_cost": "bench_cost",
+    "bench_plain": "bench_plain",
+    "plain_train": "plain",
+    "plain_show": "plain_show",
+    "baselines": "baseline",
+    "attack_runs": "attack",
 }
 __all__ = list(VERBS)
 

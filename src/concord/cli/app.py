@@ -11,7 +11,22 @@ from collections.abc import Sequence
 
 import typer
 
-from concord.cli import attend, bench, cost, data, doctor, evaluate, export, report, study, train, zoo
+from concord.cli import (
+    attack,
+    attend,
+    baseline,
+    bench,
+    cost,
+    data,
+    doctor,
+    evaluate,
+    export,
+    plain,
+    report,
+    study,
+    train,
+    zoo,
+)
 from concord.errors import ConcordError, ResourceError, UsageError
 
 app = typer.Typer(
@@ -21,7 +36,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, evaluate, export, report, study, cost, zoo, data, doctor, bench):
+for module in (
+    train,
+    evaluate,
+    export,
+    report,
+    study,
+    cost,
+    zoo,
+    data,
+    doctor,
+    bench,
+    baseline,
+    plain,
+    attack,
+):
     module.add_to(app)
 
 

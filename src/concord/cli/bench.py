@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from concord.cli import bench_cost
+from concord.cli import bench_cost, bench_plain
 from concord.cli.options import Json, print_json
 
 if TYPE_CHECKING:
@@ -176,6 +176,11 @@ def add_to(app: typer.Typer) -> None:
         help="Build and count five networks beside torchinfo, fvcore, ptflops and thop.\n\n"
         "Example: concord bench cost --rounds 3",
     )(bench_cost.cost_command)
+    verbs.command(
+        "plain",
+        help="One training step in plain Python beside loops as source 003 writes them.\n\n"
+        "Example: concord bench plain",
+    )(bench_plain.bench_plain_command)
     app.add_typer(verbs, name="bench")
 
 

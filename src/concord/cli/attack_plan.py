@@ -1,0 +1,87 @@
+"""Which attack was asked for; what is wrong with it is said before torch is imported."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from concord.errors import UsageError, suggestion
+
+METHODS = ("fgsm", "pgd")
+NORMS = ("linf", "l2")
+STEPS = 40
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An attack and its sizes, ascending; ``norm`` to ``seed`` matter for PGD only."""
+
+    method: str
+    eps: tuple[float, ...]
+    norm: str = "linf"
+    steps: int = STEPS
+    step_size: float | None = None
+    seed: int = 0
+
+    def sentence(self, target: str | None) -> str:
+        """What is done, for the reader of the report."""
+        aim = "" if target is None else f" towards the class {target!r}, whose images are left out"
+        if self.method == "fgsm":
+            return f"Attack: FGSM{aim}; every pixel moves by eps, where pixels range from 0 to 1."
+        length = "2.5 eps / steps" if self.step_size is None else f"{self.step_size:g}"
+        ball = {"linf": "largest change of a pixel", "l2": "Euclidean length of the change"}[self.norm]
+        return (
+            f"Attack: PGD{aim}, {self.steps} steps of {length} from a random start (seed {self.seed});"
+            f" eps is the {ball} at most, where pixels range from 0 to 1."
+        )
+
+
+def plan_of(
+    method: str,
+    eps: Sequence[float],
+    *,
+    norm: str | None = None,
+    steps: int | None = None,
+    step_size: float | None = None,
+    seed: int | None = None,
+) -> Plan:
+    """A checked plan; UsageError for what describes no attack."""
+    _known("--method", method, METHODS)
+    given = {"norm": norm, "steps": steps, "step_size": step_size, "seed": seed}
+    said = {name: value for name, value in given.items() if value is not None}
+    if said and method == "fgsm":
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in said)
+        raise UsageError(f"{options}: FGSM is one step without a random start; this belongs to --method pgd")
+    _known("--norm", norm or "linf", NORMS)
+    _check_eps(eps, norm or "linf")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps must be at least 1, got {steps}")
+    if step_size is not None and not (isfinite(step_size) and step_size > 0):
+        raise UsageError(f"--step-size must be a positive number, got {step_size}")
+    return Plan(method, tuple(sorted(set(eps))), **said)  # type: ignore[arg-type]
+
+
+def _known(option: str, given: str, names: Sequence[str]) -> None:
+    if given not in names:
+        known = ", ".join(names)
+        raise UsageError(f"{option} {given}: unknown{suggestion(given, names)}; there are: {known}")
+
+
+def _check_eps(eps: Sequence[float], norm: str) -> None:
+    if not eps:
+        raise UsageError("--eps needs at least one number, for example 0.1")
+    for size in eps:
+        if not (isfinite(size) and size >= 0):
+            raise UsageError(f"--eps must be at least 0, got {size}")
+        if norm == "linf" and size > 1:
+            raise UsageError(
+                f"--eps {size:g}: pixels range from 0 to 1, so that 1 is the largest change;"
+                f" for pixels of 0 to 255 divide by 255"
+            )
+
+
+def sizes(text: str) -> list[float]:
+    """``0,0.05,0.1`` -> the numbers."""
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UsageError(f"--eps {text!r}: expected numbers with commas between them, 0.05,0.1 say") from None

@@ -1,0 +1,241 @@
+"""Attacks on the members of runs: from loaded runs to what the report is made of."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from concord.attack.fgsm import fgsm
+from concord.attack.gradient import Classifier, Loss
+from concord.attack.norms import NORMS
+from concord.attack.pgd import pgd
+from concord.attack.strike import SHOWN, Attack, Struck, strike, stuck_samples, untouched
+from concord.attack.transfer import error_matrix, fooled_matrix
+from concord.cli import attend
+from concord.cli.adversary import step_size_of
+from concord.cli.attack_plan import Plan
+from concord.cli.loading import ENSEMBLE, Loaded, load_run, same_data
+from concord.cli.pixels import classifier, unit
+from concord.consensus.objective import ensemble_logits
+from concord.data.images import Images
+from concord.data.splits import cut
+from concord.errors import UsageError, suggestion
+from concord.report.robustness import Attacked, Gallery, Point, Rate, Robustness, Transfer
+from concord.report.robustness_figures import Triple
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is attacked: networks of images of 0 to 1, and the images."""
+
+    networks: Mapping[str, Classifier]
+    images: Images
+    wanted: int | None  # the class that images are to be taken for
+
+    def samples(self) -> Iterator[tuple[Tensor, Tensor]]:
+        pairs = zip(self.images.pixels.split(BATCH), self.images.labels.split(BATCH), strict=True)
+        return ((unit(pixels), labels) for pixels, labels in pairs)
+
+
+def load_all(runs: Sequence[Path], allow_code: Collection[str]) -> list[Loaded]:
+    """The runs, on the device of the first; UsageError if they take other images or classes."""
+    first = load_run(runs[0], allow_code=allow_code)
+    device = first.config.train.device
+    found = [first, *(load_run(run, allow_code=allow_code, device=device) for run in runs[1:])]
+    for run, other in zip(runs[1:], found[1:], strict=True):
+        for what in ("shape", "classes"):
+            ours, theirs = getattr(first.interface, what), getattr(other.interface, what)
+            if ours != theirs:
+                raise UsageError(
+                    f"runs that are attacked together need the same {what} of images;"
+                    f" {runs[0]} has {_listed(ours)}, {run} has {_listed(theirs)}"
+                )
+    return found
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+def networks_of(runs: Sequence[Path], loaded: Sequence[Loaded]) -> dict[str, Classifier]:
+    """Members and the ensemble of every run, in float32; RUN:MEMBER where there are several runs."""
+    names = [run.name for run in runs]
+    heads = [f"{name if names.count(name) == 1 else run}:" for run, name in zip(runs, names, strict=True)]
+    found = {}
+    for head, run in zip(heads if len(runs) > 1 else [""], loaded, strict=True):
+        members = list(run.members.values())
+        for name, member in run.members.items():
+            found[f"{head}{name}"] = classifier(member.eval(), run.interface.normalise)
+        if len(members) > 1:
+            found[f"{head}{ENSEMBLE}"] = classifier(partial(_together, members), run.interface.normalise)
+    return found
+
+
+def _together(members: Sequence[nn.Module], x: Tensor) -> Tensor:
+    return ensemble_logits([member(x) for member in members])
+
+
+def images_of(loaded: Sequence[Loaded], data: str | None, limit: int | None, wanted: int | None) -> Images:
+    """The test split of the first run, or ``limit`` images of it in the proportions of the classes.
+
+    Images of the wanted class are left out: there is nothing to reach. Says so where another run may have
+    been trained on these images.
+    """
+    splits, same = same_data(loaded[0], data)
+    if not same:
+        attend.tell(f"{loaded[0].folder.path}: this is not the data that the run was trained on")
+    for other in loaded[1:]:
+        if other.folder.json("stamp.json").get("fingerprint") not in (None, splits.fingerprint):
+            attend.tell(f"{other.folder.path} was trained on another split: it may have seen these images")
+    images = splits.test
+    if wanted is not None:
+        images = images.subset(torch.nonzero(images.labels != wanted).flatten())
+    if limit is not None and limit < len(images):
+        images = images.subset(cut(images, limit, "attack")[1])
+    if not len(images):
+        raise UsageError("there are no test images to attack")
+    return images.to(loaded[0].config.train.device)
+
+
+def attack_of(plan: Plan, eps: float) -> Attack:
+    """The attack of this size; equal seeds give equal random starts."""
+    if plan.method == "fgsm":
+        return partial(fgsm, eps=eps)
+    generator = torch.Generator().manual_seed(plan.seed)
+
+    def stepwise(loss: Loss, images: Tensor) -> Tensor:
+        return pgd(
+            loss,
+            images,
+            eps,
+            steps=plan.steps,
+            step_size=step_size_of(eps, plan.steps, plan.step_size),
+            norm=NORMS[plan.norm],
+            generator=generator,
+        )
+
+    return stepwise
+
+
+def attacked_names(networks: Collection[str], member: str | None) -> list[str]:
+    """All networks, or the one that was asked for."""
+    if member is None:
+        return list(networks)
+    if member not in networks:
+        known = ", ".join(networks)
+        raise UsageError(f"no network {member!r}{suggestion(member, networks)}; there are: {known}")
+    return [member]
+
+
+def attack_all(target: Target, attacked: Sequence[str], plan: Plan, *, title: str) -> Robustness:
+    """Every attack on every network asked for, and what all networks say of the images."""
+    names, labels, classes = list(target.networks), target.images.labels.cpu(), target.images.classes
+    clean, _ = untouched(target.networks, target.samples())
+    struck: dict[tuple[str, float], Struck] = {}
+    with attend.counted(len(attacked) * len(plan.eps), 0) as shown:
+        for name in attacked:
+            for eps in plan.eps:
+                attack = attack_of(plan, eps)
+                struck[name, eps] = strike(target.networks, name, target.samples(), attack, target.wanted)
+                error = (struck[name, eps].votes[names.index(name)] != labels).double().mean().item()
+                shown(f"{name} at eps {eps:g}: error {100 * error:.2f} %")
+    rows = []
+    for name in attacked:
+        place = names.index(name)
+        points = tuple(_point(struck[name, eps], eps, place, labels, target.wanted) for eps in plan.eps)
+        frozen = stuck_samples(target.networks[name], target.samples(), target.wanted).double().mean().item()
+        rows.append(Attacked(name, _rate(clean[place] != labels), points, frozen))
+    return Robustness(
+        title=title,
+        method=plan.sentence(None if target.wanted is None else classes[target.wanted]),
+        samples=len(labels),
+        networks=tuple(rows),
+        transfers=tuple(_transfer(struck, eps, attacked, names, clean, labels) for eps in plan.eps),
+        galleries=tuple(
+            _gallery(name, plan, {eps: struck[name, eps] for eps in plan.eps}, classes)
+            for name in attacked
+            if any(len(struck[name, eps].examples) for eps in plan.eps)
+        ),
+    )
+
+
+def _rate(hits: Tensor) -> Rate:
+    return Rate.of(int(hits.sum()), len(hits))
+
+
+def _point(struck: Struck, eps: float, place: int, labels: Tensor, wanted: int | None) -> Point:
+    votes, confidences = struck.votes[place], struck.confidences[place]
+    wrong = votes != labels
+    sure = confidences[wrong].double().mean().item() if wrong.any() else None
+    return Point(eps, _rate(wrong), sure, None if wanted is None else _rate(votes == wanted))
+
+
+def _transfer(
+    struck: Mapping[tuple[str, float], Struck],
+    eps: float,
+    attacked: Sequence[str],
+    names: Sequence[str],
+    clean: Tensor,
+    labels: Tensor,
+) -> Transfer:
+    votes = torch.stack([struck[name, eps].votes for name in attacked])
+    fooled = fooled_matrix(votes, clean, labels, [names.index(name) for name in attacked]).tolist()
+    return Transfer(
+        eps,
+        tuple(attacked),
+        tuple(names),
+        tuple(map(tuple, error_matrix(votes, labels).tolist())),
+        tuple(tuple(None if math.isnan(share) else share for share in row) for row in fooled),
+    )
+
+
+def _gallery(name: str, plan: Plan, by_eps: Mapping[float, Struck], classes: Sequence[str]) -> Gallery:
+    """The smallest eps that fools as many images as are shown, or else the one that fools most."""
+    counts = {eps: len(struck.examples) for eps, struck in by_eps.items()}
+    full = [eps for eps, count in counts.items() if count == SHOWN]
+    eps = min(full) if full else max(counts, key=lambda eps: counts[eps])
+    shown = by_eps[eps].examples
+    triples = [
+        Triple(
+            shown.images[i],
+            shown.changed[i],
+            classes[int(shown.labels[i])],
+            classes[int(shown.votes[i])],
+            float(shown.before[i]),
+            float(shown.after[i]),
+        )
+        for i in range(len(shown))
+    ]
+    added = f"{eps:g} x sign" if plan.method == "fgsm" else "change"
+    return Gallery(name, eps, added, tuple(triples))
+
+
+def attack_loaded(
+    runs: Sequence[Path],
+    plan: Plan,
+    *,
+    target: str | None,
+    member: str | None,
+    limit: int | None,
+    data: str | None,
+    allow_code: Collection[str],
+) -> Robustness:
+    """The whole of ``concord attack`` but for what it writes."""
+    loaded = load_all(runs, allow_code)
+    classes = loaded[0].interface.classes
+    if target is not None and target not in classes:
+        raise UsageError(
+            f"--target {target}: no such class{suggestion(target, classes)}; there are: {', '.join(classes)}"
+        )
+    networks = networks_of(runs, loaded)
+    attacked = attacked_names(networks, member)
+    wanted = None if target is None else classes.index(target)
+    images = images_of(loaded, data, limit, wanted)
+    title = f"concord: attack on {', '.join(run.name for run in runs)}"
+    return attack_all(Target(networks, images, wanted), attacked, plan, title=title)

@@ -1,0 +1,224 @@
+"""``concord baseline``: what a network has to beat, in one table with the network.
+
+Example:
+    $ concord baseline svm_rbf knn linear --data data/mnist --run runs/first
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from concord.cli import attend
+from concord.cli.options import AllowCode, Json, print_json, tables_of
+from concord.errors import UsageError
+
+if TYPE_CHECKING:
+    from concord.cli.contest import Contest
+
+T = TypeVar("T")
+POLL = 0.2  # seconds; Windows hears no Ctrl-C in a wait without an end
+SOLVER = "concord-solver"
+CHOOSE_ON = 10_000
+
+
+def baselines(
+    names: Sequence[str],
+    data: str | None = None,
+    *,
+    runs: Sequence[str | Path] = (),
+    options: Mapping[str, float] | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    choose: bool = False,
+    choose_on: int = CHOOSE_ON,
+    settings: Sequence[str] = (),
+    allow_code: Collection[str] = (),
+) -> dict[str, Any]:
+    """Train these baselines, and give their figures and those of the members of ``runs``.
+
+    ``options`` are settings such as c and gamma. With ``choose`` every other setting is chosen on a
+    validation split of the training images, with at most ``choose_on`` images to train on for each try.
+    """
+    contest = _contest(names, data, runs, options or {}, seed, limit, choose, choose_on, settings, allow_code)
+    for _ in contest.rows():
+        pass
+    return contest.document()
+
+
+def _contest(
+    names: Sequence[str],
+    data: str | None,
+    runs: Sequence[str | Path],
+    options: Mapping[str, float],
+    seed: int,
+    limit: int | None,
+    choose: bool,
+    choose_on: int,
+    settings: Sequence[str],
+    allow_code: Collection[str],
+) -> "Contest":
+    """Everything that can be refused is refused here, before anything is trained."""
+    from concord.baseline.methods import check_options, named
+
+    methods = named(names)
+    check_options(methods, options)
+    if data is None and not runs:
+        raise UsageError("say where the images come from: --data PATH (or --data digits), or --run RUN")
+    flags = [("data.source", data), ("data.limit", limit), ("data.seed", None if runs else seed)]
+
+    from concord.cli.contest import Contest
+    from concord.cli.loading import load_run
+    from concord.training import toml
+    from concord.training.config import Data
+
+    loaded = [load_run(Path(run), allow_code=allow_code) for run in runs]
+    # the first run says how the data is read and split, so that its test images come out again
+    start = {"data": loaded[0].config.data.model_dump(exclude_none=True)} if loaded else None
+    tables = tables_of(None, None, flags, settings, start)
+    if extra := sorted(set(tables) - {"data"}):
+        raise UsageError(f"--set {extra[0]}: only settings of data.* mean something to a baseline")
+    read = toml.checked(Data, tables["data"], "configuration", "data.")
+    if choose and not read.valid:
+        raise UsageError("--choose needs validation images: give --set data.valid=0.1")
+    return Contest(methods, options, read, loaded, seed, choose_on if choose else None)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "baseline",
+        help="SVM, perceptron, linear, quadratic, nearest neighbours and MLP on any data, in one table with"
+        " the networks of a run: error with interval, seconds, numbers kept, MACs.\n\n"
+        "Example: concord baseline svm_rbf knn linear --data data/mnist --run runs/first",
+    )(baseline_command)
+
+
+def baseline_command(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="svm_linear, svm_rbf, svm_poly (svm: these three), perceptron, linear, logistic, "
+            "pca_quadratic, knn, mlp; all.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[str | None, typer.Option(help="Where the images come from; digits needs none.")] = None,
+    run: Annotated[
+        list[Path] | None, typer.Option(help="Put the members of this run beside them; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the splits (without --run) and of what draws.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most images to train on.")] = None,
+    choose: Annotated[
+        bool, typer.Option("--choose", help="Choose settings on a validation split of the training images.")
+    ] = False,
+    choose_on: Annotated[
+        int, typer.Option(min=2, help="Most images to train on for each try of --choose.")
+    ] = CHOOSE_ON,
+    c: Annotated[float | None, typer.Option("--c", help="svm_*, logistic: price of a wrong sample.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="svm_rbf, svm_poly: scale of the kernel.")] = None,
+    degree: Annotated[int | None, typer.Option(help="svm_poly.")] = None,
+    neighbours: Annotated[int | None, typer.Option(help="knn.")] = None,
+    components: Annotated[int | None, typer.Option(help="pca_quadratic.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="mlp: hidden units.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="mlp, perceptron.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of data.*.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the tables to FILE.html or FILE.md.")] = None,
+    allow_code: AllowCode = None,
+    json_: Json = False,
+) -> None:
+    _check_target(out)
+    numbers: dict[str, float | None] = {"c": c, "gamma": gamma, "degree": degree, "neighbours": neighbours}
+    numbers |= {"components": components, "hidden": hidden, "epochs": epochs}
+    options = {name: value for name, value in numbers.items() if value is not None}
+    contest = _contest(
+        names, data, run or [], options, seed, limit, choose, choose_on, set_ or [], allow_code or []
+    )
+    whole = _follow(contest)
+    if contest.rivals and json_:
+        print_json(contest.document())
+    elif contest.rivals:
+        _print(contest)
+    if contest.rivals and out:
+        _write(contest, out)
+    if not whole:
+        _leave()
+
+
+def _follow(contest: "Contest") -> bool:
+    """All rows, or those that are ready when Ctrl-C comes; says whether it is all of them.
+
+    Each is made in a thread of its own: the solvers are C code that hears no Ctrl-C.
+    """
+    rows = contest.rows()
+    try:
+        while _while_waiting(lambda: next(rows, None)) is not None:
+            pass
+    except KeyboardInterrupt:
+        contest.notices.append("interrupted")
+        ready = "the table has what was ready" if contest.rivals else "nothing was ready"
+        attend.tell(f"interrupted; {ready}")
+        return False
+    return True
+
+
+def _leave() -> None:
+    """Exit status 130; at once if a solver still runs, under which Python could not end without a crash."""
+    sys.stdout.flush()
+    if any(thread.name == SOLVER for thread in threading.enumerate()):
+        os._exit(130)
+    raise typer.Exit(130)
+
+
+def _while_waiting(call: Callable[[], T]) -> T:
+    """What ``call`` gives or raises; KeyboardInterrupt comes through at once and leaves it behind."""
+    given: list[T] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            given.append(call())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work, name=SOLVER, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL)
+    if raised:
+        raise raised[0]
+    return given[0]
+
+
+def _print(contest: "Contest") -> None:
+    from concord.report.tables import plain
+
+    print("\n\n".join(plain(table) for table in contest.tables()))
+
+
+def _check_target(out: Path | None) -> None:
+    if out is not None and (out.suffix not in (".html", ".md") or out.is_dir()):
+        raise UsageError(f"--out {out}: expected the name of a file that ends in .html or .md")
+
+
+def _write(contest: "Contest", out: Path) -> None:
+    from concord.report.page import document
+    from concord.report.parts import Section
+    from concord.report.tables import markdown
+    from concord.training.files import disk_errors, replace
+
+    tables = contest.tables()
+    if out.suffix == ".md":
+        text = "\n".join(map(markdown, tables))
+    else:
+        sections = [Section(f"table-{i}", table.caption, (table,)) for i, table in enumerate(tables, 1)]
+        text = document("concord: baselines", contest.sentences(), sections)
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    replace(out, text.encode("utf-8", "backslashreplace"))

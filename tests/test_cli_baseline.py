@@ -1,0 +1,258 @@
+"""``concord baseline`` as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from run_made import call, write_npz
+
+import concord
+from concord.cli import baseline, contest
+from concord.errors import DataError, UsageError
+
+RUN = {
+    "data": {"limit": 300},
+    "members": [{"name": "ST", "network": "noel2017_st"}, {"name": "B", "network": "noel2017_text_st"}],
+    "train": {"epochs": 1, "batch_size": 64, "threads": 1, "precision": "float32"},
+}
+KEYS = {
+    "name",
+    "settings",
+    "train_images",
+    "test_error",
+    "low",
+    "high",
+    "seconds",
+    "microseconds_per_image",
+    "support_vectors",
+    "support_vectors_per_class",
+    "numbers",
+    "bytes",
+    "macs",
+    "published",
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "first"
+    return path, concord.train(RUN, path)
+
+
+@pytest.fixture
+def npz(tmp_path):
+    return write_npz(tmp_path / "data.npz")
+
+
+def rows(document):
+    return {row["name"]: row for row in document["rows"]}
+
+
+def test_a_table_on_stdout_and_the_progress_on_stderr(capsys):
+    status, out, err = call(capsys, "baseline", "knn", "svm_linear", "--data", "digits", "--limit", 300)
+    assert status == 0
+    assert "knn" in out
+    assert "neighbours 3" in out
+    assert "Against knn" in out
+    assert "Support vectors of each class" in out
+    assert "Published on MNIST" not in out
+    assert "svm_linear (support vectors, no kernel) with c 0.05: training on 300 images, 1,000 MB" in err
+    assert err.count("test error") == 2
+
+
+def test_the_document_has_every_figure(capsys):
+    status, out, _ = call(capsys, "baseline", "svm", "--data", "digits", "--c", 2, "--gamma", "0.1", "--json")
+    document = json.loads(out)
+    assert status == 0
+    assert [row["name"] for row in document["rows"]] == ["svm_linear", "svm_rbf", "svm_poly"]
+    assert all(set(row) == KEYS for row in document["rows"])
+    rbf = rows(document)["svm_rbf"]
+    assert rbf["settings"] == "c 2, gamma 0.1"
+    assert rbf["test_error"] < 0.02
+    assert rbf["low"] < rbf["test_error"] < rbf["high"]
+    assert rbf["support_vectors"] == sum(rbf["support_vectors_per_class"])
+    assert rbf["bytes"] == 4 * rbf["numbers"] == 4 * (rbf["support_vectors"] * 73 + 45)
+    assert rbf["published"] is None
+    assert (document["test_images"], document["against"], document["mnist"]) == (359, "svm_linear", False)
+    assert [pair["name"] for pair in document["pairs"]] == ["svm_rbf", "svm_poly"]
+
+
+def test_members_and_ensemble_of_a_run_stand_beside_the_baselines(run):
+    path, result = run
+    document = concord.baselines(["linear"], runs=[path])
+    found = rows(document)
+    assert list(found) == ["linear", "first: ST", "first: B", "first: ensemble"]
+    for name, member in result["members"].items():
+        row = found[f"first: {name}"]
+        assert row["test_error"] == pytest.approx(member["test_error"])
+        assert (row["numbers"], row["macs"]) == (member["parameters"], member["macs"])
+        assert row["seconds"] == pytest.approx(result["seconds"])
+        assert row["train_images"] == 300
+    both = result["members"].values()
+    assert found["first: ensemble"]["test_error"] == pytest.approx(result["ensemble"]["test_error"])
+    assert found["first: ensemble"]["numbers"] == sum(member["parameters"] for member in both)
+    assert found["linear"]["train_images"] == 300  # the limit of the run
+    assert document["against"] == "first: ensemble"
+
+
+def test_runs_with_other_test_images_are_refused(run, tmp_path):
+    other = tmp_path / "other"
+    concord.train({**RUN, "members": RUN["members"][:1], "data": {"limit": 300, "seed": 5}}, other)
+    with pytest.raises(DataError, match="other: the test images of this run are not those of the table"):
+        concord.baselines(["linear"], runs=[run[0], other])
+
+
+def test_settings_are_chosen_without_the_test_images(monkeypatch):
+    seen = []
+    real = contest.trials
+
+    def watched(method, given, train, valid, seed):
+        seen.append((len(train), len(valid)))
+        return real(method, given, train, valid, seed)
+
+    monkeypatch.setattr(contest, "trials", watched)
+    document = concord.baselines(["knn", "linear"], "digits", choose=True, choose_on=200)
+    assert seen == [(200, 144)]  # a tenth of the 1,438 that are no test images
+    tried = document["chosen"]["knn"]
+    best = min(tried, key=lambda row: row["valid_error"])["settings"]["neighbours"]
+    assert rows(document)["knn"]["settings"] == f"neighbours {best}"
+    assert rows(document)["knn"]["train_images"] == 1438
+    assert [row["train_images"] for row in tried] == [200] * 4
+
+
+def test_mnist_is_known_by_its_test_images(npz, monkeypatch, capsys):
+    plain = concord.baselines(["knn"], str(npz))
+    assert (plain["mnist"], rows(plain)["knn"]["published"]) == (False, None)
+    monkeypatch.setattr(contest, "MNIST_TEST", plain["test_fingerprint"])
+    assert rows(concord.baselines(["knn"], str(npz)))["knn"]["published"] == 0.05
+    _, out, _ = call(capsys, "baseline", "knn", "--data", npz)
+    assert "Published on MNIST" in out
+
+
+def test_all_baselines_run_on_tiny_images(npz):
+    document = concord.baselines(["all"], str(npz))
+    assert len(document["rows"]) == 9
+    assert rows(document)["pca_quadratic"]["settings"] == "components 36"
+
+
+@pytest.mark.parametrize(("suffix", "sign"), [(".html", "<table"), (".md", "| :-- |")])
+def test_the_tables_are_written_to_a_file(suffix, sign, tmp_path, capsys):
+    file = tmp_path / "new" / f"table{suffix}"
+    status, _, _ = call(
+        capsys, "baseline", "linear", "knn", "--data", "digits", "--limit", 200, "--out", file
+    )
+    assert status == 0
+    assert sign in file.read_text()
+    assert "Against linear" in file.read_text()
+
+
+def test_equal_seeds_give_equal_figures():
+    def figures():
+        timed = ("seconds", "microseconds_per_image")
+        found = concord.baselines(["mlp", "perceptron"], "digits", limit=200, options={"epochs": 3})
+        return [{k: v for k, v in row.items() if k not in timed} for row in found["rows"]]
+
+    assert figures() == figures()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["svn", "--data", "digits"], "no baseline 'svn' (did you mean 'svm'?)"),
+        (["knn"], "say where the images come from: --data PATH"),
+        (["knn", "--data", "digits", "--gamma", "1"], "--gamma belongs to svm_rbf, svm_poly"),
+        (["svm", "--data", "digits", "--c", "-1"], "--c must be a positive number, got -1"),
+        (["knn", "--data", "digits", "--neighbours", "5000"], "these images allow 1,438 at most"),
+        (["knn", "--data", "digits", "--set", "train.epochs=2"], "only settings of data.*"),
+        (["knn", "--data", "digits", "--set", "data.sise=2"], "unknown key"),
+        (["knn", "--data", "digits", "--choose", "--set", "data.valid=0.0"], "needs validation images"),
+        (["knn", "--data", "digits", "--out", "table.pdf"], "ends in .html or .md"),
+        (["knn", "--data", "digits", "--limit", "1"], "all of one class"),
+    ],
+)
+def test_wrong_use_is_refused(arguments, said, capsys):
+    status, out, err = call(capsys, "baseline", *arguments)
+    assert (status, out) == (UsageError.exit_status, "")
+    assert said in err
+
+
+def test_data_that_is_not_there_is_a_data_error(capsys):
+    assert call(capsys, "baseline", "knn", "--data", "/nowhere")[0] == DataError.exit_status
+
+
+def test_a_limit_above_what_there_is_gets_a_notice(capsys):
+    _, out, err = call(capsys, "baseline", "linear", "--data", "digits", "--limit", 5000, "--json")
+    assert json.loads(out)["notices"] == [
+        "a limit of 5,000: there are 1,438 images to train on, all are used"
+    ]
+    assert "a limit of 5,000" in err
+
+
+def test_an_interrupt_leaves_the_rows_that_were_ready(monkeypatch, capsys):
+    real = contest.measure
+
+    def interrupted(method, *others):
+        if method.name == "linear":
+            raise KeyboardInterrupt
+        return real(method, *others)
+
+    monkeypatch.setattr(contest, "measure", interrupted)
+    status, out, err = call(capsys, "baseline", "knn", "linear", "--data", "digits", "--json")
+    document = json.loads(out)
+    assert status == 130
+    assert (list(rows(document)), document["notices"]) == (["knn"], ["interrupted"])
+    assert "the table has what was ready" in err
+    status, out, err = call(capsys, "baseline", "linear", "--data", "digits")
+    assert (status, out) == (130, "")
+    assert "nothing was ready" in err
+
+
+@pytest.fixture
+def heard():
+    """SIGINT as in a terminal: what is started in the background ignores it."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+def test_an_interrupt_is_heard_while_a_solver_runs(heard):
+    """The solver does not look up; the call comes back all the same."""
+    over = threading.Event()
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        baseline._while_waiting(lambda: over.wait(20))
+    assert time.monotonic() - began < 5
+    over.set()
+
+
+def test_an_interrupt_amid_libsvm_ends_the_process_cleanly(tmp_path):
+    """Noise without any class in it keeps the solver busy for a minute."""
+    numbers = np.random.default_rng(0)
+    x, y = numbers.integers(0, 256, (5000, 28, 28), dtype=np.uint8), numbers.integers(0, 2, 5000)
+    np.savez(tmp_path / "noise.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    heard_in_it = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    main = "from concord.cli.app import main; main()"
+    arguments = ["baseline", "knn", "svm_rbf", "--json", "--data", str(tmp_path / "noise.npz")]
+    command = [sys.executable, "-c", heard_in_it + main, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "svm_rbf (" in line:
+                break
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert list(rows(json.loads(out))) == ["knn"]
+
+
+def test_what_a_thread_raises_comes_through():
+    with pytest.raises(ZeroDivisionError):
+        baseline._while_waiting(lambda: 1 // 0)
+    assert baseline._while_waiting(lambda: 7) == 7

@@ -1,0 +1,167 @@
+"""Are networks that were trained together more robust, and do attacks transfer more between them?
+
+    python tools/robustness_study.py STUDY [--limit 1000] [--eps 0.05,0.1,0.15,0.2,0.25,0.3] [--pgd 0.1]
+
+STUDY is a folder of ``concord study``. Every member of every run is attacked with FGSM and with PGD on the
+same test images. Printed as Markdown, per arm: mean error over the seeds with its 95 % interval (Student's
+t), and the difference to the plain ensemble, paired seed by seed; then, of the images that fool one member,
+the share that fools its partner too, with a row for members of *different* runs of the plain ensemble,
+attacked in one seed and tested in the next.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from math import isnan
+from pathlib import Path
+
+import torch
+
+from concord.attack.strike import strike, untouched
+from concord.attack.transfer import fooled_matrix
+from concord.cli.attack_plan import STEPS, Plan, plan_of, sizes
+from concord.cli.attack_runs import attack_of, images_of, load_all, networks_of
+from concord.cli.pixels import unit
+from concord.data.images import Images
+from concord.report.compare import paired_difference, summary
+from concord.report.tables import Table, entries, markdown
+from concord.report.text import percent, points, probability, setting_label
+from concord.training import grid, toml
+from concord.training.grid import NONE, GridCell
+
+BATCH = 250
+OTHER = "another run"
+
+
+@dataclass
+class Figures:
+    """``values[attack][row][column][seed]``: errors, and shares of transfer."""
+
+    errors: dict = field(default_factory=lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(dict))))
+    transfer: dict = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--limit", type=int, default=1000, help="test images")
+    parser.add_argument("--eps", default="0.05,0.1,0.15,0.2,0.25,0.3", help="sizes of FGSM")
+    parser.add_argument("--pgd", type=float, default=0.1, help="size of PGD")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of PGD")
+    options = parser.parse_args(arguments)
+    attacks = {f"FGSM {eps:g}": (plan_of("fgsm", [eps]), eps) for eps in sizes(options.eps)}
+    pgd = f"PGD {options.pgd:g}, {options.steps} steps"
+    attacks[pgd] = plan_of("pgd", [options.pgd], steps=options.steps), options.pgd
+    cells = complete(options.study)
+    for members in dict.fromkeys(cell.members for cell in cells):
+        figures = measure(options.study, [c for c in cells if c.members == members], attacks, options.limit)
+        report(figures, members, list(attacks), options.limit)
+
+
+def complete(study: Path) -> list[GridCell]:
+    """Finished runs of several members; a member trained alone has no partner."""
+    cells = [c for c in grid.cells(*grid.parse(toml.read(study / "study.toml"))) if len(c.members) > 1]
+    return [cell for cell in cells if (study / "cells" / cell.name / "result.json").is_file()]
+
+
+def measure(
+    study: Path, cells: Sequence[GridCell], attacks: dict[str, tuple[Plan, float]], limit: int
+) -> Figures:
+    figures = Figures()
+    plain = [cell for cell in cells if cell.cost == NONE]
+    for cell in cells:
+        folders = [study / "cells" / cell.name]
+        if cell.cost == NONE and len(plain) > 1:  # the same network of another seed is asked too
+            folders.append(study / "cells" / plain[(plain.index(cell) + 1) % len(plain)].name)
+        loaded = load_all(folders, allow_code=())
+        images = images_of(loaded, None, limit, None)
+        networks = networks_of(folders[:1], loaded[:1])
+        if loaded[1:]:
+            strangers = networks_of(folders[1:], loaded[1:])
+            networks |= {f"{OTHER} {name}": network for name, network in strangers.items()}
+        attack_cell(figures, cell, networks, images, attacks)
+        print(f"{cell.name}: done", file=sys.stderr, flush=True)
+    return figures
+
+
+def attack_cell(figures, cell, networks, images: Images, attacks) -> None:
+    row, names, labels = setting_label(cell.cost, cell.weight), list(networks), images.labels.cpu()
+    own = [name for name in names if not name.startswith(OTHER)]
+    batches = [
+        (unit(x), y) for x, y in zip(images.pixels.split(BATCH), images.labels.split(BATCH), strict=True)
+    ]
+    clean, _ = untouched(networks, batches)
+    for attack, (plan, eps) in attacks.items():
+        votes = torch.stack([strike(networks, name, batches, attack_of(plan, eps)).votes for name in own])
+        fooled = fooled_matrix(votes, clean, labels, range(len(own)))
+        for i, name in enumerate(own):
+            figures.errors[attack][row][name][cell.seed] = (votes[i, i] != labels).double().mean().item()
+            figures.errors["no attack"][row][name][cell.seed] = (clean[i] != labels).double().mean().item()
+        for a, b in product(cell.members, repeat=2):
+            i, arrow = names.index(a), f"{a} -> {b}"
+            if a != b:
+                keep(figures.transfer[attack][row][arrow], cell.seed, fooled[i, names.index(b)])
+            if f"{OTHER} {b}" in names:
+                share = fooled[i, names.index(f"{OTHER} {b}")]
+                keep(figures.transfer[attack][f"{row}, {OTHER}"][arrow], cell.seed, share)
+
+
+def keep(found: dict[int, float], seed: int, share: torch.Tensor) -> None:
+    """Nothing can be said where nobody was fooled."""
+    if not isnan(share.item()):
+        found[seed] = share.item()
+
+
+def report(figures: Figures, members: Sequence[str], attacks: Sequence[str], limit: int) -> None:
+    print(f"## {' + '.join(members)}, at most {limit:,} test images\n")
+    for attack in ["no attack", *attacks]:
+        print(markdown(table(f"Error in %, {attack}", figures.errors[attack])))
+    for attack in attacks:
+        print(
+            markdown(
+                table(
+                    f"Fooled too, in % of what fooled the first network, {attack}", figures.transfer[attack]
+                )
+            )
+        )
+
+
+def table(caption: str, rows: dict[str, dict[str, dict[int, float]]]) -> Table:
+    """Mean over the seeds with its interval, and below it the paired difference to the plain ensemble."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = []
+    for name, row in sorted(rows.items(), key=lambda item: item[0] != NONE):
+        lines.append(entries(name, *(average(row.get(column, {})) for column in columns)))
+        if name != NONE and NONE in rows:
+            told = (difference(row.get(column, {}), rows[NONE].get(column, {})) for column in columns)
+            lines.append(entries(f"{name}, difference", *told))
+    return Table(caption, ("arm", *columns), tuple(lines))
+
+
+def average(values: dict[int, float]) -> str:
+    if not values:
+        return "-"
+    found = summary(list(values.values()))
+    if found.low is None:
+        return percent(found.mean)
+    return f"{percent(found.mean)} ({percent(found.low)} to {percent(found.high)})"
+
+
+def difference(values: dict[int, float], baseline: dict[int, float]) -> str:
+    found = paired_difference(values, baseline)
+    if found is None:
+        return "-"
+    if found.low is None:
+        return points(found.mean)
+    return f"{points(found.mean)} ({points(found.low)} to {points(found.high)}), p {probability(found.p)}"
+
+
+if __name__ == "__main__":
+    main()
