@@ -89,9 +89,7 @@ class Convolution:
         height, width, channels = self.shape
         filters, p = len(self.weights), self.padding
         dx = [[0.0] * ((width + 2 * p) * channels) for _ in range(height + 2 * p)]
-        columns = list(
-            zip(*self.weights, strict=True)
-        )  # for each place of the window, its weight in each filter
+        columns = list(zip(*self.weights, strict=True))  # a place of the window in every filter
         for i, slopes in enumerate(dy):
             for j in range(self.output_shape[1]):
                 here = slopes[j * filters : (j + 1) * filters]
