@@ -47,7 +47,7 @@ bench: install
 	$(BIN)/concord bench plain
 
 docs: install
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	$(BIN)/pytest tests/test_docs.py tests/test_docs_formulas.py
 
 soak: install

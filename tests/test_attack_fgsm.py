@@ -1,5 +1,6 @@
 """The fast gradient sign method beside figures worked out by hand, closed forms, and another library."""
 
+import copy
 from math import log
 
 import numpy as np
@@ -128,6 +129,68 @@ def test_samples_without_a_gradient_are_found():
     assert stuck(away(rounded, torch.tensor([0, 0])), x).all()
     constant = lambda images: torch.zeros(len(images))  # noqa: E731 - no path from the images at all
     assert torch.equal(fgsm(constant, x.clamp(max=1), 0.1), x.clamp(max=1))
+
+
+@pytest.mark.parametrize("margin", [-5, 18, 25, 31, 45, 80])
+@pytest.mark.parametrize("loss", [away, toward])
+def test_far_ahead_the_gradient_is_still_that_of_exact_arithmetic(margin, loss):
+    # logits (m, 0, -1) + W x at x = 1/2: an odd margin, 3 classes, weights without symmetry
+    torch.manual_seed(0)
+    weight = torch.randn(3, 16, dtype=torch.float64)
+    weight -= weight.mean(1, keepdim=True)  # so that x = 1/2 everywhere leaves the logits alone
+    bias = torch.tensor([float(margin), 0.0, -1.0])
+    net = lambda images: images.flatten(1) @ weight.to(images.dtype).T + bias.to(images.dtype)  # noqa: E731
+    x, y = torch.full((1, 1, 4, 4), 0.5), torch.tensor([0])
+    # d (-ln p_0) = sigmoid(d) (q_1 w_1 + q_2 w_2 - w_0), q the softmax of the others, d = ln(1 + 1/e) - m
+    others = np.array([1, np.exp(-1)])
+    q, ahead = others / others.sum(), 1 / (1 + np.exp(margin) / others.sum())
+    w = weight.numpy()
+    expected = torch.from_numpy(ahead * (q[0] * w[1] + q[1] * w[2] - w[0]))
+    expected = expected if loss is away else -expected
+    for images in (x, x.double()):
+        found = gradient(loss(net, y), images).flatten().double()
+        torch.testing.assert_close(found / ahead, expected / ahead, rtol=1e-5, atol=1e-6)
+    if margin <= 25:
+        exact = F.cross_entropy(net(x.double().requires_grad_()), y, reduction="none")
+        torch.testing.assert_close(away(net, y)(x), exact.detach(), rtol=1e-4, atol=0)
+
+
+def test_an_attack_on_a_network_in_float32_that_is_far_ahead_is_that_on_the_one_in_float64():
+    torch.manual_seed(0)
+    net, (x, y) = network(), images_and_labels(60)
+    with torch.no_grad():
+        y = net(x).argmax(1)
+        net[-1].weight *= 300
+    margin = net(x).topk(2).values.diff().neg().flatten()
+    assert ((margin > 20) & (margin < 80)).sum() > 20
+    moved = fgsm(away(net, y), x, 0.1)
+    exact = fgsm(away(copy.deepcopy(net).double(), y), x.double(), 0.1)
+    assert (moved - exact).abs().flatten(1).amax(1)[margin < 80].max() < 1e-6
+
+
+def test_batch_normalisation_in_training_mode_shows_samples_to_each_other():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3))
+    x, y = images_and_labels(4)
+    together = gradient(away(net, y), x)
+    exact = x.clone().requires_grad_()
+    F.cross_entropy(net(exact), y, reduction="sum").backward()
+    torch.testing.assert_close(together, exact.grad)
+    own = torch.zeros_like(y, dtype=torch.float32).index_fill(0, torch.tensor(0), 1)
+    alone = gradient(lambda images: own * away(net, y)(images), x)
+    assert not torch.allclose(together[0], alone[0], atol=1e-3)  # the losses of the others count too
+    assert alone[1:].abs().max() > 1e-3
+    net.eval()
+    torch.testing.assert_close(gradient(away(net, y), x)[:1], gradient(away(net, y[:1]), x[:1]))
+
+
+def test_a_gradient_that_is_no_number_is_stuck_like_one_of_zero():
+    x = torch.stack([torch.full((1, 4, 4), v) for v in (0.5, 0.25, 0.75)])
+    # the root has no slope at 0: 0 times infinity
+    broken = lambda images: ((images.flatten(1) - 0.5).sum(1) * 0).sqrt() + images.flatten(1)[:, 0] * 0  # noqa: E731
+    assert gradient(broken, x).isnan().all()
+    assert torch.equal(fgsm(broken, x, 0.1), x)
+    assert stuck(broken, x).all()
 
 
 @pytest.mark.parametrize("eps", [-0.1, float("nan"), float("inf"), torch.tensor([0.1, -0.1])])

@@ -3,12 +3,16 @@
 import pytest
 import torch
 from run_made import make_job, outcome, settings, train, train_in_parts
+from torch import nn
 
 from concord.attack.fgsm import fgsm
 from concord.attack.gradient import away
-from concord.cli.adversary import step_size_of
+from concord.cli.adversary import adversarial_of, step_size_of
 from concord.cli.interface import Interface
 from concord.cli.pixels import classifier, normalised, unit
+from concord.data.batches import Normalise
+from concord.errors import UsageError
+from concord.training import toml
 
 FGSM = {"adversarial": {"kind": "fgsm", "eps": 0.1}}
 PGD = {"adversarial": {"kind": "pgd", "eps": 0.5, "norm": "l2", "steps": 3}}
@@ -64,6 +68,33 @@ def test_the_adversary_of_a_run_stays_near_the_pixels_and_climbs(adversarial, tm
     random = adversarial["kind"] == "pgd"
     assert torch.equal(job.adversarial.craft(0, loss, x, 8), changed) != random
     assert torch.equal(job.adversarial.craft(1, loss, x, 7), changed) != random
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.05), ("l2", 0.3)])
+def test_in_colour_the_ball_is_one_of_pixels_though_each_channel_has_its_own_scale(norm, eps):
+    interface = Interface((3, 4, 4), ("0", "1", "2"), Normalise((30.0, 120.0, 200.0), (10.0, 60.0, 90.0)))
+    adversarial = {"kind": "pgd", "eps": eps, "norm": norm, "steps": 6}
+    config = toml.parse({"members": [{"name": "m0", "network": "noel2017_st"}], "adversarial": adversarial})
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.Tanh(), nn.Linear(5, 3))
+    pixels, y = torch.randint(64, 192, (8, 3, 4, 4), dtype=torch.uint8), torch.arange(8) % 3
+    mean, std = (torch.tensor(v).view(3, 1, 1) / 255 for v in ((30.0, 120, 200), (10.0, 60, 90)))
+    x = (unit(pixels) - mean) / std
+    loss = away(network, y)
+    changed = adversarial_of(config, interface).craft(0, loss, x, 0)
+    moved = (changed * std + mean - unit(pixels)).flatten(1)
+    size = moved.norm(dim=1) if norm == "l2" else moved.abs().amax(1)
+    assert size.tolist() == pytest.approx([eps] * 8, rel=1e-4)  # on the border, measured in pixels
+    assert (loss(changed) > loss(x)).all()
+
+
+def test_a_kind_where_a_table_belongs_is_refused_with_the_way_out():
+    tables = {"members": [{"name": "m0", "network": "noel2017_st"}], "adversarial": "fgsm"}
+    way_out = "adversarial is a table: adversarial.kind=fgsm, adversarial.eps=0.1"
+    with pytest.raises(UsageError, match=way_out) as caught:
+        toml.parse(tables)
+    assert "discriminator" not in str(caught.value)
+    assert "valid dictionary" not in str(caught.value)
 
 
 def test_without_the_setting_there_is_no_adversary(tmp_path):

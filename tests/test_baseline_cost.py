@@ -33,7 +33,3 @@ def test_cost_of_5_pixels_and_12_images(name, settings, classes, numbers, macs):
 def test_cost_of_an_mlp():
     """5 pixels, 4 hidden units, 3 classes: 5*4 + 4*3 products, and 4 + 3 offsets."""
     assert fitted("mlp", {"hidden": 4, "epochs": 1}, count=12, features=5, classes=3) == Cost(39, 32)
-
-
-def test_a_number_takes_four_bytes():
-    assert Cost(7, 1).bytes == 28

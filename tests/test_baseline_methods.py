@@ -1,5 +1,6 @@
 """Every baseline against the formula it stands for, on scikit-learn's digits."""
 
+import time
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
@@ -8,12 +9,14 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits
 from sklearn.linear_model import Perceptron
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from concord.baseline.fit import best, measure, trials
 from concord.baseline.methods import METHODS, Scaled, check_options, named
-from concord.baseline.published import published
+from concord.baseline.need import scratch
+from concord.baseline.published import FIGURES, published
 from concord.baseline.samples import Samples, flat
 from concord.errors import ShapeError, UsageError
 
@@ -135,6 +138,12 @@ def test_defaults_shrink_to_the_images_and_what_was_given_is_refused():
         METHODS["knn"].settings(samples, {"neighbours": 8})
 
 
+def test_what_was_given_shrinks_in_trials_on_fewer_images(digits):
+    few = Samples(digits[0].x[:30], digits[0].y[:30])
+    tried = list(trials(METHODS["pca_quadratic"], {"components": 50}, few, digits[1]))
+    assert [t.settings for t in tried] == [{"components": 30}]
+
+
 def test_groups_stand_for_their_methods_each_once():
     assert [m.name for m in named(["knn", "svm", "svm_rbf"])] == ["knn", "svm_linear", "svm_rbf", "svm_poly"]
     assert [m.name for m in named(["all"])] == list(METHODS)
@@ -148,9 +157,73 @@ def test_options_belong_to_methods():
     check_options(named(["svm"]), {"gamma": 1})
     with pytest.raises(UsageError, match="--gamma belongs to svm_rbf, svm_poly; none"):
         check_options(named(["svm_linear", "knn"]), {"gamma": 1})
-    for wrong in (0, -1, float("inf"), float("nan")):
-        with pytest.raises(UsageError, match="--c must be a positive number"):
+    for wrong in (0, -1, float("nan"), "5", True):
+        with pytest.raises(UsageError, match="--c must be a positive number, got"):
             check_options(named(["svm"]), {"c": wrong})
+
+
+def test_a_setting_that_nothing_has_is_refused():
+    with pytest.raises(
+        UsageError, match=r"no baseline has a setting 'neighbors' \(did you mean 'neighbours'"
+    ):
+        check_options(named(["knn"]), {"neighbors": 3})
+    with pytest.raises(UsageError, match="a setting 'foo'; there are: c, gamma, degree, neighbours"):
+        check_options(named(["knn"]), {"foo": 1})
+
+
+@pytest.mark.parametrize("option", ["degree", "neighbours", "components", "hidden", "epochs"])
+def test_counts_are_whole_numbers(option):
+    check_options(named(["all"]), {option: np.int64(2)})
+    with pytest.raises(UsageError, match=f"--{option} must be a whole number, got 2.5"):
+        check_options(named(["all"]), {option: 2.5})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "most"),
+    [
+        ("degree", 3_000_000_000, "10"),
+        ("hidden", 10**12, "1,000,000"),
+        ("epochs", 10**400, "1,000,000"),
+        ("c", float("inf"), "10,000,000,000"),
+        ("gamma", 1e300, "1,000,000"),
+    ],
+)
+def test_settings_that_the_solvers_cannot_take_are_refused(option, value, most):
+    with pytest.raises(UsageError, match=f"--{option} must be at most {most}, got"):
+        check_options(named(["all"]), {option: value})
+
+
+def test_a_kernel_that_overflows_is_refused():
+    """(10^6 * 4 + 1)^6 is about 10^40."""
+    samples = Samples(np.array([[0.0, 0], [2, 0]]), np.array([0, 1]))
+    assert METHODS["svm_poly"].settings(samples, {"gamma": 1e6, "degree": 5})["degree"] == 5
+    with pytest.raises(UsageError, match=r"--gamma 1e\+06 with --degree 6: the kernel reaches 10\^40"):
+        METHODS["svm_poly"].settings(samples, {"gamma": 1e6, "degree": 6})
+
+
+def test_memory_that_training_takes_by_hand():
+    """7 and 9 images of 4 pixels in 3 classes."""
+    train, test = (Samples(np.zeros((n, 4)), np.arange(n) % 3) for n in (7, 9))
+    assert scratch("svm_rbf", {}, train, test) == 4 * 7 * 7
+    assert scratch("pca_quadratic", {"components": 3}, train, test) == 8 * 2 * 9 * 6
+    assert scratch("mlp", {"hidden": 5}, train, test) == 8 * 5 * (4 * (4 + 1 + 3) + 9)
+    assert scratch("knn", {}, train, test) == 0
+    many = Samples(np.zeros((60_000, 1)), np.arange(60_000) % 2)
+    assert scratch("svm_poly", {}, many, test) == 1000 * 2**20  # the cache
+
+
+def test_a_first_call_stays_outside_of_the_clock(digits):
+    asked = []
+
+    class Watched(KNeighborsClassifier):
+        def predict(self, x):
+            asked.append(len(x))
+            time.sleep(0.3 if len(asked) == 1 else 0)
+            return super().predict(x)
+
+    watched = replace(METHODS["knn"], build=lambda settings, seed: Watched(1, algorithm="brute"))
+    assert measure(watched, {}, *digits).predict_seconds < 0.3
+    assert asked == [5, 400]
 
 
 def test_settings_are_chosen_on_the_validation_samples(digits):
@@ -195,9 +268,15 @@ def test_one_class_is_refused(digits):
 
 
 def test_a_published_figure_needs_the_settings_it_was_made_with():
-    assert published("linear").error == 0.12  # as they are, not the deskewed 8.4
-    assert published("lenet5").error == 0.0095
-    assert published("svm_poly", {"degree": 4, "c": 1}).error == 0.011
-    assert published("svm_poly", {"degree": 3}) is None
-    assert published("") is None
-    assert published("svm_linear", {"c": 1}) is None
+    assert published("linear", {}, 60_000).error == 0.12  # as they are, not the deskewed 8.4
+    assert published("lenet5", {}, 60_000).error == 0.0095
+    assert published("knn", {"neighbours": 3}, 60_000).error == 0.05
+    assert published("knn", {"neighbours": 1}, 60_000) is None
+    assert published("", {}, 60_000) is None
+    assert published("svm_linear", {"c": 1}, 60_000) is None
+
+
+def test_a_figure_of_other_images_stands_in_no_row():
+    assert published("svm_poly", {"degree": 4, "c": 1}, 60_000) is None  # theirs were deskewed
+    assert published("linear", {}, 59_999) is None
+    assert all(figure.name is None for figure in FIGURES if figure.images != "as they are")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from concord.report.intervals import wilson
 from concord.report.rivals import (
     Rival,
     pair_table,
@@ -10,7 +11,6 @@ from concord.report.rivals import (
     published_table,
     rival_table,
     support_table,
-    wilson,
 )
 
 
@@ -49,6 +49,10 @@ def test_exchanging_the_two_turns_the_signs():
     a, b = rival("a", {0, 1}), rival("b", {1, 5, 6, 7})
     one, other = paired(a, b), paired(b, a)
     assert (one.low, one.high, one.p) == pytest.approx((-other.high, -other.low, other.p))
+
+
+def test_a_number_that_is_kept_takes_four_bytes():
+    assert rival("a", {0}).bytes == 4000
 
 
 def test_the_table_tells_error_cost_and_support_vectors():

@@ -103,7 +103,9 @@ def test_pgd_is_at_least_as_strong_and_equal_seeds_give_equal_figures(runs, caps
     for name in weak["networks"]:
         one, other = (f["networks"][name]["points"][0]["error"]["share"] for f in (weak, strong))
         assert other >= one - 0.03
-    assert (runs / "one" / "attack" / "attack.html").is_file()
+    written = runs / "one" / "attack"
+    assert (written / "pgd-linf" / "attack.html").is_file()
+    assert json.loads((written / "fgsm" / "attack.json").read_text()) == weak
 
 
 def test_a_wanted_class_is_reached_and_its_images_are_left_out(runs, capsys):
@@ -192,6 +194,9 @@ def test_pictures_are_of_the_smallest_size_that_fools_enough_and_of_no_more_than
         (["--method", "pgd", "--norm", "l3"], 2, "--norm l3: unknown"),
         (["--method", "pgd", "--steps", "0"], 2, "--steps must be at least 1"),
         (["--method", "pgd", "--step-size", "nan"], 2, "--step-size must be a positive number"),
+        (["--method", "pgd", "--seed", "-3"], 2, "--seed must be 0 to 2^63 - 1, got -3"),
+        (["--method", "pgd", "--seed", str(2**63)], 2, f"--seed must be 0 to 2^63 - 1, got {2**63}"),
+        (["--method", "pgd", "--seed", "99999999999999999999"], 2, "--seed must be 0 to 2^63 - 1"),
         (["--limit", "0"], 2, "--limit must be at least 1"),
         (["--target", "7"], 2, "--target 7: no such class; there are: 0, 1, 2"),
         (["--member", "ensembel"], 2, "no network 'ensembel' (did you mean 'ensemble'?)"),
@@ -216,3 +221,69 @@ def test_another_split_and_other_data_are_mentioned(runs, capsys, tmp_path):
     attack_args = ["attack", runs / "one", "--data", other, "--limit", "6", "--out", tmp_path, "--json"]
     _, _, err = call(capsys, *attack_args)
     assert "not the data that the run was trained on" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "name"),
+    [
+        ({"method": "fgsm"}, None, "fgsm"),
+        ({"method": "fgsm"}, "3", "fgsm-to-3"),
+        ({"method": "pgd"}, None, "pgd-linf"),
+        ({"method": "pgd", "norm": "l2", "seed": 2**63 - 1}, "3", "pgd-l2-to-3"),
+        ({"method": "fgsm"}, "../a b/" + 300 * "x", "fgsm-to-.._a_b_" + 43 * "x"),
+    ],
+)
+def test_every_kind_of_attack_has_a_folder_of_its_own(options, target, name):
+    assert plan_of(eps=[0.1], **options).name(target) == name
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_attacks(runs, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, out, err = call(capsys, "attack", runs / "one", "--out", tmp_path / "file")
+    assert (status, out) == (6, "")
+    assert "file: cannot write" in err
+    assert "6/6" not in err
+    assert "1/3" not in err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_figures_that_cannot_be_written_are_printed_all_the_same(as_json, runs, capsys, tmp_path):
+    (tmp_path / "attack.json").mkdir()  # no file can take its place
+    options = ["--eps", "0.1", "--limit", "9", "--out", tmp_path]
+    status, out, err = call(capsys, "attack", runs / "two", *options, *["--json"] * as_json)
+    assert status == 6
+    assert "attack.json: cannot write" in err
+    if as_json:
+        assert json.loads(out)["samples"] == 9
+    else:
+        assert "error in % on 9 test images" in out
+        assert "attack.html" not in out
+
+
+def test_a_run_that_is_the_present_folder_has_its_name_in_the_title(runs, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(runs / "one")
+    found = attack(capsys, ".", runs / "two", "--limit", "6", "--out", tmp_path)
+    assert next(iter(found["networks"])) == "one:a"
+    assert "attack on one, two" in (tmp_path / "attack.html").read_text()
+    with pytest.raises(UsageError, match="one is named twice"):
+        concord.attack_runs([runs / "one", "."])
+
+
+def test_only_a_run_with_other_test_images_may_have_seen_these(runs, capsys, tmp_path):
+    small = tables(runs / "data.npz", members=MEMBERS[:1])
+    small["data"] = small["data"] | {"limit": 30}
+    small["train"] = small["train"] | {"epochs": 1}
+    concord.train(small, tmp_path / "limited")
+    other = write_data(tmp_path / "other.npz", seed=5)
+    concord.train(small | {"data": {"source": str(other), "valid": 0.1}}, tmp_path / "stranger")
+    options = ["--limit", "6", "--out", tmp_path / "out", "--json"]
+    status, _, err = call(capsys, "attack", runs / "one", tmp_path / "limited", *options)
+    assert status == 0
+    assert "another split" not in err
+    status, _, err = call(capsys, "attack", runs / "one", tmp_path / "stranger", *options)
+    assert status == 0
+    assert "stranger was trained on another split: it may have seen these images" in err
+    other.unlink()
+    status, _, err = call(capsys, "attack", runs / "one", tmp_path / "stranger", *options)
+    assert status == 0
+    assert "stranger was trained on another split" in err

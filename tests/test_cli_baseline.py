@@ -7,14 +7,16 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import islice
 
-import numpy as np
 import pytest
 from run_made import call, write_npz
 
 import concord
-from concord.cli import baseline, contest
-from concord.errors import DataError, UsageError
+from concord.baseline import published
+from concord.cli import baseline, contest, rivals
+from concord.data import memory
+from concord.errors import DataError, ResourceError, UsageError
 
 RUN = {
     "data": {"limit": 300},
@@ -130,9 +132,62 @@ def test_mnist_is_known_by_its_test_images(npz, monkeypatch, capsys):
     plain = concord.baselines(["knn"], str(npz))
     assert (plain["mnist"], rows(plain)["knn"]["published"]) == (False, None)
     monkeypatch.setattr(contest, "MNIST_TEST", plain["test_fingerprint"])
+    assert rows(concord.baselines(["knn"], str(npz)))["knn"]["published"] is None  # not all of MNIST's
+    monkeypatch.setattr(published, "MNIST_TRAIN", rows(plain)["knn"]["train_images"])
     assert rows(concord.baselines(["knn"], str(npz)))["knn"]["published"] == 0.05
+    assert rows(concord.baselines(["knn"], str(npz), limit=20))["knn"]["published"] is None
     _, out, _ = call(capsys, "baseline", "knn", "--data", npz)
     assert "Published on MNIST" in out
+
+
+def test_the_limit_is_cut_before_memory_is_asked_for(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 1_000_000)
+    assert rows(concord.baselines(["knn"], "digits", limit=100))["knn"]["train_images"] == 100
+    with pytest.raises(ResourceError, match=r"the images as numbers needs 1.8 MB .* a smaller --limit"):
+        concord.baselines(["knn"], "digits")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("svm_rbf", {}, "svm_rbf with c 5, gamma .* needs 8.3 MB"),
+        ("mlp", {"hidden": 1_000_000}, "mlp with hidden 1e.06, epochs 20 needs 5.3 GB"),
+        ("pca_quadratic", {"components": 60}, "pca_quadratic with components 60 needs 42.1 MB"),
+    ],
+)
+def test_what_a_method_takes_is_asked_for_before_anything_is_trained(name, options, said, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 5_000_000)
+    monkeypatch.setattr(contest, "measure", lambda *_: pytest.fail("trained"))
+    with pytest.raises(ResourceError, match=said + ".* a smaller --limit, --hidden or --components helps"):
+        concord.baselines(["knn", name], "digits", options=options)
+
+
+def test_components_that_only_the_whole_set_allows_can_be_chosen_for():
+    document = concord.baselines(
+        ["pca_quadratic"], "digits", options={"components": 50}, choose=True, choose_on=30
+    )
+    assert [row["settings"] for row in document["chosen"]["pca_quadratic"]] == [{"components": 30}]
+    assert rows(document)["pca_quadratic"]["settings"] == "components 50"
+
+
+def test_the_first_batch_of_a_network_stays_outside_of_the_clock(run, monkeypatch):
+    asked = []
+    real = rivals.logits
+
+    def watched(members, samples, precision):
+        asked.append(isinstance(samples, islice))
+        return real(members, samples, precision)
+
+    monkeypatch.setattr(rivals, "logits", watched)
+    concord.baselines(["linear"], runs=[run[0]])
+    assert asked == [True, False] * 2
+
+
+@pytest.mark.parametrize("seed", [5_000_000_000, -1, 1.5])
+def test_a_seed_that_the_solvers_cannot_take_is_refused(seed, monkeypatch):
+    monkeypatch.setattr(contest, "measure", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UsageError, match="--seed must be a whole number, 0 to 4,294,967,295, got"):
+        concord.baselines(["knn", "mlp"], "digits", seed=seed)
 
 
 def test_all_baselines_run_on_tiny_images(npz):
@@ -168,6 +223,9 @@ def test_equal_seeds_give_equal_figures():
         (["knn"], "say where the images come from: --data PATH"),
         (["knn", "--data", "digits", "--gamma", "1"], "--gamma belongs to svm_rbf, svm_poly"),
         (["svm", "--data", "digits", "--c", "-1"], "--c must be a positive number, got -1"),
+        (["mlp", "--data", "digits", "--seed", "5000000000"], "--seed must be a whole number, 0 to"),
+        (["mlp", "--data", "digits", "--hidden", "1000000000000"], "--hidden must be at most 1,000,000"),
+        (["svm_poly", "--data", "digits", "--degree", "3000000000"], "--degree must be at most 10"),
         (["knn", "--data", "digits", "--neighbours", "5000"], "these images allow 1,438 at most"),
         (["knn", "--data", "digits", "--set", "train.epochs=2"], "only settings of data.*"),
         (["knn", "--data", "digits", "--set", "data.sise=2"], "unknown key"),
@@ -232,24 +290,37 @@ def test_an_interrupt_is_heard_while_a_solver_runs(heard):
     over.set()
 
 
-def test_an_interrupt_amid_libsvm_ends_the_process_cleanly(tmp_path):
+# Without torch, whose import takes most of the time of the command.
+BUSY = """
+import signal
+import numpy as np
+from sklearn.svm import SVC
+from concord.cli import baseline
+
+class Contest:
+    rivals, notices = ["knn"], []
+    def rows(self):
+        print("busy", flush=True)
+        draws = np.random.default_rng(0)
+        yield SVC(C=5, cache_size=200).fit(draws.random((5000, 784)), draws.integers(0, 2, 5000))
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+whole = baseline._follow(Contest())
+print("whole:", whole)
+baseline._leave()
+"""
+
+
+def test_an_interrupt_amid_libsvm_ends_the_process_cleanly():
     """Noise without any class in it keeps the solver busy for a minute."""
-    numbers = np.random.default_rng(0)
-    x, y = numbers.integers(0, 256, (5000, 28, 28), dtype=np.uint8), numbers.integers(0, 2, 5000)
-    np.savez(tmp_path / "noise.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
-    heard_in_it = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    main = "from concord.cli.app import main; main()"
-    arguments = ["baseline", "knn", "svm_rbf", "--json", "--data", str(tmp_path / "noise.npz")]
-    command = [sys.executable, "-c", heard_in_it + main, *arguments]
+    command = [sys.executable, "-c", BUSY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if "svm_rbf (" in line:
-                break
+        assert process.stdout.readline() == "busy\n"
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert list(rows(json.loads(out))) == ["knn"]
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "whole: False\n")
+    assert err == "concord: interrupted; the table has what was ready\n"
 
 
 def test_what_a_thread_raises_comes_through():

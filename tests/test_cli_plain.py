@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from data_made import write_image
+from data_made import shared, write_image
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -79,6 +79,7 @@ def test_pictures_of_other_kinds_and_sizes_are_converted_with_a_notice(here):
     write_image(here / "pets/dog_3.png", (200, 200, 200, 0), size=(16, 8), mode="RGBA")
     found = plain_train("small.toml", "pets")
     assert "1 grey pictures: the same number three times" in found["notices"]
+    assert "1 transparent pictures laid on white" in found["notices"]
     assert "resized to 8x8, the middle of longer sides kept: 1 of 16x8" in found["notices"]
     pictures = plain_pictures.read(here / "pets", (8, 8, 3))
     transparent = pictures.images[pictures.files.index(here / "pets/dog_3.png")]
@@ -114,6 +115,11 @@ def test_a_text_file_as_a_picture_a_single_class_and_an_empty_folder_are_refused
         ("[input_shape]\nc = 2", r"input_shape.c: expected 3 \(colour\) or 1 \(grey\), got 2"),
         ("[dense2]\noutput_size = 2", "dense2: the second dense layer has one output for each class"),
         ("conv = 3", "conv: "),
+        ("seed = -1", "seed: Input should be greater than or equal to 0, got -1"),
+        (
+            "[dense1]\noutput_size = 1000",
+            "13,928,115 weights are too many for plain Python, 10,000,000 at most; a smaller dense1.",
+        ),
         ("[conv", "not a TOML file"),
     ],
 )
@@ -140,6 +146,55 @@ def test_a_rate_that_is_too_large_ends_with_status_5_and_its_cure(here, capsys):
     assert "a smaller learning rate helps: learning_rate = 1e+300" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_weights_that_the_last_update_broke_are_no_success_and_the_losses_are_kept(here, capsys, arguments):
+    (here / "last.toml").write_text("learning_rate = 1e60\n" + SMALL.replace("epochs = 3", "epochs = 1"))
+    for name in ("cat_1.png", "dog_1.png"):
+        (here / "pets" / name).unlink()
+    with pytest.raises(SystemExit) as left:
+        main(["plain", "train", "last.toml", "--data", "pets", "--out", "kept", *arguments])
+    assert left.value.code == DivergedError.exit_status
+    assert "a smaller learning_rate helps" in capsys.readouterr().err
+    assert len((here / "kept/steps.csv").read_text().splitlines()) == 3
+    assert (here / "kept/curve.svg").exists()
+
+
+def test_names_of_files_reach_the_terminal_as_printable_text(here):
+    for n in (0, 1):
+        (here / f"pets/cat_{n}.png").rename(here / f"pets/c\x1b[31mat_{n}.png")
+    said = run("train", "small.toml", "--data", "pets").stdout
+    assert "\x1b" not in said
+    assert "\\x1b[31mat_0.png" in said
+
+
+def test_loose_pictures_beside_a_folder_without_any_are_taken(here):
+    (here / "pets/notes").mkdir()
+    assert plain_train("small.toml", "pets")["correct"] == 4
+
+
+def test_the_parts_of_a_data_set_are_no_classes(here):
+    for part in ("train", "test"):
+        (here / "parts" / part / "cat").mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(here / "parts" / part / "cat/1.png")
+    refused(
+        DataError, "its folders are parts of a data set, not classes.*parts/test say", "small.toml", "parts"
+    )
+
+
+def test_nine_photographs_are_all_right_after_training_and_one_seed_gives_one_training(here):
+    (here / "source.toml").write_text("epochs = 4\n")  # all else as in source 003
+    (here / "short.toml").write_text("epochs = 1\n")
+    found, again = (plain_train(name, shared("animals")) for name in ("source.toml", "short.toml"))
+    assert found["correct"] == len(found["pictures"]) == 9
+    assert all(math.isfinite(step["loss"]) for step in found["steps"])
+    assert again["steps"] == found["steps"][:9]
+
+
+def test_a_file_as_the_folder_for_results_is_refused_before_any_training(here):
+    with pytest.raises(UsageError, match=r"--out small.toml: expected the name of a folder, this is a file"):
+        plain_train("small.toml", "pets", out="small.toml", tell=pytest.fail)
+
+
 def test_results_are_never_written_over_others(here):
     (here / "full").mkdir()
     (here / "full/mine.txt").write_text("x")
@@ -156,6 +211,9 @@ def test_the_shown_step_is_right_by_hand_and_lowers_the_loss():
     assert step["loss"] == pytest.approx(math.log(1 + math.exp(1.05 + 2)))
     assert step["dy"][0][1] == pytest.approx(0.1 * step["da"][0])
     assert step["after"]["loss"] < step["loss"]
+    after = step["after"]
+    assert after["bias"] == pytest.approx(1 - 0.1 * step["dbias"])
+    assert after["loss"] == pytest.approx(math.log(1 + math.exp(after["z"][0] - after["z"][1])))
     said = run("show").stdout
     assert "y12 = 1 + 0*1 + 0*0 + 0*(-1) + 1*2 + 2*1 + 0*0 + 0*0 + 1*(-1) + 4*1 = 8" in said
     assert "dw11 = 0.1432*0 + (-0.1432)*0 + 0.2864*1 = 0.2864" in said
@@ -166,6 +224,3 @@ def test_the_naive_loops_of_the_benchmark_do_the_same_step():
     found = bench_plain(1)
     assert found["largest_difference"] < 1e-12
     assert found["seconds"].keys() == {"plain", "naive", "naive_weights_only"}
-    assert (
-        found["times_faster"] > 0
-    )  # how much, docs/results/bench-plain.md says: a test run is no place to time

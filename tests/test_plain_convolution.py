@@ -91,6 +91,21 @@ def test_the_law_of_cosines_is_the_sum_of_products(pairs, bias):
     assert products([p], [w], [bias])[0] == pytest.approx(direct, abs=4 * room + 1e-13)
 
 
+def test_pixels_of_0_to_255_are_summed_as_they_stand():
+    torch.manual_seed(0)
+    x = torch.randint(0, 256, (3, 9, 9)).double()
+    w, b = torch.randn(2, 3, 7, 7, dtype=torch.float64), torch.randn(2, dtype=torch.float64)
+    conv = Convolution((9, 9, 3), 2, 7)
+    give(conv, w, b)
+    expected = F.conv2d(x[None], w, b)[0]
+    torch.testing.assert_close(as_tensor(conv.forward(as_map(x)), 2), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1e20, 1e200])
+def test_large_weights_are_not_lost_in_the_law_of_cosines(size):
+    assert products([(1.0, -2.0)], [(3 * size, size)], [0.5]) == [size]
+
+
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.integers(1, 3))
 def test_padding_and_flattening_are_undone_by_their_inverses(height, width, padding, channels):
     image = [[float(10 * r + i) for i in range(width * channels)] for r in range(height)]

@@ -16,6 +16,7 @@ from concord.report.robustness import (
     error_table,
     notices,
     robustness_page,
+    transfer_tables,
 )
 from concord.report.robustness_figures import Triple, largest_change, triples
 from concord.report.tables import plain
@@ -78,6 +79,7 @@ def test_zero_gradients_are_told_everywhere(stuck, warned):
     assert page.count("underestimated") == 2 * warned  # in the summary and below the table
     if warned:
         assert notices(made)[0].startswith(f"b: the gradient of {100 * stuck:.1f} %")
+        assert "exactly zero or no number" in notices(made)[0]
 
 
 def test_the_page_shows_the_largest_eps_and_folds_the_others():
@@ -96,6 +98,23 @@ def test_a_single_network_has_no_transfer_and_an_attack_may_fail():
     )
     assert "nothing can transfer" in page
     assert "no network change a right answer" in page
+
+
+def test_with_a_wanted_class_the_page_speaks_of_reaching_it():
+    reached = network("a", reached=Rate.of(0, 100))
+    page = robustness_page(found(reached, network("b", reached=Rate.of(7, 100))))
+    assert "no network take an image that it was right about for the wanted class" in page
+    assert "change a right answer" not in page
+    gallery = Gallery("a", 0.1, "0.1 x sign", (triple(),))
+    aimed, free = (robustness_page(found(one, galleries=(gallery,))) for one in (reached, network("a")))
+    assert "right about before and takes for the wanted class after" in aimed
+    assert "is wrong about after" not in aimed
+    assert "right about before and is wrong about after" in free
+
+
+def test_the_transfer_tables_say_that_any_wrong_answer_counts():
+    _, fooled = transfer_tables(two_by_two(0.1))
+    assert "Any wrong answer counts, whether or not the attack was for one class." in fooled.notes[0]
 
 
 def test_names_cannot_break_out_of_the_page():

@@ -5,7 +5,7 @@ arXiv:1412.6572, section 4.
 
 Departures from the paper:
   * The result is clipped to the range that images have.
-  * The gradient is that of each sample's own loss; the paper's mean over a batch has the same sign.
+  * The gradient is that of the sum of the losses of a batch; the paper's mean has the same sign.
 """
 
 from torch import Tensor

@@ -18,10 +18,12 @@ Size = float | Tensor  # a tensor broadcasts against the images, for example (1,
 
 
 def gradient(loss: Loss, images: Tensor) -> Tensor:
-    """d loss(x)_b / d x_b for each sample b; nobody's parameters get a gradient from it.
+    """d (sum_b loss(x)_b) / d x; nobody's parameters get a gradient from it.
 
-    Zero where no path leads from the images to the loss. Raises ShapeError unless the loss gives one number
-    per image.
+    Where samples do not see each other this is d loss(x)_b / d x_b for each sample b. Batch normalisation in
+    training mode shows them to each other: the change of one image then counts in the losses of all. Zero
+    where no path leads from the images to the loss. Raises ShapeError unless the loss gives one number per
+    image.
 
     Shape: (B, ...) -> (B, ...)
     """
@@ -38,23 +40,38 @@ def gradient(loss: Loss, images: Tensor) -> Tensor:
 
 
 def stuck(loss: Loss, images: Tensor) -> Tensor:
-    """Whether the gradient of a sample is exactly zero, so that it cannot be attacked by its gradient.
+    """Whether every entry of a sample's gradient is exactly zero or no number: its gradient cannot move it.
 
     That says nothing about robustness: the network may be saturated, or not differentiable.
 
     Shape: (B, ...) -> (B,) bool
     """
-    return (gradient(loss, images) == 0).flatten(1).all(1)
+    found = gradient(loss, images)
+    return ((found == 0) | found.isnan()).flatten(1).all(1)
 
 
 def away(classifier: Classifier, labels: Tensor) -> Loss:
     """-ln softmax(f(x))[label], which an attack climbs so that the label is left. Shape: labels (B,)"""
-    return lambda x: F.cross_entropy(classifier(x).float(), labels, reduction="none")
+    return lambda x: _cross_entropy(classifier(x), labels)
 
 
 def toward(classifier: Classifier, labels: Tensor) -> Loss:
     """ln softmax(f(x))[label], which an attack climbs to reach the label. Shape: labels (B,)"""
-    return lambda x: -F.cross_entropy(classifier(x).float(), labels, reduction="none")
+    return lambda x: -_cross_entropy(classifier(x), labels)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """ln(1 + exp(d)) with d = ln(sum of e^z over the other classes) - z_label, in float64.
+
+    The usual form has -(1 - p_label) as its gradient by the logit of the label. Once p_label rounds to 1
+    (16.6 nats ahead in float32, 36.7 in float64) that term is lost while those of the other logits stay, and
+    the gradient points elsewhere. Here it is -sigmoid(d), which no margin rounds away before it underflows.
+
+    Shape: (B, K), (B,) -> (B,)
+    """
+    logits, chosen = logits.double(), labels.unsqueeze(1)
+    others = logits.scatter(1, chosen, -torch.inf).logsumexp(1)
+    return F.softplus(others - logits.gather(1, chosen).squeeze(1), threshold=60)
 
 
 def check_size(name: str, size: Size) -> None:

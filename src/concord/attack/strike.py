@@ -80,6 +80,17 @@ def stuck_samples(network: Classifier, samples: Samples, target: int | None = No
     return torch.cat([stuck(_loss(network, labels, target), x).cpu() for x, labels in samples])
 
 
+@torch.no_grad()
+def margins(network: Classifier, samples: Samples) -> Tensor:
+    """Logit of the label minus the largest other one, in nats. Shape: -> (N,) float64"""
+    found = []
+    for x, labels in samples:
+        logits, chosen = network(x).double(), labels.unsqueeze(1)
+        others = logits.scatter(1, chosen, -torch.inf).amax(1)
+        found.append((logits.gather(1, chosen).squeeze(1) - others).cpu())
+    return torch.cat(found)
+
+
 def untouched(networks: Mapping[str, Classifier], samples: Samples) -> tuple[Tensor, Tensor]:
     """Classes and confidences of all networks without any attack. Shape: -> (C, N), (C, N)"""
     said = [[answers(network, x) for network in networks.values()] for x, _ in samples]

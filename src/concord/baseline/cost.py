@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-BYTES = 4  # of a number kept as float32, for classifiers and networks alike
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -13,11 +11,6 @@ class Cost:
     numbers: int
     macs: int
     support: tuple[int, ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """4 for each number."""
-        return BYTES * self.numbers
 
 
 def linear_cost(model: Any) -> Cost:

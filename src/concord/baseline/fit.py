@@ -13,6 +13,8 @@ from concord.baseline.cost import Cost
 from concord.baseline.methods import Method
 from concord.baseline.samples import Samples, need_two_classes
 
+FEW = 5
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -32,7 +34,7 @@ class Measured:
 def measure(
     method: Method, settings: Mapping[str, float], train: Samples, test: Samples, seed: int = 0
 ) -> Measured:
-    """Train on ``train`` and predict all of ``test`` in one call.
+    """Train on ``train`` and predict all of ``test`` in one call, after a few samples outside of the clock.
 
     Raises UsageError if the training samples are of one class.
     """
@@ -41,6 +43,8 @@ def measure(
     began = time.perf_counter()
     notices = _fitted(model, train)
     trained = time.perf_counter()
+    model.predict(test.x[:FEW])  # what is made at the first call belongs to no prediction
+    asked = time.perf_counter()
     said = model.predict(test.x)
     done = time.perf_counter()
     return Measured(
@@ -50,7 +54,7 @@ def measure(
         said,
         float(np.mean(said != test.y)),
         trained - began,
-        done - trained,
+        done - asked,
         method.cost(model),
         notices,
     )
@@ -80,7 +84,7 @@ def trials(
 ) -> Iterator[Trial]:
     """Every row of the method's grid, tried on the validation samples; what was ``given`` stays as it is.
 
-    Rows that come to the same are tried once.
+    Rows that come to the same are tried once; so many components or neighbours as ``train`` allows.
     """
     rows = [method.settings(train, given, tried) for tried in method.grid]
     seen: list[dict[str, float]] = []

@@ -16,8 +16,10 @@ Choices that the paper leaves open, or that differ from it:
     fits images of other sizes.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from concord.baseline.cost import Cost, knn_cost, linear_cost, mlp_cost, quadratic_cost
@@ -26,6 +28,9 @@ from concord.baseline.svm import svm_cost
 from concord.errors import UsageError, suggestion
 
 CACHE = 1000  # MB for kernel values while an SVM is trained
+WHOLE = ("degree", "neighbours", "components", "hidden", "epochs")
+# Of every setting.
+MOST = {"c": 10**10, "gamma": 10**6, "degree": 10, **dict.fromkeys(WHOLE[1:], 10**6)}
 Settings = Mapping[str, float]
 
 
@@ -57,17 +62,30 @@ class Method:
     ) -> dict[str, float]:
         """Numbers for everything: what was ``given``, else what is ``tried``, else the default.
 
-        More components or neighbours than there can be: UsageError if they were given, else as many as there
-        can be.
+        More components or neighbours than there can be: UsageError if they were given, else, and in a trial,
+        as many as there can be.
         """
         wanted = {**self.defaults, **(tried or {}), **{k: v for k, v in given.items() if k in self.defaults}}
         found = {k: v.of(train) if isinstance(v, Scaled) else v for k, v in wanted.items()}
         for option, most in (("components", min(train.x.shape)), ("neighbours", len(train))):
-            if option in found and option in given and found[option] > most:
+            if tried is None and option in given and found.get(option, 0) > most:
                 raise UsageError(f"--{option} {found[option]:g}: these images allow {most:,} at most")
             if option in found:
                 found[option] = min(found[option], most)
+        if "degree" in found:
+            _check_kernel(train, found)
         return found
+
+
+def _check_kernel(train: Samples, settings: Settings) -> None:
+    """UsageError where a polynomial kernel is more than a float32 holds, as LIBSVM keeps it."""
+    longest = float((train.x**2).sum(1).max())
+    digits = settings["degree"] * math.log10(settings["gamma"] * longest + 1)
+    if digits > 37:
+        raise UsageError(
+            f"--gamma {settings['gamma']:g} with --degree {settings['degree']:g}: the kernel reaches "
+            f"10^{digits:.0f} on these images, 10^37 is the most; give less of one of them"
+        )
 
 
 def _svc(kernel: str) -> Callable[[Settings, int], Any]:
@@ -215,10 +233,23 @@ def named(names: Sequence[str]) -> list[Method]:
 
 
 def check_options(methods: Sequence[Method], given: Mapping[str, float]) -> None:
-    """UsageError for a setting that none of the methods has, or that is no positive number."""
+    """UsageError for a setting that none of the methods has, or for a value that it cannot have."""
     for option, value in given.items():
+        if option not in MOST:
+            near = suggestion(str(option), MOST)
+            raise UsageError(f"no baseline has a setting {option!r}{near}; there are: {', '.join(MOST)}")
         takers = [name for name, method in METHODS.items() if option in method.defaults]
         if not any(option in method.defaults for method in methods):
             raise UsageError(f"--{option} belongs to {', '.join(takers)}; none of them was asked for")
-        if not 0 < value < float("inf"):
-            raise UsageError(f"--{option} must be a positive number, got {value:g}")
+        _check_value(option, value)
+
+
+def _check_value(option: str, value: Any) -> None:
+    kind = "whole number" if option in WHOLE else "number"
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not value > 0:
+        raise UsageError(f"--{option} must be a positive {kind}, got {value!r}")
+    if value > MOST[option]:
+        raise UsageError(f"--{option} must be at most {MOST[option]:,}, got {value!r}")
+    if option in WHOLE and value % 1:
+        raise UsageError(f"--{option} must be a whole number, got {value!r}")

@@ -13,7 +13,8 @@ import typer
 
 from concord.cli import attack_plan, attend
 from concord.cli.options import AllowCode, DataPath, Json, print_json
-from concord.errors import UsageError
+from concord.data.text import printable
+from concord.errors import ConcordError, UsageError
 
 if TYPE_CHECKING:
     from concord.cli.attack_plan import Plan
@@ -38,10 +39,22 @@ def attack_runs(
 ) -> dict[str, Any]:
     """Attack every member and the ensemble of these runs; gives what ``attack.json`` holds.
 
-    ``out`` is the folder of attack.json and attack.html, by default ``attack`` in the first run. Raises
-    UsageError for an attack that makes no sense, and for runs of different images or classes.
+    ``out`` is the folder of attack.json and attack.html, by default attack/METHOD[-NORM][-to-CLASS] in the
+    first run. Raises UsageError for an attack that makes no sense, and for runs of different images or
+    classes; ResourceError where nothing can be written.
     """
     plan = attack_plan.plan_of(method, eps, norm=norm, steps=steps, step_size=step_size, seed=seed)
+    chosen = {"target": target, "member": member, "limit": limit, "data": data, "allow_code": allow_code}
+    folder, figures, found = _attacked(runs, plan, out, **chosen)
+    _write(folder, figures, found)
+    return figures
+
+
+def _attacked(
+    runs: Sequence[str | Path], plan: "Plan", out: str | Path | None, **chosen: Any
+) -> tuple[Path, dict[str, Any], "Robustness"]:
+    """Where the results belong, the figures, and what the page is made of."""
+    limit, target = chosen["limit"], chosen["target"]
     if not runs:
         raise UsageError("name at least one run")
     if limit is not None and limit < 1:
@@ -50,16 +63,14 @@ def attack_runs(
 
     paths = [Path(run) for run in runs]
     for path in paths:
-        if paths.count(path) > 1:
+        if [other.resolve() for other in paths].count(path.resolve()) > 1:
             raise UsageError(f"{path} is named twice")
         RunFolder(path).config()
     from concord.cli.attack_runs import attack_loaded
 
-    chosen = {"target": target, "member": member, "limit": limit, "data": data}
-    found = attack_loaded(paths, plan, **chosen, allow_code=allow_code)  # type: ignore[arg-type]
-    figures = figures_of(paths, plan, target, found)
-    _write(Path(out) if out else paths[0] / "attack", figures, found)
-    return figures
+    folder = Path(out) if out else paths[0] / "attack" / plan.name(target)
+    found = attack_loaded(paths, plan, folder=folder, **chosen)
+    return folder, figures_of(paths, plan, target, found), found
 
 
 def figures_of(
@@ -93,10 +104,8 @@ def _write(folder: Path, figures: dict[str, Any], found: "Robustness") -> None:
     import json
 
     from concord.report.robustness import robustness_page
-    from concord.training.files import disk_errors, replace
+    from concord.training.files import replace
 
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     replace(folder / "attack.json", json.dumps(figures, indent=1, allow_nan=False).encode())
     replace(folder / "attack.html", robustness_page(found).encode("utf-8", "backslashreplace"))
 
@@ -125,37 +134,44 @@ def attack_command(
     member: Annotated[str | None, typer.Option(help="Attack this one alone, and test all.")] = None,
     limit: Annotated[int | None, typer.Option(help="So many test images, of all classes.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of attack.html and attack.json; default: RUN/attack.")
+        Path | None, typer.Option(help="Folder of attack.html and attack.json; default: in RUN/attack.")
     ] = None,
     data: DataPath = None,
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
-    figures = attack_runs(
+    plan = attack_plan.plan_of(
+        method, attack_plan.sizes(eps), norm=norm, steps=steps, step_size=step_size, seed=seed
+    )
+    folder, figures, found = _attacked(
         runs,
-        attack_plan.sizes(eps),
-        method=method,
-        norm=norm,
-        steps=steps,
-        step_size=step_size,
-        seed=seed,
+        plan,
+        out,
         target=target,
         member=member,
         limit=limit,
-        out=out,
         data=data,
         allow_code=allow_code or [],
     )
+    failed = None
+    try:
+        _write(folder, figures, found)
+    except ConcordError as error:  # the figures took long: they are told all the same
+        failed = error
+        attend.tell(str(error))
     if json_:
         print_json(figures)
-        return
-    for text in figures["notices"]:
-        attend.tell(text)
-    _print(figures, (out or runs[0] / "attack") / "attack.html")
+    else:
+        for text in figures["notices"]:
+            attend.tell(text)
+        _print(figures)
+        if not failed:
+            print(f"\n{printable(str(folder / 'attack.html'))}: curve, transfer, pictures")
+    if failed:
+        raise typer.Exit(failed.exit_status)
 
 
-def _print(figures: dict[str, Any], page: Path) -> None:
-    from concord.data.text import printable
+def _print(figures: dict[str, Any]) -> None:
     from concord.report.robustness import Transfer, transfer_tables
     from concord.report.tables import Table, entries, plain
     from concord.report.text import percent
@@ -177,4 +193,3 @@ def _print(figures: dict[str, Any], page: Path) -> None:
     if len(last.tested) > 1:
         for table in transfer_tables(last):
             print("\n" + plain(table))
-    print(f"\n{printable(str(page))}: curve, transfer, pictures")

@@ -1,5 +1,6 @@
 """Which attack was asked for; what is wrong with it is said before torch is imported."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -9,6 +10,8 @@ from concord.errors import UsageError, suggestion
 METHODS = ("fgsm", "pgd")
 NORMS = ("linf", "l2")
 STEPS = 40
+LONGEST_NAME = 50  # characters of a class in the name of a folder: 255 bytes are the most
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,13 @@ class Plan:
     steps: int = STEPS
     step_size: float | None = None
     seed: int = 0
+
+    def name(self, target: str | None) -> str:
+        """The name of a folder for the results: ``fgsm``, ``pgd-l2-to-3``."""
+        norm = f"-{self.norm}" if self.method == "pgd" else ""
+        if target is None:
+            return self.method + norm
+        return f"{self.method}{norm}-to-" + re.sub(r"[^\w.-]", "_", target)[:LONGEST_NAME]
 
     def sentence(self, target: str | None) -> str:
         """What is done, for the reader of the report."""
@@ -57,6 +67,8 @@ def plan_of(
         raise UsageError(f"--steps must be at least 1, got {steps}")
     if step_size is not None and not (isfinite(step_size) and step_size > 0):
         raise UsageError(f"--step-size must be a positive number, got {step_size}")
+    if seed is not None and not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"--seed must be 0 to 2^63 - 1, got {seed}")
     return Plan(method, tuple(sorted(set(eps))), **said)  # type: ignore[arg-type]
 
 

@@ -21,11 +21,12 @@ from concord.cli.attack_plan import Plan
 from concord.cli.loading import ENSEMBLE, Loaded, load_run, same_data
 from concord.cli.pixels import classifier, unit
 from concord.consensus.objective import ensemble_logits
-from concord.data.images import Images
+from concord.data.images import Images, fingerprint
 from concord.data.splits import cut
-from concord.errors import UsageError, suggestion
+from concord.errors import ConcordError, UsageError, suggestion
 from concord.report.robustness import Attacked, Gallery, Point, Rate, Robustness, Transfer
 from concord.report.robustness_figures import Triple
+from concord.training.files import disk_errors
 
 BATCH = 250
 
@@ -65,7 +66,7 @@ def _listed(values: Sequence[object]) -> str:
 
 def networks_of(runs: Sequence[Path], loaded: Sequence[Loaded]) -> dict[str, Classifier]:
     """Members and the ensemble of every run, in float32; RUN:MEMBER where there are several runs."""
-    names = [run.name for run in runs]
+    names = [run.resolve().name for run in runs]
     heads = [f"{name if names.count(name) == 1 else run}:" for run, name in zip(runs, names, strict=True)]
     found = {}
     for head, run in zip(heads if len(runs) > 1 else [""], loaded, strict=True):
@@ -84,14 +85,15 @@ def _together(members: Sequence[nn.Module], x: Tensor) -> Tensor:
 def images_of(loaded: Sequence[Loaded], data: str | None, limit: int | None, wanted: int | None) -> Images:
     """The test split of the first run, or ``limit`` images of it in the proportions of the classes.
 
-    Images of the wanted class are left out: there is nothing to reach. Says so where another run may have
-    been trained on these images.
+    Images of the wanted class are left out: there is nothing to reach. Says so where another run has other
+    test images, and so may have been trained on these.
     """
     splits, same = same_data(loaded[0], data)
     if not same:
         attend.tell(f"{loaded[0].folder.path}: this is not the data that the run was trained on")
     for other in loaded[1:]:
-        if other.folder.json("stamp.json").get("fingerprint") not in (None, splits.fingerprint):
+        stamped = other.folder.json("stamp.json").get("fingerprint")
+        if stamped not in (None, splits.fingerprint) and not _tested_on(other, splits.test):
             attend.tell(f"{other.folder.path} was trained on another split: it may have seen these images")
     images = splits.test
     if wanted is not None:
@@ -101,6 +103,15 @@ def images_of(loaded: Sequence[Loaded], data: str | None, limit: int | None, wan
     if not len(images):
         raise UsageError("there are no test images to attack")
     return images.to(loaded[0].config.train.device)
+
+
+def _tested_on(run: Loaded, test: Images) -> bool:
+    """Whether these are the run's own test images, whatever it was trained on."""
+    try:
+        theirs, same = same_data(run, None)
+    except ConcordError:  # the data are gone, so nobody knows
+        return False
+    return same and fingerprint(theirs.test) == fingerprint(test)
 
 
 def attack_of(plan: Plan, eps: float) -> Attack:
@@ -225,8 +236,12 @@ def attack_loaded(
     limit: int | None,
     data: str | None,
     allow_code: Collection[str],
+    folder: Path,
 ) -> Robustness:
-    """The whole of ``concord attack`` but for what it writes."""
+    """The whole of ``concord attack`` but for what it writes in ``folder``.
+
+    The folder is made first: attacks take long, and a folder that cannot be had should be told before.
+    """
     loaded = load_all(runs, allow_code)
     classes = loaded[0].interface.classes
     if target is not None and target not in classes:
@@ -237,5 +252,7 @@ def attack_loaded(
     attacked = attacked_names(networks, member)
     wanted = None if target is None else classes.index(target)
     images = images_of(loaded, data, limit, wanted)
-    title = f"concord: attack on {', '.join(run.name for run in runs)}"
+    title = f"concord: attack on {', '.join(run.resolve().name for run in runs)}"
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return attack_all(Target(networks, images, wanted), attacked, plan, title=title)

@@ -24,6 +24,7 @@ T = TypeVar("T")
 POLL = 0.2  # seconds; Windows hears no Ctrl-C in a wait without an end
 SOLVER = "concord-solver"
 CHOOSE_ON = 10_000
+LARGEST_SEED = 2**32 - 1  # scikit-learn's
 
 
 def baselines(
@@ -67,6 +68,8 @@ def _contest(
 
     methods = named(names)
     check_options(methods, options)
+    _check_whole("--seed", seed, 0, LARGEST_SEED)
+    _check_whole("--choose-on", choose_on, 2)
     if data is None and not runs:
         raise UsageError("say where the images come from: --data PATH (or --data digits), or --run RUN")
     flags = [("data.source", data), ("data.limit", limit), ("data.seed", None if runs else seed)]
@@ -86,6 +89,13 @@ def _contest(
     if choose and not read.valid:
         raise UsageError("--choose needs validation images: give --set data.valid=0.1")
     return Contest(methods, options, read, loaded, seed, choose_on if choose else None)
+
+
+def _check_whole(option: str, value: Any, least: int, most: int | None = None) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if not whole or (most is not None and value > most):
+        end = f" to {most:,}" if most is not None else " or more"
+        raise UsageError(f"{option} must be a whole number, {least}{end}, got {value!r}")
 
 
 def add_to(app: typer.Typer) -> None:

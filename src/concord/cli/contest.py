@@ -6,9 +6,9 @@ from importlib.metadata import version
 from platform import python_version
 from typing import Any
 
-from concord.baseline.cost import BYTES
 from concord.baseline.fit import Trial, best, measure, trials
 from concord.baseline.methods import CACHE, Method
+from concord.baseline.need import scratch
 from concord.baseline.published import FIGURES, MNIST_TEST
 from concord.baseline.samples import Samples, flat
 from concord.cli import attend
@@ -18,6 +18,7 @@ from concord.data import memory
 from concord.data.images import Images, fingerprint, joined
 from concord.data.load import load
 from concord.data.splits import cut
+from concord.report.intervals import wilson
 from concord.report.rivals import (
     Rival,
     pair_table,
@@ -25,7 +26,6 @@ from concord.report.rivals import (
     published_table,
     rival_table,
     support_table,
-    wilson,
 )
 from concord.report.tables import Table
 from concord.training.config import Data
@@ -55,8 +55,7 @@ class Contest:
         self.pool, self.test = self._images()
         self.mnist = fingerprint(self.test) == MNIST_TEST
         self.train_samples, self.test_samples = _samples(self.pool), _samples(self.test)
-        for method in methods:  # refuse what cannot be before anything is trained
-            method.settings(self.train_samples, options)
+        self._refuse()
 
     def _images(self) -> tuple[Images, Images]:
         """All images that may be trained on, and the test images."""
@@ -64,14 +63,23 @@ class Contest:
         for notice in splits.notices:
             self._note(notice)
         pool = joined(splits.train, splits.valid) if len(splits.valid) else splits.train
-        need = 2 * FLOAT64 * (len(pool) + len(splits.test)) * pool.pixels[0].numel()
-        memory.require(need, "the images as numbers", "a smaller --limit or --set data.size=N helps")
         limit = self.read.limit
         if limit is not None and limit < len(pool):
             pool = pool.subset(cut(pool, limit, "limit", self.seed)[1])
         elif limit is not None:
             self._note(f"a limit of {limit:,}: there are {len(pool):,} images to train on, all are used")
+        need = 2 * FLOAT64 * (len(pool) + len(splits.test)) * pool.pixels[0].numel()
+        memory.require(need, "the images as numbers", "a smaller --limit or --set data.size=N helps")
         return pool, splits.test
+
+    def _refuse(self) -> None:
+        """What cannot be, before anything is trained: settings that the images do not allow, or too large."""
+        train, test = self.train_samples, self.test_samples
+        for method in self.methods:
+            settings = method.settings(train, self.options)
+            need = scratch(method.name, settings, train, test)
+            with_ = f" with {said_as(settings)}" if settings else ""
+            memory.require(need, f"{method.name}{with_}", "a smaller --limit, --hidden or --components helps")
 
     def _note(self, text: str) -> None:
         self.notices.append(text)
@@ -119,7 +127,8 @@ class Contest:
                 f"({len(some):,} images, {trial.seconds:.1f} s)"
             )
         self.chosen[method.name] = tried
-        return dict(best(tried).settings)
+        given = method.settings(train, self.options)
+        return {**best(tried).settings, **{k: v for k, v in given.items() if k in self.options}}
 
     def _validation(self, most: int) -> tuple[Samples, Samples]:
         """Some of the pool to train on, and others to validate on."""
@@ -204,7 +213,7 @@ def _plain(rival: Rival) -> dict[str, Any]:
         "support_vectors": sum(rival.support) if rival.support else None,
         "support_vectors_per_class": list(rival.support) or None,
         "numbers": rival.numbers,
-        "bytes": BYTES * rival.numbers,
+        "bytes": rival.bytes,
         "macs": rival.macs,
         "published": rival.published,
     }

@@ -7,8 +7,9 @@ Example:
 import csv
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from concord.cli.plain_pictures import Pictures
     from concord.plain.cnn import CNN, Step
 
+LARGEST = 10_000_000  # weights
+
 
 def plain_train(
     config: str | Path,
@@ -34,28 +37,35 @@ def plain_train(
     """Train the plain network on a folder of pictures; the losses, the answers and the files written.
 
     ``tell`` gets a line for every step and every epoch while it runs. With ``out``, curve.svg and steps.csv
-    are written into that folder.
+    are written into that folder, also when the training ends early.
+
+    Raises UsageError for a configuration or folder that cannot be used, DataError for pictures that cannot,
+    DivergedError when a loss or an answer is no finite number.
     """
     from random import Random
 
     from concord.cli import plain_config, plain_pictures
 
     settings = plain_config.read(Path(config))
-    folder = _free(out)
     random = Random(settings.seed)
     network = _network(settings, random, str(config))
     pictures = plain_pictures.read(Path(data), settings.shape().input_shape)
     _check_classes(pictures, settings, str(config))
+    folder = _made(out)
     for notice in pictures.notices:
         attend.tell(notice)
     for line in _summary(network, settings):
         tell(line)
     began = time.perf_counter()
-    steps = _steps(network, pictures, settings, random, tell)
+    steps: list[Step] = []
+    try:
+        for step in _steps(network, pictures, settings, random, tell):
+            steps.append(step)
+        answers = _answers(network, pictures, Path(data))
+    finally:
+        if folder and steps:
+            _write(folder, steps, pictures, Path(data))
     seconds = time.perf_counter() - began
-    answers = _answers(network, pictures, Path(data))
-    if folder:
-        _write(folder, steps, pictures, Path(data))
     return {
         "classes": list(pictures.classes),
         "notices": list(pictures.notices),
@@ -68,12 +78,19 @@ def plain_train(
     }
 
 
-def _free(out: str | Path | None) -> Path | None:
+def _made(out: str | Path | None) -> Path | None:
+    """The folder for the results, made before anything is trained for it."""
+    from concord.training.files import disk_errors
+
     if out is None:
         return None
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {out}: expected the name of a folder, this is a file")
+    if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"--out {out}: is there already and not empty; give another name or remove it")
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -81,9 +98,15 @@ def _network(config: "PlainConfig", random: Any, where: str) -> "CNN":
     from concord.plain.cnn import CNN
 
     try:
-        return CNN(config.shape(), random)
+        parameters = config.shape().parameters()
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from None
+    if parameters > LARGEST:
+        raise UsageError(
+            f"{where}: {parameters:,} weights are too many for plain Python, {LARGEST:,} at most;"
+            " a smaller dense1.output_size, conv.num_filters or input_shape helps"
+        )
+    return CNN(config.shape(), random)
 
 
 def _check_classes(pictures: "Pictures", config: "PlainConfig", where: str) -> None:
@@ -99,9 +122,7 @@ def _check_classes(pictures: "Pictures", config: "PlainConfig", where: str) -> N
 def _summary(network: "CNN", config: "PlainConfig") -> list[str]:
     """What source 003 prints before it trains, with the sizes that the layers really have."""
     conv, pool = network.conv, network.pool
-    inputs, hidden = len(network.dense1.weights[0]), len(network.dense1.weights)
-    layers = (conv, network.dense1, network.dense2)
-    parameters = sum(len(layer.weights) * len(layer.weights[0]) + len(layer.biases) for layer in layers)
+    inputs, hidden = config.shape().features(), config.dense1.output_size
     return [
         f"Input        {_by(conv.shape)}",
         f"Convolution  {len(conv.weights)} filters {conv.size}x{conv.size}, stride {conv.stride},"
@@ -109,7 +130,7 @@ def _summary(network: "CNN", config: "PlainConfig") -> list[str]:
         f"Max-pooling  {pool.size}x{pool.size} -> {_by(pool.output_shape)} = {inputs:,} numbers",
         f"Dense        {inputs:,} -> {hidden} (ReLU)",
         f"Dense        {hidden} -> {config.num_classes} (softmax)",
-        f"Parameters   {parameters:,}",
+        f"Parameters   {config.shape().parameters():,}",
     ]
 
 
@@ -119,28 +140,35 @@ def _by(shape: Sequence[int]) -> str:
 
 def _steps(
     network: "CNN", pictures: "Pictures", config: "PlainConfig", random: Any, tell: Callable[[str], None]
-) -> "list[Step]":
+) -> "Iterator[Step]":
+    """The steps of the training, each told, and each epoch too."""
     from concord.plain.cnn import train
 
     samples = list(zip(pictures.images, pictures.labels, strict=True))
-    steps: list[Step] = []
+    own: list[Step] = []  # of this epoch
     try:
         for step in train(network, samples, epochs=config.epochs, rate=config.learning_rate, random=random):
-            steps.append(step)
+            own.append(step)
             epoch = f"Epoch {step.epoch}/{config.epochs}"
-            tell(f"{epoch} - Step {step.step}/{len(samples)} - Loss: {step.loss:.4f}")
+            tell(f"{epoch} - Step {step.step}/{len(samples)} - Loss: {_loss(step.loss)}")
             if step.step == len(samples):
-                last = _epochs(steps)[-1]
-                tell(f"{epoch} - Loss: {last['loss']:.4f} - Accuracy: {last['accuracy']:.4f}")
+                whole = _epochs(own)[-1]
+                tell(f"{epoch} - Loss: {_loss(whole['loss'])} - Accuracy: {whole['accuracy']:.4f}")
+                own = []
+            yield step
     except ArithmeticError as error:
         raise DivergedError(f"{error}: learning_rate = {config.learning_rate:g}") from None
-    return steps
+
+
+def _loss(value: float) -> str:
+    """Four digits after the point, as the source prints it, while that can be read."""
+    return f"{value:.4f}" if value < 1e4 else f"{value:.4g}"
 
 
 def _epochs(steps: "Sequence[Step]") -> list[dict[str, Any]]:
     """Mean loss and accuracy of every epoch, each sample as it was before its own update."""
     rows = []
-    for epoch in range(1, steps[-1].epoch + 1):
+    for epoch in dict.fromkeys(step.epoch for step in steps):
         own = [step for step in steps if step.epoch == epoch]
         loss = sum(step.loss for step in own) / len(own)
         rows.append({"epoch": epoch, "loss": loss, "accuracy": sum(step.correct for step in own) / len(own)})
@@ -153,7 +181,10 @@ def _answers(network: "CNN", pictures: "Pictures", data: Path) -> list[dict[str,
 
     rows = []
     for path, image, label in zip(pictures.files, pictures.images, pictures.labels, strict=True):
-        chances = softmax(network.forward(image))
+        logits = network.forward(image)
+        if not all(map(isfinite, logits)):
+            raise DivergedError("the last update made the weights too large; a smaller learning_rate helps")
+        chances = softmax(logits)
         said = chances.index(max(chances))
         rows.append(
             {
@@ -168,7 +199,7 @@ def _answers(network: "CNN", pictures: "Pictures", data: Path) -> list[dict[str,
 
 def _write(folder: Path, steps: "Sequence[Step]", pictures: "Pictures", data: Path) -> None:
     from concord.report.plain_curve import curve
-    from concord.training.files import disk_errors, replace
+    from concord.training.files import replace
 
     table = io.StringIO()
     writer = csv.writer(table)
@@ -176,10 +207,9 @@ def _write(folder: Path, steps: "Sequence[Step]", pictures: "Pictures", data: Pa
     for s in steps:
         file = pictures.files[s.sample].relative_to(data)
         writer.writerow([s.epoch, s.step, file, repr(s.loss), int(s.correct)])
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     replace(folder / "steps.csv", table.getvalue().encode("utf-8", "backslashreplace"))
-    drawn = curve([s.loss for s in steps], [(e["loss"], e["accuracy"]) for e in _epochs(steps)])
+    epochs = [(e["loss"], e["accuracy"]) for e in _epochs(steps)]
+    drawn = curve([s.loss for s in steps], epochs, len(pictures.files))
     replace(folder / "curve.svg", drawn.encode())
 
 
@@ -208,14 +238,17 @@ def train_command(
     ] = None,
     json_: Json = False,
 ) -> None:
+    from concord.data.text import printable
+
     chosen = out or _next(Path("runs") / f"plain-{config.stem}")
     found = plain_train(config, data, out=chosen, tell=(lambda text: None) if json_ else print)
     if json_:
         print_json(found)
         return
     for row in found["pictures"]:
-        mark = "" if row["predicted"] == row["label"] else f"  (is {row['label']})"
-        print(f"{row['file']:24} {row['predicted']}  {row['confidence']:.3f}{mark}")
+        file, said, label = (printable(row[key]) for key in ("file", "predicted", "label"))
+        mark = "" if said == label else f"  (is {label})"
+        print(f"{file:24} {said}  {row['confidence']:.3f}{mark}")
     print(f"{found['correct']}/{len(found['pictures'])} right after training, {found['seconds']:.0f} s")
     print(f"{found['out']}/curve.svg, {found['out']}/steps.csv")
 

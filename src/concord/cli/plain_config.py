@@ -49,7 +49,7 @@ class PlainConfig(Section):
     num_classes: Annotated[int, Field(ge=2, le=1024)] = 3
     epochs: Annotated[int, Field(gt=0, le=10**6)] = 12
     learning_rate: PositiveFloat = 0.003
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0  # random.Random takes -1 for 1
 
     def shape(self) -> Shape:
         """The sizes as the room ``plain`` takes them."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from concord.data.decode import header, open_image, quiet
 from concord.data.files import below, is_image_name
-from concord.data.folder import class_folders
+from concord.data.folder import SPLITS, class_folders
 from concord.data.text import printable
 from concord.errors import DataError
 from concord.plain.maps import Map
@@ -63,13 +63,22 @@ def _named(folder: Path) -> tuple[dict[Path, str], list[str]]:
     places = class_folders(folder)
     inside = {path: place.name for place in places for path in below(place, above={folder})}
     loose = {path: _class_of(path) for path in sorted(folder.iterdir()) if path.is_file()}
-    chosen = inside if places else loose
-    named = {path: name for path, name in chosen.items() if is_image_name(path)}
+    named = _pictures(inside) or _pictures(loose)
+    if set(named.values()) and {name.lower() for name in named.values()} <= SPLITS.keys():
+        part = next(iter(named.values()))
+        raise DataError(
+            f"{printable(folder)}: its folders are parts of a data set, not classes; give one of them,"
+            f" {printable(folder / part)} say"
+        )
     ignored = sorted(str(path.relative_to(folder)) for path in {**inside, **loose} if path not in named)
     notices = (
         [f"ignored, no pictures of a class: {', '.join(map(printable, ignored[:5]))}"] if ignored else []
     )
     return named, notices
+
+
+def _pictures(files: dict[Path, str]) -> dict[Path, str]:
+    return {path: name for path, name in files.items() if is_image_name(path)}
 
 
 def _class_of(path: Path) -> str:
@@ -87,6 +96,8 @@ def _conversions(files: list[Path], shape: tuple[int, int, int]) -> list[str]:
     if other:
         sizes = ", ".join(f"{n} of {size}" for size, n in other.most_common(3))
         notices.append(f"resized to {width}x{height}, the middle of longer sides kept: {sizes}")
+    if transparent := sum(h.transparent for h in found.values()):
+        notices.append(f"{transparent} transparent pictures laid on white")
     if channels == 3 and grey:
         notices.append(f"{grey} grey pictures: the same number three times")
     if channels == 1 and grey < len(files):

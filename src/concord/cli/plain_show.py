@@ -81,14 +81,20 @@ def plain_show() -> dict[str, Any]:
         "rate": RATE,
     }
     network.descend(RATE)
-    after = {
+    after: dict[str, Any] = {
         "filter": by_row(network.conv.weights[0], 3, 1),
         "bias": network.conv.biases[0],
         "w1": network.dense1.weights,
         "b1": network.dense1.biases,
         "w2": network.dense2.weights,
         "b2": network.dense2.biases,
-        "loss": cross_entropy(network.forward(PICTURE), LABEL),
+    }
+    z = network.forward(PICTURE)
+    after |= {
+        "pooled": network.pool.forward(network.conv.forward(PICTURE)),
+        "h": relu(network.hidden),
+        "z": z,
+        "loss": cross_entropy(z, LABEL),
     }
     return step | {"after": after}
 
@@ -160,9 +166,16 @@ def _backward(s: dict[str, Any]) -> Iterator[str]:
     yield "Picture (not needed here): dx_rq = the sum of dy_ij w_uv over all windows that hold x_rq; dx ="
     yield from _matrix(s["dpicture"])
     yield ""
-    yield f"GRADIENT DESCENT: w <- w - {_n(s['rate'])} dw for every weight. The filter afterwards:"
-    yield from _matrix(s["after"]["filter"])
-    yield f"L was {_n(s['loss'])} and is {_n(s['after']['loss'])} now."
+    after = s["after"]
+    yield f"GRADIENT DESCENT: w <- w - {_n(s['rate'])} dw for every weight, b <- b - {_n(s['rate'])} db"
+    yield f"Filter, with bias {_n(after['bias'])}:"
+    yield from _matrix(after["filter"])
+    for name, layer in (("First", "1"), ("Second", "2")):
+        yield f"{name} dense layer, with biases {_vector(after[f'b{layer}'])}:"
+        yield from _matrix(after[f"w{layer}"])
+    x, h, z = flat(after["pooled"]), after["h"], after["z"]
+    yield f"With these x = {_vector(x)}, h = {_vector(h)}, z = {_vector(z)}:"
+    yield f"L was {_n(s['loss'])} and is {_n(after['loss'])} now."
 
 
 def _window(s: dict[str, Any], i: int, j: int) -> str:

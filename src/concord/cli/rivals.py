@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from concord.cli.feeds import make_feed
 from concord.cli.loading import ENSEMBLE, Loaded, same_data
 from concord.consensus.objective import ensemble_logits
 from concord.data.images import Images, fingerprint
+from concord.data.splits import Splits
 from concord.errors import DataError
 from concord.report.rivals import Rival
 from concord.training.evaluate import logits
@@ -27,7 +29,7 @@ def said_as(settings: Mapping[str, float]) -> str:
 
 def from_measured(measured: Measured, test: Samples, mnist: bool) -> Rival:
     """The row of a baseline."""
-    figure = published(measured.name, measured.settings) if mnist else None
+    figure = published(measured.name, measured.settings, measured.images) if mnist else None
     return Rival(
         measured.name,
         said_as(measured.settings),
@@ -58,10 +60,11 @@ def from_run(loaded: Loaded, data: str | None, test: Images, mnist: bool) -> lis
     rows: list[Rival] = []
     said: list[Tensor] = []
     for name, member in loaded.members.items():
+        logits([member], islice(feed.test(), 1), [loaded.precisions[name]])  # the first batch is slower
         began = time.perf_counter()
         said.append(logits([member], feed.test(), [loaded.precisions[name]])[0])  # (N, K)
         took = time.perf_counter() - began
-        rows.append(_member(loaded, name, said[-1], splits.test, len(splits.train), seconds, took, mnist))
+        rows.append(_member(loaded, name, said[-1], splits, seconds, took, mnist))
     return rows if len(rows) == 1 else [*rows, _ensemble(loaded, rows, said, splits.test)]
 
 
@@ -69,8 +72,7 @@ def _member(
     loaded: Loaded,
     name: str,
     said: Tensor,
-    test: Images,
-    images: int,
+    splits: Splits,
     seconds: float,
     took: float,
     mnist: bool,
@@ -78,14 +80,15 @@ def _member(
     described = next(one for one in loaded.config.members if one.name == name)
     network = described.network.rpartition(":")[2]
     changed = any(loaded.config.augment.model_dump().values())  # the published figure is without
-    figure = published(network) if mnist and not changed else None
+    seen = len(splits.train) + len(splits.valid)
+    figure = published(network, {}, seen) if mnist and not changed else None
     spent = costs({name: loaded.members[name]}, loaded.interface.shape)[name]
     about = f"{network}, {loaded.config.train.epochs} epochs{', augmented' if changed else ''}"
     return Rival(
         f"{loaded.folder.path.name}: {name}",
         about,
-        images,
-        _wrong(said, test),
+        len(splits.train),
+        _wrong(said, splits.test),
         seconds,
         took,
         spent.parameters,

@@ -37,11 +37,12 @@ DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, st
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself before it is decoded: size as displayed, and whether it has no colour."""
+    """What a file says of itself before it is decoded; the size is that of the image as displayed."""
 
     height: int
     width: int
     grey: bool
+    transparent: bool
 
 
 def open_image(path: Path, *, mode: Mode, size: int | tuple[int, int] | None = None) -> Tensor:
@@ -74,7 +75,7 @@ def header(path: Path) -> Header:
         width, height = opened.size
         if _orientation(opened) in (5, 6, 7, 8):
             width, height = height, width
-        return Header(height, width, _is_grey(opened))
+        return Header(height, width, _is_grey(opened), _has_alpha(opened))
 
 
 def image(path: Path, mode: Mode, size: tuple[int, int] | None) -> Tensor:
@@ -137,10 +138,14 @@ def _is_grey(opened: Image.Image) -> bool:
     return palette[0::3] == palette[1::3] == palette[2::3]
 
 
+def _has_alpha(opened: Image.Image) -> bool:
+    return opened.mode in ALPHA or "transparency" in opened.info
+
+
 def _flat(opened: Image.Image) -> Image.Image:
     if opened.mode[0] in "IF":
         return _eight_bit(opened)
-    if opened.mode in ALPHA or "transparency" in opened.info:
+    if _has_alpha(opened):
         colour = opened.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB")
     return opened

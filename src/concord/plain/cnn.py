@@ -16,7 +16,7 @@ from random import Random
 from concord.plain.convolution import Convolution
 from concord.plain.dense import Dense, relu, relu_backward
 from concord.plain.losses import cross_entropy, cross_entropy_slope
-from concord.plain.maps import Map, flat, rows
+from concord.plain.maps import Map, flat, output_size, rows
 from concord.plain.pooling import MaxPooling
 from concord.plain.vectors import Vector
 
@@ -36,6 +36,18 @@ class Shape:
     output_size: int  # of the first dense layer
     num_classes: int
 
+    def features(self) -> int:
+        """Numbers that enter the first dense layer; ValueError where a window does not fit."""
+        conv = (output_size(s, self.filter_size, self.stride, self.padding) for s in self.input_shape[:2])
+        down, across = (output_size(side, self.pooling_size, self.pooling_size) for side in conv)
+        return down * across * self.num_filters
+
+    def parameters(self) -> int:
+        """F (k k C + 1) + D (features + 1) + K (D + 1) weights and biases, D = output_size."""
+        window = self.filter_size**2 * self.input_shape[2]
+        dense = self.output_size * (self.features() + 1) + self.num_classes * (self.output_size + 1)
+        return self.num_filters * (window + 1) + dense
+
 
 class CNN:
     """logits = W2 relu(W1 flat(pool(x * w + b)) + b1) + b2.  Shape: (H, W, C) -> (K,)"""
@@ -49,8 +61,7 @@ class CNN:
             padding=shape.padding,
         )
         self.pool = MaxPooling(self.conv.output_shape, shape.pooling_size)
-        height, width, channels = self.pool.output_shape
-        self.dense1 = Dense(height * width * channels, shape.output_size)
+        self.dense1 = Dense(shape.features(), shape.output_size)
         self.dense2 = Dense(shape.output_size, shape.num_classes)
         for layer in (self.conv, self.dense1, self.dense2):
             layer.start(random)

@@ -4,8 +4,8 @@ Source: Nguyen Huy Hoang, "Convolutional Neural Network (CNN)" (source 003), sec
 A. Kravets, "Forward and backward propagation in convolutional neural networks", 2022.
 
 Departures from the source: padding, stride and any number of channels, which it describes and leaves out of
-its program; the numbers under a filter (a patch) are one slice of a flat strip, and every sum of the source
-is a sum of products of two flat lists.
+its program; the numbers under a filter (a patch) are one slice of a flat strip; its sum of products with a
+filter, sum(map(mul, patch, w)), is taken by way of three lengths (`products`).
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from concord.plain.maps import Map, check, cropped, output_size, padded
 from concord.plain.vectors import Matrix, Vector, descend
 
 Patch = tuple[float, ...]
+SMALL = 1000.0  # of |p|^2 + |w|^2: rounding then costs less than 1e-12
 
 
 class Convolution:
@@ -78,7 +79,8 @@ class Convolution:
                 d += filter(None, slopes)
                 for start in compress(self.starts, slopes):
                     seen += strip[start : start + length]
-            self.weights_slope.append([sum(map(mul, d, seen[place::length])) for place in range(length)])
+            columns = [tuple(seen[place::length]) for place in range(length)]
+            self.weights_slope.append(products(columns, [tuple(d)], [0.0]))
             self.biases_slope.append(sum(d))
 
     def input_gradient(self, dy: Map) -> Map:
@@ -153,13 +155,17 @@ def products(patches: Sequence[Patch], filters: Sequence[Patch], biases: Vector)
 
     The sum of products is taken as (|p|^2 + |w|^2 - |p - w|^2) / 2, the law of cosines, because ``math.dist``
     and ``math.hypot`` run in C: three times faster than sum(map(mul, p, w)). Rounding costs at most a few
-    1e-16 of |p|^2 + |w|^2.
+    1e-16 of |p|^2 + |w|^2, so that where this is large, as it is for pixels of 0 to 255, the sum is taken as
+    it stands.
     """
-    ready = [(w, b + square(w) / 2) for w, b in zip(filters, biases, strict=True)]
+    own = list(map(square, patches))
+    ready = [(w, b, square(w)) for w, b in zip(filters, biases, strict=True)]
+    if not max(own) + max(size for _, _, size in ready) < SMALL:
+        return [sum(map(mul, patch, w), b) for patch in patches for w, b, _ in ready]
     return [
-        (own - (far := dist(patch, w)) * far) / 2 + rest
-        for patch, own in zip(patches, map(square, patches), strict=True)
-        for w, rest in ready
+        (size + other - (far := dist(patch, w)) * far) / 2 + b
+        for patch, size in zip(patches, own, strict=True)
+        for w, b, other in ready
     ]
 
 

@@ -12,6 +12,7 @@ from concord.plain.maps import Map, check, output_size
 class MaxPooling:
     """y[i, j, c] = max_{u, v} x[i s + u, j s + v, c]; of equal numbers the first in reading order wins.
 
+    A number that is none (nan) may win or be passed over: nothing is larger than it, nor is it than anything.
     Backward, dy goes to the winner alone: dL/dx[winner of (i, j, c)] += dy[i, j, c].
 
     Shape: (H, W, C) -> (H_out, W_out, C), with H_out = floor(1 + (H - k) / s)

@@ -1,6 +1,7 @@
 """The training curve of the plain network: loss of every step and epoch, accuracy of every epoch."""
 
 from collections.abc import Sequence
+from math import nan
 from typing import TYPE_CHECKING
 
 from concord.report.svg import COLOURS, GREYS, svg
@@ -8,13 +9,17 @@ from concord.report.svg import COLOURS, GREYS, svg
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+HIGHEST = 1e6
 
-def curve(losses: Sequence[float], epochs: Sequence[tuple[float, float]]) -> str:
+
+def curve(losses: Sequence[float], epochs: Sequence[tuple[float, float]], steps: int) -> str:
     """An SVG with the loss of each step as a dot, mean loss and accuracy of each epoch as lines.
 
-    ``epochs`` has (mean loss, accuracy) of each; all have the same number of steps.
+    ``epochs`` has (mean loss, accuracy) of each; an epoch has so many ``steps``, the last one may have fewer.
+    Losses above 1e6 are beyond any scale and left out.
     """
-    steps = len(losses) // len(epochs)
+    losses = [loss if loss < HIGHEST else nan for loss in losses]
+    epochs = [(loss if loss < HIGHEST else nan, accuracy) for loss, accuracy in epochs]
     ends = range(1, len(epochs) + 1)
 
     def draw(figure: "Figure") -> None:

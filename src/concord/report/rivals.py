@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from concord.report.cost_tables import size_of
+from concord.report.intervals import LEVEL, wilson
 from concord.report.tables import Entry, Table, entries, scored
 from concord.report.text import MISSING, decimal, percent, points, probability, whole
 
-LEVEL = 0.95
-FLOAT = 4  # bytes
+FLOAT = 4  # bytes of a number that is kept, for baselines and networks alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,10 @@ class Rival:
         return float(self.wrong.mean())
 
     @property
+    def bytes(self) -> int:
+        return FLOAT * self.numbers
+
+    @property
     def microseconds(self) -> float:
         """Of one prediction, all test images asked at once."""
         return 1e6 * self.predict_seconds / len(self.wrong)
@@ -58,12 +62,6 @@ class Pair:
     low: float
     high: float
     p: float
-
-
-def wilson(wrong: int, n: int) -> tuple[float, float]:
-    """The score interval of an error: every e with |k / n - e| <= z sqrt(e (1 - e) / n)."""
-    interval = stats.binomtest(wrong, n).proportion_ci(LEVEL, "wilson")
-    return float(interval.low), float(interval.high)
 
 
 def paired(one: Rival, other: Rival) -> Pair:
@@ -104,7 +102,8 @@ def rival_table(rivals: Sequence[Rival], data: str) -> Table:
     rows = [_row(rival, error, theirs) for rival, error in zip(rivals, errors, strict=True)]
     notes = (
         f"{len(rivals[0].wrong):,} test images; no setting of a baseline was chosen on them. us per image: "
-        "all of them asked at once. Numbers kept: what must be stored to predict; size: at 4 bytes for each.",
+        "all of them asked at once, after a first call. Numbers kept: what must be stored to predict; size: "
+        "at 4 bytes for each.",
     )
     return Table(f"Test error and cost on {data}", header, tuple(rows), 2, notes)
 
@@ -121,7 +120,7 @@ def _row(rival: Rival, error: Entry, theirs: bool) -> tuple[Entry, ...]:
             decimal(rival.microseconds, 1),
             whole(sum(rival.support)) if rival.support else MISSING,
             whole(rival.numbers),
-            size_of(FLOAT * rival.numbers),
+            size_of(rival.bytes),
             whole(rival.macs),
         ),
     )

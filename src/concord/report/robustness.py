@@ -7,19 +7,19 @@ Intervals are those of E. B. Wilson, "Probable inference, the law of succession,
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
 
 from concord.report.page import document
 from concord.report.parts import Drawing, Folded, Part, Section
 from concord.report.robustness_figures import Line, Triple, eps_chart, largest_change, triples
+from concord.report.intervals import wilson
 from concord.report.tables import Entry, Table, entries
 from concord.report.text import MISSING, percent
 
-LEVEL = 0.95
 STUCK = 0.01  # share of samples without a gradient from which the reader is warned
 FOOLED = (
     "Read a row as: of the images that fooled the network of this row and that the network of the column got "
-    "right before, the share (in %) that fools the network of the column too."
+    "right before, the share (in %) that fools the network of the column too. Any wrong answer counts, "
+    "whether or not the attack was for one class."
 )
 
 
@@ -33,9 +33,7 @@ class Rate:
 
     @classmethod
     def of(cls, count: int, n: int) -> "Rate":
-        """Wilson's interval; it is sensible at 0 and n too."""
-        found = stats.binomtest(count, n).proportion_ci(LEVEL, "wilson")
-        return cls(count / n, float(found.low), float(found.high))
+        return cls(count / n, *wilson(count, n))
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Attacked:
-    """One network that was attacked; ``stuck`` is the share of samples whose gradient is exactly zero."""
+    """One network that was attacked; ``stuck`` is the share of samples with no gradient, see ``notices``."""
 
     name: str
     clean: Rate
@@ -94,9 +92,9 @@ class Robustness:
 def notices(found: Robustness) -> list[str]:
     """What the reader must know to believe the figures."""
     return [
-        f"{network.name}: the gradient of {percent(network.stuck, 1)} % of the images is exactly zero, so "
-        "that no attack by gradient can move them. The success of the attack is underestimated: this is no "
-        "sign of robustness."
+        f"{network.name}: the gradient of {percent(network.stuck, 1)} % of the images is exactly zero or no "
+        "number, so that no attack by gradient can move them. The success of the attack is underestimated: "
+        "this is no sign of robustness."
         for network in found.networks
         if network.stuck >= STUCK
     ]
@@ -133,7 +131,7 @@ def _curve(found: Robustness) -> list[Part]:
 
 def error_table(found: Robustness) -> Table:
     """Clean error and error at every eps, with intervals."""
-    wanted = any(p.reached for n in found.networks for p in n.points)
+    wanted = _aimed(found)
     header = ("network", "eps", "error %", "95 %", "confidence of wrong answers %")
     rows = []
     for network in found.networks:
@@ -148,6 +146,11 @@ def error_table(found: Robustness) -> Table:
         tuple(rows),
         notes=tuple(notices(found)),
     )
+
+
+def _aimed(found: Robustness) -> bool:
+    """Whether the attack is for one class."""
+    return any(p.reached for n in found.networks for p in n.points)
 
 
 def _rate(rate: Rate) -> tuple[str, str]:
@@ -182,18 +185,21 @@ def transfer_tables(transfer: Transfer) -> list[Table]:
 
 def _pictures(found: Robustness) -> list[Part]:
     if not found.galleries:
+        if _aimed(found):
+            return ["The attack made no network take an image that it was right about for the wanted class."]
         return ["The attack made no network change a right answer into a wrong one."]
-    first, *others = [_gallery(gallery) for gallery in found.galleries]
+    first, *others = [_gallery(gallery, _aimed(found)) for gallery in found.galleries]
     named = zip(others, found.galleries[1:], strict=True)
     return [first, *(Folded(gallery.name, (drawing,)) for drawing, gallery in named)]
 
 
-def _gallery(gallery: Gallery) -> Drawing:
+def _gallery(gallery: Gallery, aimed: bool) -> Drawing:
+    after = "takes for the wanted class after" if aimed else "is wrong about after"
     title = f"Images that fool {gallery.name} at eps {gallery.eps:g}"
     return Drawing(
         triples(gallery.triples, gallery.added, title=title),
         f"{title}: the image, what is added (after clipping; grey is nothing, white and black "
         f"are {largest_change(gallery.triples):.3g}), and the sum; above each image what {gallery.name} says "
-        "and how surely. Of all test images that it was right about before and is wrong about after, these "
+        f"and how surely. Of all test images that it was right about before and {after}, these "
         f"have the largest sum of both confidences; {gallery.eps:g} is the smallest eps that fools so many.",
     )

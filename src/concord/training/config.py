@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     Tag,
+    field_validator,
     model_validator,
 )
 
@@ -211,6 +212,13 @@ class Config(Section):
     unlabelled: Unlabelled | None = None
     adversarial: Annotated[Fgsm | Pgd, Field(discriminator="kind")] | None = None
     train: Train = Train()
+
+    @field_validator("adversarial", mode="before")
+    @classmethod
+    def is_a_table(cls, given: Any) -> Any:
+        if given is None or isinstance(given, dict | Fgsm | Pgd):
+            return given
+        raise ValueError("adversarial is a table: adversarial.kind=fgsm, adversarial.eps=0.1")
 
     @model_validator(mode="before")
     @classmethod
