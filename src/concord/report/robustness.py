@@ -7,11 +7,10 @@ Intervals are those of E. B. Wilson, "Probable inference, the law of succession,
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
+from concord.report.intervals import wilson
 from concord.report.page import document
 from concord.report.parts import Drawing, Folded, Part, Section
 from concord.report.robustness_figures import Line, Triple, eps_chart, largest_change, triples
-from concord.report.intervals import wilson
 from concord.report.tables import Entry, Table, entries
 from concord.report.text import MISSING, percent
 
