@@ -104,10 +104,10 @@ def _write(folder: Path, figures: dict[str, Any], found: "Robustness") -> None:
     import json
 
     from concord.report.robustness import robustness_page
-    from concord.training.files import replace
+    from concord.training.files import write_text
 
-    replace(folder / "attack.json", json.dumps(figures, indent=1, allow_nan=False).encode())
-    replace(folder / "attack.html", robustness_page(found).encode("utf-8", "backslashreplace"))
+    write_text(folder / "attack.json", json.dumps(figures, indent=1, allow_nan=False))
+    write_text(folder / "attack.html", robustness_page(found))
 
 
 def add_to(app: typer.Typer) -> None:

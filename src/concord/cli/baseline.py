@@ -221,7 +221,7 @@ def _write(contest: "Contest", out: Path) -> None:
     from concord.report.page import document
     from concord.report.parts import Section
     from concord.report.tables import markdown
-    from concord.training.files import disk_errors, replace
+    from concord.training.files import write_text
 
     tables = contest.tables()
     if out.suffix == ".md":
@@ -229,6 +229,4 @@ def _write(contest: "Contest", out: Path) -> None:
     else:
         sections = [Section(f"table-{i}", table.caption, (table,)) for i, table in enumerate(tables, 1)]
         text = document("concord: baselines", contest.sentences(), sections)
-    with disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    replace(out, text.encode("utf-8", "backslashreplace"))
+    write_text(out, text)

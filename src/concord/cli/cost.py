@@ -208,10 +208,8 @@ def write_page(several: Sequence["Priced"], to: str) -> None:
     from pathlib import Path
 
     from concord.report.cost_page import cost_page
-    from concord.training.files import disk_errors, replace
+    from concord.training.files import write_text
 
     if Path(to).is_dir():
         raise UsageError(f"--html {to}: expected the name of a file, {to} is a folder")
-    with disk_errors(Path(to)):
-        Path(to).parent.mkdir(parents=True, exist_ok=True)
-    replace(Path(to), cost_page(several).encode("utf-8", "backslashreplace"))
+    write_text(Path(to), cost_page(several))

@@ -4,12 +4,9 @@ Example:
     $ concord plain train animals.toml --data photos/animals
 """
 
-import csv
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +42,7 @@ def plain_train(
     from random import Random
 
     from concord.cli import plain_config, plain_pictures
+    from concord.cli import plain_results as results
 
     settings = plain_config.read(Path(config))
     random = Random(settings.seed)
@@ -61,16 +59,16 @@ def plain_train(
     try:
         for step in _steps(network, pictures, settings, random, tell):
             steps.append(step)
-        answers = _answers(network, pictures, Path(data))
+        answers = results.answers(network, pictures, Path(data))
     finally:
         if folder and steps:
-            _write(folder, steps, pictures, Path(data))
+            results.write(folder, steps, pictures, Path(data))
     seconds = time.perf_counter() - began
     return {
         "classes": list(pictures.classes),
         "notices": list(pictures.notices),
         "steps": [asdict(step) for step in steps],
-        "epochs": _epochs(steps),
+        "epochs": results.epochs_of(steps),
         "pictures": answers,
         "correct": sum(row["predicted"] == row["label"] for row in answers),
         "seconds": seconds,
@@ -142,6 +140,7 @@ def _steps(
     network: "CNN", pictures: "Pictures", config: "PlainConfig", random: Any, tell: Callable[[str], None]
 ) -> "Iterator[Step]":
     """The steps of the training, each told, and each epoch too."""
+    from concord.cli.plain_results import epochs_of
     from concord.plain.cnn import train
 
     samples = list(zip(pictures.images, pictures.labels, strict=True))
@@ -152,7 +151,7 @@ def _steps(
             epoch = f"Epoch {step.epoch}/{config.epochs}"
             tell(f"{epoch} - Step {step.step}/{len(samples)} - Loss: {_loss(step.loss)}")
             if step.step == len(samples):
-                whole = _epochs(own)[-1]
+                whole = epochs_of(own)[-1]
                 tell(f"{epoch} - Loss: {_loss(whole['loss'])} - Accuracy: {whole['accuracy']:.4f}")
                 own = []
             yield step
@@ -163,54 +162,6 @@ def _steps(
 def _loss(value: float) -> str:
     """Four digits after the point, as the source prints it, while that can be read."""
     return f"{value:.4f}" if value < 1e4 else f"{value:.4g}"
-
-
-def _epochs(steps: "Sequence[Step]") -> list[dict[str, Any]]:
-    """Mean loss and accuracy of every epoch, each sample as it was before its own update."""
-    rows = []
-    for epoch in dict.fromkeys(step.epoch for step in steps):
-        own = [step for step in steps if step.epoch == epoch]
-        loss = sum(step.loss for step in own) / len(own)
-        rows.append({"epoch": epoch, "loss": loss, "accuracy": sum(step.correct for step in own) / len(own)})
-    return rows
-
-
-def _answers(network: "CNN", pictures: "Pictures", data: Path) -> list[dict[str, Any]]:
-    """What the trained network says of every picture."""
-    from concord.plain.losses import softmax
-
-    rows = []
-    for path, image, label in zip(pictures.files, pictures.images, pictures.labels, strict=True):
-        logits = network.forward(image)
-        if not all(map(isfinite, logits)):
-            raise DivergedError("the last update made the weights too large; a smaller learning_rate helps")
-        chances = softmax(logits)
-        said = chances.index(max(chances))
-        rows.append(
-            {
-                "file": str(path.relative_to(data)),
-                "label": pictures.classes[label],
-                "predicted": pictures.classes[said],
-                "confidence": chances[said],
-            }
-        )
-    return rows
-
-
-def _write(folder: Path, steps: "Sequence[Step]", pictures: "Pictures", data: Path) -> None:
-    from concord.report.plain_curve import curve
-    from concord.training.files import replace
-
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(["epoch", "step", "file", "loss", "correct"])
-    for s in steps:
-        file = pictures.files[s.sample].relative_to(data)
-        writer.writerow([s.epoch, s.step, file, repr(s.loss), int(s.correct)])
-    replace(folder / "steps.csv", table.getvalue().encode("utf-8", "backslashreplace"))
-    epochs = [(e["loss"], e["accuracy"]) for e in _epochs(steps)]
-    drawn = curve([s.loss for s in steps], epochs, len(pictures.files))
-    replace(folder / "curve.svg", drawn.encode())
 
 
 def add_to(app: typer.Typer) -> None:

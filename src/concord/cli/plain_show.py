@@ -17,6 +17,7 @@ from concord.plain.convolution import by_row
 from concord.plain.dense import relu, relu_backward
 from concord.plain.losses import cross_entropy, cross_entropy_slope, softmax
 from concord.plain.maps import Map, flat, padded, rows
+from concord.plain.vectors import Vector
 
 PICTURE: Map = [[1.0, 2, 0, 1, 3], [0, 1, 4, 2, 1], [2, 3, 1, 0, 2], [1, 0, 2, 3, 1], [3, 1, 0, 2, 4]]
 FILTER: Map = [[1.0, 0, -1], [2, 1, 0], [0, -1, 1]]
@@ -39,49 +40,61 @@ def example() -> CNN:
 def plain_show() -> dict[str, Any]:
     """Every number of one step on the example: forward, backward, and the weights afterwards."""
     network = example()
+    step = _forward_numbers(network) | {"winners": _winners(network), "rate": RATE}
+    step |= _backward_numbers(network, step["a"], step["dz"])
+    network.descend(RATE)
+    again = _forward_numbers(network)
+    return step | {"after": _weights(network) | {key: again[key] for key in ("pooled", "h", "z", "loss")}}
+
+
+def _forward_numbers(network: CNN) -> dict[str, Any]:
+    """What every layer says of the picture, the loss, and its slope by the logits."""
     y = network.conv.forward(PICTURE)
     pooled = network.pool.forward(y)
-    x = flat(pooled)
-    a = network.dense1.forward(x)
+    a = network.dense1.forward(flat(pooled))
     h = relu(a)
     z = network.dense2.forward(h)
-    loss, dz = cross_entropy(z, LABEL), cross_entropy_slope(z, LABEL)
-    dh = network.dense2.backward(dz)
-    da = relu_backward(a, dh)
-    dx = network.dense1.backward(da)
-    dp = rows(dx, 2)
-    dy = network.pool.backward(dp)
-    dpicture = network.conv.backward(dy)
-    step = {
+    return {
         "picture": PICTURE,
         "padded": padded(PICTURE, 1, 1),
-        "filter": FILTER,
-        "bias": BIAS,
+        "filter": by_row(network.conv.weights[0], 3, 1),
+        "bias": network.conv.biases[0],
         "y": y,
         "pooled": pooled,
-        "winners": _winners(network),
         "a": a,
         "h": h,
         "z": z,
         "p": softmax(z),
         "label": LABEL,
-        "loss": loss,
-        "dz": dz,
+        "loss": cross_entropy(z, LABEL),
+        "dz": cross_entropy_slope(z, LABEL),
+    }
+
+
+def _backward_numbers(network: CNN, a: Vector, dz: Vector) -> dict[str, Any]:
+    """The slopes of the loss by everything, from the logits back to the picture."""
+    dh = network.dense2.backward(dz)
+    da = relu_backward(a, dh)
+    dpooled = rows(network.dense1.backward(da), 2)
+    dy = network.pool.backward(dpooled)
+    dpicture = network.conv.backward(dy)
+    return {
         "dw2": network.dense2.weights_slope,
         "db2": network.dense2.biases_slope,
         "dh": dh,
         "da": da,
         "dw1": network.dense1.weights_slope,
         "db1": network.dense1.biases_slope,
-        "dpooled": dp,
+        "dpooled": dpooled,
         "dy": dy,
         "dfilter": by_row(network.conv.weights_slope[0], 3, 1),
         "dbias": network.conv.biases_slope[0],
         "dpicture": dpicture,
-        "rate": RATE,
     }
-    network.descend(RATE)
-    after: dict[str, Any] = {
+
+
+def _weights(network: CNN) -> dict[str, Any]:
+    return {
         "filter": by_row(network.conv.weights[0], 3, 1),
         "bias": network.conv.biases[0],
         "w1": network.dense1.weights,
@@ -89,14 +102,6 @@ def plain_show() -> dict[str, Any]:
         "w2": network.dense2.weights,
         "b2": network.dense2.biases,
     }
-    z = network.forward(PICTURE)
-    after |= {
-        "pooled": network.pool.forward(network.conv.forward(PICTURE)),
-        "h": relu(network.hidden),
-        "z": z,
-        "loss": cross_entropy(z, LABEL),
-    }
-    return step | {"after": after}
 
 
 def _winners(network: CNN) -> list[list[str]]:

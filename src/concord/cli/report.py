@@ -28,7 +28,7 @@ def write_report(
     from concord.cli.study import is_study, write_study_report
     from concord.cli.views import run_view
     from concord.report.page import page
-    from concord.training.files import disk_errors, replace
+    from concord.training.files import write_text
 
     paths = [Path(run) for run in runs]
     studies = [path for path in paths if is_study(path)]
@@ -39,9 +39,7 @@ def write_report(
         return write_study_report(studies[0], target, data=data, allow_code=allow_code)
     views = [run_view(path, data, allow_code) for path in paths]
     title = views[0].name if len(views) == 1 else f"{len(views)} runs"
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    replace(target, page(views, title=f"concord: {title}").encode("utf-8", "backslashreplace"))
+    write_text(target, page(views, title=f"concord: {title}"))
     return target
 
 

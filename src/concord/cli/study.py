@@ -184,15 +184,14 @@ def write_study_report(
     from concord.cli.views import run_view
     from concord.report.page import page
     from concord.training import grid, toml
-    from concord.training.files import replace
+    from concord.training.files import write_text
 
     varied, base = grid.parse(toml.read(folder / "study.toml"))
     cells = grid.cells(varied, base)
     view = study_view(folder, varied, cells)
     last = [c for c in cells if (folder / "cells" / c.name / "result.json").is_file()][-1]
     runs = [run_view(folder / "cells" / last.name, data, allow_code)]
-    html = page(runs, study=view, title=f"concord: {folder.name}")
-    replace(target, html.encode("utf-8", "backslashreplace"))
+    write_text(target, page(runs, study=view, title=f"concord: {folder.name}"))
     return target
 
 

@@ -15,7 +15,7 @@ from operator import mul
 from random import Random
 
 from concord.plain.maps import Map, check, cropped, output_size, padded
-from concord.plain.vectors import Matrix, Vector, descend
+from concord.plain.vectors import Matrix, Vector, descend, he
 
 Patch = tuple[float, ...]
 SMALL = 1000.0  # of |p|^2 + |w|^2: rounding then costs less than 1e-12
@@ -43,9 +43,8 @@ class Convolution:
         self.biases: Vector = [0.0] * filters
 
     def start(self, random: Random) -> None:
-        """He's initialisation: w ~ N(0, 2 / (k k C)), b = 0 (K. He et al., 2015)."""
-        spread = (2 / len(self.weights[0])) ** 0.5
-        self.weights = [[random.gauss(0, spread) for _ in row] for row in self.weights]
+        """He's start: weights ~ N(0, 2 / (k k C)), biases 0."""
+        self.weights = he(len(self.weights), len(self.weights[0]), random)
         self.biases = [0.0] * len(self.biases)
 
     def put(self, f: int, window: Map, bias: float) -> None:

@@ -6,7 +6,7 @@ Source: source 003, sections II.A.3 and II.B.3.
 from operator import mul
 from random import Random
 
-from concord.plain.vectors import Matrix, Vector, add_scaled, check_vector, outer, transposed_times
+from concord.plain.vectors import Matrix, Vector, add_scaled, check_vector, he, outer, transposed_times
 
 
 class Dense:
@@ -17,9 +17,8 @@ class Dense:
         self.biases: Vector = [0.0] * outputs
 
     def start(self, random: Random) -> None:
-        """He's initialisation: w ~ N(0, 2 / D), b = 0 (K. He et al., 2015)."""
-        spread = (2 / len(self.weights[0])) ** 0.5
-        self.weights = [[random.gauss(0, spread) for _ in row] for row in self.weights]
+        """He's start: weights ~ N(0, 2 / D), biases 0."""
+        self.weights = he(len(self.weights), len(self.weights[0]), random)
         self.biases = [0.0] * len(self.biases)
 
     def forward(self, x: Vector) -> Vector:

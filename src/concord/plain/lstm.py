@@ -23,6 +23,7 @@ from concord.plain.vectors import (
     Vector,
     add_outer,
     check_matrix,
+    check_sequence,
     check_vector,
     each,
     hadamard,
@@ -86,7 +87,7 @@ def forward(
 ) -> list[Step]:
     """The steps t = 1 ... T, each from the states of the one before."""
     check_cell(cell, h_0, c_0)
-    check_inputs(cell, inputs)
+    check_sequence(inputs, len(cell.W_x[0]))
     steps: list[Step] = []
     h, c = h_0, c_0
     for x in inputs:
@@ -127,7 +128,7 @@ def backward(
     dL/dh_t  = dh[t - 1] + W_h' da_{t+1}       dL/dx_t = W_x' da_t
     dL/dW_x = sum_t da_t x_t'     dL/dW_h = sum_t da_t h_{t-1}'     dL/db = sum_t da_t
     """
-    check_inputs(cell, inputs)
+    check_sequence(inputs, len(cell.W_x[0]))
     check_errors(dh, steps)
     if len(inputs) != len(steps):
         raise ValueError(f"inputs: expected {len(steps)}, one for each step of the pass, got {len(inputs)}")
@@ -163,14 +164,6 @@ def check_cell(cell: LSTM, h_0: Sequence[float], c_0: Sequence[float]) -> None:
         raise ValueError(f"expected W_x of (4H, I) and W_h of (4H, H), got {rows} rows and {shape}")
     for vector, size, name in [(cell.b, rows, "b"), (h_0, shape[1], "h_0"), (c_0, shape[1], "c_0")]:
         check_vector(vector, size, name)
-
-
-def check_inputs(cell: LSTM, inputs: Sequence[Sequence[float]]) -> None:
-    """ValueError unless there is a step and every x_t fits W_x."""
-    if not inputs:
-        raise ValueError("inputs: expected at least one step, got an empty sequence")
-    for t, x in enumerate(inputs, 1):
-        check_vector(x, len(cell.W_x[0]), f"x_{t}")
 
 
 def check_errors(dh: Sequence[Sequence[float]], steps: Sequence[Step]) -> None:

@@ -6,10 +6,28 @@ layers in convolutional neural networks", 2022.
 Departures: any stride, also one that lets windows overlap (the source's windows lie side by side).
 """
 
+from collections.abc import Iterator
+
 from concord.plain.maps import Map, check, output_size
 
 
-class MaxPooling:
+class Pooling:
+    """Windows of ``size`` x ``size`` numbers, ``stride`` apart (side by side if it is left out)."""
+
+    def __init__(self, shape: tuple[int, int, int], size: int, stride: int | None = None) -> None:
+        self.shape, self.size, self.stride = shape, size, stride or size
+        down, across = (output_size(side, size, self.stride) for side in shape[:2])
+        self.output_shape = (down, across, shape[2])
+
+    def windows(self, image: Map, i: int, c: int) -> Iterator[tuple[float, ...]]:
+        """The W_out windows of output row i in channel c, each with its k * k numbers in reading order."""
+        channels, across = self.output_shape[2], self.output_shape[1]
+        rows = image[i * self.stride : i * self.stride + self.size]
+        members = [row[v * channels + c :: self.stride * channels] for row in rows for v in range(self.size)]
+        return zip(*(member[:across] for member in members), strict=True)
+
+
+class MaxPooling(Pooling):
     """y[i, j, c] = max_{u, v} x[i s + u, j s + v, c]; of equal numbers the first in reading order wins.
 
     A number that is none (nan) may win or be passed over: nothing is larger than it, nor is it than anything.
@@ -17,11 +35,6 @@ class MaxPooling:
 
     Shape: (H, W, C) -> (H_out, W_out, C), with H_out = floor(1 + (H - k) / s)
     """
-
-    def __init__(self, shape: tuple[int, int, int], size: int, stride: int | None = None) -> None:
-        self.shape, self.size, self.stride = shape, size, stride or size
-        down, across = (output_size(side, size, self.stride) for side in shape[:2])
-        self.output_shape = (down, across, shape[2])
 
     def forward(self, image: Map) -> Map:
         """The largest number of every window; ``winners`` remembers which of the k * k it was."""
@@ -31,7 +44,7 @@ class MaxPooling:
         for i in range(self.output_shape[0]):
             y, won = [0.0] * (across * channels), [0] * (across * channels)
             for c in range(channels):
-                windows = list(zip(*candidates(self, image, i, c), strict=True))
+                windows = list(self.windows(image, i, c))
                 y[c::channels] = best = list(map(max, windows))
                 won[c::channels] = map(tuple.index, windows, best)
             largest.append(y)
@@ -50,16 +63,11 @@ class MaxPooling:
         return dx
 
 
-class AveragePooling:
+class AveragePooling(Pooling):
     """y[i, j, c] = 1 / k^2 sum_{u, v} x[i s + u, j s + v, c]; backward, all of a window get dy / k^2 each.
 
     Shape: (H, W, C) -> (H_out, W_out, C), with H_out = floor(1 + (H - k) / s)
     """
-
-    def __init__(self, shape: tuple[int, int, int], size: int, stride: int | None = None) -> None:
-        self.shape, self.size, self.stride = shape, size, stride or size
-        down, across = (output_size(side, size, self.stride) for side in shape[:2])
-        self.output_shape = (down, across, shape[2])
 
     def forward(self, image: Map) -> Map:
         """The mean of every window."""
@@ -69,8 +77,7 @@ class AveragePooling:
         for i in range(self.output_shape[0]):
             y = [0.0] * (across * channels)
             for c in range(channels):
-                windows = zip(*candidates(self, image, i, c), strict=True)
-                y[c::channels] = [sum(window) / self.size**2 for window in windows]
+                y[c::channels] = [sum(window) / self.size**2 for window in self.windows(image, i, c)]
             means.append(y)
         return means
 
@@ -85,18 +92,3 @@ class AveragePooling:
                     for column in range(j * self.stride, j * self.stride + self.size):
                         row[column * channels + c] += d / self.size**2
         return dx
-
-
-def candidates(pooling: MaxPooling | AveragePooling, image: Map, i: int, c: int) -> list[list[float]]:
-    """For the windows of output row i in channel c: all first members, all second members, ...
-
-    Shape: -> k * k lists of W_out numbers
-    """
-    channels, across = pooling.output_shape[2], pooling.output_shape[1]
-    step = pooling.stride * channels
-    top = i * pooling.stride
-    return [
-        row[v * channels + c :: step][:across]
-        for row in image[top : top + pooling.size]
-        for v in range(pooling.size)
-    ]

@@ -20,6 +20,7 @@ from concord.plain.vectors import (
     Vector,
     add_outer,
     check_matrix,
+    check_sequence,
     check_vector,
     each,
     hadamard,
@@ -59,7 +60,7 @@ def step(cell: RNN, x: Sequence[float], h: Sequence[float]) -> Vector:
 def forward(cell: RNN, inputs: Sequence[Sequence[float]]) -> Unfolded:
     """h_t = tanh(W_xh x_t + W_hh h_{t-1} + b_h),   scores_t = W_hy h_t + b_y,   t = 1 ... T."""
     check_cell(cell)
-    check_inputs(cell, inputs)
+    check_sequence(inputs, len(cell.W_xh[0]))
     states = [list(cell.h_0)]
     for x in inputs:
         states.append(step(cell, x, states[-1]))
@@ -91,7 +92,7 @@ def backward(
     With a chunk of K steps (truncated) nothing goes back past steps K, 2K, ...: the state crosses, the
     gradient does not. K >= T is the full sum, and h_0 learns from the first chunk only.
     """
-    check_inputs(cell, inputs)
+    check_sequence(inputs, len(cell.W_xh[0]))
     check_labels(unfolded, labels)
     if len(inputs) != len(labels):
         raise ValueError(f"inputs: expected {len(labels)}, one for each step of the pass, got {len(inputs)}")
@@ -148,14 +149,6 @@ def check_cell(cell: RNN) -> None:
         (cell.b_y, classes, "b_y"),
     ]:
         check_vector(vector, size, name)
-
-
-def check_inputs(cell: RNN, inputs: Sequence[Sequence[float]]) -> None:
-    """ValueError unless there is a step and every x_t fits W_xh."""
-    if not inputs:
-        raise ValueError("inputs: expected at least one step, got an empty sequence")
-    for t, x in enumerate(inputs, 1):
-        check_vector(x, len(cell.W_xh[0]), f"x_{t}")
 
 
 def check_labels(unfolded: Unfolded, labels: Sequence[int]) -> None:

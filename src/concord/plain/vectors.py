@@ -9,6 +9,7 @@ interpreter runs it without bytecode, in about half the time.
 
 from collections.abc import Callable, Sequence
 from operator import mul
+from random import Random
 
 Vector = list[float]
 Matrix = list[Vector]
@@ -71,6 +72,12 @@ def zero_matrix(rows: int, columns: int) -> Matrix:
     return [[0.0] * columns for _ in range(rows)]
 
 
+def he(rows: int, columns: int, random: Random) -> Matrix:
+    """Weights drawn from N(0, 2 / columns), for layers followed by ReLU (K. He et al., 2015)."""
+    spread = (2 / columns) ** 0.5
+    return [[random.gauss(0, spread) for _ in range(columns)] for _ in range(rows)]
+
+
 def descend(matrix: Matrix, rate: float, gradient: Sequence[Sequence[float]]) -> None:
     """W <- W - rate * G, in place."""
     for row, slope in zip(matrix, gradient, strict=True):
@@ -87,6 +94,14 @@ def check_vector(x: Sequence[float], size: int, name: str) -> None:
     """ValueError unless x has `size` numbers."""
     if len(x) != size:
         raise ValueError(f"{name}: expected {size} numbers, got {len(x)}")
+
+
+def check_sequence(inputs: Sequence[Sequence[float]], size: int) -> None:
+    """ValueError unless there is a step x_1 and every x_t has `size` numbers."""
+    if not inputs:
+        raise ValueError("inputs: expected at least one step, got an empty sequence")
+    for t, x in enumerate(inputs, 1):
+        check_vector(x, size, f"x_{t}")
 
 
 def check_matrix(matrix: Sequence[Sequence[float]], name: str) -> tuple[int, int]:

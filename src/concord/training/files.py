@@ -51,6 +51,13 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def write_text(path: Path, text: str) -> None:
+    """``replace`` for a text, in a folder that is made if need be; what is no UTF-8 is shown as its bytes."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, text.encode("utf-8", "backslashreplace"))
+
+
 def replace(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path``: after a crash at any moment the old or the new file is there, whole.
 
