@@ -54,7 +54,7 @@ def test_train_gives_what_the_run_folder_holds(run):
     path, result = run
     assert json.loads((path / "result.json").read_text()) == result
     assert set(result) >= {"run", "members", "ensemble", "agreement", "seconds", "samples_per_second"}
-    keys = {"test_error", "valid_error", "nll", "ece", "parameters", "macs"}
+    keys = {"test_error", "valid_error", "nll", "ece", "balanced_accuracy", "parameters", "macs"}
     assert all(set(row) >= keys for row in result["members"].values())
     assert result["members"]["ST"]["parameters"] == 44_730
 
@@ -66,6 +66,25 @@ def test_eval_gives_the_figures_of_the_training(run, capsys):
     assert status == 0
     assert scores["members"] == result["members"]
     assert scores["ensemble"] == result["ensemble"]
+
+
+def test_eval_tells_the_recall_of_every_class(run, capsys):
+    rows = concord.evaluate(run[0])["recall"]
+    assert [row["class"] for row in rows] == [str(k) for k in range(10)]
+    samples = sum(row["samples"] for row in rows)
+    for said, error in (
+        ([row["members"]["ST"] for row in rows], run[1]["members"]["ST"]["test_error"]),
+        ([row["ensemble"] for row in rows], run[1]["ensemble"]["test_error"]),
+    ):
+        right = sum(row["samples"] * share for row, share in zip(rows, said, strict=True))
+        assert right / samples == pytest.approx(1 - error)
+    balanced = sum(row["ensemble"] for row in rows) / 10
+    assert balanced == pytest.approx(run[1]["ensemble"]["balanced_accuracy"])
+
+    _, out, _ = call(capsys, "eval", run[0])
+    last = out.splitlines()[-1]
+    assert last.startswith("balanced accuracy")
+    assert last.endswith(f"{100 * balanced:.2f}")
 
 
 def test_eval_on_other_classes_is_refused(run, tmp_path):

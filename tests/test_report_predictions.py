@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, recall_score
 
 from concord.report.predictions import (
     agreement,
@@ -10,6 +10,7 @@ from concord.report.predictions import (
     disagreement,
     ensemble_probabilities,
     error_correlation,
+    recall,
     reliability,
     worst_mistakes,
 )
@@ -57,6 +58,8 @@ def test_confusion_is_that_of_sklearn():
     torch.manual_seed(1)
     predicted, labels = torch.randint(0, 5, (2, 300))
     np.testing.assert_array_equal(confusion(predicted, labels, 5), confusion_matrix(labels, predicted))
+    expected = recall_score(labels, predicted, average=None, labels=range(6), zero_division=0)
+    np.testing.assert_allclose(recall(predicted, labels, 6), expected)  # a sixth class without samples
 
 
 def test_calibration_error_by_hand():

@@ -1,7 +1,7 @@
 import pytest
 
 from concord.report.records import Cell, MemberView, Published, RunView, StudyView
-from concord.report.run_tables import members_table, settings_table
+from concord.report.run_tables import members_table, recall_table, settings_table
 from concord.report.study_tables import (
     choice_table,
     churn_table,
@@ -174,3 +174,22 @@ def test_churn_stands_per_setting_and_without_votes_there_is_no_table():
     assert rows == {"l2": ("25.00", True), "none": ("50.00", False)}
     bare = tuple(Cell(c.cost, c.weight, c.members, c.seed, {}) for c in cells)
     assert churn_table(StudyView("s", bare), ("st", "m")).rows == ()
+
+
+def test_recall_and_its_mean_over_the_classes_that_have_samples():
+    table = recall_table(["ST", "ensemble"], ["ant", "bee", "cow"], [4, 0, 2], [[0.75, 0, 0.5], [1, 0, 0.5]])
+    assert [[entry.text for entry in row] for row in table.rows] == [
+        ["ant", "4", "75.00", "100.00"],
+        ["cow", "2", "50.00", "50.00"],
+        ["balanced accuracy", "6", "62.50", "75.00"],
+    ]
+    assert table.notes == ("1 of 3 classes have no test samples.",)
+
+
+def test_of_many_classes_the_hardest_are_shown_and_all_count():
+    recall = [[k / 100 for k in reversed(range(50))]]
+    table = recall_table(["ST"], [f"c{k}" for k in range(50)], [1] * 50, recall)
+    assert [row[0].text for row in table.rows[:2]] == ["c49", "c48"]
+    assert len(table.rows) == 21
+    assert table.rows[-1][-1].text == "24.50"
+    assert table.notes == ("The 20 of 50 classes with the lowest recall.",)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, recall_score
 
 from concord.consensus.kdcl import error_covariance
 from concord.errors import ShapeError
@@ -125,7 +125,37 @@ def test_calibration_error_is_that_of_a_loop_over_fifteen_bins(seed):
 
 def test_certainty_falls_into_the_last_bin():
     logits = torch.tensor([[1000.0, 0, 0, 0]] * 2)
-    assert scores([logits], torch.tensor([0, 0]))["members"]["st"] == {"error": 0, "nll": 0, "ece": 0}
+    expected = {"error": 0, "nll": 0, "ece": 0, "balanced_accuracy": 1}
+    assert scores([logits], torch.tensor([0, 0]))["members"]["st"] == expected
+
+
+def test_balanced_accuracy_by_hand():
+    # recall of class 0 is 3/4, of class 1 is 0, of class 2 is 2/2; class 3 has no samples
+    labels, votes = torch.tensor([0, 0, 0, 0, 1, 2, 2]), torch.tensor([0, 0, 2, 0, 3, 2, 2])
+    logits = 5.0 * F.one_hot(votes, K)
+    assert scores([logits], labels)["members"]["st"]["balanced_accuracy"] == pytest.approx(
+        (3 / 4 + 0 + 1) / 3
+    )
+    samples, right = TASK.by_class(TASK.tally([logits], [labels]), 1)
+    assert samples.tolist() == [4, 1, 2, 0]
+    assert right.tolist() == [[3, 0, 2, 0]] * 2  # the member, and the ensemble that it is alone
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_recalls_are_those_of_scikit_learn_and_add_up_over_batches(seed):
+    logits, labels = drawn(seed)
+    labels[:K] = torch.arange(K)  # every class is there
+    tally = sum(
+        TASK.tally([z[part] for z in logits], [labels[part]] * 3) for part in (slice(7), slice(7, 20))
+    )
+    samples, right = TASK.by_class(tally, 3)
+    found = TASK.scores(tally, NAMES)
+    rows = [*logits, torch.stack(logits).mean(0)]
+    for z, hits, mine in zip(rows, right, [*found["members"].values(), found["ensemble"]], strict=True):
+        expected = recall_score(labels, z.argmax(-1), average=None)
+        assert (hits / samples).tolist() == pytest.approx(expected)
+        assert mine["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, z.argmax(-1)))
 
 
 def test_agreement_and_disagreement_by_hand():

@@ -105,6 +105,7 @@ def result_figures(
             "valid_error": valid_error,
             "nll": scores["nll"],
             "ece": scores["ece"],
+            "balanced_accuracy": scores["balanced_accuracy"],
         }
 
     members = {

@@ -16,6 +16,8 @@ from concord.cli.options import AllowCode, DataPath, Json, Run, print_json
 from concord.cli.train import report_result
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from concord.cli.loading import Loaded
 
 BATCH = 256
@@ -36,19 +38,19 @@ def evaluate(run: str | Path, *, data: str | None = None, allow_code: Collection
         attend.tell("this is not the data that the run was trained on")
     feed = make_feed(loaded.config, splits, loaded.interface)
     task, members = Classify(len(loaded.interface.classes)), loaded.members
-    scores = {
-        split: task.scores(
-            scoring.tally(list(members.values()), samples(), task, loaded.precision), list(members)
-        )
+    tallies = {
+        split: scoring.tally(list(members.values()), samples(), task, loaded.precision)
         for split, samples, there in (("test", feed.test, True), ("valid", feed.valid, feed.has_valid))
         if there
     }
+    scores = {split: task.scores(tally, list(members)) for split, tally in tallies.items()}
     costs = assemble.costs(members, loaded.interface.shape)
     rows = loaded.folder.rows(("seconds", "samples_per_second"))
     seconds = sum(row["seconds"] for row in rows)
     images = sum(row["seconds"] * row["samples_per_second"] for row in rows)
     return {
         **assemble.result_figures(scores["test"], scores.get("valid"), costs),
+        "recall": _recall(*task.by_class(tallies["test"], len(members)), loaded),
         "run": str(run),
         "samples": len(splits.test),
         "seconds": seconds,
@@ -56,6 +58,19 @@ def evaluate(run: str | Path, *, data: str | None = None, allow_code: Collection
         "checkpoint": loaded.checkpoint.name,
         "fingerprint": splits.fingerprint,
     }
+
+
+def _recall(samples: "Tensor", right: "Tensor", loaded: "Loaded") -> list[dict[str, Any]]:
+    """A row per class: test samples, and the share that each member and the ensemble name rightly.
+
+    Shape: (K,), (M + 1, K)
+    """
+    rows = []
+    for name, n, hits in zip(loaded.interface.classes, samples.tolist(), right.T.tolist(), strict=True):
+        *shares, ensemble = [hit / n if n else None for hit in hits]
+        members = dict(zip(loaded.members, shares, strict=True))
+        rows.append({"class": name, "samples": int(n), "members": members, "ensemble": ensemble})
+    return rows
 
 
 def predict(
@@ -115,7 +130,23 @@ def add_to(app: typer.Typer) -> None:
 
 
 def eval_command(run: Run, data: DataPath = None, allow_code: AllowCode = None, json_: Json = False) -> None:
-    report_result(evaluate(run, data=data, allow_code=allow_code or []), json_)
+    result = evaluate(run, data=data, allow_code=allow_code or [])
+    report_result(result, json_)
+    if not json_:
+        print("\n" + _recall_text(result))
+
+
+def _recall_text(result: dict[str, Any]) -> str:
+    from concord.report.records import ENSEMBLE
+    from concord.report.run_tables import recall_table
+    from concord.report.tables import plain
+
+    rows = result["recall"]
+    names = list(result["members"])
+    recall = [[row["members"][name] for row in rows] for name in names]
+    recall.append([row["ensemble"] for row in rows])
+    classes, samples = [row["class"] for row in rows], [row["samples"] for row in rows]
+    return plain(recall_table([*names, ENSEMBLE], classes, samples, recall))
 
 
 def predict_command(

@@ -115,5 +115,5 @@ def imbalance_notice(images: Images) -> list[str]:
         return []
     return [
         f"the largest class has {ratio:.0f} times as many training images as the smallest; "
-        "read balanced accuracy and recall per class, not the error alone"
+        "read balanced accuracy and recall per class (concord eval), not the error alone"
     ]

@@ -63,6 +63,12 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
+def recall(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """r_t = c_tt / sum_p c_tp of the confusion; 0 where a class has no samples. Shape: (N,), (N,) -> (K,)"""
+    counts = confusion(predicted, labels, classes).double()
+    return counts.diagonal() / counts.sum(1).clamp(min=1)
+
+
 def reliability(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reliability:
     """Samples by the confidence of their predicted class, in bins (b/n, (b+1)/n] of equal width.
 

@@ -11,6 +11,7 @@ from concord.report.tables import Table, entries, scored
 from concord.report.text import MISSING, decimal, percent, whole
 
 LONGEST = 400  # characters of one configured value
+CLASSES = 20  # rows of the table of recalls
 
 
 def members_table(runs: Sequence[RunView]) -> Table:
@@ -72,6 +73,31 @@ def pairs_table(runs: Sequence[RunView]) -> Table:
         )
     header = ("run", "members", "disagreement %", "error correlation")
     return Table("How differently the members decide", header, tuple(rows), names=2, notes=tuple(notes))
+
+
+def recall_table(
+    names: Sequence[str], classes: Sequence[str], samples: Sequence[int], recall: Sequence[Sequence[float]]
+) -> Table:
+    """A row per class, a column per name, and the means; of many classes those that the last knows least.
+
+        recall = share of the samples of a class that are named rightly
+        balanced accuracy = mean recall of the classes that have samples
+
+    Shape: samples (K,), recall (len(names), K)
+    """
+    there = [k for k, n in enumerate(samples) if n]
+    shown = there if len(there) <= CLASSES else sorted(there, key=lambda k: recall[-1][k])[:CLASSES]
+    means = [sum(column[k] for k in there) / len(there) for column in recall]
+    rows = [
+        *(entries(classes[k], whole(samples[k]), *(percent(r[k]) for r in recall)) for k in shown),
+        entries("balanced accuracy", whole(sum(samples)), *map(percent, means)),
+    ]
+    notes = []
+    if len(shown) < len(there):
+        notes.append(f"The {len(shown)} of {len(there)} classes with the lowest recall.")
+    if len(there) < len(classes):
+        notes.append(f"{len(classes) - len(there)} of {len(classes)} classes have no test samples.")
+    return Table("Recall in %", ("class", "test samples", *names), tuple(rows), notes=tuple(notes))
 
 
 def settings_table(caption: str, runs: Mapping[str, Mapping[str, Any]]) -> Table:

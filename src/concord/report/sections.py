@@ -11,7 +11,7 @@ from concord.report.curves import Spot, accuracy_against_cost, line_chart
 from concord.report.parts import Drawing, Folded, Heading, Part, Section
 from concord.report.projection import project, projection_figure
 from concord.report.records import ENSEMBLE, RunView, StudyView
-from concord.report.run_tables import members_table, pairs_table, settings_table
+from concord.report.run_tables import members_table, pairs_table, recall_table, settings_table
 from concord.report.series import comparison_panels, is_plain, learning_panels, study_panels
 from concord.report.study_tables import study_tables
 
@@ -144,10 +144,15 @@ def _confusion(run: RunView) -> Iterator[Part]:
     if (held := run.held) is None or not len(held.labels):
         yield NO_TEST_SET
         return
-    predicted = predictions.ensemble_probabilities(held.logits).argmax(-1)
-    counts = predictions.confusion(predicted, held.labels, len(held.classes))
+    ensemble = predictions.ensemble_probabilities(held.logits).argmax(-1)
+    k = len(held.classes)
+    counts = predictions.confusion(ensemble, held.labels, k)
     drawing = diagrams.confusion_matrix(counts, held.classes, title=f"Confusion matrix of {run.name}")
     yield Drawing(drawing, "Test images by true and predicted class of the ensemble; mistakes in orange.")
+    said = {member.name: z.argmax(-1) for member, z in zip(run.members, held.logits, strict=True)}
+    said[ENSEMBLE] = ensemble
+    recalls = [predictions.recall(predicted, held.labels, k).tolist() for predicted in said.values()]
+    yield recall_table(list(said), held.classes, counts.sum(1).tolist(), recalls)
 
 
 def _reliability(run: RunView) -> Iterator[Part]:

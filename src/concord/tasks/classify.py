@@ -17,7 +17,7 @@ from concord.consensus.objective import ensemble_log_probabilities, ensemble_log
 from concord.errors import ShapeError
 
 BINS = 15
-COLUMNS = 3 + 3 * BINS
+HEAD = 3 + 3 * BINS  # samples, mistakes, nats; samples, confidence and right answers of every bin
 NO_LABEL = -(2**62)
 
 
@@ -53,7 +53,7 @@ class Classify:
         One tensor of labels for all members says that row b is the same sample for each. Where members have
         labels of their own, what compares members stays 0.
 
-        Shape: M times (B, K), M times (B,) -> (2 + (M + 2) 48 + 2 M^2,) float64
+        Shape: M times (B, K), M times (B,) -> (2 + (M + 2) (48 + 2 K) + 2 M^2,) float64
         """
         aligned = all(y is labels[0] for y in labels)
         rows = [*logits, ensemble_logits(logits), ensemble_log_probabilities(logits)]
@@ -68,14 +68,14 @@ class Classify:
     def scores(self, tally: Tensor, names: Sequence[str]) -> dict[str, Any]:
         """Scores of every member and of the ensemble: fractions, and nats per sample.
 
-        ``ensemble`` is the mean of logits, ``ensemble_probabilities`` the mean of probabilities;
-        ``agreement`` is the share of samples on which all members name the same class; ``disagreement`` that
-        on which a pair does not; ``error_covariance`` the second moment of errors
-        (``consensus.kdcl.error_covariance``).
+        ``balanced_accuracy`` is the mean recall of the classes that have samples. ``ensemble`` is the mean of
+        logits, ``ensemble_probabilities`` the mean of probabilities; ``agreement`` is the share of samples on
+        which all members name the same class; ``disagreement`` that on which a pair does not;
+        ``error_covariance`` the second moment of errors (``consensus.kdcl.error_covariance``).
         """
         m = len(names)
         compared, agreed = tally[:2].tolist()
-        own = tally[2 : 2 + (m + 2) * COLUMNS].view(m + 2, COLUMNS)
+        own = self._rows(tally, m)
         pairs = tally[2 + own.numel() :].view(2, m, m) / max(compared, 1)
         *members, ensemble, probabilities = [_score(row) for row in own]
         return {
@@ -87,9 +87,22 @@ class Classify:
             "error_covariance": pairs[1].tolist() if compared else None,
         }
 
+    def by_class(self, tally: Tensor, members: int) -> tuple[Tensor, Tensor]:
+        """Samples of every class, and how many of them each member and the ensemble (last) name rightly.
+
+        Recall is the second over the first. Shape: a tally -> (K,), (M + 1, K)
+        """
+        samples, right = self._rows(tally, members)[:-1, HEAD:].unflatten(1, (2, self.classes)).unbind(1)
+        return samples[-1], right
+
+    def _rows(self, tally: Tensor, members: int) -> Tensor:
+        """Sums of each member, of the ensemble, of the mean of probabilities. Shape: -> (M + 2, 48 + 2 K)"""
+        width = HEAD + 2 * self.classes
+        return tally[2 : 2 + (members + 2) * width].view(members + 2, width)
+
 
 def _own(log_p: Tensor, labels: Tensor) -> Tensor:
-    """Sums for each row by itself. Shape: (R, B, K), (R, B) -> (R, 48)"""
+    """Sums for each row by itself. Shape: (R, B, K), (R, B) -> (R, 48 + 2 K)"""
     confidence, vote = log_p.max(-1)
     right = (vote == labels).double()
     confidence = confidence.exp()
@@ -100,7 +113,9 @@ def _own(log_p: Tensor, labels: Tensor) -> Tensor:
     filled.scatter_add_(2, bins.expand(3, -1, -1), counts)
     nll = -log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1).sum(-1)
     head = torch.stack([torch.full_like(nll, labels.shape[1]), (1 - right).sum(-1), nll], 1)  # (R, 3)
-    return torch.cat([head, filled.permute(1, 0, 2).flatten(1)], 1)
+    classes = torch.zeros(2, len(log_p), log_p.shape[-1], dtype=torch.float64, device=log_p.device)
+    classes.scatter_add_(2, labels.expand(2, -1, -1), counts[::2])  # all samples, and those named rightly
+    return torch.cat([head, *(sums.permute(1, 0, 2).flatten(1) for sums in (filled, classes))], 1)
 
 
 def _between(log_p: Tensor, labels: Tensor) -> Tensor:
@@ -118,10 +133,12 @@ def _pairs(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def _score(row: Tensor) -> dict[str, float] | None:
-    """Error, mean negative log-likelihood and sum_b |right_b - confidence_b| / N of one row of a tally."""
+    """Error, mean negative log-likelihood, sum_b |right_b - confidence_b| / N, and mean recall of one row."""
     samples, wrong, nll = row[:3].tolist()
     if not samples:
         return None
-    _, confidence, right = row[3:].view(3, BINS)
+    _, confidence, right = row[3:HEAD].view(3, BINS)
     ece = (right - confidence).abs().sum().item() / samples
-    return {"error": wrong / samples, "nll": nll / samples, "ece": ece}
+    of_class, named = row[HEAD:].view(2, -1)
+    balanced = (named / of_class)[of_class > 0].mean().item()
+    return {"error": wrong / samples, "nll": nll / samples, "ece": ece, "balanced_accuracy": balanced}
