@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from concord.cli import attack_plan, attend
+from concord.cli import attack_plan, attend, complete
 from concord.cli.options import AllowCode, DataPath, Json, print_json
 from concord.data.text import printable
 from concord.errors import ConcordError, UsageError
@@ -119,7 +119,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def attack_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders.", show_default=False, autocompletion=complete.runs)
+    ],
     method: Annotated[str, typer.Option(help="fgsm or pgd.")] = "fgsm",
     eps: Annotated[
         str, typer.Option(help="Size of the change, for pixels of 0 to 1; several with commas between them.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from concord.cli import attend
+from concord.cli import attend, complete
 from concord.cli.options import AllowCode, Json, print_json, tables_of
 from concord.errors import UsageError
 
@@ -119,7 +119,10 @@ def baseline_command(
     ],
     data: Annotated[str | None, typer.Option(help="Where the images come from; digits needs none.")] = None,
     run: Annotated[
-        list[Path] | None, typer.Option(help="Put the members of this run beside them; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            help="Put the members of this run beside them; may be repeated.", autocompletion=complete.runs
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the splits (without --run) and of what draws.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Most images to train on.")] = None,

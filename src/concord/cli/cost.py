@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from concord.cli import complete
 from concord.cli.cost_json import as_json
 from concord.cli.options import Json, print_json
 from concord.errors import ShapeError, UsageError
@@ -156,6 +157,7 @@ def cost_command(
             metavar="NETWORK...",
             help="Names of the zoo, torchvision, timm, or package.module:factory; several are compared.",
             show_default=False,
+            autocompletion=complete.networks,
         ),
     ],
     input_: Annotated[

@@ -9,10 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
+from concord.cli import complete
 from concord.errors import UsageError, suggestion
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
-Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False, autocompletion=complete.runs)]
+Members = Annotated[
+    str | None,
+    typer.Option(help="Networks, with commas between them.", autocompletion=complete.networks),
+]
 AllowCode = Annotated[
     list[str] | None,
     typer.Option(

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from concord.cli import complete
 from concord.cli.options import AllowCode, DataPath, Json, print_json
 from concord.errors import UsageError
 
@@ -52,7 +53,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or one study.", show_default=False)],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or one study.", show_default=False, autocompletion=complete.runs),
+    ],
     to: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
     data: DataPath = None,
     allow_code: AllowCode = None,

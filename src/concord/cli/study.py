@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from concord.cli import attend
-from concord.cli.options import AllowCode, Json, code_named, print_json, tables_of
+from concord.cli.options import AllowCode, Json, Members, code_named, print_json, tables_of
 from concord.errors import CheckpointError, DivergedError, StoppedError, UsageError, suggestion
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def study_command(
     file: Annotated[Path | None, typer.Argument(help="A TOML file with a [study] table.")] = None,
     preset_: Annotated[str | None, typer.Option("--preset", help=f"{', '.join(PRESETS)}.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the samples come from.")] = None,
-    members: Annotated[str | None, typer.Option(help="Networks, with commas between them.")] = None,
+    members: Members = None,
     epochs: Annotated[int | None, typer.Option()] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds: 0, 1, ...")] = None,
     published: Annotated[

@@ -14,6 +14,7 @@ from concord.cli import attend
 from concord.cli.options import (
     AllowCode,
     Json,
+    Members,
     Run,
     code_named,
     mark_pretrained,
@@ -207,7 +208,7 @@ def add_to(app: typer.Typer) -> None:
 
 def train_command(
     data: Annotated[str | None, typer.Option(help="Where the samples come from.")] = None,
-    members: Annotated[str | None, typer.Option(help="Networks, with commas between them.")] = None,
+    members: Members = None,
     pretrained: Annotated[
         list[str] | None,
         typer.Option(metavar="MEMBER", help="Start this member from its library's weights; may be repeated."),
