@@ -2,9 +2,11 @@
 
 import os
 import platform
+import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +49,7 @@ def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "commit": commit(Path(__file__)),
         "platform": platform.platform(),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name() if config.train.device.startswith("cuda") else "cpu",
@@ -55,3 +58,24 @@ def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
         "seed": config.train.seed,
         "fingerprint": fingerprint,  # of the data
     }
+
+
+def commit(file: Path) -> str | None:
+    """Git's commit that the file is of, "-dirty" if anything there was changed since; None if git knows none.
+
+    A file that a repository does not track, as in a virtual environment in somebody's project, has none.
+    """
+    asked = (
+        ["ls-files", "--error-unmatch", file.name],
+        ["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+    )
+    said = ""
+    for question in asked:
+        try:
+            done = subprocess.run(["git", "-C", file.parent, *question], capture_output=True, text=True)
+        except OSError:  # no git here
+            return None
+        if done.returncode:
+            return None
+        said = done.stdout.strip()
+    return said
