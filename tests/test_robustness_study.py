@@ -117,7 +117,7 @@ def test_a_finished_run_is_reported_and_its_figures_are_kept(tmp_path, monkeypat
     folder = tmp_path / "begun"
     folder.mkdir()
     (folder / "study.toml").write_text(SETTINGS)
-    cells = study.grid.cells(*study.grid.parse(study.toml.read(folder / "study.toml")))
+    cells = study.grid.cells(*study.grid.parse(study.toml.read(folder / "study.toml")), folder / "cells")
     for cell in cells:
         (folder / "cells" / cell.name).mkdir(parents=True)
         (folder / "cells" / cell.name / "result.json").write_text("{}")

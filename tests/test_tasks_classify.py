@@ -2,6 +2,7 @@
 
 from math import ceil, log
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -166,6 +167,25 @@ def test_agreement_and_disagreement_by_hand():
     assert [found["members"][name]["error"] for name in NAMES] == [0, 2 / 5, 3 / 5]
 
 
+def test_error_correlation_by_hand():
+    # a is wrong on samples 0 and 1, b on 1, c never: b_ab = 1/4, r = (1/4 - 1/8) / sqrt(1/4 3/16)
+    votes = [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    logits = [5.0 * F.one_hot(torch.tensor(v), K) for v in votes]
+    r = scores(logits, torch.tensor([0, 0, 0, 0]))["error_correlation"]
+    assert r[0][1] == r[1][0] == pytest.approx((1 / 8) / (3**0.5 / 8))
+    assert r[0][0] == pytest.approx(1)
+    assert r[2] == [None] * 3
+
+
+def test_error_correlation_is_numpys_over_all_batches():
+    logits, labels = drawn(3)
+    tally = sum(
+        TASK.tally([z[part] for z in logits], [labels[part]] * 3) for part in (slice(7), slice(7, 20))
+    )
+    wrong = (torch.stack(logits).argmax(-1) != labels).double()
+    np.testing.assert_allclose(TASK.scores(tally, NAMES)["error_correlation"], np.corrcoef(wrong))
+
+
 def test_error_covariance_is_that_of_kdcl_over_all_batches():
     logits, labels = drawn(0)
     first, second = labels[:7], labels[7:]
@@ -185,7 +205,14 @@ def test_members_with_samples_of_their_own_are_scored_but_not_compared():
     for name, z, y in zip(NAMES, logits, labels, strict=True):
         (expected,) = TASK.scores(TASK.tally([z], [y]), [name])["members"].values()
         assert found["members"][name] == pytest.approx(expected)
-    for compared in ("ensemble", "ensemble_probabilities", "agreement", "disagreement", "error_covariance"):
+    for compared in (
+        "ensemble",
+        "ensemble_probabilities",
+        "agreement",
+        "disagreement",
+        "error_covariance",
+        "error_correlation",
+    ):
         assert found[compared] is None
 
 

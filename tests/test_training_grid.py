@@ -1,5 +1,7 @@
 """The cells of a study."""
 
+from pathlib import Path
+
 import pytest
 
 from concord.errors import UsageError
@@ -9,7 +11,7 @@ BASE = {"members": [{"name": name, "network": "noel2017_st"} for name in "abc"]}
 
 
 def cells(study=None, **tables):
-    return grid.cells(*grid.parse(BASE | tables | {"study": study or {}}))
+    return grid.cells(*grid.parse(BASE | tables | {"study": study or {}}), Path("cells"))
 
 
 def rows(found):
@@ -60,6 +62,35 @@ def test_without_arms_the_plain_ensemble_runs_for_three_seeds():
     assert rows(cells()) == [("none", 0.0, "abc", seed) for seed in (0, 1, 2)]
 
 
+def test_a_taught_member_learns_from_the_others_of_the_plain_run_of_its_seed():
+    found = cells({"distil": [0.5], "seeds": [4], "sets": [["a", "c"]]}, train={"label_smoothing": 0.2})
+    assert rows(found) == [("none", 0.0, "ac", 4), ("distil", 0.5, "ac", 4), ("distil", 0.5, "ac", 4)]
+    plain, _, taught = found
+    assert taught.name == "a+c_distil-0.5-c_seed4"
+    assert taught.only == ("c", "c")
+    teachers = {m.name: m.teacher for m in taught.config.members}
+    assert teachers == {"a": f"cells/{plain.name}:a", "c": None}
+    consensus = taught.config.consensus
+    assert (consensus.cost, consensus.weight, consensus.edges) == ("kl", 0.5, "mean")
+    assert taught.config.train == plain.config.train
+
+
+def test_softened_labels_and_a_wider_network_change_nothing_else():
+    plain, soft, wide = cells({"smoothing": [0.1], "wider": "lenet5", "seeds": [0], "sets": [["a", "b"]]})
+    assert soft.config.train.label_smoothing == 0.1
+    assert soft.config.members == plain.config.members
+    assert (soft.cost, soft.weight, soft.only) == ("smoothing", 0.1, None)
+    assert [m.network for m in wide.config.members] == ["lenet5"]
+    assert wide.config.train == plain.config.train
+    assert (wide.members, wide.only) == (("a", "b"), ("wider", "ensemble"))
+
+
+def test_a_single_member_has_nobody_to_learn_from():
+    for study in ({"distil": [1.0]}, {"wider": "lenet5"}):
+        with pytest.raises(UsageError, match="compare with several members"):
+            cells(study | {"sets": [["a"], ["b"]]})
+
+
 @pytest.mark.parametrize(
     ("study", "said"),
     [
@@ -75,6 +106,9 @@ def test_without_arms_the_plain_ensemble_runs_for_three_seeds():
         ({"seeds": ["0"]}, "study.seeds.0"),
         ({"seeds": [True]}, "study.seeds.0"),
         ({"published": "imagenet"}, "study.published"),
+        ({"smoothing": [1.0]}, "study.smoothing.0"),
+        ({"distil": [0.0]}, "study.distil.0"),
+        ({"wider": ""}, "study.wider"),
         ([], "study: expected a table"),
         (3, "study: expected a table"),
     ],

@@ -105,7 +105,8 @@ def complete(study: Path, arms: str | None = None) -> list[GridCell]:
     """Finished runs of several members, of these arms; a member trained alone has no partner."""
     if not study.is_dir():
         raise UsageError(f"{study}: no such folder; name a folder of `concord study`")
-    cells = [c for c in grid.cells(*grid.parse(toml.read(study / "study.toml"))) if len(c.members) > 1]
+    planned = grid.cells(*grid.parse(toml.read(study / "study.toml")), study / "cells")
+    cells = [cell for cell in planned if len(cell.members) > 1 and cell.only is None]
     if arms is not None:
         wanted, known = [arm.strip() for arm in arms.split(",")], dict.fromkeys(map(row_of, cells))
         for arm in wanted:

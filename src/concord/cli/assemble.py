@@ -119,6 +119,7 @@ def result_figures(
         | {"probabilities": test["ensemble_probabilities"]},
         "agreement": test["agreement"],
         "disagreement": test["disagreement"],
+        "error_correlation": test["error_correlation"],
     }
 
 

@@ -26,7 +26,8 @@ def write_report(
 
     Default: report.html in the first folder.
     """
-    from concord.cli.study import is_study, write_study_report
+    from concord.cli.study import is_study
+    from concord.cli.study_view import write_study_report
     from concord.cli.views import run_view
     from concord.report.page import page
     from concord.training.files import write_text

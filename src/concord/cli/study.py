@@ -8,8 +8,7 @@ Example:
     $ concord study --preset noel2017 --data data/mnist --published mnist --out runs/mnist
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +17,10 @@ import typer
 
 from concord.cli import attend
 from concord.cli.options import AllowCode, Json, Members, code_named, print_json, tables_of
-from concord.errors import CheckpointError, DivergedError, StoppedError, UsageError, suggestion
+from concord.errors import DivergedError, StoppedError, UsageError, suggestion
 
 if TYPE_CHECKING:
-    from concord.report.records import StudyView
-    from concord.training.grid import GridCell, Study
+    from concord.training.grid import GridCell
 
 PRESETS = ("digits", "noel2017")
 
@@ -39,18 +37,17 @@ def study(
 
     ``failed`` holds the reason of every run that gave no result; the tables are without those.
     """
-    from concord.training import grid
+    from concord.cli import study_view as views
 
-    varied, base = grid.parse(settings)
     folder = Path(out)
+    varied, cells = views.planned(folder, settings)
     _claim(folder, settings)
-    cells = grid.cells(varied, base)
     failed = _run_cells(folder, cells, jobs, allow_code)
-    view = study_view(folder, varied, [c for c in cells if c.name not in failed])
-    figures = _write_tables(folder, view)
+    view = views.study_view(folder, varied, [c for c in cells if c.name not in failed])
+    figures = views.write_tables(folder, view)
     _tell_notices(folder, cells)
     if report:
-        write_study_report(folder, folder / "report.html", allow_code=allow_code)
+        views.write_study_report(folder, folder / "report.html", allow_code=allow_code)
     figures["failed"] = failed
     return figures
 
@@ -89,29 +86,54 @@ def _run_cells(
     folder: Path, cells: "Sequence[GridCell]", jobs: int | None, allow_code: Collection[str]
 ) -> dict[str, str]:
     """Train what is not complete; gives the reason of every cell that failed."""
-    from concord.cli.workers import run_all
+    from concord.training.grid import DISTIL
 
     todo = [cell for cell in cells if not (folder / "cells" / cell.name / "result.json").is_file()]
     if len(todo) < len(cells):
         attend.tell(f"{len(cells) - len(todo)} of {len(cells)} runs are there already")
+    taught = [cell for cell in todo if cell.cost == DISTIL]
+    first = [cell for cell in todo if cell.cost != DISTIL]
+    with attend.stop_flag() as stop, attend.counted(len(cells), len(cells) - len(todo)) as shown:
+        failed = _run_some(folder, first, jobs, allow_code, stop, shown)
+        untaught = {cell.name: text for cell in taught if (text := _without_teacher(cell))}
+        able = [cell for cell in taught if cell.name not in untaught]
+        return failed | untaught | _run_some(folder, able, jobs, allow_code, stop, shown)
+
+
+def _without_teacher(cell: "GridCell") -> str | None:
+    """Why the cell cannot be trained, if the run of its teachers gave no result."""
+    runs = {Path(m.teacher.rpartition(":")[0]) for m in cell.config.members if m.teacher}
+    missing = [run.name for run in runs if not (run / "result.json").is_file()]
+    return f"the run of its teachers gave no result: {missing[0]}" if missing else None
+
+
+def _run_some(
+    folder: Path,
+    cells: "Sequence[GridCell]",
+    jobs: int | None,
+    allow_code: Collection[str],
+    stop: Callable[[], bool],
+    shown: Callable[[str], None],
+) -> dict[str, str]:
+    from concord.cli.workers import run_all
+
     failed: dict[str, str] = {}
-    done = len(cells) - len(todo)
-    with attend.stop_flag() as stop, attend.counted(len(cells), done) as shown:
-        for cell, outcome in run_all(folder / "cells", todo, jobs, tuple(allow_code), stop):
-            if isinstance(outcome, StoppedError):
-                raise StoppedError("stopped, everything is saved: the same command goes on from here")
-            if isinstance(outcome, DivergedError):
-                failed[cell.name] = str(outcome)
-                shown(f"{cell.name}: {outcome}")
-            elif isinstance(outcome, Exception):
-                raise outcome
-            else:
-                shown(_line(cell, outcome))
+    for cell, outcome in run_all(folder / "cells", cells, jobs, tuple(allow_code), stop):
+        if isinstance(outcome, StoppedError):
+            raise StoppedError("stopped, everything is saved: the same command goes on from here")
+        if isinstance(outcome, DivergedError):
+            failed[cell.name] = str(outcome)
+            shown(f"{cell.name}: {outcome}")
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            shown(_line(cell, outcome))
     return failed
 
 
 def _line(cell: "GridCell", result: dict[str, Any]) -> str:
-    errors = [f"{name} {100 * row['test_error']:.2f}" for name, row in result["members"].items()]
+    members = [cell.only[0]] if cell.only else list(result["members"])
+    errors = [f"{name} {100 * result['members'][name]['test_error']:.2f}" for name in members]
     if len(errors) > 1:
         errors.append(f"ensemble {100 * result['ensemble']['test_error']:.2f}")
     row = cell.cost if not cell.weight else f"{cell.cost} {cell.weight:g}"
@@ -126,73 +148,6 @@ def _tell_notices(folder: Path, cells: "Sequence[GridCell]") -> None:
     notices = [text for run in runs if run.complete for text in run.json("result.json").get("notices", [])]
     for text in dict.fromkeys(notices):
         attend.tell(text)
-
-
-def study_view(folder: Path, varied: "Study", cells: "Sequence[GridCell]") -> "StudyView":
-    """The finished cells as the report room wants them."""
-    from concord.report.noel2017 import published
-    from concord.report.records import Cell, StudyView
-    from concord.training import votes
-    from concord.training.folder import RunFolder
-
-    found = []
-    for cell in cells:
-        run = RunFolder(folder / "cells" / cell.name)
-        if run.complete:
-            scores = _scores(run.json("result.json"))
-            named = {column: said.tolist() for column, said in votes.read(run).items()}
-            row = Cell(cell.cost, cell.weight, cell.members, cell.seed, scores, run.rows(), named)
-            found.append(row)
-    if not found:
-        raise CheckpointError(f"{folder}: no run of this study is complete")
-    theirs = published(varied.published, found[-1].members) if varied.published else None
-    baselines = ("none", "alone") if varied.alone else ("none",)
-    return StudyView(folder.name, tuple(found), baselines, theirs)
-
-
-def _scores(result: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """``scores[measure][column]`` of one run."""
-    rows = {**result["members"], "ensemble": result["ensemble"]}
-    keys = {"test_error": "test_error", "valid_error": "valid_error", "test_nll": "nll", "test_ece": "ece"}
-    return {
-        measure: {name: row[key] for name, row in rows.items() if row[key] is not None}
-        for measure, key in keys.items()
-    }
-
-
-def _write_tables(folder: Path, view: "StudyView") -> dict[str, Any]:
-    import json
-
-    from concord.report.study_tables import study_tables
-    from concord.report.tables import markdown, plain
-    from concord.training.files import replace
-
-    tables = study_tables(view)
-    for name, write in (("table.md", markdown), ("table.txt", plain)):
-        text = "\n\n".join(write(table) for table in tables) + "\n"
-        replace(folder / name, text.encode())
-    rows = [{k: v for k, v in asdict(cell).items() if k not in ("metrics", "votes")} for cell in view.cells]
-    figures = {"study": str(folder), "cells": rows, "tables": [asdict(table) for table in tables]}
-    replace(folder / "study.json", json.dumps(figures, indent=1).encode())
-    return figures
-
-
-def write_study_report(
-    folder: Path, target: Path, *, data: str | None = None, allow_code: Collection[str] = ()
-) -> Path:
-    """The study as one HTML page, with the last seed's last run looked at closely."""
-    from concord.cli.views import run_view
-    from concord.report.page import page
-    from concord.training import grid, toml
-    from concord.training.files import write_text
-
-    varied, base = grid.parse(toml.read(folder / "study.toml"))
-    cells = grid.cells(varied, base)
-    view = study_view(folder, varied, cells)
-    last = [c for c in cells if (folder / "cells" / c.name / "result.json").is_file()][-1]
-    runs = [run_view(folder / "cells" / last.name, data, allow_code)]
-    write_text(target, page(runs, study=view, title=f"concord: {folder.name}"))
-    return target
 
 
 def add_to(app: typer.Typer) -> None:

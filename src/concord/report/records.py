@@ -61,8 +61,9 @@ class RunView:
 class Cell:
     """One run of a study: ``scores[measure][column]``, the lines of its metrics.jsonl, and its votes.
 
-    A member that was trained by itself is a cell of cost ``ALONE`` and one member; its row is shared with the
-    other members of the set that the study compares it with.
+    A run may count for one column only: a member taught by others, or one wide network for the ensemble.
+    A member that was trained by itself is a cell of cost ``ALONE`` and one member; its row is shared with
+    the other members of the set that the study compares it with.
     """
 
     cost: str
@@ -71,7 +72,10 @@ class Cell:
     seed: int
     scores: Mapping[str, Mapping[str, float]]
     metrics: Sequence[Mapping[str, Any]] = ()
-    votes: Mapping[str, Sequence[int]] = field(default_factory=dict)  # column -> class named, per test sample
+    votes: Mapping[str, Sequence[int]] = field(default_factory=dict)  # column -> class of each test sample
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # column -> parameters, MACs
+    pairs: Mapping[str, float] = field(default_factory=dict)  # disagreement, ...: mean over pairs of members
+    seconds: float | None = None  # of training
 
     @property
     def setting(self) -> Setting:

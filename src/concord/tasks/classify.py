@@ -6,6 +6,7 @@ section 2 (expected calibration error, 15 bins).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class Classify:
         One tensor of labels for all members says that row b is the same sample for each. Where members have
         labels of their own, what compares members stays 0.
 
-        Shape: M times (B, K), M times (B,) -> (2 + (M + 2) (48 + 2 K) + 2 M^2,) float64
+        Shape: M times (B, K), M times (B,) -> (2 + (M + 2) (48 + 2 K) + 3 M^2,) float64
         """
         aligned = all(y is labels[0] for y in labels)
         rows = [*logits, ensemble_logits(logits), ensemble_log_probabilities(logits)]
@@ -62,7 +63,7 @@ class Classify:
         own = _own(log_p, truth)
         if not aligned:
             own[-2:] = 0
-            return torch.cat([own.new_zeros(2), own.flatten(), own.new_zeros(2 * len(logits) ** 2)])
+            return torch.cat([own.new_zeros(2), own.flatten(), own.new_zeros(3 * len(logits) ** 2)])
         return torch.cat([_between(log_p[:-2], truth[0]), own.flatten(), _pairs(log_p[:-2], truth[0])])
 
     def scores(self, tally: Tensor, names: Sequence[str]) -> dict[str, Any]:
@@ -71,12 +72,13 @@ class Classify:
         ``balanced_accuracy`` is the mean recall of the classes that have samples. ``ensemble`` is the mean of
         logits, ``ensemble_probabilities`` the mean of probabilities; ``agreement`` is the share of samples on
         which all members name the same class; ``disagreement`` that on which a pair does not;
-        ``error_covariance`` the second moment of errors (``consensus.kdcl.error_covariance``).
+        ``error_covariance`` the second moment of errors (``consensus.kdcl.error_covariance``);
+        ``error_correlation`` the correlation of mistakes, None for a member that makes none or only such.
         """
         m = len(names)
         compared, agreed = tally[:2].tolist()
         own = self._rows(tally, m)
-        pairs = tally[2 + own.numel() :].view(2, m, m) / max(compared, 1)
+        pairs = tally[2 + own.numel() :].view(3, m, m) / max(compared, 1)
         *members, ensemble, probabilities = [_score(row) for row in own]
         return {
             "members": dict(zip(names, members, strict=True)),
@@ -85,6 +87,7 @@ class Classify:
             "agreement": agreed / compared if compared else None,
             "disagreement": pairs[0].tolist() if compared else None,
             "error_covariance": pairs[1].tolist() if compared else None,
+            "error_correlation": _correlation(pairs[2]) if compared else None,
         }
 
     def by_class(self, tally: Tensor, members: int) -> tuple[Tensor, Tensor]:
@@ -126,10 +129,26 @@ def _between(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def _pairs(log_p: Tensor, labels: Tensor) -> Tensor:
-    """Counts of disagreement and sums of error products. Shape: (M, B, K), (B,) -> (2 M^2,)"""
+    """Counts of disagreement, sums of error products, counts of common mistakes.
+
+    Shape: (M, B, K), (B,) -> (3 M^2,)
+    """
     votes = log_p.argmax(-1)
     differ = (votes[:, None] != votes[None]).double().sum(-1)  # (M, M)
-    return torch.cat([differ.flatten(), (error_covariance(log_p, labels) * len(labels)).flatten()])
+    products = error_covariance(log_p, labels) * len(labels)
+    wrong = (votes != labels).double()
+    return torch.cat([differ.flatten(), products.flatten(), (wrong @ wrong.T).flatten()])
+
+
+def _correlation(both: Tensor) -> list[list[float | None]]:
+    """r_ij = (b_ij - e_i e_j) / sqrt(e_i (1 - e_i) e_j (1 - e_j)), with b_ij the share that both get wrong.
+
+    e_i = b_ii; None where e_i or e_j is 0 or 1. Shape: (M, M) -> (M, M)
+    """
+    errors = both.diagonal()
+    spread = (errors * (1 - errors)).sqrt()
+    r = (both - errors[:, None] * errors) / (spread[:, None] * spread)
+    return [[x if isfinite(x) else None for x in row] for row in r.tolist()]
 
 
 def _score(row: Tensor) -> dict[str, float] | None:

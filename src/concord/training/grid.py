@@ -2,17 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from concord.errors import UsageError
 from concord.training import toml
-from concord.training.config import Config, Consensus, Cost, Section
+from concord.training.config import Config, Consensus, Cost, Member, Section, Text
 
 NONE = "none"
 ALONE = "alone"
-Weights = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+SMOOTHING = "smoothing"
+DISTIL = "distil"
+WIDER = "wider"
+ENSEMBLE = "ensemble"
+Weight = Annotated[float, Field(gt=0)]
+Weights = Annotated[list[Weight], Field(min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 def _pulls(cost: str) -> str:
@@ -29,18 +36,33 @@ class Arm(Section):
 
 
 class Study(Section):
-    """What is varied. The plain ensemble (cost "none") always runs too: it is every row's baseline."""
+    """What is varied. The plain ensemble (cost "none") always runs too: it is every row's baseline.
+
+    The rows ``smoothing``, ``distil`` and ``wider`` ask what else could have made members better: softer
+    labels, a finished teacher instead of a partner, or one large network instead of several.
+    """
 
     arms: tuple[Arm, ...] = Field((), strict=False)
     seeds: Annotated[tuple[int, ...], Field(min_length=1, strict=False)] = (0, 1, 2)
     sets: list[list[str]] | None = None  # names of members that train together; default: all of them
     alone: bool = False  # every member by itself too
+    smoothing: tuple[Share, ...] = Field(
+        (), strict=False
+    )  # the plain ensemble with that much label smoothing
+    distil: tuple[Weight, ...] = Field(
+        (), strict=False
+    )  # weights of kl: each member taught by the others, which are finished
+    wider: Text | None = None  # one network instead of all members, such as noel2017_m(filters=19)
     published: Literal["mnist", "notmnist", "cifar10"] | None = None  # figures of source 004 to print beside
 
 
 @dataclass(frozen=True)
 class GridCell:
-    """One run of a study. ``cost`` is that of the table's row: ``alone`` for a member trained by itself."""
+    """One run of a study. ``cost`` is that of the table's row: ``alone`` for a member trained by itself.
+
+    ``members`` are those of the table. ``only`` names the one member of the run whose scores count and the
+    column in which they stand; without it every member has its own, and the ensemble too.
+    """
 
     name: str
     cost: str
@@ -48,6 +70,7 @@ class GridCell:
     members: tuple[str, ...]
     seed: int
     config: Config
+    only: tuple[str, str] | None = None
 
 
 def parse(tables: Mapping[str, Any], where: str = "study") -> tuple[Study, Config]:
@@ -59,14 +82,22 @@ def parse(tables: Mapping[str, Any], where: str = "study") -> tuple[Study, Confi
     return study, toml.parse({k: v for k, v in tables.items() if k != "study"}, where)
 
 
-def cells(study: Study, base: Config) -> list[GridCell]:
-    """All runs, seed by seed, so that an unfinished study has whole rows for the first seeds."""
+def cells(study: Study, base: Config, runs: Path) -> list[GridCell]:
+    """All runs, seed by seed, so that an unfinished study has whole rows for the first seeds.
+
+    ``runs`` is the folder that holds them: distillation finds its teachers there.
+    """
     sets = study.sets or [[member.name for member in base.members]]
     _known(sets, base)
+    if (study.distil or study.wider) and not any(len(chosen) > 1 for chosen in sets):
+        raise UsageError(
+            "study.distil and study.wider compare with several members; there is one in each set"
+        )
     found: dict[str, GridCell] = {}
     for seed in study.seeds:
-        for cell in _of_seed(study, base, sets, seed):
-            found.setdefault(cell.name, cell)
+        for chosen in sets:
+            for cell in _rows(study, base, tuple(chosen), seed, runs):
+                found.setdefault(cell.name, cell)
     return list(found.values())
 
 
@@ -79,29 +110,68 @@ def _known(sets: Sequence[Sequence[str]], base: Config) -> None:
         )
 
 
-def _of_seed(study: Study, base: Config, sets: Sequence[Sequence[str]], seed: int) -> Iterator[GridCell]:
-    for chosen in sets:
-        members = tuple(chosen)
-        if study.alone:
-            for name in members:
-                yield _cell(base, ALONE, 0.0, (name,), seed)
-        yield _cell(base, NONE, 0.0, members, seed)
-        for arm in study.arms:
-            for weight in arm.weights:
-                yield _cell(base, arm.cost, weight, members, seed)
+def _rows(study: Study, base: Config, members: tuple[str, ...], seed: int, runs: Path) -> Iterator[GridCell]:
+    train = base.train.model_copy(update={"seed": seed})
+    base = base.model_copy(update={"train": train})
+    if study.alone:
+        for name in members:
+            yield _cell(base, ALONE, 0.0, (name,))
+    plain = _cell(base, NONE, 0.0, members)
+    yield plain
+    for arm in study.arms:
+        for weight in arm.weights:
+            consensus = base.consensus.model_copy(update={"cost": arm.cost, "weight": weight})
+            yield _cell(base, arm.cost, weight, members, {"consensus": consensus})
+    for share in study.smoothing:
+        soft = train.model_copy(update={"label_smoothing": share})
+        yield _cell(base, SMOOTHING, share, members, {"train": soft})
+    if len(members) == 1:
+        return
+    for weight in study.distil:
+        for name in members:
+            yield _taught(base, weight, members, name, runs / plain.name)
+    if study.wider:
+        network = [Member(name=WIDER, network=study.wider)]
+        yield _cell(base, WIDER, 0.0, members, {"members": network}, only=(WIDER, ENSEMBLE))
 
 
-def _cell(base: Config, cost: str, weight: float, members: tuple[str, ...], seed: int) -> GridCell:
-    # without a cost nothing else of [consensus] matters, and a table of edges may not fit
-    consensus = base.consensus.model_copy(update={"cost": cost, "weight": weight}) if weight else Consensus()
-    update = {
-        "members": [m for m in base.members if m.name in members],
-        "consensus": consensus,
-        "train": base.train.model_copy(update={"seed": seed}),
-    }
-    config = toml.parse(base.model_copy(update=update).model_dump(mode="json", exclude_none=True))
-    row = f"{cost}-{_short(weight)}" if weight else cost
-    return GridCell(f"{'+'.join(members)}_{row}_seed{seed}", cost, weight, members, seed, config)
+def _taught(base: Config, weight: float, members: tuple[str, ...], name: str, plain: Path) -> GridCell:
+    """One member learns, the others are as the plain ensemble of that seed left them."""
+    learners = [
+        m if m.name == name else m.model_copy(update={"teacher": f"{plain}:{m.name}"})
+        for m in base.members
+        if m.name in members
+    ]
+    temperature = base.consensus.temperature if base.consensus.cost == "kl" else None
+    consensus = Consensus(cost="kl", weight=weight, edges="mean", temperature=temperature)
+    return _cell(
+        base, DISTIL, weight, members, {"members": learners, "consensus": consensus}, only=(name, name)
+    )
+
+
+def _cell(
+    base: Config,
+    cost: str,
+    weight: float,
+    members: tuple[str, ...],
+    tables: Mapping[str, Any] | None = None,
+    only: tuple[str, str] | None = None,
+) -> GridCell:
+    """A run of a row: ``tables`` replace those of the base, whose [consensus] matters to no baseline."""
+    chosen = {"members": [m for m in base.members if m.name in members], "consensus": Consensus()}
+    config = base.model_copy(update=chosen | dict(tables or {}))
+    row = "-".join(
+        filter(None, [cost, _short(weight) if weight else "", only[0] if cost == DISTIL and only else ""])
+    )
+    return GridCell(
+        f"{'+'.join(members)}_{row}_seed{base.train.seed}",
+        cost,
+        weight,
+        members,
+        base.train.seed,
+        toml.parse(config.model_dump(mode="json", exclude_none=True)),
+        only,
+    )
 
 
 def _short(weight: float) -> str:

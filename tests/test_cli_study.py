@@ -1,0 +1,112 @@
+"""Rows of a study that are no plain grid: softened labels, taught members, one wide network."""
+
+import json
+import shutil
+
+import pytest
+from run_made import FACTORY, write_npz
+
+import concord
+from concord.cli import study, study_view
+from concord.report.text import percent
+
+EPOCHS = 2
+STUDY = {
+    "seeds": [0, 1],
+    "alone": True,
+    "smoothing": [0.1],
+    "distil": [0.5],
+    "wider": "study_rows:make",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    (folder / "study_rows.py").write_text(FACTORY)
+    write_npz(folder / "data.npz")
+    settings = {
+        "data": {"source": "data.npz"},
+        "members": [{"name": name, "network": "study_rows:make"} for name in ("a", "b")],
+        "train": {"epochs": EPOCHS, "batch_size": 8, "precision": "float32", "device": "cpu"},
+        "study": STUDY,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        yield settings, folder, concord.study(settings, "study", jobs=1, allow_code=["study_rows:make"])
+
+
+def cells(figures, cost):
+    return [cell for cell in figures["cells"] if cell["cost"] == cost]
+
+
+def result(folder, name):
+    return json.loads((folder / "study/cells" / name / "result.json").read_text())
+
+
+def test_every_row_has_its_runs_and_its_columns(made):
+    _, _, figures = made
+    assert figures["failed"] == {}
+    runs = {cost: cells(figures, cost) for cost in ("alone", "none", "smoothing", "distil", "wider")}
+    assert [len(found) for found in runs.values()] == [4, 2, 2, 4, 2]
+    columns = [
+        set(c["scores"]["test_error"]) for c in (runs["none"][0], *runs["distil"][:2], runs["wider"][0])
+    ]
+    assert columns == [{"a", "b", "ensemble"}, {"a"}, {"b"}, {"ensemble"}]
+
+
+def test_a_teacher_has_the_weights_of_the_plain_run_and_keeps_them(made):
+    _, folder, _ = made
+    taught, plain = (result(folder, f"a+b_{row}_seed0") for row in ("distil-0.5-a", "none"))
+    assert taught["members"]["b"] == plain["members"]["b"]  # the teacher
+    assert taught["members"]["a"] != plain["members"]["a"]
+
+
+def test_the_tables_hold_what_the_runs_say(made):
+    _, folder, figures = made
+    tables = {table["caption"]: table for table in figures["tables"]}
+    errors = {row[0]["text"]: row for row in tables["Test error in %: a + b"]["rows"]}
+    wide = [result(folder, f"a+b_wider_seed{seed}")["members"]["wider"]["test_error"] for seed in (0, 1)]
+    assert errors["wider"][-1]["text"].startswith(percent(sum(wide) / 2))
+    assert errors["wider"][3]["text"] == errors["distil"][-1]["text"] == "-"
+    sizes = {row[0]["text"]: row[1]["text"] for row in tables["Sizes: a + b"]["rows"]}
+    assert int(sizes["all members"]) == int(sizes["a"]) + int(sizes["b"])
+    assert sizes["wider"] == sizes["a"]
+    pairs = {
+        row[0]["text"]: [entry["text"] for entry in row] for row in tables["Members and time: a + b"]["rows"]
+    }
+    plain = [result(folder, f"a+b_none_seed{seed}")["disagreement"][0][1] for seed in (0, 1)]
+    assert pairs["none"][2].startswith(percent(sum(plain) / 2))
+    assert pairs["wider"][2:4] == ["-", "-"]
+
+
+def test_the_report_shows_the_members_together(made):
+    _, folder, _ = made
+    page = (folder / "study/report.html").read_text()
+    assert "distil" in page
+    assert "Confusion matrix of a+b_smoothing-0.1_seed1" in page
+
+
+def test_a_study_that_was_moved_goes_on_with_its_own_teachers(made, tmp_path):
+    settings, folder, figures = made
+    shutil.copytree(folder / "study", tmp_path / "moved")
+    lost = ("a+b_none_seed0", "a+b_distil-0.5-a_seed0")
+    for name in lost:
+        shutil.rmtree(tmp_path / "moved/cells" / name)
+    again = concord.study(settings, tmp_path / "moved", jobs=1, allow_code=["study_rows:make"])
+    assert [c["scores"] for c in again["cells"]] == [c["scores"] for c in figures["cells"]]
+    config = (tmp_path / "moved/cells" / lost[1] / "config.toml").read_text()
+    assert f'teacher = "{tmp_path}/moved/cells/{lost[0]}:b"' in config
+
+
+def test_pupils_of_a_run_without_result_are_named(made, tmp_path):
+    """A plain run that diverged leaves no weights to learn from; its pupils fail with that reason."""
+    settings, folder, _ = made
+    _, planned = study_view.planned(folder / "study", settings)
+    taught = [cell for cell in planned if cell.cost == "distil"]
+    assert [study._without_teacher(cell) for cell in taught] == [None] * 4
+    _, planned = study_view.planned(tmp_path, settings)
+    reasons = [study._without_teacher(cell) for cell in planned if cell.cost == "distil"]
+    assert reasons[0] == "the run of its teachers gave no result: a+b_none_seed0"
+    assert all(study._without_teacher(cell) is None for cell in planned if cell.cost != "distil")
