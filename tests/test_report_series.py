@@ -91,3 +91,15 @@ def test_a_study_draws_the_mean_over_its_seeds_with_the_published_curve():
     ]
     assert curves[2].values == pytest.approx((0.3, 0.15, 0.05))
     assert curves[3].values[-1] == 0.0056
+
+
+def test_a_row_of_one_column_has_panels_for_that_column_only():
+    wide = {"epoch": 1, "valid": {"members": {}, "ensemble": {"error": 0.3}}}
+    plain = [line(e, 0.1 / e, tested=False) for e in (1, 2)]
+    cells = [
+        Cell("none", 0.0, ("st", "m"), 0, {}, plain),
+        Cell("wider", 0.0, ("st", "m"), 0, {}, [wide, wide | {"epoch": 2}]),
+    ]
+    ((panel,),) = study_panels(StudyView("s", tuple(cells)), ("st", "m"), "error")
+    assert panel.title == "wider: ensemble, validation"
+    assert [curve.label for curve in panel.curves] == ["plain ensemble", "wider"]

@@ -94,16 +94,17 @@ def study_panels(study: StudyView, members: tuple[str, ...], measure: str) -> li
     costs = dict.fromkeys(cost for cost, _ in rows if cost not in (NONE, ALONE)) or dict.fromkeys([NONE])
     grid = []
     for cost in costs:
+        own = [setting for setting in rows if setting[0] == cost and setting not in plain]
         panels = []
         for column in columns(members):
-            curves = [
-                curve
-                for setting in [*plain, *(s for s in rows if s[0] == cost and s not in plain)]
-                for curve in _setting_curves(study, setting, members, (split, column, measure))
-            ]
-            if curves:
+            where = (split, column, measure)
+            curves = [curve for setting in own for curve in _setting_curves(study, setting, members, where)]
+            if own and not curves:  # a row that has nothing to say of this column
+                continue
+            grey = [curve for setting in plain for curve in _setting_curves(study, setting, members, where)]
+            if grey or curves:
                 title = f"{cost}: {column}, {NAMES[split]}"
-                panels.append(Panel(title, MEASURES[measure], tuple(curves), percent=measure == "error"))
+                panels.append(Panel(title, MEASURES[measure], (*grey, *curves), percent=measure == "error"))
         grid += wrapped(panels)
     return grid
 
@@ -113,7 +114,8 @@ def _setting_curves(
 ) -> Iterable[Curve]:
     split, column, measure = where
     plain = setting[0] in (NONE, ALONE)
-    label = {NONE: "plain ensemble", ALONE: "alone"}.get(setting[0], f"weight {setting[1]:g}")
+    weight = f"weight {setting[1]:g}" if setting[1] else setting[0]
+    label = {NONE: "plain ensemble", ALONE: "alone"}.get(setting[0], weight)
     cells = [
         c for c in study.cells if c.setting == setting and (c.members == members or c.members == (column,))
     ]
