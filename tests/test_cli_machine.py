@@ -10,13 +10,16 @@ from concord.cli.machine import commit
 
 @pytest.fixture
 def repository(tmp_path):
+    """A repository whose package lies beside other files."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
-    (tmp_path / "code.py").write_text("x = 1\n")
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("x = 1\n")
     who = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
-    for command in (["init", "-q"], ["add", "code.py"], [*who, "commit", "-q", "-m", "first"]):
+    for command in (["init", "-q"], ["add", "package"], [*who, "commit", "-q", "-m", "first"]):
         subprocess.run(["git", "-C", tmp_path, *command], check=True)
-    return tmp_path
+    return package
 
 
 def head(folder):
@@ -25,20 +28,34 @@ def head(folder):
     ).stdout.strip()
 
 
-def test_the_commit_is_gits_and_says_whether_files_changed_since(repository):
-    assert commit(repository / "code.py") == head(repository)
-    (repository / "code.py").write_text("x = 2\n")
-    assert commit(repository / "code.py") == head(repository) + "-dirty"
+def test_the_commit_is_gits_and_says_whether_the_package_was_changed_since(repository):
+    (repository.parent / "notes.txt").touch()  # outside the package
+    assert commit(repository) == head(repository)
+    (repository / "__init__.py").write_text("x = 2\n")
+    assert commit(repository) == head(repository) + "-dirty"
 
 
-def test_a_file_that_the_repository_does_not_track_has_no_commit(repository):
-    (repository / "venv").mkdir()
-    (repository / "venv" / "code.py").touch()
-    assert commit(repository / "venv" / "code.py") is None
+def test_a_new_file_of_the_package_is_a_change(repository):
+    (repository / "new.py").touch()
+    assert commit(repository) == head(repository) + "-dirty"
+
+
+def test_asking_does_not_write_to_the_repository(repository):
+    index = repository.parent / ".git/index"
+    (repository / "__init__.py").touch()  # git would like to refresh its index
+    before = index.read_bytes(), index.stat().st_mtime_ns
+    commit(repository)
+    assert (index.read_bytes(), index.stat().st_mtime_ns) == before
+
+
+def test_a_package_that_the_repository_does_not_track_has_no_commit(repository):
+    (repository.parent / "venv").mkdir()
+    (repository.parent / "venv" / "__init__.py").touch()
+    assert commit(repository.parent / "venv") is None
 
 
 def test_without_repository_or_git_there_is_no_commit(tmp_path, monkeypatch):
-    (tmp_path / "code.py").touch()
-    assert commit(tmp_path / "code.py") is None
+    (tmp_path / "__init__.py").touch()
+    assert commit(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert commit(tmp_path / "code.py") is None
+    assert commit(tmp_path) is None

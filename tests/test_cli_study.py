@@ -7,7 +7,8 @@ import pytest
 from run_made import FACTORY, write_npz
 
 import concord
-from concord.cli import study, study_view
+from concord.cli import workers
+from concord.errors import DivergedError
 from concord.report.text import percent
 
 EPOCHS = 2
@@ -72,13 +73,16 @@ def test_the_tables_hold_what_the_runs_say(made):
     assert errors["wider"][3]["text"] == errors["distil"][-1]["text"] == "-"
     sizes = {row[0]["text"]: row[1]["text"] for row in tables["Sizes: a + b"]["rows"]}
     assert int(sizes["all members"]) == int(sizes["a"]) + int(sizes["b"])
-    assert sizes["wider"] == sizes["a"]
+    assert sizes["wider network"] == sizes["a"]
     pairs = {
         row[0]["text"]: [entry["text"] for entry in row] for row in tables["Members and time: a + b"]["rows"]
     }
     plain = [result(folder, f"a+b_none_seed{seed}")["disagreement"][0][1] for seed in (0, 1)]
-    assert pairs["none"][2].startswith(percent(sum(plain) / 2))
-    assert pairs["wider"][2:4] == ["-", "-"]
+    assert pairs["none"][2:4] == ["2", pairs["none"][3]]
+    assert pairs["none"][3].startswith(percent(sum(plain) / 2))
+    other = [result(folder, f"a+b_none_seed{seed}")["ensemble"]["probabilities"]["error"] for seed in (0, 1)]
+    assert pairs["none"][5].startswith(percent(sum(other) / 2))
+    assert pairs["wider"][3:6] == ["-", "-", "-"]
 
 
 def test_the_report_shows_the_members_together(made):
@@ -100,13 +104,27 @@ def test_a_study_that_was_moved_goes_on_with_its_own_teachers(made, tmp_path):
     assert f'teacher = "{tmp_path}/moved/cells/{lost[0]}:b"' in config
 
 
-def test_pupils_of_a_run_without_result_are_named(made, tmp_path):
-    """A plain run that diverged leaves no weights to learn from; its pupils fail with that reason."""
+def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp_path, monkeypatch, capsys):
     settings, folder, _ = made
-    _, planned = study_view.planned(folder / "study", settings)
-    taught = [cell for cell in planned if cell.cost == "distil"]
-    assert [study._without_teacher(cell) for cell in taught] == [None] * 4
-    _, planned = study_view.planned(tmp_path, settings)
-    reasons = [study._without_teacher(cell) for cell in planned if cell.cost == "distil"]
-    assert reasons[0] == "the run of its teachers gave no result: a+b_none_seed0"
-    assert all(study._without_teacher(cell) is None for cell in planned if cell.cost != "distil")
+    trained = []
+
+    def run_all(runs, cells, jobs, threads, allow_code, stop):
+        for cell in cells:
+            trained.append(cell.name)
+            if cell.name == "a+b_none_seed0":
+                yield cell, DivergedError("the loss of a is nan")
+            else:
+                shutil.copytree(folder / "study/cells" / cell.name, runs / cell.name)
+                yield cell, result(folder, cell.name)
+
+    monkeypatch.setattr(workers, "run_all", run_all)
+    figures = concord.study(settings, tmp_path / "study", report=False)
+    pupils = [f"a+b_distil-0.5-{name}_seed0" for name in "ab"]
+    assert figures["failed"] == {
+        "a+b_none_seed0": "the loss of a is nan",
+        **dict.fromkeys(pupils, "the run of its teachers gave no result: a+b_none_seed0"),
+    }
+    assert not set(pupils) & set(trained)
+    assert trained[-2:] == [f"a+b_distil-0.5-{name}_seed1" for name in "ab"]  # after all teachers
+    assert len(cells(figures, "distil")) == 2
+    assert "14/14" in capsys.readouterr().err

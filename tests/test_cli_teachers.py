@@ -1,10 +1,13 @@
 """A member whose weights come from a finished run and stay: offline distillation."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import concord
+from concord.cli.teachers import run_and_member
 from concord.errors import CheckpointError, DataError, UsageError
 from concord.training import toml
 
@@ -52,6 +55,19 @@ def test_a_run_that_is_gone_or_other_is_refused(teacher, tmp_path):
     with pytest.raises(DataError, match="images of another shape"):
         concord.train(other, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "run", "member"),
+    [
+        ("runs/a", "runs/a", ""),
+        ("runs/a:big", "runs/a", "big"),
+        ("/at 12:30/runs/a:big", "/at 12:30/runs/a", "big"),
+        ("/at 12:30/runs/a", "/at 12:30/runs/a", ""),
+    ],
+)
+def test_the_path_of_a_teacher_may_hold_colons(teacher, run, member):
+    assert run_and_member(teacher) == (Path(run), member)
 
 
 def test_somebody_must_learn():

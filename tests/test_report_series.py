@@ -102,4 +102,4 @@ def test_a_row_of_one_column_has_panels_for_that_column_only():
     ]
     ((panel,),) = study_panels(StudyView("s", tuple(cells)), ("st", "m"), "error")
     assert panel.title == "wider: ensemble, validation"
-    assert [curve.label for curve in panel.curves] == ["plain ensemble", "wider"]
+    assert [curve.label for curve in panel.curves] == ["plain ensemble", "wider network"]

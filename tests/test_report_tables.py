@@ -2,6 +2,7 @@ import pytest
 
 from concord.report.records import Cell, MemberView, Published, RunView, StudyView
 from concord.report.run_tables import members_table, recall_table, settings_table
+from concord.report.study_prices import pairs_table, sizes_table
 from concord.report.study_tables import (
     choice_table,
     churn_table,
@@ -193,3 +194,35 @@ def test_of_many_classes_the_hardest_are_shown_and_all_count():
     assert len(table.rows) == 21
     assert table.rows[-1][-1].text == "24.50"
     assert table.notes == ("The 20 of 50 classes with the lowest recall.",)
+
+
+def priced(cost, seed, columns, seconds, members=PAIR, **pairs):
+    sizes = {column: (10 * k, 100 * k) for k, column in enumerate(columns, 1)}
+    return Cell(cost, 0.0, members, seed, {}, sizes=sizes, seconds=seconds, pairs=pairs)
+
+
+def test_time_is_that_of_the_seeds_whose_runs_are_all_there():
+    cells = (
+        priced("none", 0, PAIR, 100.0, disagreement=0.25, error_correlation=0.5),
+        priced("none", 1, PAIR, 110.0, disagreement=0.75),
+        priced("alone", 0, ["st"], 40.0, ("st",)),
+        priced("alone", 0, ["m"], 60.0, ("m",)),
+        priced("alone", 1, ["st"], 50.0, ("st",)),  # m is missing
+        priced("wider", 1, ["ensemble"], 90.0),
+    )
+    assert texts(pairs_table(StudyView("s", cells), PAIR)) == [
+        ["none", "0", "2", "50.00 ± 35.36", "0.50", "-", "105 ± 7"],
+        ["alone", "0", "2", "-", "-", "-", "100"],
+        ["wider", "0", "1", "-", "-", "-", "90"],
+    ]
+
+
+def test_sizes_stand_in_the_order_of_the_members_with_their_sum_and_the_network_instead():
+    odd = ("m", "wider")
+    cells = (priced("wider", 0, ["ensemble"], 1.0, odd), priced("none", 0, ["wider", "m"], 1.0, odd))
+    assert texts(sizes_table(StudyView("s", cells), odd)) == [
+        ["m", "20", "200"],
+        ["wider", "10", "100"],
+        ["all members", "30", "300"],
+        ["wider network", "10", "100"],
+    ]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from concord.cli import complete
+
 LIMIT = 0.4  # seconds of CPU
 HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "pandas")
 CONCORD = str(Path(sys.executable).with_name("concord"))
@@ -40,6 +42,7 @@ def run(command, extra):
         command, env=os.environ | extra | {"PYTHONPROFILEIMPORTTIME": "1"}, capture_output=True, text=True
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert not ("_CONCORD_COMPLETE" in extra and done.returncode), done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in lines}
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -69,20 +72,40 @@ def test_completion_knows_the_networks_after_each_comma():
     assert run([CONCORD], completion("concord cost vgg11"))[0].split() == ["vgg11", "vgg11_bn"]
 
 
+RUNS = ("first", "[1]", "deep/run")
+
+
 @pytest.mark.parametrize(
     ("typed", "found"),
     [
-        ("", ["first", "[1]", "deep/run"]),
-        ("fi", ["first"]),
-        ("deep/", ["deep/run"]),
-        ("[", ["[1]"]),
-        ("no", []),
+        ("eval ", RUNS),
+        ("eval fi", ["first"]),
+        ("eval deep/", ["deep/run"]),
+        ("eval ./fi", ["./first"]),
+        ("eval [", ["[1]"]),
+        ("eval no", []),
+        ("eval no/thing", []),
+        ("report s", ["study"]),
     ],
 )
 def test_completion_knows_the_runs(tmp_path, monkeypatch, typed, found):
-    for name in ("first", "other", "deep/run", "[1]"):
+    for name in (*RUNS, "other", "study"):
         (tmp_path / name).mkdir(parents=True)
         if name != "other":
-            (tmp_path / name / "stamp.json").touch()
+            (tmp_path / name / ("study.toml" if name == "study" else "stamp.json")).touch()
     monkeypatch.chdir(tmp_path)
-    assert sorted(run([CONCORD], completion(f"concord eval {typed}"))[0].split()) == sorted(found)
+    assert sorted(run([CONCORD], completion(f"concord {typed}"))[0].split()) == sorted(found)
+
+
+def test_completion_passes_over_what_may_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stamp.json").touch()
+    read = Path.iterdir
+
+    def guarded(path):
+        if path.name == "run":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    assert complete.runs(f"{tmp_path}/") == [f"{tmp_path}/run"]

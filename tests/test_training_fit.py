@@ -239,6 +239,16 @@ def test_without_patience_the_last_epoch_counts(straight):
     assert final.samples_per_second == pytest.approx(3 * 44 / seconds)
 
 
+def test_rows_of_an_older_version_are_scored_anew(straight, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(straight("adam")[0], path)
+    expected = final_scores(make_job(path, variant("adam")))
+    text = (path / "metrics.jsonl").read_text()
+    (path / "metrics.jsonl").write_text(text.replace("error_correlation", "something_older"))
+    found = final_scores(make_job(path, variant("adam"), starts=3))
+    assert (found.test, found.valid) == (expected.test, expected.valid)
+
+
 def test_a_stop_during_the_last_scores_leaves_them_to_a_resume(straight, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(straight("patience")[0], path)
@@ -525,6 +535,16 @@ def test_a_checkpoint_that_is_not_of_a_training_is_refused(missing, stopped):
     checkpoint.save(stopped / "ckpt", 9, found.tensors, found.state | {"position": {"epochs": 3}})
     with pytest.raises(CheckpointError, match="not the checkpoint of a training"):
         train(stopped)
+
+
+def test_sums_of_an_epoch_begun_by_another_version_are_refused_with_the_way_out(stopped):
+    found = checkpoint.newest(stopped / "ckpt")[0]
+    totals = found.tensors["totals"] | {"tally": found.tensors["totals"]["tally"][:-1].clone()}
+    checkpoint.save(stopped / "ckpt", 9, found.tensors | {"totals": totals}, found.state)
+    with pytest.raises(CheckpointError, match=r"step-00000009 holds the sums .* another version"):
+        train(stopped)
+    shutil.rmtree(stopped / "ckpt" / "step-00000009")  # the way out
+    assert train(stopped)
 
 
 def test_the_standing_checkpoint_is_the_newest_sound_one_and_says_so(stopped):

@@ -70,6 +70,7 @@ def test_a_taught_member_learns_from_the_others_of_the_plain_run_of_its_seed():
     assert taught.only == ("c", "c")
     teachers = {m.name: m.teacher for m in taught.config.members}
     assert teachers == {"a": f"cells/{plain.name}:a", "c": None}
+    assert taught.teacher == Path("cells", plain.name)
     consensus = taught.config.consensus
     assert (consensus.cost, consensus.weight, consensus.edges) == ("kl", 0.5, "mean")
     assert taught.config.train == plain.config.train
@@ -87,8 +88,18 @@ def test_softened_labels_and_a_wider_network_change_nothing_else():
 
 def test_a_single_member_has_nobody_to_learn_from():
     for study in ({"distil": [1.0]}, {"wider": "lenet5"}):
-        with pytest.raises(UsageError, match="compare with several members"):
+        with pytest.raises(UsageError, match="need a set of several members"):
             cells(study | {"sets": [["a"], ["b"]]})
+
+
+def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
+    with pytest.raises(UsageError, match=r"study\.wider stands for one set of members; there are 2"):
+        cells({"wider": "lenet5", "sets": [["a", "b"], ["a", "b", "c"]]})
+    with pytest.raises(UsageError, match=r"study\.smoothing 0\.1 is train\.label_smoothing"):
+        cells({"smoothing": [0.1]}, train={"label_smoothing": 0.1})
+    taught = [*BASE["members"][:2], BASE["members"][2] | {"teacher": "runs/x"}]
+    with pytest.raises(UsageError, match=r"study\.distil makes teachers itself; .* teacher of c"):
+        cells({"distil": [1.0]}, members=taught)
 
 
 @pytest.mark.parametrize(

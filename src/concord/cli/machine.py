@@ -49,7 +49,7 @@ def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "commit": commit(Path(__file__)),
+        "commit": commit(Path(__file__).parent.parent),
         "platform": platform.platform(),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name() if config.train.device.startswith("cuda") else "cpu",
@@ -60,22 +60,24 @@ def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def commit(file: Path) -> str | None:
-    """Git's commit that the file is of, "-dirty" if anything there was changed since; None if git knows none.
+def commit(package: Path) -> str | None:
+    """Git's commit that a package is of, with "-dirty" behind it if anything in its folder differs now.
 
-    A file that a repository does not track, as in a virtual environment in somebody's project, has none.
+    None if git knows none: without a repository, or where it does not track the package, as in a virtual
+    environment in somebody's project.
     """
-    asked = (
-        ["ls-files", "--error-unmatch", file.name],
-        ["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-    )
-    said = ""
-    for question in asked:
-        try:
-            done = subprocess.run(["git", "-C", file.parent, *question], capture_output=True, text=True)
-        except OSError:  # no git here
-            return None
-        if done.returncode:
-            return None
-        said = done.stdout.strip()
-    return said
+    tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
+    head, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
+    if tracked is None or head is None or changes is None:
+        return None
+    return f"{head}-dirty" if changes else head
+
+
+def _git(folder: Path, *question: str) -> str | None:
+    """What git says, without touching the repository; None where it fails or is missing."""
+    command = ["git", "--no-optional-locks", "-C", str(folder), *question]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

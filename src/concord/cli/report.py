@@ -56,7 +56,9 @@ def add_to(app: typer.Typer) -> None:
 def report_command(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders, or one study.", show_default=False, autocompletion=complete.runs),
+        typer.Argument(
+            help="Run folders, or one study.", show_default=False, autocompletion=complete.runs_and_studies
+        ),
     ],
     to: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
     data: DataPath = None,

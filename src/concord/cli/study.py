@@ -8,7 +8,7 @@ Example:
     $ concord study --preset noel2017 --data data/mnist --published mnist --out runs/mnist
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ from concord.cli.options import AllowCode, Json, Members, code_named, print_json
 from concord.errors import DivergedError, StoppedError, UsageError, suggestion
 
 if TYPE_CHECKING:
-    from concord.training.grid import GridCell
+    from concord.training.grid import GridCell, Study
 
 PRESETS = ("digits", "noel2017")
 
@@ -37,12 +37,13 @@ def study(
 
     ``failed`` holds the reason of every run that gave no result; the tables are without those.
     """
-    from concord.cli import study_view as views
-
     folder = Path(out)
-    varied, cells = views.planned(folder, settings)
+    varied, cells = planned(folder, settings)
     _claim(folder, settings)
     failed = _run_cells(folder, cells, jobs, allow_code)
+
+    from concord.cli import study_view as views  # imports torch, after the processes have begun
+
     view = views.study_view(folder, varied, [c for c in cells if c.name not in failed])
     figures = views.write_tables(folder, view)
     _tell_notices(folder, cells)
@@ -50,6 +51,14 @@ def study(
         views.write_study_report(folder, folder / "report.html", allow_code=allow_code)
     figures["failed"] = failed
     return figures
+
+
+def planned(folder: Path, settings: Mapping[str, Any]) -> "tuple[Study, list[GridCell]]":
+    """What the settings vary, and all runs of it in this folder."""
+    from concord.training import grid
+
+    varied, base = grid.parse(settings)
+    return varied, grid.cells(varied, base, folder.resolve() / "cells")
 
 
 def is_study(folder: Path) -> bool:
@@ -68,13 +77,11 @@ def preset(name: str) -> dict[str, Any]:
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Write study.toml, or see that the one there says the same."""
     from concord.training import toml
-    from concord.training.files import disk_errors, replace
+    from concord.training.files import write_text
 
     file = folder / "study.toml"
     if not file.exists():
-        with disk_errors(folder):
-            (folder / "cells").mkdir(parents=True, exist_ok=True)
-        replace(file, toml.to_text(settings).encode())
+        write_text(file, toml.to_text(settings))
         return
     changes = toml.differences(toml.read(file), settings)
     if changes:
@@ -85,49 +92,30 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
 def _run_cells(
     folder: Path, cells: "Sequence[GridCell]", jobs: int | None, allow_code: Collection[str]
 ) -> dict[str, str]:
-    """Train what is not complete; gives the reason of every cell that failed."""
-    from concord.training.grid import DISTIL
+    """Train what is not complete, pupils after their teachers; gives the reason of every cell that failed."""
+    from concord.cli.workers import run_all, threads_each
 
     todo = [cell for cell in cells if not (folder / "cells" / cell.name / "result.json").is_file()]
     if len(todo) < len(cells):
         attend.tell(f"{len(cells) - len(todo)} of {len(cells)} runs are there already")
-    taught = [cell for cell in todo if cell.cost == DISTIL]
-    first = [cell for cell in todo if cell.cost != DISTIL]
-    with attend.stop_flag() as stop, attend.counted(len(cells), len(cells) - len(todo)) as shown:
-        failed = _run_some(folder, first, jobs, allow_code, stop, shown)
-        untaught = {cell.name: text for cell in taught if (text := _without_teacher(cell))}
-        able = [cell for cell in taught if cell.name not in untaught]
-        return failed | untaught | _run_some(folder, able, jobs, allow_code, stop, shown)
-
-
-def _without_teacher(cell: "GridCell") -> str | None:
-    """Why the cell cannot be trained, if the run of its teachers gave no result."""
-    runs = {Path(m.teacher.rpartition(":")[0]) for m in cell.config.members if m.teacher}
-    missing = [run.name for run in runs if not (run / "result.json").is_file()]
-    return f"the run of its teachers gave no result: {missing[0]}" if missing else None
-
-
-def _run_some(
-    folder: Path,
-    cells: "Sequence[GridCell]",
-    jobs: int | None,
-    allow_code: Collection[str],
-    stop: Callable[[], bool],
-    shown: Callable[[str], None],
-) -> dict[str, str]:
-    from concord.cli.workers import run_all
-
     failed: dict[str, str] = {}
-    for cell, outcome in run_all(folder / "cells", cells, jobs, tuple(allow_code), stop):
-        if isinstance(outcome, StoppedError):
-            raise StoppedError("stopped, everything is saved: the same command goes on from here")
-        if isinstance(outcome, DivergedError):
-            failed[cell.name] = str(outcome)
-            shown(f"{cell.name}: {outcome}")
-        elif isinstance(outcome, Exception):
-            raise outcome
-        else:
-            shown(_line(cell, outcome))
+    threads = threads_each(len(cells), jobs)  # of the whole grid, so that every row is computed alike
+    with attend.stop_flag() as stop, attend.counted(len(cells), len(cells) - len(todo)) as shown:
+        for pupils in (False, True):
+            now = [cell for cell in todo if bool(cell.teacher) == pupils]
+            for cell in tuple(now):
+                if cell.teacher and not (cell.teacher / "result.json").is_file():
+                    now.remove(cell)
+                    failed[cell.name] = f"the run of its teachers gave no result: {cell.teacher.name}"
+                    shown(f"{cell.name}: {failed[cell.name]}")
+            for cell, outcome in run_all(folder / "cells", now, jobs, threads, tuple(allow_code), stop):
+                if isinstance(outcome, StoppedError):
+                    raise StoppedError("stopped, everything is saved: the same command goes on from here")
+                if isinstance(outcome, DivergedError):
+                    failed[cell.name] = str(outcome)
+                elif isinstance(outcome, Exception):
+                    raise outcome
+                shown(_line(cell, outcome) if isinstance(outcome, dict) else f"{cell.name}: {outcome}")
     return failed
 
 

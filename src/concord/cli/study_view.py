@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from concord.cli.study import planned
 from concord.cli.views import run_view
 from concord.errors import CheckpointError
 from concord.report.noel2017 import published
@@ -13,19 +14,13 @@ from concord.report.page import page
 from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, StudyView
 from concord.report.study_tables import study_tables
 from concord.report.tables import markdown, plain
-from concord.training import grid, toml, votes
+from concord.training import toml, votes
 from concord.training.files import write_text
 from concord.training.folder import RunFolder
 from concord.training.grid import GridCell, Study
 
 # measure of a study -> key of a result
 MEASURES = {"test_error": "test_error", "valid_error": "valid_error", "test_nll": "nll", "test_ece": "ece"}
-
-
-def planned(folder: Path, settings: Mapping[str, Any]) -> tuple[Study, list[GridCell]]:
-    """What the settings vary, and all runs of it in this folder."""
-    varied, base = grid.parse(settings)
-    return varied, grid.cells(varied, base, folder.resolve() / "cells")
 
 
 def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyView:
@@ -51,6 +46,8 @@ def _cell(cell: GridCell, run: RunFolder) -> Cell:
         if cell.only
         else {key: _mean_of_pairs(result.get(key)) for key in ("disagreement", "error_correlation")}
     )
+    if not cell.only and len(cell.members) > 1:
+        pairs["probabilities_error"] = result["ensemble"]["probabilities"]["error"]
     return Cell(
         cell.cost,
         cell.weight,

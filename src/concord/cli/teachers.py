@@ -27,8 +27,8 @@ def load_teachers(config: Config, members: Mapping[str, nn.Module], interface: I
     for member in config.members:
         if member.teacher is None:
             continue
-        path, _, name = member.teacher.partition(":")
-        folder = RunFolder(Path(path))
+        path, name = run_and_member(member.teacher)
+        folder = RunFolder(path)
         names = [m.name for m in folder.config().members]
         taught = name or (names[0] if len(names) == 1 else member.name)
         if taught not in names:
@@ -38,3 +38,9 @@ def load_teachers(config: Config, members: Mapping[str, nn.Module], interface: I
         saved = checkpoint.load(standing(folder))
         where = f"{saved.path}/member-{taught}"
         unpack_member(members[member.name], saved.tensors[f"member-{taught}"], where)
+
+
+def run_and_member(teacher: str) -> tuple[Path, str]:
+    """``RUN:MEMBER`` or ``RUN``, whose path may hold colons; a name holds neither colon nor slash."""
+    run, colon, name = teacher.rpartition(":")
+    return (Path(run), name) if colon and "/" not in name else (Path(teacher), "")

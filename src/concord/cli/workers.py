@@ -32,27 +32,28 @@ def run_all(
     folder: Path,
     cells: "Sequence[GridCell]",
     jobs: int | None,
+    threads: int,
     allow_code: tuple[str, ...],
     stop: Callable[[], bool],
 ) -> "Iterator[tuple[GridCell, Outcome]]":
     """Train every cell, ``jobs`` at a time; yields each with its result or its error as it ends.
 
+    ``threads`` are those of a run whose configuration names none.
+
     When the caller asks to stop, or takes no more, running cells save their state and the others do not
     start.
     """
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"--jobs is a number of processes, at least 1, got {jobs}")
     if not cells:
         return
     context = multiprocessing.get_context("spawn")
     event = context.Event()
-    workers = min(len(cells), jobs or os.cpu_count() or 1)
+    workers = _workers(len(cells), jobs)
     with ProcessPoolExecutor(workers, context, _begin, (event, os.getpid())) as pool:
         waiting: dict[Future[dict[str, Any]], GridCell] = {}
         try:
             with _signals_held():
                 for cell in cells:
-                    waiting[pool.submit(_run, str(folder / cell.name), cell, workers, allow_code)] = cell
+                    waiting[pool.submit(_run, str(folder / cell.name), cell, threads, allow_code)] = cell
             while waiting:
                 finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 if stop() and not event.is_set():
@@ -61,6 +62,17 @@ def run_all(
                     yield waiting.pop(future), _outcome(future)
         finally:
             _halt(event, waiting)
+
+
+def threads_each(cells: int, jobs: int | None) -> int:
+    """Threads of every run of so many; UsageError for a number of jobs that is none."""
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs is a number of processes, at least 1, got {jobs}")
+    return max(1, (os.cpu_count() or 1) // max(1, _workers(cells, jobs)))
+
+
+def _workers(cells: int, jobs: int | None) -> int:
+    return min(cells, jobs or os.cpu_count() or 1)
 
 
 @contextmanager
@@ -117,7 +129,7 @@ def _asked() -> bool:
     return os.getppid() != _parent or (_stop is not None and _stop.is_set())
 
 
-def _run(path: str, cell: "GridCell", workers: int, allow_code: tuple[str, ...]) -> dict[str, Any]:
+def _run(path: str, cell: "GridCell", threads: int, allow_code: tuple[str, ...]) -> dict[str, Any]:
     from concord.cli.train import resume, train
 
     with _busy:
@@ -126,5 +138,5 @@ def _run(path: str, cell: "GridCell", workers: int, allow_code: tuple[str, ...])
         if (Path(path) / "config.toml").exists():
             return resume(path, allow_code=allow_code, stop=_asked)
         settings = cell.config.model_dump(mode="json", exclude_none=True)
-        settings["train"].setdefault("threads", max(1, (os.cpu_count() or 1) // workers))
+        settings["train"].setdefault("threads", threads)
         return train(settings, path, allow_code=allow_code, stop=_asked)

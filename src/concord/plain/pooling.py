@@ -23,8 +23,8 @@ class Pooling:
         """The W_out windows of output row i in channel c, each with its k * k numbers in reading order."""
         channels, across = self.output_shape[2], self.output_shape[1]
         rows = image[i * self.stride : i * self.stride + self.size]
-        members = [row[v * channels + c :: self.stride * channels] for row in rows for v in range(self.size)]
-        return zip(*(member[:across] for member in members), strict=True)
+        places = [row[v * channels + c :: self.stride * channels] for row in rows for v in range(self.size)]
+        return zip(*(place[:across] for place in places), strict=True)
 
 
 class MaxPooling(Pooling):

@@ -114,7 +114,7 @@ def _setting_curves(
 ) -> Iterable[Curve]:
     split, column, measure = where
     plain = setting[0] in (NONE, ALONE)
-    weight = f"weight {setting[1]:g}" if setting[1] else setting[0]
+    weight = f"weight {setting[1]:g}" if setting[1] else f"{setting[0]} network"
     label = {NONE: "plain ensemble", ALONE: "alone"}.get(setting[0], weight)
     cells = [
         c for c in study.cells if c.setting == setting and (c.members == members or c.members == (column,))

@@ -7,24 +7,28 @@ from concord.report.records import ALONE, ENSEMBLE, Cell, StudyView
 from concord.report.tables import Table, entries
 from concord.report.text import MISSING, decimal, percent, whole
 
-WRITERS = {"disagreement": percent, "error_correlation": lambda r: decimal(r, 2)}
+WRITERS: dict[str, Callable[[float | None], str]] = {
+    "disagreement": percent,
+    "error_correlation": lambda r: decimal(r, 2),
+    "probabilities_error": percent,
+}
+HEADER = ("disagreement %", "error correlation", "error %, mean of probabilities")
 
 
 def sizes_table(study: StudyView, members: tuple[str, ...]) -> Table:
     """Parameters and multiply-accumulates of every member, of all together, and of one network instead."""
-    found: dict[str, tuple[int, int]] = {}
-    for cell in _cells(study, members):
-        for column, size in cell.sizes.items():
-            found.setdefault(cell.cost if column == ENSEMBLE else column, size)
-    rows = [entries(name, *map(whole, size)) for name, size in found.items()]
-    if len(members) > 1 and all(name in found for name in members):
-        totals = (sum(found[name][i] for name in members) for i in (0, 1))
-        rows.insert(len(members), entries("all members", *map(whole, totals)))
+    cells = _cells(study, members)
+    known = {name: cell.sizes[name] for cell in cells for name in members if name in cell.sizes}
+    rows = [entries(name, *map(whole, known[name])) for name in members if name in known]
+    if len(members) == len(known) > 1:
+        rows.append(entries("all members", *(whole(sum(size[i] for size in known.values())) for i in (0, 1))))
+    instead = {cell.cost: cell.sizes[ENSEMBLE] for cell in cells if ENSEMBLE in cell.sizes}
+    rows += [entries(f"{cost} network", *map(whole, size)) for cost, size in instead.items()]
     return Table(f"Sizes: {' + '.join(members)}", ("network", "parameters", "MACs"), tuple(rows))
 
 
 def pairs_table(study: StudyView, members: tuple[str, ...]) -> Table:
-    """Disagreement and error correlation of the members, mean over pairs and seeds; seconds of training."""
+    """How members differ, means over pairs and seeds; the other way to ask them; seconds of training."""
     rows = []
     for cost, weight in settings(study, members):
         cells = [cell for cell in _cells(study, members) if cell.setting == (cost, weight)]
@@ -32,16 +36,21 @@ def pairs_table(study: StudyView, members: tuple[str, ...]) -> Table:
             _mean([cell.pairs[measure] for cell in cells if measure in cell.pairs], write)
             for measure, write in WRITERS.items()
         ]
-        rows.append(entries(cost, f"{weight:g}", *pairs, _mean(_seconds(cells), _rounded)))
+        seeds = len({cell.seed for cell in cells})
+        rows.append(
+            entries(cost, f"{weight:g}", f"{seeds}", *pairs, _mean(_seconds(cells, members), _rounded))
+        )
     measured = any(cell.pairs or cell.seconds is not None for cell in _cells(study, members))
     return Table(
         f"Members and time: {' + '.join(members)}",
-        ("cost", "weight", "disagreement %", "error correlation", "seconds"),
+        ("cost", "weight", "seeds", *HEADER, "seconds"),
         tuple(rows) if measured else (),
         notes=(
             "Disagreement: share of the test samples that two members name differently. Error correlation: 1 "
-            "where two members fail on the same samples, 0 where their mistakes are independent.",
-            "Seconds of training per seed, summed over the runs of a row, while others may have run beside.",
+            "where two members fail on the same samples, 0 where their mistakes are independent. Mean of "
+            "probabilities: test error of the ensemble that averages these; elsewhere it averages logits.",
+            "Seconds of training per seed, summed over the runs of a row, while others may have run beside; "
+            "distil is without the time of its teachers, the row none.",
         ),
     )
 
@@ -52,11 +61,16 @@ def _cells(study: StudyView, members: tuple[str, ...]) -> list[Cell]:
     return [*(cell for cell in study.cells if cell.members == members and cell not in alone), *alone]
 
 
-def _seconds(cells: Sequence[Cell]) -> list[float]:
-    """The time of every seed, over all runs that a row needs; none if one of them is unknown."""
-    seeds = dict.fromkeys(cell.seed for cell in cells)
-    times = [[cell.seconds for cell in cells if cell.seed == seed] for seed in seeds]
-    return [sum(known) for spent in times if len(known := [t for t in spent if t is not None]) == len(spent)]
+def _seconds(cells: Sequence[Cell], members: tuple[str, ...]) -> list[float]:
+    """The time of every seed whose runs are all there: one of all members, or one of each."""
+    found = []
+    for seed in dict.fromkeys(cell.seed for cell in cells):
+        own = [cell for cell in cells if cell.seed == seed]
+        columns = {column for cell in own for column in cell.sizes}
+        times = [cell.seconds for cell in own if cell.seconds is not None]
+        if len(times) == len(own) and (set(members) <= columns or ENSEMBLE in columns):
+            found.append(sum(times))
+    return found
 
 
 def _mean(values: Sequence[float], write: Callable[[float | None], str]) -> str:

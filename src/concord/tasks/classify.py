@@ -90,6 +90,10 @@ class Classify:
             "error_correlation": _correlation(pairs[2]) if compared else None,
         }
 
+    def size(self, members: int) -> int:
+        """Numbers in a tally."""
+        return 2 + (members + 2) * (HEAD + 2 * self.classes) + 3 * members**2
+
     def by_class(self, tally: Tensor, members: int) -> tuple[Tensor, Tensor]:
         """Samples of every class, and how many of them each member and the ensemble (last) name rightly.
 

@@ -33,13 +33,15 @@ def final_scores(job: Job) -> Final:
     seconds = sum(row["seconds"] for row in rows)
     rate = sum(row["seconds"] * row["samples_per_second"] for row in rows) / seconds
     last = checkpoint.steps(job.folder.checkpoints)[-1]
+    chosen, row = last.name, rows[-1]
     if job.config.train.patience is None:
-        row = rows[-1]
-        return Final(row["test"], row["valid"], seconds, rate, len(rows), last.name)
-    best = checkpoint.load(last).state["position"]["best_step"]
-    load_members(job.members, job.folder.checkpoints / best)
-    test, valid = _scores(job, job.feed.test()), _scores(job, job.feed.valid())
-    return Final(test, valid, seconds, rate, len(rows), best)
+        if "error_correlation" in row["test"]:  # a row by an older version lacks scores
+            return Final(row["test"], row["valid"], seconds, rate, len(rows), chosen)
+    else:
+        chosen = checkpoint.load(last).state["position"]["best_step"]
+    load_members(job.members, job.folder.checkpoints / chosen)
+    valid = _scores(job, job.feed.valid()) if job.feed.has_valid else None
+    return Final(_scores(job, job.feed.test()), valid, seconds, rate, len(rows), chosen)
 
 
 def _scores(job: Job, samples: evaluate.Samples) -> dict[str, Any]:

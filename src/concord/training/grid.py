@@ -1,7 +1,7 @@
 """A study: one configuration, varied over costs, weights, seeds and sets of members."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,13 +46,11 @@ class Study(Section):
     seeds: Annotated[tuple[int, ...], Field(min_length=1, strict=False)] = (0, 1, 2)
     sets: list[list[str]] | None = None  # names of members that train together; default: all of them
     alone: bool = False  # every member by itself too
-    smoothing: tuple[Share, ...] = Field(
-        (), strict=False
-    )  # the plain ensemble with that much label smoothing
-    distil: tuple[Weight, ...] = Field(
-        (), strict=False
-    )  # weights of kl: each member taught by the others, which are finished
-    wider: Text | None = None  # one network instead of all members, such as noel2017_m(filters=19)
+    # the plain ensemble with so much label smoothing
+    smoothing: tuple[Share, ...] = Field((), strict=False)
+    # each member taught by the others, which are finished: weights of the cost kl
+    distil: tuple[Weight, ...] = Field((), strict=False)
+    wider: Text | None = None  # one network instead of all members, such as noel2017_m(filters=17)
     published: Literal["mnist", "notmnist", "cifar10"] | None = None  # figures of source 004 to print beside
 
 
@@ -71,6 +69,7 @@ class GridCell:
     seed: int
     config: Config
     only: tuple[str, str] | None = None
+    teacher: Path | None = None  # run folder whose members teach this one
 
 
 def parse(tables: Mapping[str, Any], where: str = "study") -> tuple[Study, Config]:
@@ -88,11 +87,7 @@ def cells(study: Study, base: Config, runs: Path) -> list[GridCell]:
     ``runs`` is the folder that holds them: distillation finds its teachers there.
     """
     sets = study.sets or [[member.name for member in base.members]]
-    _known(sets, base)
-    if (study.distil or study.wider) and not any(len(chosen) > 1 for chosen in sets):
-        raise UsageError(
-            "study.distil and study.wider compare with several members; there is one in each set"
-        )
+    _check(study, base, sets)
     found: dict[str, GridCell] = {}
     for seed in study.seeds:
         for chosen in sets:
@@ -101,12 +96,27 @@ def cells(study: Study, base: Config, runs: Path) -> list[GridCell]:
     return list(found.values())
 
 
-def _known(sets: Sequence[Sequence[str]], base: Config) -> None:
+def _check(study: Study, base: Config, sets: Sequence[Sequence[str]]) -> None:
+    """UsageError for rows that the members do not allow."""
     names = [member.name for member in base.members]
     strangers = sorted({name for chosen in sets for name in chosen} - set(names))
     if strangers or not all(sets):
         raise UsageError(
             f"study.sets names {', '.join(strangers) or 'nobody'}; the members are {', '.join(names)}"
+        )
+    together = [chosen for chosen in sets if len(chosen) > 1]
+    if (study.distil or study.wider) and not together:
+        raise UsageError("study.distil and study.wider need a set of several members; each set has one")
+    if study.wider and len(together) > 1:
+        raise UsageError(
+            f"study.wider stands for one set of members; there are {len(together)}: make a study of each"
+        )
+    taught = [member.name for member in base.members if member.teacher]
+    if study.distil and taught:
+        raise UsageError(f"study.distil makes teachers itself; leave out the teacher of {', '.join(taught)}")
+    if base.train.label_smoothing in study.smoothing:
+        raise UsageError(
+            f"study.smoothing {base.train.label_smoothing:g} is train.label_smoothing, which every row has"
         )
 
 
@@ -144,9 +154,8 @@ def _taught(base: Config, weight: float, members: tuple[str, ...], name: str, pl
     ]
     temperature = base.consensus.temperature if base.consensus.cost == "kl" else None
     consensus = Consensus(cost="kl", weight=weight, edges="mean", temperature=temperature)
-    return _cell(
-        base, DISTIL, weight, members, {"members": learners, "consensus": consensus}, only=(name, name)
-    )
+    cell = _cell(base, DISTIL, weight, members, {"members": learners, "consensus": consensus}, (name, name))
+    return replace(cell, teacher=plain)
 
 
 def _cell(
@@ -160,9 +169,8 @@ def _cell(
     """A run of a row: ``tables`` replace those of the base, whose [consensus] matters to no baseline."""
     chosen = {"members": [m for m in base.members if m.name in members], "consensus": Consensus()}
     config = base.model_copy(update=chosen | dict(tables or {}))
-    row = "-".join(
-        filter(None, [cost, _short(weight) if weight else "", only[0] if cost == DISTIL and only else ""])
-    )
+    parts = [cost, _short(weight) if weight else "", only[0] if cost == DISTIL and only else ""]
+    row = "-".join(filter(None, parts))
     return GridCell(
         f"{'+'.join(members)}_{row}_seed{base.train.seed}",
         cost,
