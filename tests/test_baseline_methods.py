@@ -14,10 +14,11 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from concord.baseline.fit import best, measure, trials
-from concord.baseline.methods import METHODS, Scaled, check_options, named
+from concord.baseline.methods import METHODS, Scaled
 from concord.baseline.need import scratch
 from concord.baseline.published import FIGURES, published
 from concord.baseline.samples import Samples, flat
+from concord.baseline.wanted import check_options, named
 from concord.errors import ShapeError, UsageError
 
 

@@ -72,6 +72,8 @@ def a_run(digits, name, weight):
         },
         "ensemble": {"test_error": wrong[1] - 0.02 - weight / 2, "nll": 0.3, "ece": 0.01},
         "agreement": 0.871,
+        "disagreement": [[0, 0.129], [0.129, 0]],
+        "error_correlation": [[1, 0.42], [0.42, 1]],
         "seconds": 61.2,
         "samples_per_second": 980.1,
     }

@@ -5,53 +5,18 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, recall_score
 
 from concord.report.predictions import (
-    agreement,
     confusion,
-    disagreement,
     ensemble_probabilities,
-    error_correlation,
     recall,
     reliability,
     worst_mistakes,
 )
 
 
-def said(*members):
-    """Logits of members that say these classes of three."""
-    return torch.nn.functional.one_hot(torch.tensor(members), 3).double()
-
-
 def test_the_ensemble_is_the_softmax_of_the_mean_of_logits():
     # mean of (0, 2 ln 2) and (0, 0) is (0, ln 2), hence 1/3 and 2/3; the mean of probabilities is 7/20
     logits = torch.tensor([[[0.0, 2 * np.log(2)]], [[0.0, 0.0]]])
     assert ensemble_probabilities(logits)[0].tolist() == pytest.approx([1 / 3, 2 / 3])
-
-
-def test_disagreement_and_agreement_by_hand():
-    logits = said([0, 1, 2, 0], [0, 1, 1, 2], [0, 2, 1, 0])
-    expected = [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
-    assert disagreement(logits).tolist() == expected
-    assert agreement(logits) == 0.25
-
-
-def test_error_correlation_by_hand():
-    # errors (1,1,0,0,0) and (1,0,0,1,0): means 2/5, covariance 1/5 - 4/25 = 1/25, variances 6/25: r = 1/6
-    logits = said([1, 1, 0, 0, 0], [1, 0, 0, 1, 0])
-    found = error_correlation(logits, torch.zeros(5, dtype=torch.long))
-    assert found.tolist() == [[1, pytest.approx(1 / 6)], [pytest.approx(1 / 6), 1]]
-
-
-def test_error_correlation_is_that_of_numpy():
-    torch.manual_seed(0)
-    logits, labels = torch.randn(3, 200, 4), torch.randint(0, 4, (200,))
-    wrong = (logits.argmax(-1) != labels).numpy()
-    np.testing.assert_allclose(error_correlation(logits, labels), np.corrcoef(wrong), rtol=1e-9)
-
-
-def test_members_without_mistakes_have_no_correlation():
-    found = error_correlation(said([0, 0], [0, 1]), torch.tensor([0, 0]))
-    assert found[0, 1].isnan()
-    assert found.diagonal().tolist() == [1, 1]
 
 
 def test_confusion_is_that_of_sklearn():

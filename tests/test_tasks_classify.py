@@ -167,23 +167,53 @@ def test_agreement_and_disagreement_by_hand():
     assert [found["members"][name]["error"] for name in NAMES] == [0, 2 / 5, 3 / 5]
 
 
+def said(*members):
+    """Logits of members that say these classes."""
+    return [5.0 * F.one_hot(torch.tensor(votes), K) for votes in members]
+
+
+def test_disagreement_and_agreement_of_three_members_by_hand():
+    found = scores(said([0, 1, 2, 0], [0, 1, 1, 2], [0, 2, 1, 0]), torch.zeros(4, dtype=torch.long))
+    assert found["disagreement"] == [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+    assert found["agreement"] == 0.25
+
+
 def test_error_correlation_by_hand():
+    # errors (1,1,0,0,0) and (1,0,0,1,0): means 2/5, covariance 1/5 - 4/25 = 1/25, variances 6/25: r = 1/6
+    found = scores(said([1, 1, 0, 0, 0], [1, 0, 0, 1, 0]), torch.zeros(5, dtype=torch.long))
+    expected = [[1, pytest.approx(1 / 6)], [pytest.approx(1 / 6), 1]]
+    assert found["error_correlation"] == expected
+
+
+def test_error_correlation_of_members_with_different_errors_by_hand():
     # a is wrong on samples 0 and 1, b on 1, c never: b_ab = 1/4, r = (1/4 - 1/8) / sqrt(1/4 3/16)
-    votes = [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
-    logits = [5.0 * F.one_hot(torch.tensor(v), K) for v in votes]
+    logits = said([1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0])
     r = scores(logits, torch.tensor([0, 0, 0, 0]))["error_correlation"]
     assert r[0][1] == r[1][0] == pytest.approx((1 / 8) / (3**0.5 / 8))
     assert r[0][0] == pytest.approx(1)
-    assert r[2] == [None] * 3
+    assert r[2] == [None, None, 1]
+
+
+def test_error_correlation_is_that_of_numpy():
+    generator = torch.Generator().manual_seed(0)
+    logits = list(torch.randn(3, 200, K, generator=generator))
+    labels = torch.randint(K, (200,), generator=generator)
+    wrong = (torch.stack(logits).argmax(-1) != labels).numpy()
+    np.testing.assert_allclose(scores(logits, labels)["error_correlation"], np.corrcoef(wrong), rtol=1e-9)
 
 
 def test_error_correlation_is_numpys_over_all_batches():
     logits, labels = drawn(3)
-    tally = sum(
-        TASK.tally([z[part] for z in logits], [labels[part]] * 3) for part in (slice(7), slice(7, 20))
-    )
+    parts = (slice(7), slice(7, 20))
+    tally = sum(TASK.tally([z[part] for z in logits], [labels[part]] * 3) for part in parts)
     wrong = (torch.stack(logits).argmax(-1) != labels).double()
     np.testing.assert_allclose(TASK.scores(tally, NAMES)["error_correlation"], np.corrcoef(wrong))
+
+
+def test_members_without_mistakes_have_no_correlation():
+    found = scores(said([0, 0], [0, 1]), torch.tensor([0, 0]))["error_correlation"]
+    assert found[0][1] is None
+    assert [found[0][0], found[1][1]] == [1, 1]
 
 
 def test_error_covariance_is_that_of_kdcl_over_all_batches():

@@ -32,8 +32,9 @@ import torch
 
 from concord.attack.strike import margins, strike, stuck_samples, untouched
 from concord.attack.transfer import fooled_matrix
+from concord.cli.attack_inputs import images_of, load_all, networks_of
 from concord.cli.attack_plan import STEPS, Plan, plan_of, sizes
-from concord.cli.attack_runs import attack_of, images_of, load_all, networks_of
+from concord.cli.attack_runs import attack_of
 from concord.cli.pixels import unit
 from concord.data.images import Images
 from concord.errors import ConcordError, DataError, UsageError

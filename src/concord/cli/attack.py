@@ -110,6 +110,18 @@ def _write(folder: Path, figures: dict[str, Any], found: "Robustness") -> None:
     write_text(folder / "attack.html", robustness_page(found))
 
 
+Runs = Annotated[
+    list[Path], typer.Argument(help="Run folders.", show_default=False, autocompletion=complete.runs)
+]
+Sizes = Annotated[
+    str, typer.Option(help="Size of the change, for pixels of 0 to 1; several with commas between them.")
+]
+StepSize = Annotated[float | None, typer.Option(help="pgd: length of a step; default 2.5 eps / steps.")]
+Folder = Annotated[
+    Path | None, typer.Option(help="Folder of attack.html and attack.json; default: in RUN/attack.")
+]
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(
         "attack",
@@ -119,25 +131,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def attack_command(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run folders.", show_default=False, autocompletion=complete.runs)
-    ],
+    runs: Runs,
     method: Annotated[str, typer.Option(help="fgsm or pgd.")] = "fgsm",
-    eps: Annotated[
-        str, typer.Option(help="Size of the change, for pixels of 0 to 1; several with commas between them.")
-    ] = "0.1",
+    eps: Sizes = "0.1",
     norm: Annotated[str | None, typer.Option(help="pgd: linf (default) or l2.")] = None,
     steps: Annotated[int | None, typer.Option(help="pgd: how many steps; default 40.")] = None,
-    step_size: Annotated[
-        float | None, typer.Option(help="pgd: length of a step; default 2.5 eps / steps.")
-    ] = None,
+    step_size: StepSize = None,
     seed: Annotated[int | None, typer.Option(help="pgd: seed of the random start; default 0.")] = None,
     target: Annotated[str | None, typer.Option(help="Make networks name this class.")] = None,
     member: Annotated[str | None, typer.Option(help="Attack this one alone, and test all.")] = None,
     limit: Annotated[int | None, typer.Option(help="So many test images, of all classes.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of attack.html and attack.json; default: in RUN/attack.")
-    ] = None,
+    out: Folder = None,
     data: DataPath = None,
     allow_code: AllowCode = None,
     json_: Json = False,
@@ -146,14 +150,7 @@ def attack_command(
         method, attack_plan.sizes(eps), norm=norm, steps=steps, step_size=step_size, seed=seed
     )
     folder, figures, found = _attacked(
-        runs,
-        plan,
-        out,
-        target=target,
-        member=member,
-        limit=limit,
-        data=data,
-        allow_code=allow_code or [],
+        runs, plan, out, target=target, member=member, limit=limit, data=data, allow_code=allow_code or []
     )
     failed = None
     try:

@@ -64,7 +64,7 @@ def _contest(
     allow_code: Collection[str],
 ) -> "Contest":
     """Everything that can be refused is refused here, before anything is trained."""
-    from concord.baseline.methods import check_options, named
+    from concord.baseline.wanted import check_options, named
 
     methods = named(names)
     check_options(methods, options)
@@ -98,6 +98,30 @@ def _check_whole(option: str, value: Any, least: int, most: int | None = None) -
         raise UsageError(f"{option} must be a whole number, {least}{end}, got {value!r}")
 
 
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...",
+        help="svm_linear, svm_rbf, svm_poly (svm: these three), perceptron, linear, logistic, "
+        "pca_quadratic, knn, mlp; all.",
+        show_default=False,
+    ),
+]
+Beside = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Put the members of this run beside them; may be repeated.", autocompletion=complete.runs
+    ),
+]
+Choose = Annotated[
+    bool, typer.Option("--choose", help="Choose settings on a validation split of the training images.")
+]
+ChooseOn = Annotated[int, typer.Option(min=2, help="Most images to train on for each try of --choose.")]
+DataSetting = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of data.*.")
+]
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(
         "baseline",
@@ -108,30 +132,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def baseline_command(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME...",
-            help="svm_linear, svm_rbf, svm_poly (svm: these three), perceptron, linear, logistic, "
-            "pca_quadratic, knn, mlp; all.",
-            show_default=False,
-        ),
-    ],
+    names: Names,
     data: Annotated[str | None, typer.Option(help="Where the images come from; digits needs none.")] = None,
-    run: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Put the members of this run beside them; may be repeated.", autocompletion=complete.runs
-        ),
-    ] = None,
+    run: Beside = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the splits (without --run) and of what draws.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Most images to train on.")] = None,
-    choose: Annotated[
-        bool, typer.Option("--choose", help="Choose settings on a validation split of the training images.")
-    ] = False,
-    choose_on: Annotated[
-        int, typer.Option(min=2, help="Most images to train on for each try of --choose.")
-    ] = CHOOSE_ON,
+    choose: Choose = False,
+    choose_on: ChooseOn = CHOOSE_ON,
     c: Annotated[float | None, typer.Option("--c", help="svm_*, logistic: price of a wrong sample.")] = None,
     gamma: Annotated[float | None, typer.Option(help="svm_rbf, svm_poly: scale of the kernel.")] = None,
     degree: Annotated[int | None, typer.Option(help="svm_poly.")] = None,
@@ -139,9 +146,7 @@ def baseline_command(
     components: Annotated[int | None, typer.Option(help="pca_quadratic.")] = None,
     hidden: Annotated[int | None, typer.Option(help="mlp: hidden units.")] = None,
     epochs: Annotated[int | None, typer.Option(help="mlp, perceptron.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of data.*.")
-    ] = None,
+    set_: DataSetting = None,
     out: Annotated[Path | None, typer.Option(help="Write the tables to FILE.html or FILE.md.")] = None,
     allow_code: AllowCode = None,
     json_: Json = False,

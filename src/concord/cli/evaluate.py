@@ -13,7 +13,7 @@ import typer
 
 from concord.cli import attend
 from concord.cli.options import AllowCode, DataPath, Json, Run, print_json
-from concord.cli.train import report_result
+from concord.cli.score_text import recall_text, report_result
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,20 +133,7 @@ def eval_command(run: Run, data: DataPath = None, allow_code: AllowCode = None, 
     result = evaluate(run, data=data, allow_code=allow_code or [])
     report_result(result, json_)
     if not json_:
-        print("\n" + _recall_text(result))
-
-
-def _recall_text(result: dict[str, Any]) -> str:
-    from concord.report.records import ENSEMBLE
-    from concord.report.run_tables import recall_table
-    from concord.report.tables import plain
-
-    rows = result["recall"]
-    names = list(result["members"])
-    recall = [[row["members"][name] for row in rows] for name in names]
-    recall.append([row["ensemble"] for row in rows])
-    classes, samples = [row["class"] for row in rows], [row["samples"] for row in rows]
-    return plain(recall_table([*names, ENSEMBLE], classes, samples, recall))
+        print("\n" + recall_text(result))
 
 
 def predict_command(

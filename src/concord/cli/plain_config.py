@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat
 from concord.errors import UsageError
 from concord.plain.cnn import Shape
 from concord.training import toml
-from concord.training.config import Section
+from concord.training.section import Section
 
 Side = Annotated[int, Field(gt=0, le=1024)]
 Size = Annotated[int, Field(gt=0, le=1024)]

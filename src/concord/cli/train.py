@@ -18,10 +18,9 @@ from concord.cli.options import (
     Run,
     code_named,
     mark_pretrained,
-    print_json,
     tables_of,
 )
-from concord.data.text import printable
+from concord.cli.score_text import report_result
 
 if TYPE_CHECKING:
     from concord.cli.interface import Interface
@@ -181,22 +180,6 @@ def _result(job: "Job", costs: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprint": job.feed.fingerprint,
         "notices": list(job.feed.notices),
     }
-
-
-def report_result(result: Mapping[str, Any], as_json: bool) -> None:
-    """What ``train``, ``resume`` and ``eval`` print."""
-    if as_json:
-        print_json(result)
-        return
-    width = max(len(name) for name in (*result["members"], "ensemble"))
-    print(f"{'':{width}}  test error %     nll     ece  parameters        MACs")
-    for name, row in result["members"].items():
-        cost = f"{row['parameters']:>12,}{row['macs']:>12,}"
-        print(f"{name:{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}{cost}")
-    row = result["ensemble"]
-    print(f"{'ensemble':{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}")
-    run = printable(result["run"])
-    print(f"members agree on {100 * result['agreement']:.2f} % of the test samples; run: {run}")
 
 
 def add_to(app: typer.Typer) -> None:

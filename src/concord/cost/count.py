@@ -17,7 +17,8 @@ from torch.random import fork_rng
 from concord.cost import local
 from concord.cost.operations import NOTHING
 from concord.cost.record import Cost, Layer, ReceptiveField
-from concord.cost.walk import MARK, TURN, Walk, watched
+from concord.cost.walk import MARK, Walk
+from concord.cost.watch import TURN, watched
 from concord.errors import ConcordError, ShapeError, UsageError
 
 

@@ -5,14 +5,11 @@ meta device no kernel runs at all, and the pass takes as long for a large pictur
 Everything else runs, and its operations are seen one by one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from threading import RLock, get_ident
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from concord.cost import local
@@ -193,7 +190,6 @@ class Walk(TorchDispatchMode):
 
 
 CALL = nn.Module.__call__
-TURN = RLock()  # there is one nn.Module.__call__ for all threads
 
 
 def _distinct(owned: Iterable[Mapping[str, Tensor | None]]) -> list[Tensor]:
@@ -213,40 +209,3 @@ def _changed(module: nn.Module) -> bool:
 def _same_type(module: nn.Module, x: Tensor) -> bool:
     weight = module._parameters.get("weight")
     return weight is None or weight.dtype == x.dtype
-
-
-@contextmanager
-def watched(walk: Walk) -> Iterator[None]:
-    """Every module call and every operation of this thread goes through the walk; threads take turns.
-
-    Attention runs in its parts, because its fused kernels hide their products, and nothing is asked to be
-    deterministic, because torch then takes other ways, for interpolation among others.
-    """
-    plain, thread = nn.Module.__call__, get_ident()
-
-    def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if get_ident() != thread:
-            return plain(module, *args, **kwargs)
-        return walk.call(module, *args, **kwargs)
-
-    nn.Module.__call__ = call  # type: ignore[method-assign]
-    try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _plain_kernels(), walk:
-            yield
-    finally:
-        nn.Module.__call__ = plain  # type: ignore[method-assign]
-
-
-@contextmanager
-def _plain_kernels() -> Iterator[None]:
-    """Without the fast path of attention and without deterministic algorithms; both are put back."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    torch.use_deterministic_algorithms(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)

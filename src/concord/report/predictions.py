@@ -30,34 +30,6 @@ def ensemble_probabilities(logits: Tensor) -> Tensor:
     return logits.double().mean(0).softmax(-1)
 
 
-def agreement(logits: Tensor) -> float:
-    """Share of samples to which all members give the same class. Shape: (M, N, K) -> a number"""
-    classes = logits.argmax(-1)
-    return (classes == classes[0]).all(0).double().mean().item()
-
-
-def disagreement(logits: Tensor) -> Tensor:
-    """d_ij = share of samples to which members i and j give different classes. Shape: (M, N, K) -> (M, M)"""
-    classes = logits.argmax(-1)
-    return (classes[:, None] != classes[None]).double().mean(-1)
-
-
-def error_correlation(logits: Tensor, labels: Tensor) -> Tensor:
-    """Correlation of the members' mistakes over the samples, e_i = 1 where member i is wrong:
-
-        r_ij = mean((e_i - mean e_i) (e_j - mean e_j)) / (sd e_i sd e_j)
-
-    1 on the diagonal; nan where a member is always or never wrong. Independent mistakes have r = 0, and the
-    closer r is to 1 the less is gained by asking both. Shape: (M, N, K), (N,) -> (M, M)
-    """
-    wrong = (logits.argmax(-1) != labels).double()
-    centred = wrong - wrong.mean(-1, keepdim=True)
-    covariance = centred @ centred.T / wrong.shape[-1]
-    sd = covariance.diagonal().sqrt()
-    correlation = covariance / (sd[:, None] * sd[None])
-    return correlation.fill_diagonal_(1.0)
-
-
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """c_tp = number of samples of class t that were called p. Shape: (N,), (N,) -> (K, K)"""
     return torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from concord.report.predictions import agreement, disagreement, error_correlation
 from concord.report.records import ENSEMBLE, RunView
 from concord.report.tables import Table, entries, scored
 from concord.report.text import MISSING, decimal, percent, whole
@@ -57,20 +56,16 @@ def _note(run: RunView) -> str:
 
 
 def pairs_table(runs: Sequence[RunView]) -> Table:
-    """Disagreement and error correlation of every pair of members, from the logits of the test set."""
+    """Disagreement and error correlation of every pair of members on the test set."""
     rows, notes = [], []
     for run in runs:
-        if run.held is None or len(run.members) < 2:
+        apart, correlated = run.result.get("disagreement"), run.result.get("error_correlation")
+        if apart is None or len(run.members) < 2:
             continue
-        apart = disagreement(run.held.logits)
-        correlated = error_correlation(run.held.logits, run.held.labels)
         for (i, a), (j, b) in itertools.combinations(enumerate(run.members), 2):
-            r = correlated[i, j].item()
-            shown = decimal(r, 2) if r == r else MISSING
-            rows.append(entries(run.name, f"{a.name}, {b.name}", percent(apart[i, j].item()), shown))
-        notes.append(
-            f"{run.name}: all members agree on {percent(agreement(run.held.logits))} % of the samples."
-        )
+            r = correlated[i][j] if correlated else None  # runs of older versions have none
+            rows.append(entries(run.name, f"{a.name}, {b.name}", percent(apart[i][j]), decimal(r, 2)))
+        notes.append(f"{run.name}: all members agree on {percent(run.result['agreement'])} % of the samples.")
     header = ("run", "members", "disagreement %", "error correlation")
     return Table("How differently the members decide", header, tuple(rows), names=2, notes=tuple(notes))
 

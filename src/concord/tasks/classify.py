@@ -147,11 +147,12 @@ def _pairs(log_p: Tensor, labels: Tensor) -> Tensor:
 def _correlation(both: Tensor) -> list[list[float | None]]:
     """r_ij = (b_ij - e_i e_j) / sqrt(e_i (1 - e_i) e_j (1 - e_j)), with b_ij the share that both get wrong.
 
-    e_i = b_ii; None where e_i or e_j is 0 or 1. Shape: (M, M) -> (M, M)
+    e_i = b_ii. 1 on the diagonal; None where a member is always or never wrong. Independent mistakes have
+    r = 0, and the closer r is to 1 the less is gained by asking both. Shape: (M, M) -> (M, M)
     """
     errors = both.diagonal()
     spread = (errors * (1 - errors)).sqrt()
-    r = (both - errors[:, None] * errors) / (spread[:, None] * spread)
+    r = ((both - errors[:, None] * errors) / (spread[:, None] * spread)).fill_diagonal_(1.0)
     return [[x if isfinite(x) else None for x in row] for row in r.tolist()]
 
 

@@ -1,6 +1,6 @@
 """What is different between a run and the job that goes on with it, and what follows from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +15,25 @@ STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
 TENSORS = {"optimizer", "totals"}
 
 
-def position_of(found: Checkpoint) -> Position:
-    """The position that a checkpoint holds; CheckpointError if it is not that of a training."""
+def position_of(found: Checkpoint, tallied: Callable[[int], int]) -> Position:
+    """The position that a checkpoint holds; CheckpointError if it is not that of a training.
+
+    ``tallied`` says how many numbers this version sums up over an epoch of so many members.
+    """
     try:
         if not (found.state.keys() >= STATE and found.tensors.keys() >= TENSORS):
             raise TypeError
-        return Position(**found.state["position"], totals=dict(found.tensors["totals"]))
+        position = Position(**found.state["position"], totals=dict(found.tensors["totals"]))
+        size = tallied(len(found.state["config"]["members"]))
+        begun = position.totals["tally"].numel() if position.totals else size
     except (KeyError, TypeError):
         raise CheckpointError(f"{found.path}: not the checkpoint of a training of this concord") from None
+    if begun != size:
+        raise CheckpointError(
+            f"{found.path} holds the sums of an epoch that another version of concord began: finish the epoch"
+            " with that version, or remove this folder to go on from the checkpoint before it"
+        )
+    return position
 
 
 def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fingerprint: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from concord.errors import CheckpointError, DivergedError, StoppedError
+from concord.errors import DivergedError, StoppedError
 from concord.tasks.classify import Classify
 from concord.training import checkpoint, evaluate
 from concord.training.agreement import Adversarial, Batch
@@ -88,7 +88,7 @@ class Training:
 
     def _take(self, found: checkpoint.Checkpoint, changed: bool) -> None:
         job = self.job
-        position = position_of(found)
+        position = position_of(found, job.task.size)
         if changed:
             position = adapted(position, found.state, job.config, job.feed.steps)
         unpack_members(job.members, found)
@@ -97,14 +97,8 @@ class Training:
             unpack_optimizer(self.optimizer, job.members, found.tensors["optimizer"])
         else:
             job.warn(f"{kind} cannot go on from what {before} remembers: its moments start at 0")
-        totals = position.totals
-        if totals and totals["tally"].numel() != job.task.size(len(job.members)):
-            raise CheckpointError(
-                f"{found.path} holds the sums of an epoch that another version of concord began: finish the"
-                " epoch with that version, or remove this folder to go on from the checkpoint before it"
-            )
         device = next((p.device for m in job.members.values() for p in m.parameters()), None)
-        self.position = replace(position, totals={k: v.to(device) for k, v in totals.items()})
+        self.position = replace(position, totals={k: v.to(device) for k, v in position.totals.items()})
         job.folder.cut(found.state["metrics_bytes"])
         checkpoint.set_aside(job.folder.checkpoints, found.path)
 

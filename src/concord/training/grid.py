@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field
 
 from concord.errors import UsageError
 from concord.training import toml
-from concord.training.config import Config, Consensus, Cost, Member, Section, Text
+from concord.training.config import Config, Consensus, Cost, Member
+from concord.training.section import Section, Text
 
 NONE = "none"
 ALONE = "alone"

@@ -1,0 +1,37 @@
+"""What train, resume and eval print of their scores."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from concord.cli.options import print_json
+from concord.data.text import printable
+
+
+def report_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """What ``train``, ``resume`` and ``eval`` print."""
+    if as_json:
+        print_json(result)
+        return
+    width = max(len(name) for name in (*result["members"], "ensemble"))
+    print(f"{'':{width}}  test error %     nll     ece  parameters        MACs")
+    for name, row in result["members"].items():
+        cost = f"{row['parameters']:>12,}{row['macs']:>12,}"
+        print(f"{name:{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}{cost}")
+    row = result["ensemble"]
+    print(f"{'ensemble':{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}")
+    run = printable(result["run"])
+    print(f"members agree on {100 * result['agreement']:.2f} % of the test samples; run: {run}")
+
+
+def recall_text(result: Mapping[str, Any]) -> str:
+    """Recall of every class, as ``eval`` prints it."""
+    from concord.report.records import ENSEMBLE
+    from concord.report.run_tables import recall_table
+    from concord.report.tables import plain
+
+    rows = result["recall"]
+    names = list(result["members"])
+    recall = [[row["members"][name] for row in rows] for name in names]
+    recall.append([row["ensemble"] for row in rows])
+    classes, samples = [row["class"] for row in rows], [row["samples"] for row in rows]
+    return plain(recall_table([*names, ENSEMBLE], classes, samples, recall))

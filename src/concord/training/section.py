@@ -1,0 +1,26 @@
+"""What every table of a configuration keeps to.
+
+Unknown keys are refused with the nearest known one; types are strict, so that "0.1" is no number; NaN and
+infinity are refused. Nothing here imports torch.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _writable(given: object) -> object:
+    try:
+        str(given).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a name with bytes that are no UTF-8 cannot be kept in a configuration") from None
+    return given
+
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Text = Annotated[str, Field(min_length=1), BeforeValidator(_writable)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
