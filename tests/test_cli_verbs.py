@@ -337,6 +337,16 @@ def test_the_result_of_an_unfinished_run_says_how_to_finish_it(tmp_path):
         concord.evaluate(tmp_path)
 
 
+def test_bench_stacked_measures_both_ways_in_one_run(capsys):
+    small = ["--network", "noel2017_st(filters=4)", "--count", "2", "--device", "cpu", "--updates", "1"]
+    status, out, _ = call(capsys, "bench", "stacked", *small, "--rounds", "1", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["samples_per_second"].keys() == {"apart", "stacked"}
+    ratio = found["samples_per_second"]["stacked"] / found["samples_per_second"]["apart"]
+    assert found["stacked_over_apart"] == pytest.approx(ratio)
+
+
 def test_bench_measures_all_contenders_in_one_run(capsys):
     status, out, _ = call(capsys, "bench", "train", "--rounds", "1", "--updates", "1", "--json")
     assert status == 0

@@ -3,8 +3,8 @@
 Everything that a verb of the command line does is one function here: ``concord.train``, ``resume``,
 ``study``, ``evaluate``, ``predict``, ``export``, ``write_report``, ``networks`` (zoo), ``cost_of``,
 ``baselines``, ``attack_runs`` (attack), ``plain_train``, ``plain_show``, ``data_check``, ``doctor``,
-``bench_train``, ``bench_cost``, ``bench_plain``. Importing the package imports no torch; the functions do
-when they are called.
+``bench_train``, ``bench_cost``, ``bench_plain``, ``bench_stacked``. Importing the package imports no torch;
+the functions do when they are called.
 """
 
 from importlib import import_module
@@ -25,6 +25,7 @@ VERBS = {
     "bench_train": "bench",
     "bench_cost": "bench_cost",
     "bench_plain": "bench_plain",
+    "bench_stacked": "bench_stacked",
     "plain_train": "plain",
     "plain_show": "plain_show",
     "baselines": "baseline",

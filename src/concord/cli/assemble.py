@@ -10,6 +10,7 @@ from concord.cli.adversary import adversarial_of
 from concord.cli.feeds import make_feed, seed_of
 from concord.cli.interface import Interface
 from concord.cli.precision import precisions
+from concord.cli.stacks import stacks_of
 from concord.cost.count import count
 from concord.cost.record import Cost
 from concord.data import memory
@@ -17,6 +18,7 @@ from concord.data.load import load
 from concord.data.splits import Splits
 from concord.errors import ConcordError, UsageError
 from concord.tasks.classify import Classify
+from concord.training.agreement import ask
 from concord.training.config import Config
 from concord.training.fit import Job
 from concord.training.folder import RunFolder
@@ -44,7 +46,8 @@ def build_members(config: Config, interface: Interface, allow_code: Collection[s
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
         network.requires_grad_(member.teacher is None)
         # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
-        members[member.name] = network.to(config.train.device).to(memory_format=torch.channels_last)
+        home = member.device or config.train.device
+        members[member.name] = network.to(home).to(memory_format=torch.channels_last)
     return members
 
 
@@ -80,7 +83,7 @@ def check_memory(members: Mapping[str, nn.Module], shape: tuple[int, int, int], 
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.random.fork_rng([]):
         for member in everyone:
-            member.eval()(torch.zeros(2, *shape))
+            ask(member.eval(), torch.zeros(2, *shape), torch.float32)
     memory.require(
         kept // 2 * batch_size,
         f"one update of {batch_size} images",
@@ -133,6 +136,7 @@ def make_job(
     warn: Callable[[str], None],
 ) -> Job:
     """Everything together."""
+    precision = tuple(precisions(config, members, interface.shape).values())
     return Job(
         folder=folder,
         config=config,
@@ -140,7 +144,8 @@ def make_job(
         seeds=tuple(seed_of(config.train.seed, "dropout", name) for name in members),
         feed=make_feed(config, splits, interface),
         task=Classify(len(interface.classes), config.train.label_smoothing),
-        precision=tuple(precisions(config, members, interface.shape).values()),
+        precision=precision,
+        stacks=stacks_of(config, members, precision, interface),
         adversarial=adversarial_of(config, interface),
         stop=stop,
         warn=warn,

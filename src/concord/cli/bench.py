@@ -6,14 +6,14 @@ Example:
 
 import statistics
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from concord.cli import bench_cost, bench_plain
+from concord.cli import bench_cost, bench_plain, bench_stacked
+from concord.cli.bench_updates import BATCH, Updates, noise, timed, updates
 from concord.cli.options import Json, print_json
 
 if TYPE_CHECKING:
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
     from concord.data.images import Images
 
-Updates = Iterator[None]  # one update of both members per step
-BATCH = 64
-IMAGES = 6400
 WEIGHT = 0.01
+PAIR: Mapping[str, Any] = {
+    "members": [{"name": n, "network": f"noel2017_{n}"} for n in ("st", "m")],
+    "consensus": {"cost": "l2", "weight": WEIGHT},
+    "train": {"device": "cpu"},
+}
 
 
-def bench_train(rounds: int = 5, updates: int = 20) -> dict[str, Any]:
+def bench_train(rounds: int = 5, each: int = 20) -> dict[str, Any]:
     """Samples per second of each contender: median over rounds, in which they take turns.
 
     plain: DataLoader with PIL images and ToTensor, float32, one Adam per member. bfloat16: the same costs
@@ -36,17 +38,17 @@ def bench_train(rounds: int = 5, updates: int = 20) -> dict[str, Any]:
     """
     import torch
 
-    images = _images()
+    images = noise()
     with tempfile.TemporaryDirectory() as folder:
         contenders: dict[str, Updates] = {
             "plain": _plain(images),
             "bfloat16": _bfloat16(images),
-            "concord": _concord(images, Path(folder)),
+            "concord": updates(PAIR, images, Path(folder) / "run"),
         }
         for contender in contenders.values():
-            _time(contender, 3)  # first calls choose kernels
-        taken = [{name: _time(c, updates) for name, c in contenders.items()} for _ in range(rounds)]
-    rates = {name: [updates * BATCH / row[name] for row in taken] for name in contenders}
+            timed(contender, 3)  # first calls choose kernels
+        taken = [{name: timed(c, each) for name, c in contenders.items()} for _ in range(rounds)]
+    rates = {name: [each * BATCH / row[name] for row in taken] for name in contenders}
     against = {
         name: statistics.median(row[name] / row["concord"] for row in taken) for name in ("plain", "bfloat16")
     }
@@ -58,25 +60,6 @@ def bench_train(rounds: int = 5, updates: int = 20) -> dict[str, Any]:
         "rounds": rates,
         "concord_over": against,
     }
-
-
-def _time(contender: Updates, updates: int) -> float:
-    began = time.perf_counter()
-    for _ in range(updates):
-        next(contender)
-    return time.perf_counter() - began
-
-
-def _images() -> "Images":
-    """Noise with labels: what is in the images does not change the time."""
-    import torch
-
-    from concord.data.images import Images
-
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (IMAGES, 1, 28, 28), generator=generator, dtype=torch.uint8)
-    labels = torch.randint(0, 10, (IMAGES,), generator=generator)
-    return Images(pixels, labels, tuple("0123456789"), range(IMAGES))  # type: ignore[arg-type]
 
 
 def _members() -> "list[nn.Module]":
@@ -138,33 +121,6 @@ def _bfloat16(images: "Images") -> Updates:
             yield
 
 
-def _concord(images: "Images", folder: Path) -> Updates:
-    from concord.cli import assemble, machine
-    from concord.cli.interface import Interface
-    from concord.data.splits import Splits
-    from concord.training import folder as run_folder
-    from concord.training import toml
-    from concord.training.fit import fit
-    from concord.training.loop import Step
-
-    settings: Mapping[str, Any] = {
-        "members": [{"name": n, "network": f"noel2017_{n}"} for n in ("st", "m")],
-        "consensus": {"cost": "l2", "weight": WEIGHT},
-        "train": {"epochs": 1000, "batch_size": BATCH, "device": "cpu"},
-        "data": {"valid": 0.0},
-    }
-    config = machine.resolved(toml.parse(settings))
-    machine.settle(config)
-    splits = Splits(images, images.subset(images.labels[:0]), images, "", ())
-    interface = Interface.of(splits)
-    members = assemble.build_members(config, interface, ())
-    run = run_folder.create(folder / "run", config, {}, interface.plain())
-    job = assemble.make_job(run, config, splits, members, interface, lambda: False, lambda text: None)
-    for event in fit(job):
-        if isinstance(event, Step):
-            yield
-
-
 def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(help="Measure concord beside its peers, in one run.", no_args_is_help=True)
     verbs.command(
@@ -181,15 +137,20 @@ def add_to(app: typer.Typer) -> None:
         help="One training step in plain Python beside loops as source 003 writes them.\n\n"
         "Example: concord bench plain",
     )(bench_plain.bench_plain_command)
+    verbs.command(
+        "stacked",
+        help="Members of one network in one pass beside a pass for each.\n\n"
+        "Example: concord bench stacked --network lenet5 --count 8",
+    )(bench_stacked.bench_stacked_command)
     app.add_typer(verbs, name="bench")
 
 
 def train_command(
     rounds: Annotated[int, typer.Option(help="How often each takes its turn.")] = 5,
-    updates: Annotated[int, typer.Option(help="Updates per turn.")] = 20,
+    each: Annotated[int, typer.Option("--updates", help="Updates per turn.")] = 20,
     json_: Json = False,
 ) -> None:
-    measured = bench_train(rounds, updates)
+    measured = bench_train(rounds, each)
     if json_:
         print_json(measured)
         return

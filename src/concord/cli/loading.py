@@ -61,7 +61,8 @@ class Loaded:
 def load_run(path: Path, *, allow_code: Collection[str] = (), device: str | None = None) -> Loaded:
     """Members of a run at their final weights; CheckpointError if it is not a run or damaged.
 
-    On another kind of machine than the run was trained on, precision and device are chosen anew.
+    All lie on one device. On another kind of machine than the run was trained on, precision and device are
+    chosen anew.
     """
     folder = RunFolder(path)
     config = folder.config()
@@ -69,7 +70,9 @@ def load_run(path: Path, *, allow_code: Collection[str] = (), device: str | None
     update: dict[str, object] = {"device": wanted}
     if wanted != config.train.device:
         update["precision"] = "auto"
-    config = resolved(config.model_copy(update={"train": config.train.model_copy(update=update)}))
+    together = [member.model_copy(update={"device": None}) for member in config.members]
+    train = config.train.model_copy(update=update)
+    config = resolved(config.model_copy(update={"train": train, "members": together}))
     settle(config)
     interface = Interface.from_plain(folder.json("interface.json", INTERFACE))
     checkpoint = standing(folder, attend.tell)

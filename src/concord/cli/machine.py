@@ -21,14 +21,23 @@ def resolved(config: Config) -> Config:
     """The configuration with every "auto" decided for this machine, so that a resume does not decide anew."""
     train = config.train
     device = train.device if train.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"train.device is {device!r}, but torch sees no GPU here; use cpu or auto")
+    _check_there("train.device", device)
+    for member in config.members:
+        _check_there(f"the device of member {member.name}", member.device or device)
     precision = train.precision
     if precision == "auto":
         precision = "bfloat16" if native_bfloat16(device) else "float32"
     threads = train.threads or torch.get_num_threads()
     update = {"device": device, "precision": precision, "threads": threads}
     return config.model_copy(update={"train": train.model_copy(update=update)})
+
+
+def _check_there(what: str, device: str) -> None:
+    """UsageError if this machine lacks the device."""
+    count = torch.cuda.device_count()
+    if device.startswith("cuda") and int(device.partition(":")[2] or 0) >= count:
+        there = f"{count} of them" if count else "no GPU"
+        raise UsageError(f"{what} is {device!r}, but torch sees {there} here; use another one, cpu or auto")
 
 
 def settle(config: Config) -> None:

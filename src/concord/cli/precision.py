@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from concord.training.agreement import home_of
 from concord.training.config import Config
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -52,9 +53,10 @@ def untrusted(network: nn.Module, shape: tuple[int, int, int]) -> str | None:
         for name, layer in network.named_modules()
         if isinstance(layer, nn.Conv2d)
     ]
+    x = torch.zeros(1, *shape)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            network.eval()(torch.zeros(1, *shape, device=next(network.parameters()).device))
+            network.eval()(x.to(home_of(network, x)))
     finally:
         for hook in hooks:
             hook.remove()
@@ -69,6 +71,10 @@ def precisions(
     It depends on the member alone, not on who trains beside it.
     """
     wanted = PRECISIONS[config.train.precision]
-    if wanted == torch.float32 or config.train.device != "cpu":
-        return dict.fromkeys(members, wanted)
-    return {name: torch.float32 if untrusted(net, shape) else wanted for name, net in members.items()}
+    return {name: _precision(net, shape, wanted) for name, net in members.items()}
+
+
+def _precision(network: nn.Module, shape: tuple[int, int, int], wanted: torch.dtype) -> torch.dtype:
+    on_cpu = home_of(network, torch.zeros(())).type == "cpu"
+    breaks = wanted == torch.bfloat16 and on_cpu and untrusted(network, shape)
+    return torch.float32 if breaks else wanted

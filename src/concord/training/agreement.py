@@ -6,7 +6,7 @@ kind.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus
+from concord.training import stacked
 
 Sample = Tensor | tuple[Tensor, ...]  # a tuple is what a member with several inputs takes, in its order
 
@@ -76,22 +77,54 @@ class Cohort:
     precision: Sequence[torch.dtype]  # of each member
     seeds: Sequence[int] | None
     adversarial: Adversarial | None = None
+    stacks: Sequence[Sequence[int]] = ()  # members of one architecture that are computed in one pass
 
     def __len__(self) -> int:
         return len(self.members)
 
+    def outputs(self, batch: Batch, index: int) -> list[Tensor]:
+        """Outputs of all members on their samples at update ``index``."""
+        found = {
+            i: said
+            for group in self.stacks
+            for i, said in zip(group, self._stacked(group, batch), strict=True)
+        }
+        return [found[i] if i in found else self.output(i, batch.of(i)[0], index) for i in range(len(self))]
+
+    def _stacked(self, group: Sequence[int], batch: Batch) -> Sequence[Tensor]:
+        members = [self.members[i] for i in group]
+        given = batch.inputs if len(batch.inputs) == 1 else [batch.inputs[i] for i in group]
+        home, here = home_of(members[0], given[0]), device_of(given[0])
+        with _computing(home, self.precision[group[0]]):
+            return [said.to(here) for said in stacked.outputs(members, [moved(x, home) for x in given])]
+
     def output(self, i: int, x: Sample, index: int) -> Tensor:
         """Output of member i at update ``index``; its dropout is a function of (seeds[i], index) alone."""
         seed = None if self.seeds is None else mix(self.seeds[i], index)
-        with _seeded(seed, device_of(x)):
+        with _seeded(seed, home_of(self.members[i], x)):
             return ask(self.members[i], x, self.precision[i])
 
 
 def ask(member: nn.Module, x: Sample, precision: torch.dtype) -> Tensor:
-    """What a member gives for x, computed in that precision; float32 leaves it as it is."""
-    device = device_of(x)
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        return member(*x) if isinstance(x, tuple) else member(x)
+    """What a member gives for x, computed where the member lies and in that precision, given where x lies."""
+    home = home_of(member, x)
+    with _computing(home, precision):
+        return member(*moved(x, home)).to(device_of(x))
+
+
+def _computing(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
+    """Autocast to that precision; float32 leaves everything as it is."""
+    return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
+
+
+def home_of(member: nn.Module, x: Sample) -> torch.device:
+    """Where a member lies: with its first parameter, or with x if it has none."""
+    return next((p.device for p in member.parameters()), device_of(x))
+
+
+def moved(x: Sample, device: torch.device) -> tuple[Tensor, ...]:
+    """The tensors of a sample on that device."""
+    return tuple(part.to(device) for part in (x if isinstance(x, tuple) else (x,)))
 
 
 def device_of(x: Sample) -> torch.device:

@@ -45,6 +45,9 @@ class Member(Section):
     network: Text
     pretrained: bool = False
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = (
+        None  # default: that of the training
+    )
 
 
 class Constant(Section):
@@ -160,6 +163,7 @@ class Train(Section):
     shuffle: bool = True  # false: the stored order in every epoch, as source 004
     batches: Literal["shared", "own", "views"] = "shared"
     update: Literal["simultaneous", "alternating"] = "simultaneous"
+    stacked: bool = False  # members of one network in one pass
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
@@ -222,6 +226,10 @@ class Config(Section):
             raise ValueError(f"consensus.temperature belongs to kl and KDCL, not to {consensus.cost}")
         if consensus.detach is not True and (train.update == "alternating" or train.batches == "own"):
             raise ValueError("detach = false needs shared batches and the simultaneous update")
+        if train.stacked and train.update == "alternating":
+            raise ValueError(
+                "train.stacked needs the simultaneous update: in turn, members are never asked at once"
+            )
         if isinstance(self.adversarial, Pgd) and self.adversarial.norm == "linf" and self.adversarial.eps > 1:
             raise ValueError("adversarial.eps is at most 1, the range of a pixel, in the norm linf")
         if self.unlabelled and consensus.cost.startswith("kdcl"):

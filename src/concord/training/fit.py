@@ -56,6 +56,7 @@ class Job:
     task: Classify
     precision: tuple[torch.dtype, ...]  # of each member
     adversarial: Adversarial | None = None
+    stacks: tuple[tuple[int, ...], ...] = ()
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda text: None
 
@@ -97,8 +98,8 @@ class Training:
             unpack_optimizer(self.optimizer, job.members, found.tensors["optimizer"])
         else:
             job.warn(f"{kind} cannot go on from what {before} remembers: its moments start at 0")
-        device = next((p.device for m in job.members.values() for p in m.parameters()), None)
-        self.position = replace(position, totals={k: v.to(device) for k, v in position.totals.items()})
+        totals = {k: v.to(job.config.train.device) for k, v in position.totals.items()}
+        self.position = replace(position, totals=totals)
         job.folder.cut(found.state["metrics_bytes"])
         checkpoint.set_aside(job.folder.checkpoints, found.path)
 
@@ -169,6 +170,7 @@ class Training:
             seeds=job.seeds,
             names=list(job.members),
             adversarial=job.adversarial,
+            stacks=job.stacks,
             start=self.index,
         )
         began = time.perf_counter()

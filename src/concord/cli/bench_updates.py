@@ -1,0 +1,60 @@
+"""Updates of concord as ``concord train`` does them, for benchmarks to time."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concord.data.images import Images
+
+Updates = Iterator[None]  # one update of all members per step
+BATCH = 64
+IMAGES = 6400
+
+
+def noise() -> "Images":
+    """Noise with labels: what is in the images does not change the time."""
+    import torch
+
+    from concord.data.images import Images
+
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (IMAGES, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 10, (IMAGES,), generator=generator)
+    return Images(pixels, labels, tuple("0123456789"), range(IMAGES))  # type: ignore[arg-type]
+
+
+def timed(contender: Updates, updates: int) -> float:
+    """Seconds for so many updates, with all that they leave the device to do."""
+    import torch
+
+    began = time.perf_counter()
+    for _ in range(updates):
+        next(contender)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def updates(settings: Mapping[str, Any], images: "Images", run: Path) -> Updates:
+    """Updates of a training with these settings, and with everything that lies between them."""
+    from concord.cli import assemble, machine
+    from concord.cli.interface import Interface
+    from concord.data.splits import Splits
+    from concord.training import folder as run_folder
+    from concord.training import toml
+    from concord.training.fit import fit
+    from concord.training.loop import Step
+
+    train = {"epochs": 1000, "batch_size": BATCH} | dict(settings["train"])
+    config = machine.resolved(toml.parse({**settings, "train": train, "data": {"valid": 0.0}}))
+    machine.settle(config)
+    splits = Splits(images, images.subset(images.labels[:0]), images, "", ())
+    interface = Interface.of(splits)
+    members = assemble.build_members(config, interface, ())
+    folder = run_folder.create(run, config, {}, interface.plain())
+    job = assemble.make_job(folder, config, splits, members, interface, lambda: False, lambda text: None)
+    for event in fit(job):
+        if isinstance(event, Step):
+            yield
