@@ -1,7 +1,11 @@
 """From a configuration to a job: starts, memory, and settings that need a validation split."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+import torchvision
 
 import concord
 from concord.cli.assemble import build_members, check_memory
@@ -36,16 +40,58 @@ def test_layers_that_start_at_the_first_input_follow_the_seed_and_the_name_too(t
     assert not torch.equal(first["1.weight"], starts(0, "b")["1.weight"])
 
 
-def test_weights_count_once_whatever_the_batch(monkeypatch):
+def test_memory_of_an_update_is_what_is_kept_of_a_batch_and_three_numbers_a_parameter(monkeypatch):
     from concord.data import memory
 
-    members = {
-        "big": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 250_000))
-    }  # 64 MB of weights
-    monkeypatch.setattr(memory, "available", lambda: 150 * 2**20)
-    check_memory(members, (1, 8, 8), 64)  # 64 rows of 64 numbers are kept
-    with pytest.raises(ResourceError, match="one update of"):
-        check_memory(members, (1, 8, 8), 10**6)
+    members = {"big": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 250_000))}
+    numbers = 65 * 250_000  # parameters; 64 inputs are kept of an image
+    for optimizer, states in (({"kind": "adam"}, 2), ({"kind": "sgd"}, 1)):
+        need = 4 * (numbers * (1 + states) + 64 * 100)
+        train = {"batch_size": 100, "device": "cpu", "optimizer": optimizer}
+        config = toml.parse({"members": [{"name": "big", "network": "x"}], "train": train})
+        monkeypatch.setattr(memory, "available", lambda need=need: need)
+        check_memory(config, members, (1, 8, 8), 1000)
+        monkeypatch.setattr(memory, "available", lambda need=need: need - 1)
+        with pytest.raises(ResourceError, match="one update of 100 images needs"):
+            check_memory(config, members, (1, 8, 8), 1000)
+        check_memory(config, members, (1, 8, 8), 99)  # there are no more images than these
+
+
+def test_a_limit_on_the_address_space_of_the_process_ends_in_a_sentence(tmp_path):
+    """A batch that no machine under the limit could hold, told before training: no traceback, exit 6."""
+    code = (
+        "import resource, concord.cli.app as app\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30,) * 2)\n"
+        "app.main(['train', '--members', 'vgg16', '--batch-size', '1000', '--set', 'data.size=64',"
+        f" '--set', 'train.threads=1', '--device', 'cpu', '--out', {str(tmp_path / 'run')!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 6, done.stderr
+    assert "one update of 1000 images needs" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_pretrained_weights_is_read_and_resumed_without_fetching_them(tmp_path, monkeypatch):
+    from concord.errors import StoppedError
+
+    state = torchvision.models.get_model("squeezenet1_1").state_dict()
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: state)
+    member = {"name": "m", "network": "squeezenet1_1", "pretrained": True}
+    train = {"epochs": 1, "batch_size": 64, "device": "cpu", "threads": 1}
+    tables = {"members": [member], "data": {"limit": 128, "size": 32}, "train": train}
+    polls = iter(range(10**6))
+    with pytest.raises(StoppedError):
+        concord.train(tables, tmp_path / "run", stop=lambda: next(polls) == 1)
+
+    def refuse(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    result = concord.resume(tmp_path / "run")
+    assert concord.evaluate(tmp_path / "run")["members"]["m"]["nll"] == result["members"]["m"]["nll"]
+    with pytest.raises(UsageError, match="no route to host"):
+        concord.train(tables, tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import shutil
 import subprocess
 
 import pytest
+import torch
 
-from concord.cli.machine import commit
+from concord.cli.machine import commit, elsewhere, resolved, stamp
+from concord.training import toml
 
 
 @pytest.fixture
@@ -20,6 +22,19 @@ def repository(tmp_path):
     for command in (["init", "-q"], ["add", "package"], [*who, "commit", "-q", "-m", "first"]):
         subprocess.run(["git", "-C", tmp_path, *command], check=True)
     return package
+
+
+def test_what_numbers_depend_on_is_compared_with_the_stamp():
+    config = resolved(toml.parse({"members": [{"name": "a", "network": "x"}], "train": {"device": "cpu"}}))
+    here = stamp(config, "")
+    assert elsewhere(here, config) == []
+    assert elsewhere({}, config) == []  # a stamp that says nothing
+    other = here | {"processor": "ANCIENT", "versions": here["versions"] | {"torch": "2.0.0"}}
+    now = torch.backends.cpu.get_cpu_capability()
+    assert elsewhere(other, config) == [
+        f"torch: 2.0.0 -> {torch.__version__.partition('+')[0]}",
+        f"processor: ANCIENT -> {now}",
+    ]
 
 
 def head(folder):

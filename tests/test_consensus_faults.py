@@ -1,6 +1,7 @@
 """Faults of other implementations that concord must not have: collaboration.md, section 3.2."""
 
 import pytest
+import run_made
 import torch
 from training_made import (
     CLASSES,
@@ -14,6 +15,7 @@ from training_made import (
     state,
 )
 
+import concord
 from concord.consensus.costs import COSTS, kl, sce_tf1
 from concord.consensus.edges import shape, table
 from concord.consensus.objective import pairwise
@@ -144,6 +146,24 @@ def test_kd_lib_every_member_is_trained_and_kept():
     members = cohort(3)
     run(members, shared_batches(2))
     assert not any(same(state(one), state(new)) for one, new in zip(members, cohort(3), strict=True))
+
+
+def test_kd_lib_every_member_is_in_the_checkpoint(tmp_path):
+    from concord.training import checkpoint
+
+    run_made.train(tmp_path / "run", run_made.settings(members=3))
+    kept = checkpoint.newest(tmp_path / "run" / "ckpt")[0].tensors
+    assert kept.keys() == {"member-m0", "member-m1", "member-m2", "optimizer", "totals"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+def test_kd_lib_members_are_moved_to_the_device_of_the_training(tmp_path):
+    from concord.cli.loading import load_run
+
+    tables = run_made.settings(train__device="cuda", data__limit=64, train__epochs=1)
+    concord.train(tables, tmp_path / "run")
+    loaded = load_run(tmp_path / "run")
+    assert {p.device.type for m in loaded.members.values() for p in m.parameters()} == {"cuda"}
 
 
 # chxy95/Deep-Mutual-Learning, yukiharada1228/deep-mutual-learning

@@ -471,7 +471,7 @@ def found(tensors):
 def test_a_checkpoint_of_another_network_says_so(other, reason):
     tensors = {"member-a": network().state_dict()}
     with pytest.raises(
-        CheckpointError, match="member-a was made for another network than Sequential"
+        CheckpointError, match="member-a was made for another network, this is Sequential"
     ) as caught:
         unpack_members({"a": other}, found(tensors))
     assert reason in str(caught.value)

@@ -43,6 +43,12 @@ VARIANTS = {
     "kdcl_general": {"consensus__cost": "kdcl_general"},
     "matching": {"consensus__edges": "random_matching"},
     "disagreement": {"consensus__edges": "disagreement_matching", "consensus__cost": "kl"},
+    "kdcl_linear": {"consensus__cost": "kdcl_linear"},
+    "kdcl of views": {
+        "consensus__cost": "kdcl_minlogit",
+        "train__batches": "views",
+        "augment__shift": 1,
+    },
     "patience": {"train__patience": 2},
     "no validation": {"data__valid": 0.0},
     "tested every epoch": {"train__test": "epoch"},
@@ -521,7 +527,7 @@ def test_lost_metrics_are_missed_before_anything_is_trained(straight, tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(stopped):
     members = {"m0": member(0), "m1": nn.Sequential(nn.Flatten(), nn.Linear(36, 3))}
-    with pytest.raises(CheckpointError, match="member-m1 was made for another network than Sequential"):
+    with pytest.raises(CheckpointError, match="member-m1 was made for noel2017_st, this is Sequential"):
         train(stopped, members=members)
 
 
@@ -554,8 +560,19 @@ def test_the_standing_checkpoint_is_the_newest_sound_one_and_says_so(stopped):
     told = []
     assert standing(run, told.append).name == "step-00000006"
     assert "damaged" in told[0]
+    with pytest.raises(CheckpointError, match=r"damaged.* without --strict an earlier checkpoint is used"):
+        standing(run, strict=True)
     run.write_json("result.json", {"checkpoint": "step-00000006"})
     assert standing(run).name == "step-00000006"
+
+
+def test_a_strict_resume_refuses_a_damaged_newest_checkpoint_and_leaves_everything(stopped):
+    damage(stopped / "ckpt" / "step-00000008")
+    before = {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}
+    with pytest.raises(CheckpointError, match=r"damaged.* without --strict an earlier checkpoint is used"):
+        list(fit(make_job(stopped), strict=True))
+    assert {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()} == before
+    list(fit(make_job(stopped, warn=lambda text: None)))
 
 
 def test_a_run_without_a_checkpoint_stands_for_nothing_yet(tmp_path):

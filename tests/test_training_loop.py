@@ -1,8 +1,10 @@
 """The training loop beside loops written out in plain torch."""
 
 import copy
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -30,8 +32,9 @@ from concord.consensus.kdcl import min_logit, naive, towards
 from concord.consensus.objective import pairwise
 from concord.errors import DivergedError
 from concord.tasks.classify import Classify
-from concord.training.agreement import Adversarial, Batch, mix
+from concord.training.agreement import Adversarial, Batch
 from concord.training.loop import train
+from concord.training.seeding import mix
 
 STEPS = 4
 
@@ -308,6 +311,52 @@ def test_a_loss_that_is_no_number_names_the_member_and_learns_nothing():
     for key, old in moments.items():
         assert same(optimizer.state_dict()["state"][key], old)
     assert [one[1].num_batches_tracked.item() for one in members] == [n + 1 for n in tracked]
+
+
+def test_an_input_that_is_no_number_is_learned_from_by_nobody():
+    members = cohort(2)
+    before = [dict(state(one)) for one in members]
+    (x,), (y,) = shared_batches(1)[0][:2]
+    x = x.clone()
+    x[0, 0, 1, 1] = float("nan")
+    with pytest.raises(DivergedError, match=r"update 0: the loss of member 0, member 1 is not"):
+        run(members, [Batch((x,), (y,))])
+    for one, old in zip(members, before, strict=True):
+        assert all(torch.equal(p, old[name]) for name, p in one.named_parameters())
+
+
+class Draws(nn.Module):
+    """Draws noise from every generator that code may use."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x):
+        noise = random.random() + np.random.rand() + torch.rand(()).item()  # noqa: NPY002
+        return self.head(x.flatten(1) * noise)
+
+
+def test_a_member_may_draw_from_any_generator_and_goes_on_bit_for_bit():
+    def trained(start, members):
+        batches = shared_batches(STEPS)[start:]
+        return run(members, batches, optimizer_for(members), seeds=[3], start=start, edges=shape("chain", 1))
+
+    torch.manual_seed(0)
+    straight = [Draws()]
+    cut = copy.deepcopy(straight)
+    whole = trained(0, straight)
+    run(cut, shared_batches(2), optimizer_for(cut), seeds=[3], edges=shape("chain", 1))
+    random.seed(99)  # a new process has other states
+    np.random.seed(99)  # noqa: NPY002
+    torch.manual_seed(99)
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    rest = trained(2, cut)
+    assert torch.equal(rest[0].losses, whole[2].losses)
+    after = random.getstate(), np.random.get_state()[1], torch.get_rng_state()  # noqa: NPY002
+    assert before[0] == after[0]
+    assert (before[1] == after[1]).all()
+    assert torch.equal(before[2], after[2])
 
 
 def test_in_turn_only_those_before_the_member_that_diverges_have_learned():

@@ -53,6 +53,19 @@ def test_the_divergence_has_temperature_one_unless_another_is_given():
     torch.testing.assert_close(given_by(Consensus(cost="kl", temperature=3.0)), hot)
 
 
+@pytest.mark.parametrize("cost", [*TARGETS, "kdcl_general"])
+@pytest.mark.parametrize("name", ["chain", "all", "ring", "star", "mean"])
+def test_a_kdcl_target_weighs_alike_for_every_learner_of_a_named_shape(cost, name):
+    made = [Member(name=f"m{i}", network="noel2017_st") for i in range(3)]
+    found = edges_of(Config(members=made, consensus=Consensus(cost=cost, edges=name)), 0, None)
+    assert [found.mass(i) for i in range(3)] == pytest.approx([1, 1, 1])
+    one_way = edges_of(Config(members=made, consensus=Consensus(cost=cost, edges="one_way")), 0, None)
+    assert [one_way.mass(i) for i in range(3)] == [1, 1, 0]  # the last one learns from labels only
+    table = [[0, 2, 0], [0.5, 0, 0], [0, 0, 0]]
+    own = edges_of(Config(members=made, consensus=Consensus(cost=cost, edges=table)), 0, None)
+    assert [own.mass(i) for i in range(3)] == [2, 0.5, 0]
+
+
 @pytest.mark.parametrize("seen", [None, {}, {"error_covariance": None}])
 def test_kdcl_general_starts_with_equal_weights(seen):
     expected = towards(general([0.5, 0.5]))(predictions(), LABELS, shape("chain", 2))

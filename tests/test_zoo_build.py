@@ -150,6 +150,18 @@ def test_pretrained_keeps_all_but_the_head(name, weights):
     assert not any("aux" in key.lower() for key in state)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3", "resnet18"])
+def test_a_network_filled_with_the_weights_of_a_pretrained_one_gives_what_that_gives(name, channels, weights):
+    weights(name)
+    fetched = build(name, channels=channels, pretrained=True).eval()
+    filled = build(name, channels=channels).eval()
+    filled.load_state_dict(fetched.state_dict())
+    foreign.as_pretrained(filled, channels)
+    x = torch.rand(2, channels, 96, 96)
+    assert torch.equal(filled(x), fetched(x))
+
+
 def test_pretrained_with_the_same_classes_is_the_given_network(weights):
     given = weights("resnet18")
     state = build("resnet18", channels=3, classes=1000, pretrained=True).state_dict()

@@ -10,8 +10,9 @@ from concord.consensus.costs import l2
 from concord.consensus.edges import shape
 from concord.consensus.objective import pairwise
 from concord.tasks.classify import Classify
-from concord.training.agreement import Batch, mix
+from concord.training.agreement import Batch
 from concord.training.loop import train
+from concord.training.seeding import mix
 
 CLASSES = 3
 KINDS = ("adam", "sgd")

@@ -11,8 +11,9 @@ from concord.attack.pgd import pgd
 from concord.cli.feeds import seed_of
 from concord.cli.interface import Interface
 from concord.cli.pixels import columns
-from concord.training.agreement import Adversarial, Sample, mix
+from concord.training.agreement import Adversarial, Sample
 from concord.training.config import Config, Pgd
+from concord.training.seeding import mix
 
 REACH = 2.5  # times eps that the steps go in all: to the border from anywhere inside, and along it
 

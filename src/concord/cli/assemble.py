@@ -23,6 +23,7 @@ from concord.training.config import Config
 from concord.training.fit import Job
 from concord.training.folder import RunFolder
 from concord.zoo.build import build
+from concord.zoo.foreign import as_pretrained
 
 
 def load_data(config: Config) -> Splits:
@@ -30,8 +31,14 @@ def load_data(config: Config) -> Splits:
     return load(**config.data.model_dump())
 
 
-def build_members(config: Config, interface: Interface, allow_code: Collection[str]) -> dict[str, nn.Module]:
-    """New members; the start of each depends on the seed and its own name, not on who stands beside it."""
+def build_members(
+    config: Config, interface: Interface, allow_code: Collection[str], *, saved: bool = False
+) -> dict[str, nn.Module]:
+    """New members; the start of each depends on the seed and its own name, not on who stands beside it.
+
+    ``saved`` says that a checkpoint will fill them, so that nothing is fetched for those with pretrained
+    weights.
+    """
     members = {}
     for member in config.members:
         with torch.random.fork_rng(devices=[]):
@@ -40,9 +47,11 @@ def build_members(config: Config, interface: Interface, allow_code: Collection[s
                 member.network,
                 channels=interface.shape[0],
                 classes=len(interface.classes),
-                pretrained=member.pretrained,
+                pretrained=member.pretrained and not saved,
                 allow_code=allow_code,
             )
+            if member.pretrained and saved:
+                as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
         network.requires_grad_(member.teacher is None)
         # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
@@ -69,8 +78,29 @@ def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
         )
 
 
-def check_memory(members: Mapping[str, nn.Module], shape: tuple[int, int, int], batch_size: int) -> None:
-    """ResourceError if what one update keeps for the backward pass cannot fit into free memory (CPU only)."""
+def check_memory(
+    config: Config, members: Mapping[str, nn.Module], shape: tuple[int, int, int], images: int
+) -> None:
+    """ResourceError if what one update needs beyond the weights cannot fit into free memory (CPU only).
+
+    That is what the backward pass keeps of a batch, and for each parameter its gradient and what the
+    optimiser remembers.
+    """
+    if config.train.device != "cpu":
+        return
+    batch = min(config.train.batch_size, images)
+    passes = 1 if config.adversarial is None else 2
+    learned = sum(p.numel() * p.element_size() for m in members.values() for p in m.parameters())
+    remembered = 1 if config.train.optimizer.kind == "sgd" else 2
+    memory.require(
+        _kept(members, shape) * batch * passes + learned * (1 + remembered),
+        f"one update of {batch} images",
+        "a smaller train.batch_size or data.size helps",
+    )
+
+
+def _kept(members: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> int:
+    """Bytes that the backward pass keeps of one image, measured on two."""
     kept = 0
     everyone = members.values()
     own = {t.untyped_storage().data_ptr() for m in everyone for t in (*m.parameters(), *m.buffers())}
@@ -84,11 +114,7 @@ def check_memory(members: Mapping[str, nn.Module], shape: tuple[int, int, int], 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.random.fork_rng([]):
         for member in everyone:
             ask(member.eval(), torch.zeros(2, *shape), torch.float32)
-    memory.require(
-        kept // 2 * batch_size,
-        f"one update of {batch_size} images",
-        "a smaller train.batch_size or data.size helps",
-    )
+    return kept // 2
 
 
 def costs(members: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> dict[str, Cost]:
@@ -143,6 +169,7 @@ def make_job(
         members=members,
         seeds=tuple(seed_of(config.train.seed, "dropout", name) for name in members),
         feed=make_feed(config, splits, interface),
+        interface=interface.plain(),
         task=Classify(len(interface.classes), config.train.label_smoothing),
         precision=precision,
         stacks=stacks_of(config, members, precision, interface),

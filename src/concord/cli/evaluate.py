@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from concord.cli import attend
-from concord.cli.options import AllowCode, DataPath, Json, Run, print_json
+from concord.cli.options import AllowCode, DataPath, Json, Run, Strict, print_json
 from concord.cli.score_text import recall_text, report_result
 
 if TYPE_CHECKING:
@@ -24,15 +24,20 @@ BATCH = 256
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text that begins so
 
 
-def evaluate(run: str | Path, *, data: str | None = None, allow_code: Collection[str] = ()) -> dict[str, Any]:
-    """Scores of a run on its own test split, or on that of other data with the same classes."""
+def evaluate(
+    run: str | Path, *, data: str | None = None, allow_code: Collection[str] = (), strict: bool = False
+) -> dict[str, Any]:
+    """Scores of a run on its own test split, or on that of other data with the same classes.
+
+    ``strict``: CheckpointError if the newest checkpoint is damaged, where else an earlier one is used.
+    """
     from concord.cli import assemble
     from concord.cli.feeds import make_feed
     from concord.cli.loading import load_run, same_data
     from concord.tasks.classify import Classify
     from concord.training import evaluate as scoring
 
-    loaded = load_run(Path(run), allow_code=allow_code)
+    loaded = load_run(Path(run), allow_code=allow_code, strict=strict)
     splits, same = same_data(loaded, data)
     if not same:
         attend.tell("this is not the data that the run was trained on")
@@ -129,8 +134,14 @@ def add_to(app: typer.Typer) -> None:
     )(predict_command)
 
 
-def eval_command(run: Run, data: DataPath = None, allow_code: AllowCode = None, json_: Json = False) -> None:
-    result = evaluate(run, data=data, allow_code=allow_code or [])
+def eval_command(
+    run: Run,
+    data: DataPath = None,
+    allow_code: AllowCode = None,
+    strict: Strict = False,
+    json_: Json = False,
+) -> None:
+    result = evaluate(run, data=data, allow_code=allow_code or [], strict=strict)
     report_result(result, json_)
     if not json_:
         print("\n" + recall_text(result))

@@ -13,9 +13,10 @@ from concord.data.batches import in_order, shuffled, steps_per_epoch
 from concord.data.splits import Splits
 from concord.data.unlabelled import unlabelled
 from concord.errors import UsageError
-from concord.training.agreement import Batch, mix
+from concord.training.agreement import Batch
 from concord.training.config import Config
 from concord.training.fit import Feed
+from concord.training.seeding import mix
 
 
 def seed_of(*parts: object) -> int:

@@ -1,12 +1,13 @@
 """What goes into the members of a run and what comes out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from concord.data.batches import Normalise
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, DataError
+from concord.training.folder import RunFolder
 
 INTERFACE = ("shape", "classes", "mean", "std")  # keys of interface.json
 
@@ -25,7 +26,9 @@ class Interface:
         return cls((c, h, w), splits.train.classes, Normalise.of(splits.train))
 
     def plain(self) -> dict[str, Any]:
-        return {"shape": self.shape, "classes": self.classes, **asdict(self.normalise)}
+        """What interface.json holds, in the types that JSON has."""
+        plain = {"shape": self.shape, "classes": self.classes, **asdict(self.normalise)}
+        return {key: list(values) for key, values in plain.items()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Interface":
@@ -36,7 +39,26 @@ class Interface:
             classes = tuple(map(str, plain["classes"]))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"interface.json is damaged ({error})") from None
+        sizes = {len(normalise.mean), len(normalise.std), c}
+        if len(sizes) > 1 or min(c, h, w, len(classes)) < 1 or not all(s > 0 for s in normalise.std):
+            raise CheckpointError(
+                f"interface.json is damaged: images of {c}x{h}x{w} need {c} means and {c} standard deviations"
+                f" above 0, got {plain['mean']} and {plain['std']}, and {len(classes)} classes"
+            )
         return cls((c, h, w), classes, normalise)
+
+
+def interface_of(folder: RunFolder, state: Mapping[str, Any], warn: Callable[[str], None]) -> Interface:
+    """The interface under a checkpoint's manifest, which notices damage; interface.json is a copy of it.
+
+    ``warn`` hears of a copy that differs. Checkpoints of older versions have the file only.
+    """
+    copy = folder.json("interface.json", INTERFACE)
+    kept = state.get("interface", copy)
+    if kept != copy:
+        file = folder.path / "interface.json"
+        warn(f"{file} is not as the run was made with; classes and normalisation of the checkpoint are used")
+    return Interface.from_plain(kept)
 
 
 def check_same(interface: Interface, splits: Splits, source: str) -> None:

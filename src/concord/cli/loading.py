@@ -9,16 +9,18 @@ from torch import Tensor, nn
 
 from concord.cli import attend
 from concord.cli.assemble import build_members, load_data
-from concord.cli.interface import INTERFACE, Interface, check_same
+from concord.cli.interface import Interface, check_same, interface_of
 from concord.cli.machine import resolved, settle
 from concord.cli.precision import precisions
 from concord.data.images import joined
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, UsageError, suggestion
+from concord.training import checkpoint
 from concord.training.config import Config
 from concord.training.evaluate import outputs
-from concord.training.final import load_members, standing
+from concord.training.final import standing
 from concord.training.folder import RunFolder
+from concord.training.state import unpack_members
 
 ENSEMBLE = "ensemble"
 
@@ -58,8 +60,12 @@ class Loaded:
         return torch.stack(said).mean(0).softmax(-1).cpu()
 
 
-def load_run(path: Path, *, allow_code: Collection[str] = (), device: str | None = None) -> Loaded:
+def load_run(
+    path: Path, *, allow_code: Collection[str] = (), device: str | None = None, strict: bool = False
+) -> Loaded:
     """Members of a run at their final weights; CheckpointError if it is not a run or damaged.
+
+    With ``strict`` that is so if the newest checkpoint is damaged, where else an earlier one is used.
 
     All lie on one device. On another kind of machine than the run was trained on, precision and device are
     chosen anew.
@@ -74,15 +80,16 @@ def load_run(path: Path, *, allow_code: Collection[str] = (), device: str | None
     train = config.train.model_copy(update=update)
     config = resolved(config.model_copy(update={"train": train, "members": together}))
     settle(config)
-    interface = Interface.from_plain(folder.json("interface.json", INTERFACE))
-    checkpoint = standing(folder, attend.tell)
-    members = build_members(config, interface, allow_code)
+    path = standing(folder, attend.tell, strict)
     try:
-        load_members(members, checkpoint)
+        found = checkpoint.load(path)
     except CheckpointError as error:
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
+    interface = interface_of(folder, found.state, attend.tell)
+    members = build_members(config, interface, allow_code, saved=True)
+    unpack_members(members, found)
     precise = precisions(config, members, interface.shape)
-    return Loaded(folder, config, interface, members, checkpoint, precise)
+    return Loaded(folder, config, interface, members, path, precise)
 
 
 def _elsewhere(config: Config) -> bool:

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -61,12 +62,34 @@ def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
         "commit": commit(Path(__file__).parent.parent),
         "platform": platform.platform(),
         "processor": torch.backends.cpu.get_cpu_capability(),
-        "device": torch.cuda.get_device_name() if config.train.device.startswith("cuda") else "cpu",
+        "device": _device(config),
+        "cuda": torch.version.cuda,
+        "cores": os.cpu_count(),
         "threads": config.train.threads,
         "deterministic": config.train.deterministic,
         "seed": config.train.seed,
         "fingerprint": fingerprint,  # of the data
     }
+
+
+def _device(config: Config) -> str:
+    return torch.cuda.get_device_name() if config.train.device.startswith("cuda") else "cpu"
+
+
+def elsewhere(stamp: Mapping[str, Any], config: Config) -> list[str]:
+    """``torch: 2.14.0 -> 2.15.0`` for whatever numbers depend on and is not as a run's stamp says."""
+    versions = stamp.get("versions", {})
+    before = {
+        "torch": versions.get("torch"),
+        "processor": stamp.get("processor"),
+        "device": stamp.get("device"),
+    }
+    now = {
+        "torch": version("torch"),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "device": _device(config),
+    }
+    return [f"{what}: {before[what]} -> {now[what]}" for what in now if before[what] not in (None, now[what])]
 
 
 def commit(package: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +25,10 @@ AllowCode = Annotated[
         help="Your own network that may be imported; loading a run never imports code by itself.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse a damaged newest checkpoint instead of using an earlier one."),
+]
 DataPath = Annotated[
     str | None,
     typer.Option("--data", help="Read the data from here instead of where the run was trained."),
@@ -34,8 +37,7 @@ DataPath = Annotated[
 
 def print_json(document: Any) -> None:
     """The one document of --json."""
-    json.dump(document, sys.stdout, indent=1, allow_nan=False)
-    print()
+    print(json.dumps(document, indent=1, allow_nan=False))
 
 
 def member_tables(text: str) -> list[dict[str, Any]]:

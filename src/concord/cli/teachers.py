@@ -10,7 +10,8 @@ from pathlib import Path
 
 from torch import nn
 
-from concord.cli.interface import Interface
+from concord.cli import attend
+from concord.cli.interface import Interface, interface_of
 from concord.errors import CheckpointError, DataError
 from concord.training import checkpoint
 from concord.training.config import Config
@@ -33,9 +34,9 @@ def load_teachers(config: Config, members: Mapping[str, nn.Module], interface: I
         taught = name or (names[0] if len(names) == 1 else member.name)
         if taught not in names:
             raise CheckpointError(f"{path} has no member {taught!r}; there are: {', '.join(names)}")
-        if Interface.from_plain(folder.json("interface.json")) != interface:
-            raise DataError(f"{path} was trained on images of another shape, normalisation or set of classes")
         saved = checkpoint.load(standing(folder))
+        if interface_of(folder, saved.state, attend.tell) != interface:
+            raise DataError(f"{path} was trained on images of another shape, normalisation or set of classes")
         where = f"{saved.path}/member-{taught}"
         unpack_member(members[member.name], saved.tensors[f"member-{taught}"], where)
 

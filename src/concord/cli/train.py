@@ -16,6 +16,7 @@ from concord.cli.options import (
     Json,
     Members,
     Run,
+    Strict,
     code_named,
     mark_pretrained,
     tables_of,
@@ -82,9 +83,7 @@ def _begin(
     interface = Interface.of(splits)
     members = assemble.build_members(config, interface, allow_code)
     load_teachers(config, members, interface)
-    if config.train.device == "cpu":
-        images = min(config.train.batch_size, len(splits.train)) * (1 if config.adversarial is None else 2)
-        assemble.check_memory(members, interface.shape, images)
+    assemble.check_memory(config, members, interface.shape, len(splits.train))
     folder = run_folder.RunFolder(out)
     job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
     run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
@@ -96,19 +95,24 @@ def resume(
     *,
     settings: Sequence[str] = (),
     allow_changes: bool = False,
+    strict: bool = False,
     allow_code: Collection[str] = (),
     quiet: bool = True,
     stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
-    """Go on exactly where a run stopped; gives what ``result.json`` holds."""
+    """Go on exactly where a run stopped; gives what ``result.json`` holds.
+
+    ``strict``: CheckpointError if the newest checkpoint is damaged, where else an earlier one is used.
+    """
     with attend.stop_flag(stop) as stopping:
-        return _go_on(Path(run), settings, allow_changes, allow_code, quiet, stopping)
+        return _go_on(Path(run), settings, allow_changes, strict, allow_code, quiet, stopping)
 
 
 def _go_on(
     run: Path,
     settings: Sequence[str],
     allow_changes: bool,
+    strict: bool,
     allow_code: Collection[str],
     quiet: bool,
     stop: Callable[[], bool],
@@ -136,14 +140,20 @@ def _go_on(
     # pixels are normalised as they were from the start, whatever data is trained on now
     interface = Interface.from_plain(folder.json("interface.json", INTERFACE))
     check_same(interface, splits, config.data.source)
-    members = assemble.build_members(config, interface, allow_code)
-    if not checkpoint.steps(folder.checkpoints):
+    begun = bool(checkpoint.steps(folder.checkpoints))
+    members = assemble.build_members(config, interface, allow_code, saved=begun)
+    if not begun:
         load_teachers(config, members, interface)
+    assemble.check_memory(config, members, interface.shape, len(splits.train))
     job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
-    return _run(job, interface, quiet, allow_changes)
+    for difference in machine.elsewhere(folder.json("stamp.json"), config):
+        attend.tell(f"{difference}: the run goes on, but not bit for bit as it would have there")
+    return _run(job, interface, quiet, allow_changes, strict)
 
 
-def _run(job: "Job", interface: "Interface", quiet: bool, allow_changes: bool = False) -> dict[str, Any]:
+def _run(
+    job: "Job", interface: "Interface", quiet: bool, allow_changes: bool = False, strict: bool = False
+) -> dict[str, Any]:
     from concord.cli import assemble, machine
     from concord.training import votes
     from concord.training.fit import fit
@@ -153,7 +163,7 @@ def _run(job: "Job", interface: "Interface", quiet: bool, allow_changes: bool = 
     epochs = job.config.train.epochs
     machine.settle(job.config)
     with locked(job.folder), attend.display(epochs, job.feed.steps, quiet) as shown:
-        for event in fit(job, allow_changes=allow_changes):
+        for event in fit(job, allow_changes=allow_changes, strict=strict):
             if isinstance(event, Step):
                 shown.step(event)
             else:
@@ -234,11 +244,17 @@ def resume_command(
     allow_changes: Annotated[
         bool, typer.Option("--allow-changes", help="Go on although configuration or data differ.")
     ] = False,
+    strict: Strict = False,
     allow_code: AllowCode = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     json_: Json = False,
 ) -> None:
     result = resume(
-        run, settings=set_ or [], allow_changes=allow_changes, allow_code=allow_code or [], quiet=quiet
+        run,
+        settings=set_ or [],
+        allow_changes=allow_changes,
+        strict=strict,
+        allow_code=allow_code or [],
+        quiet=quiet,
     )
     report_result(result, json_)

@@ -1,11 +1,13 @@
 """How much memory is left, asked before it is taken."""
 
 import os
+import resource
 from pathlib import Path
 
 from concord.errors import ResourceError
 
 MEMINFO = Path("/proc/meminfo")
+STATM = Path("/proc/self/statm")
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -28,9 +30,20 @@ def _of_container() -> int | None:
         return None
 
 
+def _of_process() -> int | None:
+    # `ulimit -v`, as batch systems set it, bounds addresses, which are more than what is in memory.
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        return limit - int(STATM.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return limit
+
+
 def available() -> int | None:
     """Bytes that can still be taken, or None where the system does not say."""
-    known = [n for n in (_of_machine(), _of_container()) if n is not None]
+    known = [n for n in (_of_machine(), _of_container(), _of_process()) if n is not None]
     return max(0, min(known)) if known else None
 
 

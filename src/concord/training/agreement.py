@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus
 from concord.training import stacked
+from concord.training.seeding import mix, seeded
 
 Sample = Tensor | tuple[Tensor, ...]  # a tuple is what a member with several inputs takes, in its order
 
@@ -101,7 +102,7 @@ class Cohort:
     def output(self, i: int, x: Sample, index: int) -> Tensor:
         """Output of member i at update ``index``; its dropout is a function of (seeds[i], index) alone."""
         seed = None if self.seeds is None else mix(self.seeds[i], index)
-        with _seeded(seed, home_of(self.members[i], x)):
+        with seeded(seed, home_of(self.members[i], x)):
             return ask(self.members[i], x, self.precision[i])
 
 
@@ -130,29 +131,6 @@ def moved(x: Sample, device: torch.device) -> tuple[Tensor, ...]:
 def device_of(x: Sample) -> torch.device:
     """Where a sample lies: its first tensor says it for all."""
     return x[0].device if isinstance(x, tuple) else x.device
-
-
-def mix(seed: int, index: int) -> int:
-    """A seed for one update, spread over 63 bits (the finaliser of splitmix64; G. Steele et al., 2014)."""
-    z = (seed + (index + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-    z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-    z = ((z ^ z >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    return (z ^ z >> 31) >> 1
-
-
-@contextmanager
-def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Run with this device's generator and the CPU's at this seed; they are as before afterwards."""
-    if seed is None:
-        yield
-        return
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda, device_type="cuda"):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach every other device too
-        for used in cuda:
-            with torch.cuda.device(used):
-                torch.cuda.manual_seed(seed)
-        yield
 
 
 def hardened(cohort: Cohort, i: int, batch: Batch, loss: Tensor, index: int) -> Tensor:

@@ -36,11 +36,22 @@ def position_of(found: Checkpoint, tallied: Callable[[int], int]) -> Position:
     return position
 
 
-def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fingerprint: str) -> list[str]:
-    """``key: old -> new`` for every setting, and for the data, that is not what the run was made with."""
+def differences(
+    folder: RunFolder,
+    found: Checkpoint | None,
+    config: Config,
+    fingerprint: str,
+    interface: Mapping[str, Any],
+) -> list[str]:
+    """``key: old -> new`` for whatever is not as the run was made with.
+
+    That is settings, data, and the interface: classes by name, and how pixels are normalised.
+    """
     old = found.state if found else {}
     settings = old.get("config") or folder.config().model_dump(mode="json")
     listed = toml.differences(settings, config.model_dump(mode="json"))
+    kept = old.get("interface", interface)  # checkpoints of older versions have none
+    listed += toml.differences({"interface": dict(kept)}, {"interface": dict(interface)})
     before = old.get("fingerprint", fingerprint)
     return listed + [f"data: {before[:12]}... -> {fingerprint[:12]}..."] * (before != fingerprint)
 

@@ -35,6 +35,7 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
 from concord.errors import CheckpointError
+from concord.training.documents import parse
 from concord.training.files import disk_errors, sync_folder, write_synced
 
 FORMAT = 1
@@ -118,8 +119,8 @@ def load(path: Path) -> Checkpoint:
     """Read and verify one checkpoint; CheckpointError names the file that is missing or damaged."""
     contents = {name: _verified(path / name, entry) for name, entry in _manifest(path).items()}
     try:
-        state = dict(json.loads(contents.pop("state.json")))
-    except (KeyError, ValueError, TypeError, RecursionError):
+        state = parse(contents.pop("state.json"))
+    except (KeyError, ValueError):
         raise CheckpointError(f"{path}/state.json: missing or no JSON") from None
     tensors = {name.removesuffix(".safetensors"): _tensors(path / name, c) for name, c in contents.items()}
     return Checkpoint(path, tensors, state)
@@ -127,10 +128,10 @@ def load(path: Path) -> Checkpoint:
 
 def _manifest(path: Path) -> dict[str, Entry]:
     try:
-        manifest = json.loads((path / "MANIFEST.json").read_bytes())
+        manifest = parse((path / "MANIFEST.json").read_bytes())
         version, step = manifest["format"], manifest["step"]
         entries = {str(name): Entry(**entry) for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}/MANIFEST.json: missing or damaged ({error})") from None
     if version != FORMAT:
         raise CheckpointError(f"{path}: checkpoint format {version!r}; this concord reads format {FORMAT}")

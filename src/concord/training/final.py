@@ -71,19 +71,24 @@ def finished(folder: RunFolder, warn: Callable[[str], None] = lambda text: None)
         warn(f"{error}; its result is made anew")
         (folder.path / "result.json").unlink()
         return False
-    refuse(found.path, differences(folder, found, folder.config(), found.state["fingerprint"]))
+    fingerprint, interface = found.state["fingerprint"], folder.json("interface.json")
+    refuse(found.path, differences(folder, found, folder.config(), fingerprint, interface))
     return True
 
 
-def standing(folder: RunFolder, warn: Callable[[str], None] = lambda text: None) -> Path:
+def standing(
+    folder: RunFolder, warn: Callable[[str], None] = lambda text: None, strict: bool = False
+) -> Path:
     """The checkpoint that a run stands for: that of its result, or the newest sound one so far.
 
-    ``warn`` hears of every newer one that is damaged.
+    ``warn`` hears of every newer one that is damaged; with ``strict`` that is a CheckpointError.
     """
     if folder.complete:
         return folder.checkpoints / str(folder.json("result.json", ["checkpoint"])["checkpoint"])
     found, faults = checkpoint.newest(folder.checkpoints)
     for fault in faults:
+        if strict:
+            raise CheckpointError(f"{fault}; without --strict an earlier checkpoint is used")
         warn(f"{fault}; an earlier checkpoint is used")
     if found is None:
         raise CheckpointError(f"{folder.path} has no checkpoint yet; {folder.resume} goes on")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from concord.errors import DivergedError, StoppedError
+from concord.errors import CheckpointError, DivergedError, StoppedError
 from concord.tasks.classify import Classify
 from concord.training import checkpoint, evaluate
 from concord.training.agreement import Adversarial, Batch
@@ -53,6 +53,7 @@ class Job:
     members: Mapping[str, nn.Module]
     seeds: tuple[int, ...]
     feed: Feed
+    interface: Mapping[str, Any]  # what interface.json holds
     task: Classify
     precision: tuple[torch.dtype, ...]  # of each member
     adversarial: Adversarial | None = None
@@ -71,13 +72,18 @@ class Training:
         self.position = Position()
         self.saved_at = time.monotonic()
 
-    def restore(self, allow_changes: bool) -> None:
-        """Go to the newest sound checkpoint, or the start; CheckpointError if it is of another run."""
+    def restore(self, allow_changes: bool, strict: bool) -> None:
+        """Go to the newest sound checkpoint, or the start; CheckpointError if it is of another run.
+
+        ``strict``: CheckpointError too if a newer one is damaged.
+        """
         job = self.job
         found, faults = checkpoint.newest(job.folder.checkpoints)
         for fault in faults:
+            if strict:
+                raise CheckpointError(f"{fault}; without --strict an earlier checkpoint is used")
             job.warn(f"{fault}; falling back to an earlier checkpoint")
-        changes = differences(job.folder, found, job.config, job.feed.fingerprint)
+        changes = differences(job.folder, found, job.config, job.feed.fingerprint, job.interface)
         if not allow_changes:
             refuse(found.path if found else job.folder.path, changes)
         if found is None:
@@ -130,6 +136,7 @@ class Training:
             "metrics_bytes": job.folder.logged(),
             "config": job.config.model_dump(mode="json"),
             "fingerprint": job.feed.fingerprint,
+            "interface": job.interface,
             "steps": job.feed.steps,
         }
         checkpoint.save(job.folder.checkpoints, self.index, tensors, state)
@@ -235,15 +242,15 @@ class Training:
         return scores
 
 
-def fit(job: Job, *, allow_changes: bool = False) -> Iterator[Step | dict[str, Any]]:
+def fit(job: Job, *, allow_changes: bool = False, strict: bool = False) -> Iterator[Step | dict[str, Any]]:
     """Train from the newest checkpoint of the job's folder (or from the start) to the end.
 
     Yields every Step, and the row of metrics.jsonl at the end of each epoch. Raises StoppedError after saving
     when ``job.stop`` says so, DivergedError, ResourceError, and CheckpointError when the folder is of another
-    run.
+    run or, if ``strict``, its newest checkpoint is damaged.
     """
     training = Training(job)
-    training.restore(allow_changes)
+    training.restore(allow_changes, strict)
     if job.stop():
         training.stop()
     while not training.position.finished:

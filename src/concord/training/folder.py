@@ -22,6 +22,7 @@ from typing import Any
 from concord.errors import CheckpointError, UsageError
 from concord.training import toml
 from concord.training.config import Config
+from concord.training.documents import parse
 from concord.training.files import disk_errors, replace
 
 
@@ -59,11 +60,11 @@ class RunFolder:
         """Content of a JSON file; CheckpointError if it, or a key that it needs, is missing or damaged."""
         file = self.path / name
         try:
-            content = dict(json.loads(file.read_bytes()))
+            content = parse(file.read_bytes())
         except FileNotFoundError:
             cure = f"; {self.resume} finishes the run" if name == "result.json" else ""
             raise CheckpointError(f"{file} is missing{cure}") from None
-        except (ValueError, TypeError, OSError, RecursionError) as error:
+        except (ValueError, OSError) as error:
             raise CheckpointError(f"{file}: missing or damaged ({error})") from None
         lacking = sorted(set(needs) - content.keys())
         if lacking:
@@ -82,8 +83,8 @@ class RunFolder:
             return []
         lines = self.metrics.read_bytes().split(b"\n")
         try:
-            found = [dict(json.loads(line)) for line in lines[:-1] if line]
-        except (ValueError, TypeError, RecursionError) as error:
+            found = [parse(line) for line in lines[:-1] if line]
+        except ValueError as error:
             raise CheckpointError(f"{self.metrics}: damaged, a line is no JSON object ({error})") from None
         if not all(set(needs) <= row.keys() for row in found):
             raise CheckpointError(f"{self.metrics}: damaged, a line lacks {' or '.join(needs)}")

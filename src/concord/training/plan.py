@@ -18,6 +18,7 @@ from concord.training.config import Config, Cosine, Piecewise, Ramp
 from concord.training.config import Consensus as Settings
 from concord.training.loop import Weight
 
+KDCL = {*kdcl.TARGETS, "kdcl_general"}
 Seen = Mapping[str, Any] | None
 
 
@@ -40,7 +41,11 @@ def _general_weights(members: int, seen: Seen) -> list[float]:
 
 
 def edges_of(config: Config, epoch: int, seen: Seen) -> Edges:
-    """The edges of this epoch, scaled as the settings say."""
+    """The edges of this epoch, scaled as the settings say.
+
+    A KDCL target is made of all members, so a named shape says who learns from it, each with weight 1 as in
+    the paper; a table gives weights of its own.
+    """
     settings, m = config.consensus, len(config.members)
     if not isinstance(settings.edges, str):
         edges = table(settings.edges, settings.detach)
@@ -50,7 +55,8 @@ def edges_of(config: Config, epoch: int, seen: Seen) -> Edges:
         edges = table(random_matching(m, config.train.seed, epoch), settings.detach)
     else:
         edges = shape(settings.edges, m, settings.detach)
-    return scaled(edges, settings.scale, settings.cost)
+    named_kdcl = settings.cost in KDCL and isinstance(settings.edges, str)
+    return scaled(edges, "mass1" if named_kdcl else settings.scale, settings.cost)
 
 
 def weight_of(settings: Settings, updates: int) -> Weight:

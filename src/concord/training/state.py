@@ -14,18 +14,28 @@ def unpack_members(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
     for name, member in members.items():
         if f"member-{name}" not in found.tensors:
             raise CheckpointError(f"{found.path} has no member {name!r}")
-        unpack_member(member, found.tensors[f"member-{name}"], f"{found.path}/member-{name}")
+        networks = {m["name"]: m["network"] for m in found.state.get("config", {}).get("members", ())}
+        unpack_member(
+            member, found.tensors[f"member-{name}"], f"{found.path}/member-{name}", networks.get(name)
+        )
 
 
-def unpack_member(member: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copy saved tensors into a member; CheckpointError if they are of another network."""
+def unpack_member(
+    member: nn.Module, tensors: Mapping[str, Tensor], where: str, network: str | None = None
+) -> None:
+    """Copy saved tensors into a member; CheckpointError if they are of another network than it.
+
+    ``network`` is the name of the one that they were saved from.
+    """
     own = member.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     sizes = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
     if missing or extra or sizes:
         parts = {"missing": missing, "not expected": extra, "of another size": sorted(sizes)}
         listed = "; ".join(f"{what}: {', '.join(keys[:3])}" for what, keys in parts.items() if keys)
-        raise CheckpointError(f"{where} was made for another network than {type(member).__name__} ({listed})")
+        raise CheckpointError(
+            f"{where} was made for {network or 'another network'}, this is {type(member).__name__} ({listed})"
+        )
     member.load_state_dict(dict(tensors))
 
 

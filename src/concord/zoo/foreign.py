@@ -53,6 +53,15 @@ def _with_weights(name: str) -> nn.Module:
     return network
 
 
+def as_pretrained(network: nn.Module, channels: int) -> None:
+    """What comes with pretrained weights besides numbers, for a network that gets its numbers elsewhere.
+
+    GoogLeNet and Inception of torchvision rescale red, green and blue themselves then.
+    """
+    if hasattr(network, "transform_input"):
+        network.transform_input = channels == 3  # type: ignore[assignment]
+
+
 def _replace_stem(network: nn.Module, channels: int) -> None:
     """The first convolution for another number of channels."""
     path, old = next((path, m) for path, m in network.named_modules() if isinstance(m, nn.Conv2d))

@@ -1,0 +1,46 @@
+"""JSON as concord reads it: one object, whole, without anything that other programs read differently."""
+
+import json
+from math import isfinite
+from typing import Any
+
+LARGEST = 16 * 2**20  # bytes
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """The object that ``content`` holds.
+
+    Raises ValueError for what is no JSON or no object, for NaN and infinity (a number like 1e999 is infinity
+    too), for a key that stands twice in one object, and for what is nested too deeply or too large.
+    """
+    if len(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST} bytes")
+    try:
+        found = json.loads(
+            content, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_each_key_once
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"expected an object, got {type(found).__name__}")
+    return found
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text[:20]} is too large")
+    return number
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
