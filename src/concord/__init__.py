@@ -12,7 +12,7 @@ from typing import Any
 
 VERBS = {
     "train": "train",
-    "resume": "train",
+    "resume": "resume",
     "study": "study",
     "evaluate": "evaluate",
     "predict": "evaluate",

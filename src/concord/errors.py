@@ -44,9 +44,13 @@ class CheckpointError(ConcordError, OSError):
 
 
 class DivergedError(ConcordError, ArithmeticError):
-    """A loss is no longer a number."""
+    """A loss is no longer a number. ``members`` are those whose own it is, where that is known."""
 
     exit_status = 5
+
+    def __init__(self, message: str, members: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.members = tuple(members)
 
 
 class ResourceError(ConcordError, OSError):

@@ -23,6 +23,7 @@ from concord.cli import (
     export,
     plain,
     report,
+    resume,
     study,
     train,
     zoo,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 for module in (
     train,
+    resume,
     evaluate,
     export,
     report,

@@ -53,7 +53,7 @@ def build_members(
             if member.pretrained and saved:
                 as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
-        network.requires_grad_(member.teacher is None)
+        network.requires_grad_(member.teacher is None and not member.retired)
         # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
         home = member.device or config.train.device
         members[member.name] = network.to(home).to(memory_format=torch.channels_last)

@@ -24,7 +24,7 @@ def stacks_of(
     x = torch.zeros(2, *interface.shape, device=config.train.device)
     groups: dict[object, list[int]] = {}
     for i, member in enumerate(config.members):
-        if member.teacher is None:
+        if member.teacher is None and not member.retired:
             where = home_of(members[member.name], x)
             groups.setdefault((member.network, where, precision[i]), []).append(i)
     found = tuple(tuple(group) for group in groups.values() if len(group) > 1)

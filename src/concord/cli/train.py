@@ -1,10 +1,10 @@
-"""``concord train`` and ``concord resume``.
+"""``concord train``, and the run that it shares with ``concord resume``.
 
 Example:
     $ concord train --members noel2017_st,noel2017_m --consensus l2 --weight 0.01 --epochs 30 --out runs/first
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,19 +15,16 @@ from concord.cli.options import (
     AllowCode,
     Json,
     Members,
-    Run,
-    Strict,
     code_named,
     mark_pretrained,
     tables_of,
 )
 from concord.cli.score_text import report_result
+from concord.errors import DivergedError
 
 if TYPE_CHECKING:
     from concord.cli.interface import Interface
     from concord.training.fit import Job
-
-RESULT = ("members", "ensemble", "agreement")  # keys of result.json that are shown
 
 TRAIN_HELP = """Train members on data and write a run folder.
 
@@ -87,73 +84,13 @@ def _begin(
     folder = run_folder.RunFolder(out)
     job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
     run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
-    return _run(job, interface, quiet)
+    return run_job(job, interface, quiet)
 
 
-def resume(
-    run: str | Path,
-    *,
-    settings: Sequence[str] = (),
-    allow_changes: bool = False,
-    strict: bool = False,
-    allow_code: Collection[str] = (),
-    quiet: bool = True,
-    stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
-    """Go on exactly where a run stopped; gives what ``result.json`` holds.
-
-    ``strict``: CheckpointError if the newest checkpoint is damaged, where else an earlier one is used.
-    """
-    with attend.stop_flag(stop) as stopping:
-        return _go_on(Path(run), settings, allow_changes, strict, allow_code, quiet, stopping)
-
-
-def _go_on(
-    run: Path,
-    settings: Sequence[str],
-    allow_changes: bool,
-    strict: bool,
-    allow_code: Collection[str],
-    quiet: bool,
-    stop: Callable[[], bool],
-) -> dict[str, Any]:
-    from concord.training import toml
-    from concord.training.folder import RunFolder
-
-    folder = RunFolder(run)
-    tables = folder.config().model_dump(mode="json", exclude_none=True)
-    if folder.complete and not settings:
-        from concord.training.final import finished
-
-        if finished(folder, attend.tell):
-            return {**folder.json("result.json", RESULT), "run": str(run)}
-    for setting in settings:
-        toml.assign(tables, setting)
-    asked = toml.parse(tables, "configuration with --set")
-    from concord.cli import assemble, machine
-    from concord.cli.interface import INTERFACE, Interface, check_same
-    from concord.cli.teachers import load_teachers
-    from concord.training import checkpoint
-
-    config = machine.resolved(asked)
-    splits = assemble.load_data(config)
-    # pixels are normalised as they were from the start, whatever data is trained on now
-    interface = Interface.from_plain(folder.json("interface.json", INTERFACE))
-    check_same(interface, splits, config.data.source)
-    begun = bool(checkpoint.steps(folder.checkpoints))
-    members = assemble.build_members(config, interface, allow_code, saved=begun)
-    if not begun:
-        load_teachers(config, members, interface)
-    assemble.check_memory(config, members, interface.shape, len(splits.train))
-    job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
-    for difference in machine.elsewhere(folder.json("stamp.json"), config):
-        attend.tell(f"{difference}: the run goes on, but not bit for bit as it would have there")
-    return _run(job, interface, quiet, allow_changes, strict)
-
-
-def _run(
+def run_job(
     job: "Job", interface: "Interface", quiet: bool, allow_changes: bool = False, strict: bool = False
 ) -> dict[str, Any]:
+    """Train a job to its end, show it, and write its result."""
     from concord.cli import assemble, machine
     from concord.training import votes
     from concord.training.fit import fit
@@ -163,15 +100,30 @@ def _run(
     epochs = job.config.train.epochs
     machine.settle(job.config)
     with locked(job.folder), attend.display(epochs, job.feed.steps, quiet) as shown:
-        for event in fit(job, allow_changes=allow_changes, strict=strict):
-            if isinstance(event, Step):
-                shown.step(event)
-            else:
-                shown.epoch(event)
+        try:
+            for event in fit(job, allow_changes=allow_changes, strict=strict):
+                if isinstance(event, Step):
+                    shown.step(event)
+                else:
+                    shown.epoch(event)
+        except DivergedError as error:
+            raise _with_way_out(error, job) from None
         result = _result(job, assemble.costs(job.members, interface.shape))
         votes.keep(job)
         job.folder.write_json("result.json", result)
     return result
+
+
+def _with_way_out(error: DivergedError, job: "Job") -> DivergedError:
+    """The error, and how the others go on if some of the members that learn are sound."""
+    learners = [
+        name for name, member in job.members.items() if any(p.requires_grad for p in member.parameters())
+    ]
+    if not error.members or not set(learners) - set(error.members) or not job.folder.checkpoints.is_dir():
+        return error
+    names = " ".join(f"--without {name}" for name in error.members)
+    command = job.folder.resume.removesuffix("`")
+    return DivergedError(f"{error}, or the others go on alone: {command} {names}`", error.members)
 
 
 def _result(job: "Job", costs: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,15 +140,17 @@ def _result(job: "Job", costs: Mapping[str, Any]) -> dict[str, Any]:
         "epochs": final.epochs,
         "checkpoint": final.checkpoint,
         "fingerprint": job.feed.fingerprint,
-        "notices": list(job.feed.notices),
+        "notices": [*job.feed.notices, *_retired(job)],
     }
+
+
+def _retired(job: "Job") -> list[str]:
+    names = [member.name for member in job.config.members if member.retired]
+    return [f"{', '.join(names)} learned nothing more after the run went on without"] if names else []
 
 
 def add_to(app: typer.Typer) -> None:
     app.command("train", help=TRAIN_HELP)(train_command)
-    app.command("resume", help="Go on exactly where a run stopped.\n\nExample: concord resume runs/first")(
-        resume_command
-    )
 
 
 def train_command(
@@ -235,26 +189,4 @@ def train_command(
     mark_pretrained(tables["members"], pretrained or [])
     allowed = [*(allow_code or []), *code_named(tables, members)]
     result = train(tables, out, allow_code=allowed, quiet=quiet)
-    report_result(result, json_)
-
-
-def resume_command(
-    run: Run,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change this.")] = None,
-    allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="Go on although configuration or data differ.")
-    ] = False,
-    strict: Strict = False,
-    allow_code: AllowCode = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
-    json_: Json = False,
-) -> None:
-    result = resume(
-        run,
-        settings=set_ or [],
-        allow_changes=allow_changes,
-        strict=strict,
-        allow_code=allow_code or [],
-        quiet=quiet,
-    )
     report_result(result, json_)

@@ -130,7 +130,8 @@ def _asked() -> bool:
 
 
 def _run(path: str, cell: "GridCell", threads: int, allow_code: tuple[str, ...]) -> dict[str, Any]:
-    from concord.cli.train import resume, train
+    from concord.cli.resume import resume
+    from concord.cli.train import train
 
     with _busy:
         if _asked():

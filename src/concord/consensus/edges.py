@@ -50,6 +50,14 @@ class Edges:
         """Members {i, j} that an edge joins, in one direction or both."""
         return {frozenset((i, j)) for i, row in enumerate(self.weight) for j, w in enumerate(row) if w}
 
+    def without(self, members: Iterable[int]) -> "Edges":
+        """The edges that neither begin nor end at these members."""
+        out = set(members)
+        rows = tuple(
+            tuple(0.0 if {i, j} & out else w for j, w in enumerate(row)) for i, row in enumerate(self.weight)
+        )
+        return replace(self, weight=rows)
+
     def into(self, learners: Iterable[int]) -> "Edges":
         """The edges into these members alone."""
         chosen, none = set(learners), (0.0,) * self.members

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from concord.errors import CheckpointError
+from concord.errors import CheckpointError, UsageError
 from concord.training import toml
 from concord.training.checkpoint import Checkpoint
 from concord.training.config import Config
@@ -12,6 +12,7 @@ from concord.training.folder import RunFolder
 from concord.training.position import Position
 
 STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
+RETIREMENT = ".retired: False -> True"
 TENSORS = {"optimizer", "totals"}
 
 
@@ -48,16 +49,32 @@ def differences(
     That is settings, data, and the interface: classes by name, and how pixels are normalised.
     """
     old = found.state if found else {}
-    settings = old.get("config") or folder.config().model_dump(mode="json")
-    listed = toml.differences(settings, config.model_dump(mode="json"))
+    settings = _known(old["config"]) if "config" in old else folder.config().model_dump(mode="json")
+    listed = toml.differences(_by_name(settings), _by_name(config.model_dump(mode="json")))
     kept = old.get("interface", interface)  # checkpoints of older versions have none
     listed += toml.differences({"interface": dict(kept)}, {"interface": dict(interface)})
     before = old.get("fingerprint", fingerprint)
     return listed + [f"data: {before[:12]}... -> {fingerprint[:12]}..."] * (before != fingerprint)
 
 
+def _known(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as this version writes them: what an older one did not have stands at its default."""
+    try:
+        return toml.parse(settings).model_dump(mode="json")
+    except UsageError:  # then the difference is told
+        return settings
+
+
+def _by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Members under their names, so that a difference tells whose it is; their order is part of a run too."""
+    members = settings["members"]
+    order = {"order of members": [member["name"] for member in members]}
+    return {**settings, "members": {member["name"]: member for member in members}, **order}
+
+
 def refuse(where: object, changes: list[str]) -> None:
-    """CheckpointError that lists the changes, if there are any."""
+    """CheckpointError that lists the changes, if there are any but the retirement of a member."""
+    changes = [change for change in changes if not change.endswith(RETIREMENT)]
     if changes:
         listed = "\n".join(f"  {change}" for change in changes)
         raise CheckpointError(

@@ -45,6 +45,7 @@ class Member(Section):
     network: Text
     pretrained: bool = False
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
+    retired: bool = False  # learns nothing from here on, and nobody learns from it
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = (
         None  # default: that of the training
     )
@@ -212,8 +213,8 @@ class Config(Section):
         twice = sorted({name for name in names if names.count(name) > 1 or name == "ensemble"})
         if twice:
             raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
-        if all(member.teacher for member in self.members):
-            raise ValueError("somebody must learn: one member at least needs to be without a teacher")
+        if all(member.teacher or member.retired for member in self.members):
+            raise ValueError("somebody must learn: one member at least is neither retired nor a teacher")
         consensus, train = self.consensus, self.train
         nobody = [[0.0] * len(names)] * len(names)
         edges = nobody if isinstance(consensus.edges, str) else consensus.edges
@@ -232,6 +233,8 @@ class Config(Section):
             )
         if isinstance(self.adversarial, Pgd) and self.adversarial.norm == "linf" and self.adversarial.eps > 1:
             raise ValueError("adversarial.eps is at most 1, the range of a pixel, in the norm linf")
+        if consensus.cost.startswith("kdcl") and any(member.retired for member in self.members):
+            raise ValueError("KDCL targets are made of all members, so that none can be retired")
         if self.unlabelled and consensus.cost.startswith("kdcl"):
             raise ValueError("KDCL targets are made with labels, so unlabelled batches need another cost")
         return self

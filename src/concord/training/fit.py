@@ -145,7 +145,7 @@ class Training:
         bad = [n for n, m in self.job.members.items() if not all(p.isfinite().all() for p in m.parameters())]
         if bad:
             raise DivergedError(
-                f"parameters of {', '.join(bad)} are not finite after {self.index} updates; {CURE}"
+                f"parameters of {', '.join(bad)} are not finite after {self.index} updates; {CURE}", bad
             )
 
     @property
@@ -237,7 +237,7 @@ class Training:
         bad = [name for name, score in scores["members"].items() if not isfinite(score["nll"])]
         if bad:
             raise DivergedError(
-                f"what {', '.join(bad)} says after {self.index} updates is not finite; {CURE}"
+                f"what {', '.join(bad)} says after {self.index} updates is not finite; {CURE}", bad
             )
         return scores
 

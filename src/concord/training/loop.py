@@ -143,7 +143,8 @@ def check(losses: Tensor, cost: Tensor, names: Sequence[str], index: int) -> Non
     what = f"the loss of {', '.join(bad)}" if bad else f"the consensus cost of {', '.join(names)}"
     raise DivergedError(
         f"update {index}: {what} is not a finite number. Nothing was learned from it, and checkpoints made"
-        " before are intact. A smaller learning rate, a smaller consensus weight or train.clip usually helps"
+        " before are intact. A smaller learning rate, a smaller consensus weight or train.clip usually helps",
+        bad,
     )
 
 

@@ -55,6 +55,7 @@ def edges_of(config: Config, epoch: int, seen: Seen) -> Edges:
         edges = table(random_matching(m, config.train.seed, epoch), settings.detach)
     else:
         edges = shape(settings.edges, m, settings.detach)
+    edges = edges.without(i for i, member in enumerate(config.members) if member.retired)
     named_kdcl = settings.cost in KDCL and isinstance(settings.edges, str)
     return scaled(edges, "mass1" if named_kdcl else settings.scale, settings.cost)
 
