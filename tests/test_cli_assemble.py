@@ -52,9 +52,12 @@ def test_memory_of_an_update_is_what_is_kept_of_a_batch_and_three_numbers_a_para
         monkeypatch.setattr(memory, "available", lambda need=need: need)
         check_memory(config, members, (1, 8, 8), 1000)
         monkeypatch.setattr(memory, "available", lambda need=need: need - 1)
-        with pytest.raises(ResourceError, match="one update of 100 images needs"):
+        with pytest.raises(ResourceError, match=r"one pass over 100 images needs .* train.micro_batch"):
             check_memory(config, members, (1, 8, 8), 1000)
         check_memory(config, members, (1, 8, 8), 99)  # there are no more images than these
+        train = train | {"micro_batch": 99}
+        config = toml.parse({"members": [{"name": "big", "network": "x"}], "train": train})
+        check_memory(config, members, (1, 8, 8), 1000)
 
 
 def test_a_limit_on_the_address_space_of_the_process_ends_in_a_sentence(tmp_path):
@@ -67,7 +70,7 @@ def test_a_limit_on_the_address_space_of_the_process_ends_in_a_sentence(tmp_path
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 6, done.stderr
-    assert "one update of 1000 images needs" in done.stderr
+    assert "one pass over 1000 images needs" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
 

@@ -43,6 +43,7 @@ VARIANTS = {
     "kdcl_general": {"consensus__cost": "kdcl_general"},
     "matching": {"consensus__edges": "random_matching"},
     "disagreement": {"consensus__edges": "disagreement_matching", "consensus__cost": "kl"},
+    "micro batches": {"train__micro_batch": 3},
     "kdcl_linear": {"consensus__cost": "kdcl_linear"},
     "kdcl of views": {
         "consensus__cost": "kdcl_minlogit",

@@ -151,7 +151,11 @@ def test_a_stacked_run_resumes_bit_for_bit_and_is_close_to_one_that_is_not(tmp_p
             {},
             "m0, m1 cannot be computed in one pass: they draw random numbers, as dropout",
         ),
-        (["noel2017_st", "noel2017_st"], {"update": "alternating"}, "train.stacked needs the simultaneous"),
+        (
+            ["noel2017_st", "noel2017_st"],
+            {"update": "alternating"},
+            "train.stacked and train.micro_batch need the simultaneous",
+        ),
     ],
 )
 def test_what_cannot_be_stacked_is_told(networks, train, message, tmp_path):

@@ -88,14 +88,14 @@ def check_memory(
     """
     if config.train.device != "cpu":
         return
-    batch = min(config.train.batch_size, images)
+    batch = min(config.train.batch_size, config.train.micro_batch or images, images)
     passes = 1 if config.adversarial is None else 2
     learned = sum(p.numel() * p.element_size() for m in members.values() for p in m.parameters())
     remembered = 1 if config.train.optimizer.kind == "sgd" else 2
     memory.require(
         _kept(members, shape) * batch * passes + learned * (1 + remembered),
-        f"one update of {batch} images",
-        "a smaller train.batch_size or data.size helps",
+        f"one pass over {batch} images",
+        "train.micro_batch, a smaller train.batch_size or data.size helps",
     )
 
 

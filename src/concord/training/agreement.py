@@ -7,7 +7,7 @@ kind.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -47,6 +47,24 @@ class Batch(NamedTuple):
         y = self.targets[member if len(self.targets) > 1 else 0]
         return x, y
 
+    def parts(self, most: int | None) -> "list[Batch]":
+        """The batch in parts of nearly equal size, at most so many samples each, all unlabelled ones in all.
+
+        From 3 on no part has a single sample, of which batch normalisation has no statistics.
+        """
+        count = 1 if most is None else -(-len(self.targets[0]) // most)
+        if count == 1:
+            return [self]
+        inputs = zip(*(_chunks(x, count) for x in self.inputs), strict=True)
+        targets = zip(*(y.tensor_split(count) for y in self.targets), strict=True)
+        return [self._replace(inputs=x, targets=y) for x, y in zip(inputs, targets, strict=True)]
+
+
+def _chunks(x: Sample, count: int) -> "Sequence[Sample]":
+    if isinstance(x, Tensor):
+        return x.tensor_split(count)
+    return list(zip(*(part.tensor_split(count) for part in x), strict=True))
+
 
 class Craft(Protocol):
     """Makes the inputs x' of member ``i`` at update ``index``: near x, and with a larger ``loss``.
@@ -82,6 +100,12 @@ class Cohort:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def at_part(self, n: int) -> "Cohort":
+        """The cohort for part n of a batch: each part has dropout of its own."""
+        if n == 0 or self.seeds is None:
+            return self
+        return replace(self, seeds=[mix(seed, -1 - n) for seed in self.seeds])
 
     def outputs(self, batch: Batch, index: int) -> list[Tensor]:
         """Outputs of all members on their samples at update ``index``."""

@@ -164,6 +164,7 @@ class Train(Section):
     shuffle: bool = True  # false: the stored order in every epoch, as source 004
     batches: Literal["shared", "own", "views"] = "shared"
     update: Literal["simultaneous", "alternating"] = "simultaneous"
+    micro_batch: Annotated[int, Field(ge=3, le=10**9)] | None = None  # most images in one pass
     stacked: bool = False  # members of one network in one pass
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -227,10 +228,8 @@ class Config(Section):
             raise ValueError(f"consensus.temperature belongs to kl and KDCL, not to {consensus.cost}")
         if consensus.detach is not True and (train.update == "alternating" or train.batches == "own"):
             raise ValueError("detach = false needs shared batches and the simultaneous update")
-        if train.stacked and train.update == "alternating":
-            raise ValueError(
-                "train.stacked needs the simultaneous update: in turn, members are never asked at once"
-            )
+        if (train.stacked or train.micro_batch) and train.update == "alternating":
+            raise ValueError("train.stacked and train.micro_batch need the simultaneous update")
         if isinstance(self.adversarial, Pgd) and self.adversarial.norm == "linf" and self.adversarial.eps > 1:
             raise ValueError("adversarial.eps is at most 1, the range of a pixel, in the norm linf")
         if consensus.cost.startswith("kdcl") and any(member.retired for member in self.members):

@@ -178,6 +178,7 @@ class Training:
             names=list(job.members),
             adversarial=job.adversarial,
             stacks=job.stacks,
+            most=settings.train.micro_batch,
             start=self.index,
         )
         began = time.perf_counter()

@@ -47,6 +47,7 @@ def train(
     names: Sequence[str] | None = None,
     adversarial: Adversarial | None = None,
     stacks: Sequence[Sequence[int]] = (),
+    most: int | None = None,
     start: int = 0,
 ) -> Iterator[Step]:
     """Minimise  sum_i mean_b loss(f_i(x), y) + weight mean_b consensus(f_1(x), ..., f_M(x)).
@@ -58,7 +59,9 @@ def train(
     another order end with the same weights bit for bit. With ``adversarial`` the loss of a member is that of
     ``agreement.hardened``; members agree on the inputs as they came. ``stacks`` are groups of members of one
     architecture, without dropout, whose outputs are computed in one pass: faster where a pass for each leaves
-    the device idle, equal but for rounding. An alternating update has no use for them.
+    the device idle, equal but for rounding. ``most`` bounds the samples of one pass: a larger batch goes in
+    parts whose gradients are added up, in less memory and with the same result but for rounding where samples
+    do not meet in the network, as they do in batch normalisation. An alternating update knows neither.
 
     Raises DivergedError, with the members named, in place of an update with a loss that is no number: then
     weights and the optimiser's state are as before it, while running statistics have seen the batch. In an
@@ -75,7 +78,7 @@ def train(
         if alternating:
             yield in_turn(cohort, batch, optimizer, alpha, index, clip)
         else:
-            yield at_once(cohort, batch, optimizer, alpha, index, clip)
+            yield at_once(cohort, batch, optimizer, alpha, index, clip, most)
 
 
 def at_once(
@@ -85,21 +88,32 @@ def at_once(
     weight: float,
     index: int,
     clip: float | None,
+    most: int | None,
 ) -> Step:
     """One update in which every member meets its peers as they were before it."""
+    optimizer.zero_grad()
+    done = []
+    for n, part in enumerate(batch.parts(most)):
+        share = len(part.targets[0]) / len(batch.targets[0])
+        losses, cost, logits = together(cohort.at_part(n), part, weight, index)
+        check(losses, cost, cohort.names, index)
+        (share * (losses.sum() + weight * cost)).backward()
+        done.append((share * losses.detach(), share * cost.detach(), [z.detach() for z in logits]))
+    apply(cohort, optimizer, clip)
+    parts, costs, said = zip(*done, strict=True)
+    whole = [torch.cat(pieces) for pieces in zip(*said, strict=True)]
+    return record(cohort, batch, index, torch.stack(parts).sum(0), torch.stack(costs).sum(), weight, whole)
+
+
+def together(cohort: Cohort, batch: Batch, weight: float, index: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Mean losses, mean consensus cost and predictions of all members. Shape: -> (M,), (), M times (B, K)"""
     everyone = range(len(cohort))
     outputs = cohort.outputs(batch, index)
     means = [cohort.task.loss(outputs[i], batch.of(i)[1]).mean() for i in everyone]
     losses = torch.stack([agreement.hardened(cohort, i, batch, means[i], index) for i in everyone])
     logits = [cohort.task.predictions(output) for output in outputs]
-    cost = losses.new_zeros(())
-    if weight:
-        cost = agreement.shared(cohort, batch, logits, index)
-    check(losses, cost, cohort.names, index)
-    optimizer.zero_grad()
-    (losses.sum() + weight * cost).backward()
-    apply(cohort, optimizer, clip)
-    return record(cohort, batch, index, losses, cost, weight, logits)
+    cost = agreement.shared(cohort, batch, logits, index) if weight else losses.new_zeros(())
+    return losses, cost, logits
 
 
 def in_turn(
