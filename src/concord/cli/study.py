@@ -5,7 +5,7 @@
     STUDY/table.md         the tables, STUDY/study.json the same as data, STUDY/report.html with figures
 
 Example:
-    $ concord study --preset noel2017 --data data/mnist --published mnist --out runs/mnist
+    $ concord study --preset noel2017_mnist --data data/mnist --out runs/mnist
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ from concord.errors import DivergedError, StoppedError, UsageError, suggestion
 if TYPE_CHECKING:
     from concord.training.grid import GridCell, Study
 
-PRESETS = ("digits", "noel2017")
+PRESETS = ("digits", "noel2017_mnist", "noel2017_notmnist", "noel2017_cifar10")
 
 
 def study(
@@ -66,11 +66,19 @@ def is_study(folder: Path) -> bool:
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Tables of a preset; UsageError naming the presets there are."""
-    import tomllib
-
+    """Tables of a preset, over those that its kind shares; UsageError naming the presets there are."""
     if name not in PRESETS:
         raise UsageError(f"no preset {name!r}{suggestion(name, PRESETS)}; there are: {', '.join(PRESETS)}")
+    kind, _, data = name.partition("_")
+    tables = _preset_file(kind)
+    for section, settings in (_preset_file(name) if data else {}).items():
+        tables[section] = tables.get(section, {}) | settings
+    return tables
+
+
+def _preset_file(name: str) -> dict[str, Any]:
+    import tomllib
+
     return tomllib.loads(files("concord.cli").joinpath(f"presets/{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -143,7 +151,7 @@ def add_to(app: typer.Typer) -> None:
         "study",
         help="A grid of runs (costs x weights x seeds x sets of members) into one table with intervals."
         " The same command goes on after a stop.\n\n"
-        "Example: concord study --preset noel2017 --data data/mnist --published mnist --out runs/mnist",
+        "Example: concord study --preset noel2017_mnist --data data/mnist --out runs/mnist",
     )(study_command)
 
 
