@@ -1,10 +1,11 @@
 import json
+import statistics
 from pathlib import Path
 
 import pytest
 
 from concord.errors import UsageError
-from concord.report.noel2017 import COLUMNS, FINAL, curves, published
+from concord.report.noel2017 import COLUMNS, FINAL, PROXY, curves, published
 
 LOGS = Path(__file__).parents[2] / "shared" / "reference" / "noel2017_logs.json"
 COST = 2e-5  # figure A.10 prints 0.053546 where the log has 0.0535467; all others agree to six digits
@@ -48,6 +49,21 @@ def test_figures_come_under_the_names_of_concord():
     assert ours.scores["sce", 1.0] == ours.scores["sce_tf1", 1.0]
     assert ours.scores["none", 0.0]["test_nll"]["ensemble"] == 0.0286906
     assert len(ours.curves["l1", 0.1]["large"]["train", "nll"]) == 30
+
+
+@pytest.mark.parametrize(("name", "digits"), [("mnist", 3), ("notmnist", 3), ("cifar10", 2)])
+def test_the_noise_proxy_is_that_of_the_runs_nearly_without_consensus(name, digits):
+    for i, (mean, sd) in enumerate(PROXY[name]):
+        errors = [figures[i] for (_, weight), figures in FINAL[name].items() if weight in (0, 0.0001)]
+        assert len(errors) == 4
+        assert mean == pytest.approx(statistics.mean(errors), abs=0.5001 * 10**-digits)
+        assert sd == pytest.approx(statistics.stdev(errors), abs=0.5 * 10**-2)
+
+
+def test_the_noise_comes_as_fractions_under_the_names_of_the_columns():
+    proxy = published("mnist", ("small", "large")).proxy
+    assert proxy["small"] == pytest.approx((0.00725, 0.0005))
+    assert proxy["ensemble"] == pytest.approx((0.00558, 0.0004))
 
 
 def test_other_data_and_other_ensembles_are_refused():

@@ -179,6 +179,11 @@ def test_the_best_of_a_column_is_bold(whole):
     assert "J. Noel 2017" in whole
 
 
+def test_the_page_says_which_published_gains_are_repeated(whole):
+    assert "Are the published gains repeated? st + m" in whole
+    assert "-0.750 (-0.910 to -0.590)" in whole  # m, L2 1.0: 0.58 - 1.33
+
+
 def test_equal_input_gives_an_equal_page(runs):
     run = replace(runs[0], held=None, metrics=runs[0].metrics[:2])
     assert page([run], title="t") == page([run], title="t")

@@ -87,12 +87,14 @@ class Published:
     """Someone else's figures for the settings of a study, and the curves behind them.
 
     ``scores[setting][measure][column]`` as in ``Cell``; ``curves[setting][column]`` holds a series for
-    each split (train, test) and measure (error, nll).
+    each split (train, test) and measure (error, nll). ``proxy[column]`` is the mean and the sample standard
+    deviation of the test error of those runs that differ by chance alone.
     """
 
     source: str
     scores: Mapping[Setting, Mapping[str, Mapping[str, float]]]
     curves: Mapping[Setting, Mapping[str, Series]] = field(default_factory=dict)
+    proxy: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
-def points(fraction: float | None) -> str:
+def points(fraction: float | None, digits: int = 2) -> str:
     """A difference of two fractions, in percentage points with its sign: -0.0012 -> ``-0.12``."""
-    return MISSING if fraction is None else f"{round(100 * fraction, 2) + 0.0:+.2f}"  # no "-0.00"
+    return MISSING if fraction is None else f"{round(100 * fraction, digits) + 0.0:+.{digits}f}"  # no "-0.00"
 
 
 def whole(number: int | None) -> str:
