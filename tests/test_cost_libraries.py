@@ -60,3 +60,9 @@ def test_the_list_is_complete():
 def test_networks_of_timm(name, in_parts):
     pytest.importorskip("timm")
     check(f"timm/{name}")
+
+
+def test_darknet53_costs_what_its_layers_add_up_to_at_224():
+    pytest.importorskip("timm")
+    cost = count(skeleton("timm/darknet53", channels=3, classes=1000), (3, 224, 224))
+    assert (cost.parameters, cost.macs) == (41_609_928, 7_109_156_864)

@@ -47,21 +47,48 @@ def test_rows_of_the_resnext_table_are_one_and_two_times_as_complex():
     assert 1.87 < min(two) / max(one) < max(two) / min(one) < 2
 
 
-def copied(ours, theirs):
-    """Both in evaluation, the numbers of one copied into the other in order of the state dict."""
-    with torch.no_grad():
-        for mine, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
-            mine.copy_(other)
-    return ours.eval(), theirs.eval()
+def filled(network):
+    """Weights of about He's size, normalisations that are all different: none could change places unseen."""
+    network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    for numbers in network.state_dict().values():
+        if numbers.ndim > 1:
+            bound = (6 / numbers[0].numel()) ** 0.5
+            numbers.uniform_(-bound, bound, generator=generator)
+        else:
+            numbers.copy_(torch.rand(numbers.shape, generator=generator) + 0.5)
+    return network.eval()
 
 
-@pytest.mark.parametrize("name", ["resnext101_32x4d", "resnext101_64x4d"])
+@torch.no_grad()
+def assert_equal_outputs(name, build_other):
+    """Parameters and buffers copied over in order, random input."""
+    with torch.device("meta"):
+        ours, theirs = ENTRIES[name].build(), build_other()
+    ours, theirs = ours.to_empty(device="cpu").eval(), filled(theirs)
+    for mine, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+        mine.copy_(other)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    expected = theirs(x)
+    assert expected.isfinite().all()
+    assert expected.std() > 0.1
+    torch.testing.assert_close(ours(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet200", "resnext101_32x4d", "resnext101_64x4d"])
 def test_outputs_equal_those_of_timm(name):
     timm = pytest.importorskip("timm")
-    ours, theirs = copied(ENTRIES[name].build(), timm.create_model(name))
-    x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+    assert_equal_outputs(name, lambda: timm.create_model(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "cardinality", "width"),
+    [("resnet101", 1, 64), ("resnet101_1x100d", 1, 100), ("resnext101_2x64d", 2, 64)],
+)
+def test_outputs_equal_those_of_torchvisions_class(name, cardinality, width):
+    """The rows of table 4 that timm has not, with the sizes of the paper's table 1."""
+    block, form = torchvision.models.resnet.Bottleneck, {"groups": cardinality, "width_per_group": width}
+    assert_equal_outputs(name, lambda: torchvision.models.ResNet(block, (3, 4, 23, 3), **form))
 
 
 def test_equal_seeds_give_torchvisions_own_start():

@@ -183,7 +183,7 @@ the printed figure in as many digits as are printed, or unequal for the reason b
 
 k, M and G are thousands, millions and thousands of millions. MACs are multiply-accumulates; most papers call
 them FLOPs. "Cut off" means that the printed digits are the first ones of ours. Inputs are 3x224x224 with 1000
-classes for the networks of ImageNet, 3x32x32 with 10 for those of CIFAR, 3x128x128 with 200 for the three-layer
+classes for networks of ImageNet, 3x32x32 with 10 for those of CIFAR, 3x128x128 with 200 for the three-layer
 network, if none is named. `resnet101_2015` and `resnet152_2015` are no names of the zoo but
 `concord.zoo.resnext.BottleneckNet` with the stride on the first 1x1, as `resnet50_2015` has it.
 
