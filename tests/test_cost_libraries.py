@@ -62,7 +62,7 @@ def test_networks_of_timm(name, in_parts):
     check(f"timm/{name}")
 
 
-def test_darknet53_costs_what_its_layers_add_up_to_at_224():
+def test_darknet53_at_224_has_41_609_928_parameters_and_7_1_billion_macs():
     pytest.importorskip("timm")
     cost = count(skeleton("timm/darknet53", channels=3, classes=1000), (3, 224, 224))
     assert (cost.parameters, cost.macs) == (41_609_928, 7_109_156_864)
