@@ -156,11 +156,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 def study_command(
-    file: Annotated[Path | None, typer.Argument(help="A TOML file with a [study] table.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A TOML file with a table of name study.")] = None,
     preset_: Annotated[str | None, typer.Option("--preset", help=f"{', '.join(PRESETS)}.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the samples come from.")] = None,
     members: Members = None,
-    epochs: Annotated[int | None, typer.Option()] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often every image is seen.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds: 0, 1, ...")] = None,
     published: Annotated[
         str | None, typer.Option(help="Print source 004 beside ours: mnist, notmnist, cifar10.")

@@ -26,15 +26,14 @@ if TYPE_CHECKING:
     from concord.cli.interface import Interface
     from concord.training.fit import Job
 
-TRAIN_HELP = """Train members on data and write a run folder.
-
-Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus l2 --weight 0.01 --epochs 30
---out runs/first
-
---data takes digits (scikit-learn's, the default), a folder of class folders, IDX files, CIFAR-10's binary
-version or an .npz file. A member is a network of `concord zoo`, of torchvision or timm, or your own
-package.module:factory, optionally with a name: small=noel2017_st,big=noel2017_m.
-"""
+TRAIN_HELP = (
+    "Train members on data and write a run folder.\n\n"
+    "Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus l2 --weight 0.01"
+    " --epochs 30 --out runs/first\n\n"
+    "--data takes digits (scikit-learn's, the default), a folder of class folders, IDX files, CIFAR-10's"
+    " binary version or an .npz file. A member is a network of `concord zoo`, of torchvision or timm, or your"
+    " own package.module:factory, optionally with a name: small=noel2017_st,big=noel2017_m."
+)
 
 
 def train(
@@ -163,9 +162,9 @@ def train_command(
     consensus: Annotated[str | None, typer.Option(help="Cost between predictions: l2, sce, kl, ...")] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of that cost (alpha).")] = None,
     edges: Annotated[str | None, typer.Option(help="chain, all, ring, star, one_way, mean, ...")] = None,
-    epochs: Annotated[int | None, typer.Option()] = None,
-    batch_size: Annotated[int | None, typer.Option()] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often every image is seen.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images of one update.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of starts, order, dropout.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file; options win over it.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
