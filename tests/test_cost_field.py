@@ -6,7 +6,7 @@ from math import nan
 import pytest
 from field_made import chain, regions, unet
 
-from concord.cost.field import Field, hull
+from concord.cost.field import PHASES, Field, hull
 from concord.cost.field_rules import (
     adaptive_pool,
     interpolated,
@@ -189,6 +189,48 @@ def test_what_is_not_local_or_has_other_sources_has_no_hull():
     assert hull([x, y]) is None
     assert hull([x, Field.of_input("x", 7)]) is None
     assert hull([x]) == x
+
+
+# --- where phases are too many ------------------------------------------------
+
+
+def test_two_lines_around_a_long_map_by_hand():
+    # x = 1499 i / 3000: unit i reads the positions nearer than 1 to x, from x - 1 + 1/3000 to x + 1 - 1/3000
+    field = interpolated(Field.of_input("x", 1500), units=3001, align_corners=True)
+    assert (field.exact, field.period, field.jump, field.sizes) == (False, 1, Fraction(1499, 3000), (2,))
+    assert (field.low, field.high) == ((Fraction(-2999, 3000),), (Fraction(2999, 3000),))
+    assert [field.region(i) for i in (0, 1, 2, 1500, 2999, 3000)] == [
+        (0, 0),
+        (0, 1),
+        (0, 1),
+        (749, 750),
+        (1498, 1499),
+        (1499, 1499),
+    ]
+    after = window(field, 3, 2, 1, units=1501)  # i reads 2 i - 1 ... 2 i + 1
+    assert (after.exact, after.jump) == (False, Fraction(1499, 1500))
+    assert [after.region(i) for i in (0, 1, 1500)] == [(0, 1), (0, 2), (1498, 1499)]
+
+
+def test_lines_of_branches_that_drift_apart():
+    # Mean of two, then x = 1023 i / 2047: positions 2 (x - 1 + 1/2047) ... 2 (x + 1 - 1/2047) + 1. To the
+    # end of the map 2 x falls 2047 - 2 1023 = 1 position behind the skip connection, which sees i.
+    x = Field.of_input("x", 2048)
+    up = interpolated(window(x, 2, 2, units=1024), units=2048, align_corners=True)
+    for field in (hull([x, up]), hull([up, x])):
+        assert (field.exact, field.period, field.jump, field.size) == (False, 1, 1, 6)
+        assert (field.low, field.high) == ((-3 + Fraction(2, 2047),), (3 - Fraction(2, 2047),))
+        assert [field.region(i) for i in (0, 1, 1000, 2047)] == [(0, 2), (0, 3), (998, 1002), (2045, 2047)]
+    assert hull([x, x]).exact
+
+
+def test_no_map_has_more_phases_than_are_told_apart():
+    field = Field.of_input("x", 9_999)
+    for units in (10_007, 613, 30_011, 487, 509, 20_011):
+        for rule in (nearest, interpolated, adaptive_pool):
+            field = window(rule(field, units=units), 3, 1, 1, units=units)
+            assert field.period <= PHASES
+            assert field.jump * units == pytest.approx(9_999)
 
 
 # --- refused ------------------------------------------------------------------

@@ -7,7 +7,9 @@ from field_made import chain, length, regions, unet
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from concord.cost.field import Field, hull
+from concord.cost import field as fields
+from concord.cost.field import PHASES, Field, hull
+from concord.cost.field_reads import EDGE
 from concord.cost.field_rules import (
     adaptive_pool,
     interpolated,
@@ -78,9 +80,16 @@ def draw_dilated_transposed(draw, x, field):
     return draw_transposed(draw, x, field, (2, 3))
 
 
+def rounds_down(old, new):
+    """Whether torch reads floor(i old / new), as it does but for a few ratios such as 14 to 46."""
+    read = F.interpolate(torch.arange(float(old))[None, None], new)[0, 0]
+    return read.tolist() == [i * old // new for i in range(new)]
+
+
 def draw_resized(draw, x, field):
     mode, units = draw(st.sampled_from(["nearest", "linear", "aligned"])), draw(st.integers(1, LONGEST))
     if mode == "nearest":
+        assume(rounds_down(x.shape[-1], units))
         return F.interpolate(x, units, mode=mode), nearest(field, units=units)
     aligned = mode == "aligned"
     y = F.interpolate(x, units, mode="linear", align_corners=aligned)
@@ -109,7 +118,10 @@ def draw_adaptive(draw, x, field):
 ONE_TO_3, ZERO_TO_2, MINUS_2_TO_2 = st.integers(1, 3), st.integers(0, 2), st.integers(-2, 2)
 UNDILATED = [draw_window, draw_pool, draw_transposed, draw_resized, draw_padded, draw_slice, draw_adaptive]
 ALL = [*UNDILATED, draw_dilated, draw_dilated_transposed]
-RANDOM = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# With so many phases at most: those of maps that are resized twice are listed unit by unit, or are two lines.
+LISTED, LINES = LONGEST + 2 * EDGE, 1
+CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+RANDOM = settings(max_examples=150, deadline=None, suppress_health_check=CHECKS)
 
 
 def draw_chain(draw, x, field, layers, longest):
@@ -133,14 +145,25 @@ def draw_branches(draw, x, field, layers):
     return (a + b if draw(st.booleans()) else torch.cat([a, b], 1)), hull([one, two]), (one, two)
 
 
+@pytest.fixture
+def phases(request, monkeypatch):
+    """A limit on the phases that are told apart, for all rules."""
+    monkeypatch.setattr(fields, "PHASES", request.param)
+
+
+@pytest.mark.parametrize("phases", [PHASES, LISTED], indirect=True)
+@pytest.mark.usefixtures("phases")
 @RANDOM
 @given(st.data())
 def test_every_unit_of_an_undilated_chain_sees_exactly_its_region(data):
     x, field = inputs(data.draw(st.integers(1, 24)))
     y, field = draw_chain(data.draw, x, field, UNDILATED, 5)
     assert regions(field) == seen(y, x)
+    assert field.exact
 
 
+@pytest.mark.parametrize("phases", [PHASES, LISTED], indirect=True)
+@pytest.mark.usefixtures("phases")
 @RANDOM
 @given(st.data())
 def test_every_unit_of_a_graph_sees_exactly_its_region_where_equal_branches_meet(data):
@@ -153,6 +176,8 @@ def test_every_unit_of_a_graph_sees_exactly_its_region_where_equal_branches_meet
     assert regions(field) == seen(y, x)
 
 
+@pytest.mark.parametrize("phases", [PHASES, LISTED, LINES], indirect=True)
+@pytest.mark.usefixtures("phases")
 @RANDOM
 @given(st.data())
 def test_no_unit_of_any_graph_sees_more_than_its_region(data):
@@ -194,6 +219,21 @@ def test_interpolation_of_any_length_to_any_other(mode, reach, option):
         for units in (*range(1, 18), 24, 37, 48):
             y = F.interpolate(x[:, :, None], (1, units), mode=mode, **option)[:, :, 0]
             assert regions(interpolated(field, units=units, reach=reach, **option)) == seen(y, x)
+
+
+@pytest.mark.parametrize("phases", [LINES], indirect=True)
+@pytest.mark.usefixtures("phases")
+@pytest.mark.parametrize("option", [{}, {"align_corners": True}, {"antialias": True}])
+def test_the_two_lines_around_a_single_resizing_are_its_ends_before_they_are_rounded(option):
+    for extent in (2, 5, 13, 24):
+        x, field = inputs(extent)
+        for units in (2, 3, 7, 12, 37, 48):
+            y = F.interpolate(x[:, :, None], (1, units), mode="bilinear", **option)[:, :, 0]
+            assert regions(interpolated(field, units=units, **option)) == seen(y, x)
+            assert regions(nearest(field, units=units)) == seen(F.interpolate(x, units), x)
+            pooled = adaptive_pool(field, units=units)
+            assert regions(pooled) == seen(F.adaptive_avg_pool1d(x, units), x)
+            assert pooled.exact == (not extent % units)
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.5, 0.75, 1.5, 1.7, 2.0, 2.5, 3.0])

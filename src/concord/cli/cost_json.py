@@ -37,6 +37,7 @@ def _field_json(field: "ReceptiveField | None") -> dict[str, Any] | None:
         "size": _one(field.size),
         "stride": _one(field.stride),
         "start": _one(field.start),
+        "exact": field.exact,
         "layer": field.path,
     }
 

@@ -13,32 +13,41 @@ Departures from the source:
     upsamples the units of one map see fields of different sizes.
   * Every map ends somewhere. Padding is no unit and shows nothing of the input, so a field knows its live
     units and the outermost positions that the maps before it let through (``region``).
+  * No more than ``PHASES`` phases are kept, so that no rule takes longer for a longer map. Where more would
+    be needed, and the map has about as many units, only two lines are kept between which all intervals lie.
+    Then P = 1, S is a fraction, and the field is an upper bound:
+
+        lo(i) >= low + i S        hi(i) <= high + i S
 
 ``field_rules`` has a rule for each layer. None stands for a map that is not local any more.
 """
 
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
-from math import lcm
+from math import ceil, floor, lcm
 from typing import NamedTuple, Self
 
 from concord.errors import UsageError
 
 NOTHING = 1 << 62  # lo = NOTHING, hi = -NOTHING: an empty interval, neutral in min and max
+PHASES = 1024  # so many are told apart
+
+Place = int | Fraction  # a fraction only where it bounds a whole number
 
 
 class Field(NamedTuple):  # a frozen dataclass takes three times as long to make, and networks make thousands
     """What the units of one map see of one axis of one input. Positions and units are counted from 0."""
 
-    low: tuple[int, ...]  # lo(0) ... lo(P - 1), as if no map ended; an empty interval has lo > hi
-    high: tuple[int, ...]  # hi(0) ... hi(P - 1)
-    shift: int  # S >= 0
+    low: tuple[Place, ...]  # lo(0) ... lo(P - 1), as if no map ended; an empty interval has lo > hi
+    high: tuple[Place, ...]  # hi(0) ... hi(P - 1)
+    shift: Place  # S >= 0
     units: int  # length of the map
     first: int  # first unit and
     last: int  # last unit that see anything of the input; first > last: none does
     least: int  # first position and
     most: int  # last position that the maps before this one let through
     source: Hashable  # which axis of which input; fields of different sources do not mix
+    exact: bool = True  # whether no unit sees less, borders aside; else ``low`` and ``high`` are bounds
 
     @classmethod
     def of_input(cls, source: Hashable, extent: int) -> Self:
@@ -53,15 +62,14 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
         return len(self.low)
 
     @property
-    def jump(self) -> int | Fraction:
+    def jump(self) -> Place:
         """Positions from one unit to the next, S / P: the stride of the map, an average over a period."""
-        jump = Fraction(self.shift, len(self.low))
-        return jump.numerator if jump.denominator == 1 else jump
+        return whole(Fraction(self.shift, len(self.low)))
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """hi - lo + 1 of each phase, away from borders; 0 for a phase that sees nothing."""
-        return tuple(max(0, hi - lo + 1) for lo, hi in zip(self.low, self.high, strict=True))
+        return tuple(max(0, floor(hi - lo) + 1) for lo, hi in zip(self.low, self.high, strict=True))
 
     @property
     def size(self) -> int:
@@ -71,13 +79,13 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
     @property
     def start(self) -> float | None:
         """Centre of the field of unit 0, where position 0 has its centre at 0. None: unit 0 sees nothing."""
-        lo, hi = self.low[0], self.high[0]
+        lo, hi = self.at(0)
         return (lo + hi) / 2 if lo <= hi else None
 
     def at(self, unit: int) -> tuple[int, int]:
         """lo and hi of any unit as if no map ended: may lie outside the input. lo > hi: it sees nothing."""
         turn, phase = divmod(unit, len(self.low))
-        return self.low[phase] + turn * self.shift, self.high[phase] + turn * self.shift
+        return ceil(self.low[phase] + turn * self.shift), floor(self.high[phase] + turn * self.shift)
 
     def region(self, unit: int) -> tuple[int, int] | None:
         """First and last position of the input that a unit of the map sees; None if it sees nothing.
@@ -89,6 +97,8 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
             (1, 2, 4, ...) stays exact, because the nearest tap sees as far;
           * where branches meet of which one sees less at its ends (``first``, ``last``, ``least``, ``most``)
             or has units that see nothing in between: all branches count as seeing as much.
+
+        What is not ``exact`` may reach too far anywhere: by about one unit of the old map for each resizing.
         """
         if not self.first <= unit <= self.last:
             return None
@@ -109,27 +119,54 @@ def hull(fields: Sequence[Field | None]) -> Field | None:
     local = [field for field in fields if field is not None]
     if len(local) < len(fields):
         return None
-    lows, highs, shifts, units, firsts, lasts, leasts, mosts, sources = zip(*local, strict=True)
+    lows, highs, shifts, units, firsts, lasts, leasts, mosts, sources, exact = zip(*local, strict=True)
     if units.count(units[0]) < len(units) or sources.count(sources[0]) < len(sources):
         return None
     if shifts.count(shifts[0]) == len(shifts) and max(map(len, lows)) == 1:
-        low, high, shift = min(lows), max(highs), shifts[0]
+        low, high, shift, all_listed = min(lows), max(highs), shifts[0], True
     else:
-        low, high, shift = _ends(local)
+        low, high, shift, all_listed = _ends(local)
     first, last, least, most = min(firsts), max(lasts), min(leasts), max(mosts)
-    return Field(low, high, shift, units[0], first, last, least, most, sources[0])
+    known = all_listed and False not in exact
+    return Field(low, high, shift, units[0], first, last, least, most, sources[0], known)
 
 
-def _ends(fields: list[Field]) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    """lo and hi of each phase of the hull, and its shift."""
+def listed(phases: int) -> bool:
+    """Whether so many are told apart."""
+    return phases <= PHASES
+
+
+def whole(place: Place) -> Place:
+    """Without a denominator of 1."""
+    return place.numerator if place.denominator == 1 else place
+
+
+def lines(field: Field) -> tuple[Place, Place]:
+    """low and high of the two lines, as steep as the field's jump, between which all its intervals lie."""
+    ends = enumerate(zip(field.low, field.high, strict=True))
+    jump = field.jump
+    seen = [(lo - phase * jump, hi - phase * jump) for phase, (lo, hi) in ends if lo <= hi]
+    return min([lo for lo, _ in seen], default=NOTHING), max([hi for _, hi in seen], default=-NOTHING)
+
+
+def _ends(fields: list[Field]) -> tuple[tuple[Place, ...], tuple[Place, ...], Place, bool]:
+    """lo and hi of each phase of the hull, its shift, and whether these are all phases."""
     widest = max(fields, key=lambda f: f.jump)
     steady = [f for f in fields if f.jump == widest.jump]
     period = _common_period(fields, steady)
+    if not listed(period):
+        return *_around(fields, widest.jump), widest.jump, False
     # past the end of the map unequal jumps drift apart: there the widest ones go on alone
     seen = [[f.at(i) for f in (fields if i < widest.units else steady)] for i in range(period)]
     low = tuple([min([lo for lo, _ in ends]) for ends in seen])
     high = tuple([max([hi for _, hi in ends]) for ends in seen])
-    return low, high, widest.shift * period // widest.period
+    return low, high, whole(period * widest.jump), True
+
+
+def _around(fields: list[Field], jump: Place) -> tuple[tuple[Place], tuple[Place]]:
+    """Two lines around all units of the map; lines that are less steep fall behind until its last unit."""
+    ends = [(*lines(f), (jump - f.jump) * (f.units - 1)) for f in fields]
+    return (min([lo - behind for lo, _, behind in ends]),), (max([hi for _, hi, _ in ends]),)
 
 
 def _common_period(fields: list[Field], steady: list[Field]) -> int:

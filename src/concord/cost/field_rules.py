@@ -5,17 +5,17 @@ d dilation. ``units`` is the length of the new map; it settles rounding, padding
 padding. Sizes are checked by the network that runs; refused here is only what would give nonsense
 (UsageError).
 
-All but a window over a map of period 1 goes through ``_read``: a layer is the list of the units j that each
+All but a window over a map of period 1 goes through ``read``: a layer is the list of the units j that each
 of its R phases reads, and goes on by Q units j every R units i.
 
 What flips an axis, wraps round it, sorts it or mixes all of it has no rule: the field is None from there on.
 """
 
-from collections.abc import Sequence
 from fractions import Fraction
-from math import ceil, floor, gcd
+from math import ceil, floor, gcd, lcm
 
-from concord.cost.field import NOTHING, Field
+from concord.cost.field import NOTHING, Field, listed
+from concord.cost.field_reads import enclosed, read
 from concord.errors import UsageError
 
 FINEST = 4096  # scale factors are taken as fractions with denominators up to this
@@ -29,17 +29,17 @@ def window(
     if kernel < 1 or stride < 1 or dilation < 1:
         raise UsageError(BELOW_ONE.format(kernel, stride, dilation))
     end = (kernel - 1) * dilation - padding
-    lows, highs, shift, _, first, last, least, most, source = field
+    lows, highs, shift, _, first, last, least, most, source, exact = field
     if len(lows) > 1:
-        return _read(field, (range(-padding, end + 1, dilation),), stride, units)
+        return read(field, (range(-padding, end + 1, dilation),), stride, units)
     low, high = lows[0], highs[0]
     # what hangs over an end of the old map sees no farther than the last live unit there
-    least, most = max(least, low + first * shift), min(most, high + last * shift)
+    least, most = max(least, ceil(low + first * shift)), min(most, floor(high + last * shift))
     first, last = max(0, -((end - first) // stride)), min(units - 1, (last + padding) // stride)
     if first > last:  # only padding is read
         first, last = NOTHING, -NOTHING
     low, high = low - padding * shift, high + end * shift
-    return Field((low,), (high,), shift * stride, units, first, last, least, most, source)
+    return Field((low,), (high,), shift * stride, units, first, last, least, most, source, exact)
 
 
 def transposed(
@@ -59,7 +59,7 @@ def transposed(
             (phase - t * dilation) // stride for t in range(kernel) if (phase - t * dilation) % stride == 0
         ]
         taps.append(range(hits[-1], hits[0] + 1, step) if hits else range(0))
-    return _read(field, taps, 1, units)
+    return read(field, taps, 1, units)
 
 
 def sliced(field: Field, start: int = 0, step: int = 1, *, units: int) -> Field:
@@ -84,8 +84,10 @@ def nearest(field: Field, *, units: int, scale: float | None = None, exact: bool
     """
     step = _step(field, units, scale)
     offset = step / 2 if exact else Fraction(0)
+    if not listed(step.denominator):
+        return enclosed(field, offset - 1 + _grain(step, offset), offset, step, units)
     taps = [floor(i * step + offset) for i in range(step.denominator)]
-    return _read(field, [range(j, j + 1) for j in taps], step.numerator, units)
+    return read(field, [range(j, j + 1) for j in taps], step.numerator, units)
 
 
 def interpolated(
@@ -109,8 +111,11 @@ def interpolated(
     step = aligned if align_corners else _step(field, units, scale)
     offset = Fraction(0) if align_corners else (step - 1) / 2
     wide = reach * max(step, Fraction(1)) if antialias else Fraction(reach)
+    if not listed(step.denominator):
+        within = wide - _grain(step, offset, wide)
+        return enclosed(field, offset - within, offset + within, step, units)
     taps = [_nearer(i * step + offset, wide, reach) for i in range(step.denominator)]
-    return _read(field, taps, step.numerator, units)
+    return read(field, taps, step.numerator, units)
 
 
 def adaptive_pool(field: Field, *, units: int) -> Field | None:
@@ -123,8 +128,10 @@ def adaptive_pool(field: Field, *, units: int) -> Field | None:
     if units == 1:
         return None
     step = Fraction(field.units, units)
+    if not listed(step.denominator):
+        return enclosed(field, _grain(step) - 1, step - _grain(step), step, units)
     taps = [range(floor(i * step), ceil((i + 1) * step)) for i in range(step.denominator)]
-    return _read(field, taps, step.numerator, units)
+    return read(field, taps, step.numerator, units)
 
 
 def _step(field: Field, units: int, scale: float | None) -> Fraction:
@@ -136,56 +143,13 @@ def _step(field: Field, units: int, scale: float | None) -> Fraction:
     return 1 / Fraction(scale).limit_denominator(FINEST)
 
 
+def _grain(*numbers: Fraction) -> Fraction:
+    """Sums of multiples of these numbers are at least so far apart, unless they are equal."""
+    return Fraction(1, lcm(*[number.denominator for number in numbers]))
+
+
 def _nearer(x: Fraction, wide: Fraction, reach: int) -> range:
     """The units nearer than ``wide`` to x that have a weight."""
     if wide == reach and x.denominator == 1:
         return range(int(x), int(x) + 1)  # both kernels are zero at every other whole distance
     return range(floor(x - wide) + 1, ceil(x + wide))
-
-
-def _read(field: Field, taps: Sequence[range], advance: int, units: int) -> Field:
-    """Unit i of phase r = i mod R reads the old units taps[r] + (i div R) * advance."""
-    period = len(field.low)
-    turns = period // gcd(period, advance)  # until the phases of the old map come round too
-    seen = [_moved(t, turn * advance) for turn in range(turns) for t in taps]
-    first, last = _live(field, taps, advance, units)
-    live = range(field.first, field.last + 1)
-    return Field(
-        tuple([_lowest(field, t) for t in seen]),
-        tuple([_highest(field, t) for t in seen]),
-        field.shift * advance * turns // period,
-        units,
-        first,
-        last,
-        max(field.least, _lowest(field, live)) if live else field.least,
-        min(field.most, _highest(field, live)) if live else field.most,
-        field.source,
-    )
-
-
-def _moved(taps: range, by: int) -> range:
-    return range(taps.start + by, taps.stop + by, taps.step)
-
-
-def _lowest(field: Field, read: range) -> int:
-    """Least lo of these units. After one period the same phases come again, further on."""
-    lows, shift, period = field.low, field.shift, len(field.low)
-    return min([lows[j % period] + j // period * shift for j in read[:period]], default=NOTHING)
-
-
-def _highest(field: Field, read: range) -> int:
-    """Largest hi of these units: within one period of the last."""
-    highs, shift, period = field.high, field.shift, len(field.low)
-    return max([highs[j % period] + j // period * shift for j in read[-period:]], default=-NOTHING)
-
-
-def _live(field: Field, taps: Sequence[range], advance: int, units: int) -> tuple[int, int]:
-    """First and last unit whose window meets a live unit of the old map."""
-
-    def live(i: int) -> bool:
-        turn, phase = divmod(i, len(taps))
-        read = _moved(taps[phase], turn * advance)
-        return bool(read) and read[0] <= field.last and read[-1] >= field.first
-
-    first = next((i for i in range(units) if live(i)), NOTHING)
-    return first, next((i for i in range(units - 1, -1, -1) if live(i)), -NOTHING)

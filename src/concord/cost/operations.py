@@ -6,7 +6,7 @@ products with a vector, which it leaves out.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import torch
@@ -171,15 +171,16 @@ def _pooling(n: int, minus: int) -> Callable[[Args, Any], Work]:
 
 
 def _adaptive_pooling(args: Args, out: Any) -> Work:
-    """Every position is read once for each output whose window holds it: floor(i n / m) ..
+    """Output i of m reads positions floor(i n / m) ... ceil((i + 1) n / m) - 1 of n.
 
-    ceil((i + 1) n / m).
+    Windows meet at m - 1 places, and share a position at all of them but the gcd(n, m) - 1 whole ones: along
+    one axis n + m - gcd(n, m) positions are read.
     """
     first = out[0] if isinstance(out, tuple) else out
     n = len(args[1])
     reads = prod(first.shape[:-n])
     for size, new in zip(args[0].shape[-n:], first.shape[-n:], strict=True):
-        reads *= sum(-(-(i + 1) * size // new) - i * size // new for i in range(new))
+        reads *= size + new - gcd(size, new)
     return _each(reads, 1)
 
 

@@ -50,6 +50,11 @@ class ReceptiveField(NamedTuple):
     start: tuple[float | None, ...]  # centre of the first unit's field; the first position is 0
     fields: Fields  # for every axis of that layer's output
 
+    @property
+    def exact(self) -> bool:
+        """Whether ``size`` is exact, or an upper bound: very long maps that were resized to odd lengths."""
+        return all(f.exact for f in self.fields if f is not None)
+
 
 @dataclass(frozen=True)
 class Cost:
