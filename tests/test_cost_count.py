@@ -87,6 +87,13 @@ def test_the_network_of_source_001():
         (nn.Linear(7, 5), (7,), 40, 35, 5),
         (nn.Linear(7, 5, bias=False), (3, 7), 35, 105, 0),
         (nn.Embedding(11, 4), torch.zeros(1, 6, dtype=torch.long), 44, 0, 0),
+        # bags of 4 vectors of 3 numbers, for 2 samples
+        (nn.EmbeddingBag(11, 3), torch.zeros(2, 4, dtype=torch.long), 33, 0, 2 * 4 * 3),
+        # 12 windows of 2 x 2 of 2 maps, each number added where it belongs
+        (nn.Fold((4, 5), 2), (8, 12), 0, 0, 12 * 4 * 2),
+        # 4 gates of 5 units from 3 inputs and 5 states, with biases: 3 sums, 9 more for each unit (recurrent.py)
+        (nn.LSTMCell(3, 5), (3,), 4 * 5 * (3 + 5 + 2), 4 * 5 * (3 + 5), 5 * (3 * 4 + 9)),
+        (nn.GRUCell(3, 5), (3,), 3 * 5 * (3 + 5 + 2), 3 * 5 * (3 + 5), 5 * (3 * 3 + 7)),
         (nn.PReLU(6), (6, 4, 4), 6, 0, 96),
         (nn.LayerNorm(6), (4, 6), 12, 0, 7 * 24),
         (nn.LayerNorm(6, elementwise_affine=False), (4, 6), 0, 0, 5 * 24),
@@ -118,6 +125,14 @@ def test_layers_by_hand(layer, shape, parameters, macs, other):
     cost = count(layer, shape)
     assert (cost.parameters, cost.macs, cost.other_operations) == (parameters, macs, other)
     assert (cost.device, cost.without_rule) == ("meta", ())
+
+
+def test_weighted_bags_of_vectors():
+    def bags(network, ids, weights):
+        return F.embedding_bag(ids, network.read.weight, per_sample_weights=weights, mode="sum")
+
+    cost = count(Calls(bags, read=nn.Embedding(11, 3)), torch.zeros(2, 4, dtype=torch.long), torch.ones(2, 4))
+    assert (cost.other_operations, cost.macs, cost.without_rule) == (2 * 4 * 3 * 2, 0, ())
 
 
 def test_normalisation_activation_and_pooling_are_no_products():
@@ -250,6 +265,22 @@ def test_a_layer_used_twice_counts_its_parameters_once():
     assert (cost.parameters, cost.macs, len(cost.layers), cost.layers[0].calls) == (30, 50, 1, 2)
     assert (cost.other_operations, cost.activations, cost.layers[0].activations) == (10, 10, 10)
     assert cost.layers[0].rule == "D·N + N = 5·5 + 5 = 30 parameters; D·N = 5·5 = 25 MACs; 2 calls"
+
+
+def test_calls_that_become_one_row_keep_the_parameters_and_buffers_of_each():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("a", torch.ones(4))
+            self.register_buffer("b", torch.ones(4))
+            self.c, self.d = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return (((x + self.a) + self.b) + self.c) + self.d
+
+    cost = count(Shifted(), (4,))
+    assert [(row.type, row.calls, row.buffers, row.parameters) for row in cost.layers] == [("add", 4, 8, 5)]
+    assert (cost.buffers, cost.parameters) == (8, 5)
 
 
 def test_calls_on_maps_of_other_sizes_have_rows_of_their_own():

@@ -139,6 +139,8 @@ PICTURE = (2, 9, 12)
         (Calls(lambda n, x: x.index_select(3, torch.arange(4, device=x.device))), [2]),
         (Calls(lambda n, x: x[:, :, [1, 2], [3, 4]]), []),
         (Calls(lambda n, x: x.roll(1, 2)), []),
+        (Calls(lambda n, x: x.unsafe_chunk(2, 1)[1]), SAME),
+        (Calls(lambda n, x: x.unsafe_split_with_sizes([5, 4], 2)[1]), [3]),
         (Calls(lambda n, x: torch.cat([x, x[:, :1]], 1)), SAME),
         (Calls(lambda n, x: torch.cat([x, x], 2)), [3]),
         (Calls(lambda n, x: torch.stack([x, 2 * x], 1)), [3, 4]),

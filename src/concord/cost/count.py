@@ -195,6 +195,7 @@ def _added(old: Layer, row: Layer) -> Layer:
     return replace(
         old,
         parameters=old.parameters + row.parameters,
+        buffers=old.buffers + row.buffers,
         macs=old.macs + row.macs,
         other_operations=old.other_operations + row.other_operations,
         activations=old.activations + row.activations,

@@ -167,6 +167,7 @@ def _coarser(field: Field, factor: int, units: int) -> Field:
     return field_rules.window(field, factor, factor, units=units)
 
 
+SPLITS = "split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unbind"
 AXES: dict[str, Rule] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "view_copy"), _view),
     "permute": _permute,
@@ -181,7 +182,7 @@ AXES: dict[str, Rule] = {
     "embedding": _embedding,
     "cat": _cat,
     "stack": _stack,
-    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unbind"), _split),
+    **dict.fromkeys(SPLITS.split(), _split),
     **{f"{kind}{n}d": _pad for kind in ("reflection_pad", "replication_pad") for n in (1, 2, 3)},
     "constant_pad_nd": _pad,
     "pixel_shuffle": _shuffled(_finer),

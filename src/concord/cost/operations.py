@@ -32,7 +32,8 @@ COPIES = (
     "normal_ ones ones_like pixel_shuffle pixel_unshuffle rand rand_like randint randn randn_like "
     "reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d "
     "replication_pad2d replication_pad3d roll scalar_tensor scatter scatter_ slice_scatter "
-    "split_with_sizes_copy squeeze_ stack t_ transpose_ tril triu unfold_copy uniform_ unsqueeze_ "
+    "split_with_sizes_copy squeeze_ stack t_ transpose_ tril triu unfold_copy uniform_ unsafe_split "
+    "unsafe_split_with_sizes unsqueeze_ "
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
     "_upsample_nearest_exact2d _upsample_nearest_exact3d view_copy zero_ zeros zeros_like"
 )
@@ -131,6 +132,12 @@ def _reduction(args: Args, out: Any) -> Work:
     return _each(args[0].numel(), 1)
 
 
+def _embedding_bag(args: Args, out: Any) -> Work:
+    """_embedding_bag(table, ids, offsets, ..., weights, ...): D numbers of each id, times its weight if any."""
+    weights = args[6] if len(args) > 6 else None
+    return _each(args[1].numel() * args[0].shape[1], 1 if weights is None else 2)
+
+
 def _softmax(args: Args, out: Any) -> Work:
     return _each(_elements(out), 3)
 
@@ -196,6 +203,8 @@ RULES: dict[str, Callable[[Args, Any], Work]] = {
     **dict.fromkeys(REDUCTIONS.split(), _reduction),
     **{name: _interpolation(taps) for name, taps in TAPS.items()},
     **dict.fromkeys(("mv", "addmv", "dot", "vdot"), _with_vector),
+    "col2im": _reduction,  # what overlaps is summed up
+    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _embedding_bag),
     "_softmax": _softmax,
     "_log_softmax": _softmax,
     "_safe_softmax": _softmax,
