@@ -40,6 +40,27 @@ class Both(nn.Module):
         return self.see(picture).mean((2, 3)) + self.read(words).mean(1)
 
 
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.read, self.one, self.two = nn.Embedding(50, 4), nn.Conv1d(4, 3, 5), nn.Conv1d(3, 3, 6)
+
+    def forward(self, words):
+        return self.two(self.one(self.read(words).transpose(1, 2)))
+
+
+def words(channels=1, classes=10):
+    return Words()
+
+
+def sound(channels=2, classes=10):
+    return nn.Sequential(nn.Conv1d(channels, 4, 5), nn.MaxPool1d(2), nn.Conv1d(4, 4, 5))
+
+
+def features(channels=1, classes=10):
+    return nn.Linear(24, classes)
+
+
 def looks(channels=3, classes=10):
     return Looks(classes)
 
@@ -56,6 +77,10 @@ def evil(channels=3, classes=10):
     network = nn.Sequential()
     network.add_module("<script>\\x1b[31m", nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU()))
     return network
+
+
+def nothing(channels=3, classes=10):
+    return nn.ReLU()
 
 
 def broken(channels=3, classes=10):
@@ -131,6 +156,29 @@ def test_several_networks_give_a_list_in_their_order(document):
     assert [one["network"] for one in several] == ["noel2017_st", "alexnet", "noel2017_st"]
     assert [one["input"] for one in several] == [[3, 32, 32], [3, 224, 224], [3, 32, 32]]
     assert several[0] == several[2]
+    assert several[0]["ratios_to_first"] == dict.fromkeys(
+        ("parameters", "macs", "other_operations", "peak_activations"), 1.0
+    )
+    assert several[1]["ratios_to_first"]["macs"] == several[1]["macs"] / several[0]["macs"] > 100
+    assert "ratios_to_first" not in document("noel2017_st")
+
+
+def test_ratios_to_nothing_are_null(document):
+    none, _ = document("my_networks:nothing", "noel2017_st", "--input", "3x8x8")
+    assert none["ratios_to_first"] == {
+        "parameters": None,
+        "macs": None,
+        "other_operations": 1.0,
+        "peak_activations": 1.0,
+    }
+
+
+def test_energy_and_the_exactness_of_the_field_are_in_the_document(document):
+    one = document("noel2017_st")
+    low, high = one["energy_joules"]
+    moved = one["parameters"] + one["buffers"] + 2 * one["activations"]
+    assert high - low == pytest.approx(moved * 0.65e-9)
+    assert one["receptive_field"]["exact"] is True
 
 
 def test_one_number_where_sides_agree_and_a_list_where_they_differ(document):
@@ -147,11 +195,13 @@ def test_the_tables_of_one_network(call):
     status, out, err = call("resnet18")
     assert (status, err) == (0, "")
     assert "resnet18, input 3x224x224" in out
-    assert re.search(r"^layer4\.1\.conv2 +Conv2d +512x7x7 +2,359,296 +20\.18 +115,605,504 +6\.37", out, re.M)
-    assert re.search(r"^all +11,689,512 +100\.00 +1,814,073,344 +100\.00$", out, re.M)
+    assert re.search(
+        r"^layer4\.1\.conv2 +Conv2d +512x7x7 +2,359,296 +20\.18 +115,605,504 +6\.37 +0 ", out, re.M
+    )
+    assert re.search(r"^all +11,689,512 +100\.00 +1,814,073,344 +100\.00 +9,659,880$", out, re.M)
     assert "K²·M·N = 3²·512·512 = 2,359,296 parameters" in out
     assert "1,814,073,344 (3,628,146,688 FLOPs" in out
-    assert "435x435, stride 32" in out
+    assert "435x435, stride 32, start 0, up to" in out
 
 
 def test_several_networks_side_by_side_with_ratios(call):
@@ -169,9 +219,25 @@ def test_depth_folds(call, depth, rows):
     body = lines[next(i for i, line in enumerate(lines) if line.startswith("---")) + 1 :]
     body = body[: next(i for i, line in enumerate(body) if line.startswith("all ")) + 1]
     assert len(body) == rows + 1
-    macs = [re.search(r"(\d[\d,]*) +\d+\.\d\d(?: +\S+ / \S+)?$", line)[1] for line in body]
-    *parts, total = [int(number.replace(",", "")) for number in macs]
-    assert sum(parts) == total == 1_814_073_344
+    figures = [re.search(r"(\d[\d,]*) +\d+\.\d\d +([\d,]+)(?: +\S+ / \S+)?$", line).groups() for line in body]
+    for column, whole in enumerate((1_814_073_344, 9_659_880)):
+        *parts, total = [int(row[column].replace(",", "")) for row in figures]
+        assert sum(parts) == total == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("resnet18", "lenet5", "--depth", 2), "--depth sums layers up in the table of one network, got 2"),
+        (("resnet18", "--depth", 2, "--worked"), "--worked works out every layer"),
+        (("resnet18", "--depth", 2, "--json"), "--json lists every layer with its rule"),
+        (("resnet18", "lenet5", "--worked", "--json"), "--json lists every layer with its rule"),
+    ],
+)
+def test_options_that_have_no_effect_together_are_refused(call, arguments, said):
+    status, _, err = call(*arguments)
+    assert status == 2
+    assert said in err
 
 
 def test_the_worked_answer_of_source_001(call):
@@ -248,6 +314,61 @@ def test_a_picture_of_the_wrong_size_is_refused_with_the_smallest_legal_one(
     assert re.search(layer, err)
     assert smallest in err
     assert call(network, "--input", smallest, "--json")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "said"),
+    [
+        # 5 of 10 words are left by a window of 6, one of those by one of 5
+        ("my_networks:words", "ids:7", "the shortest input that it takes is ids:10"),
+        # 14 -> 10 -> 5 -> 1
+        ("my_networks:sound", "2x9", "the shortest input that it takes is 2x14"),
+        ("my_networks:features", "25", "an input that it takes is 24"),
+    ],
+)
+def test_a_sequence_of_the_wrong_length_is_refused_with_the_shortest_legal_one(call, network, given, said):
+    status, out, err = call(network, "--input", given)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert call(network, "--input", said.split()[-1], "--json")[0] == 0
+
+
+def test_the_smallest_picture_beside_a_text(call):
+    status, _, err = call("multimodal_densenet", "--input", "1x2x2", "--input", "ids:5")
+    assert status == 2
+    assert "at least 7, got 2x2; the smallest square picture that it takes is 1x7x7" in err
+
+
+@pytest.mark.parametrize(
+    ("network", "given"), [("my_networks:words", ("24",)), ("my_networks:both", ("3x8x8", "7"))]
+)
+def test_numbers_where_token_ids_are_read_are_refused_with_the_form_of_ids(call, network, given):
+    status, _, err = call(network, *(option for one in given for option in ("--input", one)))
+    assert status == 2
+    assert "(Embedding) does not take its input" in err
+    assert "token ids are written --input ids:24" in err
+
+
+@pytest.mark.parametrize("given", [("1x28x28",), ("1x28x28", "26"), ("ids:26",), ("1x8x8", "ids:5", "ids:5")])
+def test_a_network_of_two_inputs_says_which_it_takes(call, given):
+    options = [option for one in given for option in ("--input", one)]
+    status, out, err = call("multimodal_densenet", *options)
+    assert (status, out) == (2, "")
+    assert " ".join(options) in err
+    assert "takes a picture and token ids: --input 1x28x28 --input ids:26" in err
+    assert "positional" not in err
+
+
+@pytest.mark.parametrize("given", [("3x224x224", "ids:5"), ("3x32x32", "3x32x32"), ("ids:24",)])
+def test_a_network_for_pictures_says_so(call, given):
+    status, out, err = call("resnet18", *(option for one in given for option in ("--input", one)))
+    assert (status, out) == (2, "")
+    assert "resnet18 takes pictures, channels x height x width: 3x224x224" in err
+    assert ("and no other input" in err) == (len(given) > 1)
+
+
+def test_an_unknown_name_is_told_before_a_wrong_input(call):
+    assert "did you mean 'resnet18'?" in call("resnet81", "--input", "24")[2]
 
 
 def test_errors_are_documents_too(call):

@@ -4,35 +4,20 @@ Example:
     $ concord cost resnet18 mobilenet_v2 --input 3x224x224
 """
 
-import inspect
-import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from concord.cli import complete
-from concord.cli.cost_json import as_json
+from concord.cli.cost_inputs import Input, cure, parsed, require_kinds, tensor, usual_classes, usual_inputs
+from concord.cli.cost_json import as_documents, as_json
 from concord.cli.options import Json, print_json
 from concord.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from concord.cost.record import Cost
     from concord.report.cost_tables import Priced
-
-SHAPE = re.compile(r"(ids:)?(\d{1,9}(?:x\d{1,9})*)", re.ASCII)
-IMAGENET = 1000
-
-
-@dataclass(frozen=True)
-class Input:
-    """One sample of one input: real numbers, or token ids."""
-
-    shape: tuple[int, ...]
-    ids: bool = False
 
 
 def cost_of(
@@ -45,55 +30,14 @@ def cost_of(
     """What a network costs, by name, for inputs such as ``3x224x224`` (numbers) or ``ids:24`` (token ids).
 
     Without inputs: those that the zoo, torchvision or timm know for it. Raises UsageError for an unknown
-    name, ShapeError for inputs that the network refuses, with the smallest square picture that it takes.
+    name, ShapeError for inputs that the network refuses, with the smallest that it takes.
     """
     from concord.report.cost_tables import Priced
 
     wanted = [parsed(text) for text in inputs] or usual_inputs(network)
-    if ":" not in network and not wanted[0].ids and len(wanted[0].shape) != 3:
-        told = "x".join(map(str, wanted[0].shape))
-        raise ShapeError(f"--input {told}: {network} takes pictures, channels x height x width: 3x224x224")
     channels = wanted[0].shape[0] if len(wanted[0].shape) > 1 else 1
     named = {"channels": channels, "classes": classes or usual_classes(network), "allow_code": allow_code}
     return Priced(network, tuple(one.shape for one in wanted), counted(network, wanted, named))
-
-
-def parsed(text: str) -> Input:
-    """``3x32x32`` -> (3, 32, 32) of numbers; ``ids:24`` -> (24,) of token ids."""
-    match = SHAPE.fullmatch(text.strip())
-    if not match:
-        raise UsageError(f"--input {text!r}: expected sizes such as 3x224x224, or ids:24 for 24 token ids")
-    shape = tuple(map(int, match[2].split("x")))
-    if 0 in shape:
-        raise UsageError(f"--input {text!r}: every size must be at least 1")
-    return Input(shape, match[1] is not None)
-
-
-def usual_inputs(network: str) -> list[Input]:
-    """Those that the network was made for."""
-    from concord.zoo import foreign, registry
-
-    if (own := own_name(network)) is None:
-        return [Input(foreign.usual_input(network))]
-    entry = registry.find(own)
-    return [Input(entry.example), *([Input((entry.text[0],), ids=True)] if entry.text else [])]
-
-
-def usual_classes(network: str) -> int:
-    """The zoo's default; a thousand for the networks of libraries."""
-    from concord.zoo import registry
-
-    if (own := own_name(network)) is None:
-        return IMAGENET
-    return int(inspect.signature(registry.find(own).build).parameters["classes"].default)
-
-
-def own_name(network: str) -> str | None:
-    """Name in the zoo, without sizes in brackets; None for what the zoo does not list."""
-    from concord.zoo import registry
-
-    name = network.partition("(")[0]
-    return name if name in registry.names() else None
 
 
 def counted(network: str, wanted: Sequence[Input], named: dict[str, Any]) -> "Cost":
@@ -101,17 +45,16 @@ def counted(network: str, wanted: Sequence[Input], named: dict[str, Any]) -> "Co
     from concord.cost.count import LayerError, count
     from concord.zoo.skeleton import skeleton
 
-    tensors = [_tensor(one) for one in wanted]
+    tensors = [tensor(one) for one in wanted]
     bare = skeleton(network, **named)
+    require_kinds(network, wanted)
     try:
         return count(bare, *tensors)
     except ShapeError as error:
-        cure = _cure(bare, wanted)
-        if "Long" in str(error) and not any(one.ids for one in wanted):
-            cure = "; token ids are written --input ids:24"
-        if isinstance(error, LayerError) and not cure:
+        way_out = cure(bare, wanted, str(error))
+        if isinstance(error, LayerError) and not way_out:
             return _with_weights(network, tensors, named)
-        raise ShapeError(f"{network}: {error}{cure}") from error
+        raise ShapeError(f"{network}: {error}{way_out}") from error
 
 
 def _with_weights(network: str, tensors: Sequence[Any], named: dict[str, Any]) -> "Cost":
@@ -122,24 +65,6 @@ def _with_weights(network: str, tensors: Sequence[Any], named: dict[str, Any]) -
         return count(build(network, **named), *tensors)
     except ShapeError as error:
         raise ShapeError(f"{network}: {error}") from error
-
-
-def _tensor(one: Input) -> "Tensor | tuple[int, ...]":
-    import torch
-
-    return torch.empty(1, *one.shape, dtype=torch.int64, device="meta") if one.ids else one.shape
-
-
-def _cure(bare: "nn.Module", wanted: Sequence[Input]) -> str:
-    """The way out for a picture that is too small or of the wrong size."""
-    from concord.cost.smallest import smallest_side
-
-    one, *others = wanted
-    side = None if one.ids or others or len(one.shape) != 3 else smallest_side(bare, one.shape[0])
-    if side is None:
-        return ""
-    kind = "the smallest square picture" if side > min(one.shape[1:]) else "a picture"
-    return f"; {kind} that it takes is {one.shape[0]}x{side}x{side}"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -178,19 +103,30 @@ def cost_command(
     ] = None,
     json_: Json = False,
 ) -> None:
+    _refuse_together(len(networks), depth, worked, json_)
     allowed = [network for network in networks if ":" in network]  # typing a name is what allows it
     several = [cost_of(name, input_ or (), classes=classes, allow_code=allowed) for name in networks]
     if html:
         write_page(several, html)
     if json_:
-        documents = [as_json(priced) for priced in several]
-        print_json(documents[0] if len(documents) == 1 else documents)
+        print_json(as_json(several[0]) if len(several) == 1 else as_documents(several))
         return
     print("\n\n".join(_texts(several, depth, worked)))
 
 
+def _refuse_together(networks: int, depth: int | None, worked: bool, json_: bool) -> None:
+    """UsageError for options of which one would have no effect beside another."""
+    if json_ and (depth or worked):
+        raise UsageError("--json lists every layer with its rule; --depth and --worked are for text")
+    if depth and worked:
+        raise UsageError("--worked works out every layer; --depth sums layers up in the table of one network")
+    if depth and networks > 1:
+        raise UsageError(f"--depth sums layers up in the table of one network, got {networks} networks")
+
+
 def _texts(several: Sequence["Priced"], depth: int | None, worked: bool) -> list[str]:
-    from concord.report.cost_tables import comparison, layer_table, rules_table, totals
+    from concord.report.cost_tables import layer_table, rules_table
+    from concord.report.cost_totals import comparison, totals
     from concord.report.cost_worked import worked_answer
     from concord.report.tables import plain
 

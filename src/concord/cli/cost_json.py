@@ -4,12 +4,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from concord.cost.record import Layer, ReceptiveField
+    from concord.cost.record import Cost, Layer, ReceptiveField
     from concord.report.cost_tables import Priced
+
+COMPARED = ("parameters", "macs", "other_operations", "peak_activations")
+
+
+def as_documents(several: "Sequence[Priced]") -> list[dict[str, Any]]:
+    """The documents of several networks, each with its ratios to the first."""
+    first = several[0].cost
+    return [{**as_json(one), "ratios_to_first": _ratios(one.cost, first)} for one in several]
+
+
+def _ratios(cost: "Cost", first: "Cost") -> dict[str, float | None]:
+    """None where the first has none."""
+    wholes = {name: getattr(first, name) for name in COMPARED}
+    return {name: getattr(cost, name) / whole if whole else None for name, whole in wholes.items()}
 
 
 def as_json(priced: "Priced") -> dict[str, Any]:
     """The document of --json for one network."""
+    from concord.cost.energy import energy
+
     spent = priced.cost
     return {
         "network": priced.name,
@@ -22,6 +38,7 @@ def as_json(priced: "Priced") -> dict[str, Any]:
         "activations": spent.activations,
         "peak_activations": spent.peak_activations,
         "bytes": {str(bits): spent.file_bytes(bits) for bits in (32, 16, 8, 1)},
+        "energy_joules": list(energy(spent)),
         "receptive_field": _field_json(spent.receptive_field),
         "device": spent.device,
         "without_rule": list(spent.without_rule),

@@ -133,7 +133,7 @@ def _reduction(args: Args, out: Any) -> Work:
 
 
 def _embedding_bag(args: Args, out: Any) -> Work:
-    """_embedding_bag(table, ids, offsets, ..., weights, ...): D numbers of each id, times its weight if any."""
+    """_embedding_bag(table, ids, offsets, ..., weights, ...): D numbers of each id, times a weight if any."""
     weights = args[6] if len(args) > 6 else None
     return _each(args[1].numel() * args[0].shape[1], 1 if weights is None else 2)
 

@@ -26,13 +26,21 @@ class Layer:
 
     @property
     def rule(self) -> str:
-        """Formula = substitution = result, for the parameters and the MACs of one call."""
+        """Formula = substitution = result: the parameters, and MACs and other operations of one call."""
+        calls = [f"{self.calls} calls"] if self.steps and self.calls > 1 else []
+        return "; ".join([*self.steps, *calls])
+
+    @property
+    def steps(self) -> list[str]:
+        """The rule, figure by figure."""
         rule, said = self.one_call.rule, []
         if self.parameters and self.owns_all:
             said.append(f"{worked(rule.parameters, rule.letters, self.parameters)} parameters")
         if rule.macs:
             said.append(f"{worked(rule.macs, rule.letters, self.one_call.macs)} MACs")
-        return "; ".join([*said, *([f"{self.calls} calls"] if said and self.calls > 1 else [])])
+        if rule.other and self.one_call.other:
+            said.append(f"{worked(rule.other, rule.letters, self.one_call.other)} other")
+        return said
 
     @property
     def owns_all(self) -> bool:
@@ -99,6 +107,10 @@ class Block:
     @property
     def macs(self) -> int:
         return sum(layer.macs for layer in self.layers)
+
+    @property
+    def other_operations(self) -> int:
+        return sum(layer.other_operations for layer in self.layers)
 
     def parts(self) -> "list[Block | Layer]":
         """What is one level below: blocks, and layers that are no block's."""

@@ -59,7 +59,7 @@ def _work(m: Any, batch: int, steps: int) -> Work:
     first, later = (f"G·H·({inputs} + {state}){projection}" for inputs in ("D", above))
     biases = " + 2·G·H" if m.bias else ""
     sums = 3 if m.bias else 1
-    other = f"{sums}·G·H + {cell.each}·H" if cell.each > 1 else f"{sums}·G·H + H"
+    other = f"{_times(sums, 'G·H')} + {_times(cell.each, 'H')}"
     runs = ("B·" if batch > 1 else "") + "T·"
     rule = Rule(
         letters,
@@ -78,6 +78,10 @@ def _work(m: Any, batch: int, steps: int) -> Work:
 def _layer(m: Any, gates: int, inputs: int) -> int:
     state = m.proj_size or m.hidden_size
     return int(gates * m.hidden_size * (inputs + state) + m.hidden_size * m.proj_size)
+
+
+def _times(number: int, formula: str) -> str:
+    return formula if number == 1 else f"{number}·{formula}"
 
 
 def _stacked(first: str, later: str, layers: int, directions: int) -> str:

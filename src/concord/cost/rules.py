@@ -37,5 +37,6 @@ def substituted(formula: str, letters: Mapping[str, int]) -> str:
 
 def worked(formula: str, letters: Mapping[str, int], result: int) -> str:
     """``K²·M·N + N = 5²·3·64 + 64 = 4,864``; nothing is written twice."""
-    steps = (formula, substituted(formula, letters), f"{result:,}")
-    return " = ".join(step for i, step in enumerate(steps) if i == 0 or step != steps[i - 1])
+    numbers = substituted(formula, letters)
+    steps = [formula, *([numbers] if numbers not in (formula, str(result)) else []), f"{result:,}"]
+    return " = ".join(steps if steps[-1] != formula else steps[:1])

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from concord.report.cost_parts import cost_parts
-from concord.report.cost_tables import Priced, comparison
+from concord.report.cost_tables import Priced
+from concord.report.cost_totals import comparison
 from concord.report.page import document
 from concord.report.parts import Section
 

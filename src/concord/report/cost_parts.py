@@ -3,12 +3,26 @@
 from collections.abc import Sequence
 
 from concord.cost.record import Block, Layer, grouped
-from concord.report.cost_tables import Priced, field_of, share, times, totals
+from concord.report.cost_tables import Priced, field_of, layers_of, share, times
+from concord.report.cost_totals import totals
 from concord.report.parts import Folded, Part
 from concord.report.tables import Table, entries
 from concord.report.text import whole
 
-HEADER = ("layer", "type", "output", "rule", "parameters", "MACs", "other operations", "receptive field")
+HEADER = (
+    "layer",
+    "type",
+    "output",
+    "rule",
+    "parameters",
+    "%",
+    "buffers",
+    "MACs",
+    "%",
+    "other operations",
+    "activations",
+    "receptive field",
+)
 
 
 def cost_parts(priced: Priced) -> list[Part]:
@@ -26,23 +40,24 @@ def _opened(parts: Sequence[Block | Layer], priced: Priced) -> list[Part]:
         if isinstance(part, Layer):
             layers.append(part)
             continue
-        shown += _table(layers)
+        shown += _table(layers, priced)
         layers = []
         shown.append(Folded(_title(part, priced), tuple(_opened(part.parts(), priced))))
-    return [*shown, *_table(layers)]
+    return [*shown, *_table(layers, priced)]
 
 
 def _title(block: Block, priced: Priced) -> str:
     cost = priced.cost
     return (
         f"{block.path}: {whole(block.parameters)} parameters ({share(block.parameters, cost.parameters)} %), "
-        f"{whole(block.macs)} MACs ({share(block.macs, cost.macs)} %), {len(block.layers)} layers"
+        f"{whole(block.macs)} MACs ({share(block.macs, cost.macs)} %), {layers_of(block)}"
     )
 
 
-def _table(layers: Sequence[Layer]) -> list[Part]:
+def _table(layers: Sequence[Layer], priced: Priced) -> list[Part]:
     if not layers:
         return []
+    cost = priced.cost
     rows = tuple(
         entries(
             layer.path or "(network)",
@@ -50,8 +65,12 @@ def _table(layers: Sequence[Layer]) -> list[Part]:
             times(layer.output[1:]),
             layer.rule,
             whole(layer.parameters),
+            share(layer.parameters, cost.parameters),
+            whole(layer.buffers),
             whole(layer.macs),
+            share(layer.macs, cost.macs),
             whole(layer.other_operations),
+            whole(layer.activations),
             field_of(layer),
         )
         for layer in layers

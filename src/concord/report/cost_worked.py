@@ -1,25 +1,27 @@
 """The cost of a network worked out by hand, step by step, as source 001 asks for it in its question 1."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 
-from concord.cost.arithmetic import INPUTS, NAMES, POWERS
+from concord.cost.arithmetic import INPUTS, NAMES
 from concord.cost.field import Field
 from concord.cost.record import Cost, Layer
 from concord.cost.rules import worked
-from concord.report.cost_tables import Priced, linear_parameters, share, strides, times
+from concord.report.cost_separable import if_separable, pairs
+from concord.report.cost_tables import Priced, share, strides, times
+from concord.report.cost_totals import linear_parameters, reservations
 from concord.report.text import visible
 
 LINEAR = ("Linear", "addmm")
 
 
 def worked_answer(priced: Priced) -> list[str]:
-    """Lines: each layer with parameters, then the sums, then what the fully connected layers take of them."""
+    """Lines: each layer with products, the sums, the share of fully connected layers, separable pairs."""
     lines = [f"{priced.name}, input {priced.given}", ""]
     for layer in priced.cost.layers:
         if layer.macs:
             lines += [*_layer(layer), ""]
-    return [*lines, *_sums(priced.cost)]
+    last = [f"{name:17}{said}" for name, said in reservations(priced.cost)]
+    return [*lines, *_sums(priced.cost), *last]
 
 
 def _layer(layer: Layer) -> Iterator[str]:
@@ -39,6 +41,7 @@ def _layer(layer: Layer) -> Iterator[str]:
     if layer.calls > 1:
         yield f"              {layer.calls} times: {layer.macs:,}"
     yield from _fields(layer)
+    yield from if_separable(layer)
 
 
 def _groups(letters: Mapping[str, int]) -> str:
@@ -84,55 +87,23 @@ def _sums(cost: Cost) -> Iterator[str]:
     if convolutions:
         parameters = sum(layer.parameters for layer in convolutions)
         macs = sum(layer.macs for layer in convolutions)
-        yield f"convolutions     {_added(convolutions, 'parameters')} = {parameters:,} parameters"
-        yield f"                 {_added(convolutions, 'macs')} = {macs:,} MACs"
+        yield f"convolutions     {_added(convolutions, 'parameters')}{parameters:,} parameters"
+        yield f"                 {_added(convolutions, 'macs')}{macs:,} MACs"
     yield f"all              {cost.parameters:,} parameters, {cost.macs:,} MACs"
     if linear := linear_parameters(cost):
         yield (
             f"fully connected  {linear:,} / {cost.parameters:,} = {share(linear, cost.parameters)} % of the "
             f"parameters, {share(_linear_macs(cost), cost.macs)} % of the MACs"
         )
-    yield from _pairs(cost)
+    yield from pairs(cost.layers)
 
 
 def _added(layers: Sequence[Layer], figure: str) -> str:
+    """``4,864 + 204,928 = ``; nothing for one layer alone."""
     numbers = [f"{getattr(layer, figure):,}" for layer in layers]
-    return " + ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "...", numbers[-1]])
+    told = " + ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "...", numbers[-1]])
+    return f"{told} = " if len(numbers) > 1 else ""
 
 
 def _linear_macs(cost: Cost) -> int:
     return sum(layer.macs for layer in cost.layers if layer.type in LINEAR)
-
-
-def _pairs(cost: Cost) -> Iterator[str]:
-    """What each depthwise and pointwise pair saves: (K² + N) M / (K² M N) = 1/N + 1/K²."""
-    rows = [layer for layer in cost.layers if layer.one_call.windows is not None]
-    for depthwise, pointwise in pairwise(rows):
-        if not _separable(depthwise, pointwise):
-            continue
-        d, p = depthwise.one_call, pointwise.one_call
-        k, n = d.rule.letters["K"], p.rule.letters["N"]
-        area = POWERS[len(depthwise.output) - 2]
-        standard = d.macs * n
-        saved = (d.macs + p.macs) / standard
-        yield (
-            f"separable        {visible(depthwise.path)} + {visible(pointwise.path)}: "
-            f"1/N + 1/{area} = 1/{n} + 1/{area.replace('K', str(k))} = {saved:.4f} of the {standard:,} MACs "
-            f"of one convolution, {1 / saved:.2f} times fewer"
-        )
-
-
-def _separable(first: Layer, second: Layer) -> bool:
-    """One square filter per map, then a convolution of single positions over what that gave."""
-    one, two = first.one_call, second.one_call
-    assert one.windows is not None, "only for convolutions"
-    assert two.windows is not None, "only for convolutions"
-    depth, point = one.rule.letters, two.rule.letters
-    given = (point["M"], *(point[letter] for letter in INPUTS[len(two.windows.kernel)]))
-    return (
-        1 < depth["G"] == depth["M"] == depth["N"]
-        and len(set(one.windows.kernel)) == 1
-        and point["G"] == 1
-        and {*two.windows.kernel, *two.windows.stride} == {1}
-        and given == first.output[1:]
-    )

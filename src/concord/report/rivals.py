@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from concord.report.cost_tables import size_of
+from concord.report.cost_totals import size_of
 from concord.report.intervals import LEVEL, wilson
 from concord.report.tables import Entry, Table, entries, scored
 from concord.report.text import MISSING, decimal, percent, points, probability, whole

@@ -1,0 +1,115 @@
+"""What networks cost in all: the figures of one, and several side by side."""
+
+from collections.abc import Sequence
+
+from concord.cost.energy import energy
+from concord.cost.record import Cost, ReceptiveField
+from concord.report.cost_tables import Priced, share, strides, times
+from concord.report.tables import Table, entries
+from concord.report.text import MISSING, visible, whole
+
+BITS = (32, 16, 8, 1)
+
+
+def size_of(count: float) -> str:
+    """Bytes in the largest unit that leaves a number above one; 1 kB is 1,000 bytes."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:,.2f} {unit}"
+    return f"{count:,.0f} B"
+
+
+def joules(number: float) -> str:
+    for unit, factor in (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number / 1e-9:.3g} nJ"
+
+
+def totals(priced: Priced) -> list[tuple[str, str]]:
+    """What is to be said about the whole network: pairs of a name and a figure."""
+    cost, seen = priced.cost, priced.cost.receptive_field
+    sizes = ", ".join(f"{size_of(cost.file_bytes(bits))} at {bits}" for bits in BITS)
+    said = [
+        ("parameters", f"{cost.parameters:,}, and {cost.buffers:,} numbers in buffers"),
+        ("size with buffers", f"{sizes} bits each"),
+        ("MACs", f"{cost.macs:,} ({cost.flops:,} FLOPs, at two for each)"),
+        ("other operations", f"{cost.other_operations:,}"),
+        ("activations", f"{cost.activations:,} elements, at most {cost.peak_activations:,} alive at once"),
+    ]
+    low, high = map(joules, energy(cost))
+    said.append(("energy", f"{low} to {high}: an estimate (45 nm, every weight and map through DRAM)"))
+    none = "none: no layer's units see a part of one input that moves with them"
+    said.append(("receptive field", _field(seen) if seen else none))
+    return [*said, *reservations(cost)]
+
+
+def _field(seen: ReceptiveField) -> str:
+    where = f"up to {visible(seen.path) or '(network)'}, {visible(seen.type)}"
+    starts = [MISSING if start is None else f"{start:g}" for start in seen.start]
+    start = starts[0] if len(set(starts)) == 1 else "x".join(starts)
+    return f"{_size(seen)}, stride {strides(seen.stride)}, start {start}, {where}"
+
+
+def _size(seen: ReceptiveField) -> str:
+    return f"{'' if seen.exact else 'at most '}{times(seen.size)}"
+
+
+def reservations(cost: Cost) -> list[tuple[str, str]]:
+    """What a reader must know before trusting the figures; nothing where there is nothing."""
+    said = []
+    if cost.device != "meta":
+        how = f"by running it on the {cost.device}, on zeros where only sizes were given"
+        why = "it does not run without numbers, and may take other branches for others"
+        said.append(("counted", f"{how}: {why}"))
+    if cost.without_rule:
+        what = ", ".join(map(visible, cost.without_rule))
+        said.append(("not counted", f"{what}: no rule knows what they do, and no total holds it"))
+    return said
+
+
+def comparison(several: Sequence[Priced]) -> Table:
+    """Networks side by side; ratios are to the first."""
+    first = several[0].cost
+    header = (
+        "network",
+        "input",
+        "parameters",
+        "ratio",
+        "linear %",
+        "MACs",
+        "ratio",
+        "other",
+        "peak",
+        "field",
+    )
+    rows = tuple(
+        entries(
+            one.name,
+            one.given,
+            whole(one.cost.parameters),
+            ratio(one.cost.parameters, first.parameters),
+            share(linear_parameters(one.cost), one.cost.parameters),
+            whole(one.cost.macs),
+            ratio(one.cost.macs, first.macs),
+            whole(one.cost.other_operations),
+            whole(one.cost.peak_activations),
+            _size(one.cost.receptive_field) if one.cost.receptive_field else MISSING,
+        )
+        for one in several
+    )
+    notes = (
+        f"Ratios are to {several[0].name}; linear %: share of the parameters in linear layers; other: other "
+        "operations; peak: most activations alive at once; field: what a unit of the last local layer sees.",
+        *[f"{one.name}: {name} {said}." for one in several for name, said in reservations(one.cost)],
+    )
+    return Table("Cost side by side", header, rows, 2, notes)
+
+
+def linear_parameters(cost: Cost) -> int:
+    """Parameters of fully connected layers."""
+    return sum(layer.parameters for layer in cost.layers if layer.type in ("Linear", "addmm", "mm"))
+
+
+def ratio(part: int, whole_: int) -> str:
+    return f"{part / whole_:.4f}" if whole_ else MISSING
