@@ -367,6 +367,13 @@ def test_a_network_for_pictures_says_so(call, given):
     assert ("and no other input" in err) == (len(given) > 1)
 
 
+def test_an_input_that_was_guessed_is_told(call):
+    status, _, err = call("my_networks:features")
+    assert status == 2
+    assert "3x224x224 is a guess, --input says what it takes" in err
+    assert "guess" not in call("my_networks:features", "--input", "3")[2]
+
+
 def test_an_unknown_name_is_told_before_a_wrong_input(call):
     assert "did you mean 'resnet18'?" in call("resnet81", "--input", "24")[2]
 

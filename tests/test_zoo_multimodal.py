@@ -55,6 +55,14 @@ def fusion_input(network, image, text):
     return kept[0]
 
 
+def test_a_picture_without_its_text_is_refused_with_where_the_network_is_trained():
+    image, _ = batch()
+    with pytest.raises(
+        ShapeError, match=r"expected a picture and a text, .* tools/train_multimodal\.py does"
+    ):
+        shaken(**TINY)(image)
+
+
 # --- counts -------------------------------------------------------------------
 
 

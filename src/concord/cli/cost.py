@@ -37,7 +37,13 @@ def cost_of(
     wanted = [parsed(text) for text in inputs] or usual_inputs(network)
     channels = wanted[0].shape[0] if len(wanted[0].shape) > 1 else 1
     named = {"channels": channels, "classes": classes or usual_classes(network), "allow_code": allow_code}
-    return Priced(network, tuple(one.shape for one in wanted), counted(network, wanted, named))
+    try:
+        spent = counted(network, wanted, named)
+    except ShapeError as error:
+        if inputs or ":" not in network:
+            raise
+        raise ShapeError(f"{error}; {wanted[0].text} is a guess, --input says what it takes") from error
+    return Priced(network, tuple(one.shape for one in wanted), spent)
 
 
 def counted(network: str, wanted: Sequence[Input], named: dict[str, Any]) -> "Cost":

@@ -137,8 +137,13 @@ class MultimodalDenseNet(nn.Module):
             if isinstance(layer, nn.Conv1d | nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
 
-    def forward(self, image: Tensor, text: Tensor) -> Tensor:
+    def forward(self, image: Tensor, text: Tensor | None = None) -> Tensor:
         require_pictures(image, self.channels, self.smallest)
+        if text is None:  # what trains on pictures alone, such as `concord train`
+            raise ShapeError(
+                "expected a picture and a text, got a picture alone; `concord train` gives pictures only: "
+                "training.loop.train trains this network on both, as tools/train_multimodal.py does"
+            )
         self._require_text(text, image.shape[0])
         seen = self.image(self.stem(image)).mean((2, 3))  # (B, C, H, W) -> (B, D)
         text = pad(text, (0, -text.shape[1] % self.multiple))  # every transition halves T without a rest
