@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from concord.cost.record import Block, Layer, grouped
-from concord.report.cost_tables import Priced, field_of, layers_of, share, times
+from concord.report.cost_tables import RULES, Priced, field_of, layers_of, rule_rows, share, times
 from concord.report.cost_totals import totals
 from concord.report.parts import Folded, Part
 from concord.report.tables import Table, entries
@@ -13,15 +13,14 @@ HEADER = (
     "layer",
     "type",
     "output",
-    "rule",
     "parameters",
     "%",
     "buffers",
     "MACs",
     "%",
-    "other operations",
+    "other",
     "activations",
-    "receptive field",
+    "field/stride",
 )
 
 
@@ -33,7 +32,7 @@ def cost_parts(priced: Priced) -> list[Part]:
 
 
 def _opened(parts: Sequence[Block | Layer], priced: Priced) -> list[Part]:
-    """Neighbouring layers share a table; a block between them folds."""
+    """Neighbouring layers share a table of figures and one of rules; a block between them folds."""
     shown: list[Part] = []
     layers: list[Layer] = []
     for part in parts:
@@ -63,7 +62,6 @@ def _table(layers: Sequence[Layer], priced: Priced) -> list[Part]:
             layer.path or "(network)",
             layer.type,
             times(layer.output[1:]),
-            layer.rule,
             whole(layer.parameters),
             share(layer.parameters, cost.parameters),
             whole(layer.buffers),
@@ -75,4 +73,5 @@ def _table(layers: Sequence[Layer], priced: Priced) -> list[Part]:
         )
         for layer in layers
     )
-    return [Table("", HEADER, rows, 4)]
+    rules = rule_rows(layers)
+    return [Table("", HEADER, rows, 3), *([Table("", RULES, rules, 2)] if rules else [])]

@@ -7,6 +7,7 @@ from concord.cost.record import Block, Cost, Layer, grouped
 from concord.report.tables import Entry, Table, entries
 from concord.report.text import MISSING, whole
 
+RULES = ("layer", "formula = substitution = result")
 FEW = 60  # rows that fit on a screen or two
 
 
@@ -108,12 +109,16 @@ def strides(numbers: Sequence[float]) -> str:
 def rules_table(priced: Priced, depth: int | None = None) -> Table:
     """The rule of every layer of ``layer_table``, one figure below the other."""
     layers = [part for part in shown_parts(priced.cost, depth) if isinstance(part, Layer)]
-    rows = [
+    return Table("How each number is made", RULES, rule_rows(layers), 2)
+
+
+def rule_rows(layers: Sequence[Layer]) -> tuple[tuple[Entry, ...], ...]:
+    """The name stands in the first row of each layer."""
+    return tuple(
         entries("" if number else layer.path or "(network)", step)
         for layer in layers
         for number, step in enumerate(_with_calls(layer))
-    ]
-    return Table("How each number is made", ("layer", "formula = substitution = result"), tuple(rows), 2)
+    )
 
 
 def _with_calls(layer: Layer) -> list[str]:
