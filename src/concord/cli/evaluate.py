@@ -5,6 +5,7 @@ Example:
 """
 
 import csv
+import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -180,13 +181,14 @@ def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Quoted text; what a spreadsheet would take for a formula gets a leading apostrophe."""
-    from concord.training.files import disk_errors
+    from concord.training.files import write_text
 
-    with disk_errors(path), path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(["file", "label", "confidence", "error"])
-        for row in rows:
-            writer.writerow([_safe(row.get(key)) for key in ("file", "label", "confidence", "error")])
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["file", "label", "confidence", "error"])
+    for row in rows:
+        writer.writerow([_safe(row.get(key)) for key in ("file", "label", "confidence", "error")])
+    write_text(path, table.getvalue())
 
 
 def _safe(value: object) -> object:

@@ -4,8 +4,8 @@ Example:
     $ concord export runs/first --member noel2017_st --to st.onnx
 """
 
-import os
 from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,10 +31,10 @@ def export(
 
     ONNX and torch.export take pixels (B, C, H, W) as float32 on the 0..255 scale and give probabilities (B,
     K): normalisation and softmax are inside. An ONNX file is checked against ONNX Runtime on three batch
-    sizes.
+    sizes. What cannot be written leaves an older file as it was (ResourceError).
     """
     from concord.cli.loading import load_run
-    from concord.training.files import disk_errors
+    from concord.training.files import make_folder_of, replace
 
     to = Path(to)
     if to.suffix not in SUFFIXES:
@@ -43,24 +43,21 @@ def export(
     chosen = list(loaded.chosen(member).values())
     if to.suffix == ".safetensors" and len(chosen) > 1:
         raise UsageError("safetensors holds the weights of one member: name it with --member")
-    draft = to.with_name(f".{os.getpid()}-{to.name}")
-    with disk_errors(to):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            written = _write(loaded, chosen, member, draft)
-            size = draft.stat().st_size
-            draft.replace(to)  # only what is whole and checked takes the place of an older file
-        finally:
-            draft.unlink(missing_ok=True)
+    make_folder_of(to)
+    content, told = _made(loaded, chosen, member, to.suffix)
+    replace(to, content)
     classes = list(loaded.interface.classes)
-    return {"file": str(to), "member": member, "classes": classes, "bytes": size, **written}
+    return {"file": str(to), "member": member, "classes": classes, "bytes": len(content), **told}
 
 
-def _write(loaded: "Loaded", chosen: "list[nn.Module]", member: str, to: Path) -> dict[str, Any]:
-    if to.suffix == ".safetensors":
-        return _safetensors(loaded, chosen[0], to, member)
+def _made(
+    loaded: "Loaded", chosen: "list[nn.Module]", member: str, suffix: str
+) -> tuple[bytes, dict[str, Any]]:
+    """The file in memory, since the libraries' own writers fail on a full disk each in its own way."""
+    if suffix == ".safetensors":
+        return _safetensors(loaded, chosen[0], member)
     network = _network(loaded, chosen)
-    return _onnx(network, loaded, to) if to.suffix == ".onnx" else _pt2(network, loaded, to)
+    return _onnx(network, loaded) if suffix == ".onnx" else _pt2(network, loaded)
 
 
 def _network(loaded: "Loaded", members: "list[nn.Module]") -> "nn.Module":
@@ -93,7 +90,7 @@ def _example(loaded: "Loaded", batch: int) -> Any:
     return torch.randint(0, 256, (batch, *loaded.interface.shape), generator=generator).float()
 
 
-def _onnx(network: "nn.Module", loaded: "Loaded", to: Path) -> dict[str, Any]:
+def _onnx(network: "nn.Module", loaded: "Loaded") -> tuple[bytes, dict[str, Any]]:
     import logging
 
     import torch
@@ -116,25 +113,24 @@ def _onnx(network: "nn.Module", loaded: "Loaded", to: Path) -> dict[str, Any]:
         dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
     )
     assert program is not None
-    program.save(str(to), external_data=False)
-    model = onnx.load(str(to))
+    model = program.model_proto
     onnx.helper.set_model_props(model, {"classes": "\n".join(loaded.interface.classes)})
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(to))
-    worst = _largest_difference(network, loaded, to)
+    content = model.SerializeToString()
+    worst = _largest_difference(network, loaded, content)
     if worst > TOLERANCE:
         raise UsageError(
             f"ONNX Runtime differs from PyTorch by {worst:.1e}, at most {TOLERANCE:g} is allowed"
         )
-    return {"format": "onnx", "checked_batches": BATCHES, "largest_difference": worst}
+    return content, {"format": "onnx", "checked_batches": BATCHES, "largest_difference": worst}
 
 
-def _largest_difference(network: "nn.Module", loaded: "Loaded", file: Path) -> float:
+def _largest_difference(network: "nn.Module", loaded: "Loaded", content: bytes) -> float:
     """Of any probability between ONNX Runtime and PyTorch, over three batch sizes."""
     import onnxruntime
     import torch
 
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     worst = 0.0
     for batch in BATCHES:
         pixels = _example(loaded, batch)
@@ -144,26 +140,26 @@ def _largest_difference(network: "nn.Module", loaded: "Loaded", file: Path) -> f
     return worst
 
 
-def _pt2(network: "nn.Module", loaded: "Loaded", to: Path) -> dict[str, Any]:
+def _pt2(network: "nn.Module", loaded: "Loaded") -> tuple[bytes, dict[str, Any]]:
     import torch
 
     batch = torch.export.Dim("batch")
     program = torch.export.export(network, (_example(loaded, 2),), dynamic_shapes={"pixels": {0: batch}})
-    torch.export.save(program, to)
-    return {"format": "torch.export"}
+    file = BytesIO()
+    torch.export.save(program, file)
+    return file.getvalue(), {"format": "torch.export"}
 
 
-def _safetensors(loaded: "Loaded", network: "nn.Module", to: Path, member: str) -> dict[str, Any]:
+def _safetensors(loaded: "Loaded", network: "nn.Module", member: str) -> tuple[bytes, dict[str, Any]]:
     import json
 
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from concord.training.checkpoint import plain
 
     described = next(m for m in loaded.config.members if m.name == member)
     metadata = {"network": described.network, "interface": json.dumps(loaded.interface.plain())}
-    save_file(plain(network.state_dict()), to, metadata=metadata)
-    return {"format": "safetensors"}
+    return save(plain(network.state_dict()), metadata=metadata), {"format": "safetensors"}
 
 
 def add_to(app: typer.Typer) -> None:

@@ -8,30 +8,38 @@ from pathlib import Path
 
 from concord.errors import ConcordError, ResourceError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, need: int | None = None) -> Iterator[None]:
     """Turn a full or unwritable disk into a ResourceError that names the path and what is left.
 
-    Errors of concord pass through: DataError and CheckpointError are OSErrors too.
+    ``need``: the bytes that were to be written, where known, are named too. Errors of concord pass
+    through: DataError and CheckpointError are OSErrors too.
     """
     try:
         yield
     except ConcordError:
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ResourceError(
-                f"{path}: the disk is full or a size limit was reached ({error.strerror}; {_free(path)})."
-                " What was saved before is intact: make room, then `concord resume`"
-            ) from error
-        raise ResourceError(f"{path}: cannot write ({error.strerror})") from error
+        if error.errno not in FULL:
+            raise ResourceError(f"{path}: cannot write ({error.strerror})") from error
+        needs = "" if need is None else f"needs {_size(need)}, "
+        raise ResourceError(
+            f"{path}: the disk is full or a size limit was reached ({error.strerror}; {needs}{_free(path)})."
+            " What was saved before is intact: make room, then `concord resume` a run or repeat the command"
+        ) from error
 
 
 def _free(path: Path) -> str:
     folder = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
     stat = os.statvfs(folder)
-    return f"{stat.f_bavail * stat.f_frsize / 2**20:.1f} MiB free"
+    return f"has {_size(stat.f_bavail * stat.f_frsize)} free"
+
+
+def _size(count: int) -> str:
+    return f"{count:,} bytes" if count < 2**20 else f"{count / 2**20:.1f} MiB"
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -51,10 +59,18 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder_of(path: Path) -> None:
+    """Make the folder that ``path`` is to lie in; ResourceError if it cannot be, as where a file stands."""
+    with disk_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+
+
 def write_text(path: Path, text: str) -> None:
     """``replace`` for a text, in a folder that is made if need be; what is no UTF-8 is shown as its bytes."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     replace(path, text.encode("utf-8", "backslashreplace"))
 
 
@@ -64,7 +80,7 @@ def replace(path: Path, content: bytes) -> None:
     Raises ResourceError when it cannot be written; the old file then stays.
     """
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    with disk_errors(path):
+    with disk_errors(path, len(content)):
         try:
             write_synced(temporary, content)
             temporary.replace(path)
