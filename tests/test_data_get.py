@@ -8,11 +8,12 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 from data_made import idx_bytes, noisy
+from run_made import file_limit
 from torchvision import datasets
 
 from concord.data import get as room
 from concord.data.load import load
-from concord.errors import DataError, UsageError
+from concord.errors import DataError, ResourceError, UsageError
 
 RECORDS = np.concatenate(
     [np.arange(10, dtype=np.uint8)[:, None], noisy(10, 32, 96).reshape(10, 3072)], axis=1
@@ -108,6 +109,62 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch, faul
     assert str(getattr(fault, "reason", fault)) in message
     assert "check the network, or fetch it on another computer from http" in message
     assert str(tmp_path / "k") in message
+
+
+class Response(io.BytesIO):
+    """What urlopen gives for a file of 100 kB."""
+
+    url, length = None, 100_000
+
+    def __init__(self):
+        super().__init__(bytes(self.length))
+
+
+def opened(monkeypatch):
+    """torchvision's own downloading, but for the connection; gives the addresses that were asked for."""
+    asked = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda r: (asked.append(r.full_url), Response())[1])
+    return asked
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_full_disk_is_no_matter_of_the_network(tmp_path, monkeypatch, name):
+    asked = opened(monkeypatch)
+    with file_limit(10_000), pytest.raises(ResourceError) as refused:
+        room.get(name, tmp_path / "d")
+    message = str(refused.value)
+    assert len(set(asked)) <= 2  # no other mirror; torchvision tries https and http
+    assert message.startswith(f"{tmp_path}/d/")
+    assert "File too large; " in message
+    assert f" free in {tmp_path}/d); make room, or choose another folder with --into" in message
+    assert "network" not in message
+    assert list((tmp_path / "d").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_no_matter_of_the_network(tmp_path, monkeypatch):
+    opened(monkeypatch)
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ResourceError, match=r"file/d/train\S+ cannot be written \(Not a directory; .* --into"
+    ):
+        room.get("mnist", tmp_path / "file" / "d")
+
+
+def test_a_connection_that_breaks_is_a_matter_of_the_network(tmp_path, monkeypatch):
+    def broken(self, size=-1):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    opened(monkeypatch)
+    monkeypatch.setattr(Response, "read", broken)
+    with pytest.raises(DataError, match=r"Connection reset by peer.*check the network"):
+        room.get("mnist", tmp_path)
+
+
+def test_a_disk_that_is_full_while_an_archive_unfolds_is_told_and_nothing_is_left(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(archive(*honest()))
+    with file_limit(100_000), pytest.raises(ResourceError, match=r"File too large; .* free in .*make room"):
+        room.unpack(tmp_path / "a.tar.gz", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
 def test_an_unknown_name_is_refused_with_a_suggestion(tmp_path):
