@@ -1,13 +1,17 @@
 """The ``concord`` command: one module per verb; importing them imports no torch.
 
 Errors that concord raises on purpose become one message on stderr and the exit status of their kind; with
---json stdout gets {"error": ..., "status": ...}. ``--debug`` anywhere on the line shows the traceback
-instead.
+--json stdout gets {"error": ..., "status": ...}. So do those of the system that nobody foresaw, by their
+number. ``--debug`` anywhere on the line shows the traceback instead.
 """
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
 
 import typer
 
@@ -28,7 +32,10 @@ from concord.cli import (
     train,
     zoo,
 )
-from concord.errors import ConcordError, ResourceError, UsageError
+from concord.errors import ConcordError, DataError, ResourceError, UsageError
+
+# numbers of the system's errors that are about disk and memory
+RESOURCES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM)
 
 app = typer.Typer(
     name="concord",
@@ -59,45 +66,82 @@ for module in (
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one verb and leave with its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
+    debug, as_json = "--debug" in arguments, "--json" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        app(arguments)
+        _run(arguments)
     except SystemExit as left:  # typer has told what is wrong with the line
-        if left.code == UsageError.exit_status and "--json" in arguments:
+        if left.code == UsageError.exit_status and as_json:
             print(json.dumps({"error": "wrong use, see stderr", "status": left.code}))
         raise
-    except ConcordError as error:
-        if debug:
-            raise
-        sys.exit(_tell(error, "--json" in arguments))
     except KeyboardInterrupt:
         attend.tell("interrupted; nothing was being saved")
         sys.exit(130)
-    except (MemoryError, RuntimeError) as error:
-        if debug or not _out_of_memory(error):
+    except Exception as error:
+        told = None if debug else _foreseen(error)
+        if told is None:
             raise
+        sys.exit(_tell(told, as_json))
+
+
+def _run(arguments: list[str]) -> None:
+    """One verb and its output: that it cannot be written is noticed while it can still be told."""
+    stdout = sys.stdout
+    try:
+        app(arguments)
+    finally:
+        if sys.stdout is not stdout:  # typer's way to go on when nobody reads any more: with status 1
+            sys.exit(ResourceError.exit_status)
+        error = _flushed(stdout)
+        if error and error.errno == errno.EPIPE:
+            sys.exit(ResourceError.exit_status)
+        if error:
+            raise ResourceError(f"standard output: cannot write ({error.strerror})") from error
+
+
+def _flushed(stream: TextIO) -> OSError | None:
+    """Flush the stream; what it does not take goes nowhere, or it would fail once more when Python ends."""
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
+def _foreseen(error: Exception) -> ConcordError | None:
+    """The error as concord tells it, or None for a fault of concord itself."""
+    if isinstance(error, ConcordError):
+        return error
+    if _out_of_memory(error):
         cure = "a smaller train.batch_size or data.size helps"
-        sys.exit(
-            _tell(
-                ResourceError(
-                    f"out of memory ({(str(error) or type(error).__name__).splitlines()[0]}); {cure}"
-                ),
-                "--json" in arguments,
-            )
-        )
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        return ResourceError(f"out of memory ({first}); {cure}")
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
+        return DataError(str(error))
+    if not isinstance(error, OSError):
+        return None
+    reason = error.strerror or str(error) or type(error).__name__
+    place = "" if error.filename is None else f"{error.filename}: "
+    if error.errno in RESOURCES:
+        return ResourceError(f"{place}{reason}; make room on the disk or in memory and repeat the command")
+    return DataError(f"{place}cannot be read or used ({reason}); --debug shows where it was needed")
 
 
 def _tell(error: ConcordError, as_json: bool) -> int:
-    attend.tell(str(error))
+    with suppress(OSError):  # the error may be that nothing can be written
+        attend.tell(str(error))
     if as_json:
-        print(json.dumps({"error": str(error), "status": error.exit_status}))
+        with suppress(OSError):
+            print(json.dumps({"error": str(error), "status": error.exit_status}))
+    _flushed(sys.stderr)
+    _flushed(sys.stdout)
     return error.exit_status
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+def _out_of_memory(error: Exception) -> bool:
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 if __name__ == "__main__":
