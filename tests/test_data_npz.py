@@ -131,6 +131,43 @@ def test_what_does_not_fit_in_memory_is_refused_before_it_is_unpacked(tmp_path, 
         load(source)
 
 
+def crowded(path, count: int, said: int | None = None) -> str:
+    """Arrays among so many entries, of which the end of the file may say another number."""
+    save(path, compressed=False, images=X, labels=Y)
+    with zipfile.ZipFile(path, "a") as out:
+        for i in range(count - 2):
+            out.writestr(f"{i}.npy", b"")
+    if said is not None:
+        content = bytearray(path.read_bytes())
+        place = content.rindex(b"PK\x05\x06") + 8  # entries on this disk, entries in all
+        content[place : place + 4] = said.to_bytes(2, "little") * 2
+        path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize("said", [None, 2, 1000])
+def test_more_than_a_thousand_entries_are_refused_whatever_the_file_says(tmp_path, said):
+    assert len(load(crowded(tmp_path / "a.npz", 1000), valid=0).train) == 16
+    with pytest.raises(DataError, match=r"b\.npz lists more than 1,000 entries .* one for each array"):
+        load(crowded(tmp_path / "b.npz", 1001, said))
+
+
+@pytest.mark.parametrize("said", [None, 2])
+def test_a_long_list_of_entries_is_refused_before_it_is_read(tmp_path, monkeypatch, said):
+    source = crowded(tmp_path / "a.npz", 25_000, said)
+    listed = []
+
+    class Counted(zipfile.ZipInfo):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            listed.append(self.filename)
+
+    monkeypatch.setattr(zipfile, "ZipInfo", Counted)
+    with pytest.raises(DataError, match=r"a\.npz lists more than 1,000 entries"):
+        load(source)
+    assert listed == []
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
 def test_a_file_cut_short_is_a_data_error(tmp_path, share):
     source = tmp_path / "a.npz"

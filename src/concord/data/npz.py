@@ -3,9 +3,11 @@
 Source of the format: NumPy, "numpy.lib.format" (an .npy file) inside a zip archive.
 
 Sizes are compared before anything is allocated: what the zip entry promises with the bytes it has in the
-file, and what the .npy header promises with the zip entry. Object arrays are pickle and are refused.
+file, and what the .npy header promises with the zip entry. Object arrays are pickle and are refused, and so
+is a list of more entries than any set of arrays has, before it is read.
 """
 
+import io
 import math
 import zipfile
 import zlib
@@ -27,6 +29,8 @@ from concord.errors import DataError
 
 MOST_EXPANSION = 1032  # of DEFLATE
 HEADER_ROOM = 1 << 16
+MOST_ENTRIES = 1_000
+LONGEST_LIST = 1 << 20  # bytes of a zip file's list of entries, 46 and a name for each
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError)
 LAYOUTS = (("x_train", "y_train", "x_test", "y_test"), ("x_train", "y_train"), ("images", "labels"))
 Arrays = dict[str, NDArray[Any]]
@@ -50,7 +54,10 @@ def parts(path: Path) -> Parts:
 
 def _arrays(path: Path) -> Arrays:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Listed(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+            if len(archive.filelist) > MOST_ENTRIES:
+                raise DataError(_too_many(path))
+            file.listing = False
             keys = _keys(archive, path)
             entries = {key: archive.getinfo(f"{key}.npy") for key in keys}
             total = sum(entry.file_size for entry in entries.values())
@@ -58,8 +65,35 @@ def _arrays(path: Path) -> Arrays:
                 _check_entry(entry, key, path)
             memory.require(2 * total, printable(path), "use a smaller part of the data")
             return {key: _array(archive, entry, key, path) for key, entry in entries.items()}
+    except _ListTooLongError:
+        raise DataError(_too_many(path)) from None
     except DAMAGED as error:
         raise DataError(f"{printable(path)} is damaged ({error}); make or fetch it again") from error
+
+
+class _ListTooLongError(Exception):
+    """Of the entries of a zip file."""
+
+
+class _Listed(io.BufferedReader):
+    """A zip file whose list of entries, which is read at one stroke, may have so many bytes.
+
+    The number of entries that the file states is no limit: zipfile goes by the bytes.
+    """
+
+    listing = True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.listing and size is not None and size > LONGEST_LIST:
+            raise _ListTooLongError
+        return super().read(size)
+
+
+def _too_many(path: Path) -> str:
+    return (
+        f"{printable(path)} lists more than {MOST_ENTRIES:,} entries or {memory.size(LONGEST_LIST)} of them; "
+        "an NPZ file has one for each array"
+    )
 
 
 def _keys(archive: zipfile.ZipFile, path: Path) -> tuple[str, ...]:
