@@ -353,6 +353,9 @@ BOMBS = {
     "nothing": b"",
     "offsets beyond the end": tensor_bytes({"x": torch.zeros(4)})[:-4],
     "a pickle": b"\x80\x02cos\nsystem\nq\x00.",
+    "a type that torch lacks": (lambda h: struct.pack("<Q", len(h)) + h)(
+        b'{"x":{"dtype":"F4","shape":[0],"data_offsets":[0,0]}}'
+    ),
     "unknown type": (lambda h: struct.pack("<Q", len(h)) + h)(
         b'{"x":{"dtype":"F7","shape":[1],"data_offsets":[0,0]}}'
     ),

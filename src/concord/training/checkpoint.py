@@ -21,7 +21,6 @@ import json
 import os
 import re
 import shutil
-import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,17 +28,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
 from concord.errors import CheckpointError
 from concord.training.documents import parse
 from concord.training.files import disk_errors, sync_folder, write_synced
+from concord.training.tensors import parse
 
 FORMAT = 1
-LARGEST_HEADER = 10 * 2**20  # bytes of JSON in front of the tensors
 STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
 LEFT = re.compile(r"step-[0-9]{8,}(\.old)?\.tmp-[0-9]+")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -122,7 +119,7 @@ def load(path: Path) -> Checkpoint:
         state = parse(contents.pop("state.json"))
     except (KeyError, ValueError):
         raise CheckpointError(f"{path}/state.json: missing or no JSON") from None
-    tensors = {name.removesuffix(".safetensors"): _tensors(path / name, c) for name, c in contents.items()}
+    tensors = {name.removesuffix(".safetensors"): parse(path / name, c) for name, c in contents.items()}
     return Checkpoint(path, tensors, state)
 
 
@@ -151,16 +148,6 @@ def _verified(path: Path, entry: Entry) -> bytes:
     if content is None or _hash(content) != entry.sha256:
         raise CheckpointError(f"{path}: damaged, its content is not what was saved (size or SHA-256 differs)")
     return content
-
-
-def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
-    header = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else LARGEST_HEADER + 1
-    if header > LARGEST_HEADER:
-        raise CheckpointError(f"{path}: no safetensors file, or a header of more than {LARGEST_HEADER} bytes")
-    try:
-        return parse_tensors(content)
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: no safetensors file ({error})") from None
 
 
 def steps(folder: Path) -> list[Path]:

@@ -4,7 +4,6 @@ Two runs that differ by their seed alone can be compared sample by sample with i
 """
 
 import torch
-from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from concord.training.evaluate import logits
 from concord.training.files import replace
 from concord.training.fit import Job
 from concord.training.folder import RunFolder
+from concord.training.tensors import parse
 
 FILE = "votes.safetensors"
 ENSEMBLE = "ensemble"
@@ -28,11 +28,12 @@ def keep(job: Job) -> None:
 
 
 def read(folder: RunFolder) -> dict[str, Tensor]:
-    """The votes of a run; none if it kept none."""
+    """The votes of a run; none if it kept none. CheckpointError if the file is damaged or cannot be read."""
     file = folder.path / FILE
     if not file.is_file():
         return {}
     try:
-        return parse_tensors(file.read_bytes())
-    except Exception as error:  # safetensors' own kinds of error are many
-        raise CheckpointError(f"{file}: no safetensors file ({error})") from None
+        content = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from None
+    return parse(file, content)
