@@ -1,6 +1,10 @@
 """Nothing that is read from a file runs code."""
 
 import ast
+import hashlib
+import json
+import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +12,7 @@ import pytest
 from run_made import FACTORY, call, write_npz
 
 import concord
+from concord.training import checkpoint
 
 ROOT = Path(concord.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
@@ -78,6 +83,88 @@ def run_of_own_code(tmp_path_factory):
         f"import pathlib\npathlib.Path({str(folder / 'sentinel')!r}).touch()\n{FACTORY}"
     )
     return folder
+
+
+class Trap:
+    """Unpickling this makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_the_trap_is_one(tmp_path):
+    pickle.loads(pickle.dumps(Trap(tmp_path / "sentinel"))).close()
+    assert (tmp_path / "sentinel").exists()
+
+
+@pytest.mark.parametrize("place", ["", "cifar-10-batches-py"])
+@pytest.mark.parametrize("verb", ["train", "data check"])
+def test_the_python_version_of_cifar_is_refused_and_never_unpickled(verb, place, tmp_path, capsys):
+    """Five batches and a test batch whose pickles make a file."""
+    inside = tmp_path / "cifar" / place
+    inside.mkdir(parents=True)
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch", "batches.meta"]:
+        (inside / name).write_bytes(pickle.dumps(Trap(tmp_path / "sentinel")))
+    commands = {
+        "train": ["train", "--members", "noel2017_st", "--out", tmp_path / "run", "--data"],
+        "data check": ["data", "check"],
+    }
+    status, out, err = call(capsys, *commands[verb], tmp_path / "cifar")
+    assert status == {"train": 3, "data check": 1}[verb]
+    assert "holds the python version of CIFAR-10, which is pickle and is not read" in out + err
+    assert "concord data get cifar10" in out + err
+    assert not (tmp_path / "sentinel").exists()
+
+
+def with_manifest(step):
+    """The manifest says what the files of the checkpoint hold now."""
+    file = step / "MANIFEST.json"
+    manifest = json.loads(file.read_text())
+    for name in manifest["files"]:
+        content = (step / name).read_bytes()
+        manifest["files"][name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    file.write_text(json.dumps(manifest))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study of one run, and the folder of that run."""
+    folder = tmp_path_factory.mktemp("study")
+    settings = {
+        "data": {"source": str(write_npz(folder / "data.npz")), "size": 8},
+        "members": [{"name": "m", "network": "noel2017_st"}],
+        "train": {"epochs": 1, "threads": 1, "precision": "float32"},
+        "study": {"seeds": [0, 1]},
+    }
+    concord.study(settings, folder / "study", jobs=1, report=False)
+    return folder / "study"
+
+
+@pytest.mark.parametrize("verb", ["eval", "predict", "report", "export", "resume"])
+def test_a_pickle_in_place_of_a_member_is_refused_though_its_hash_is_right(verb, study, tmp_path, capsys):
+    run = shutil.copytree(next((study / "cells").iterdir()), tmp_path / "run")
+    for step in checkpoint.steps(run / "ckpt"):
+        (step / "member-m.safetensors").write_bytes(pickle.dumps(Trap(tmp_path / "sentinel")))
+        with_manifest(step)
+    if verb == "resume":
+        (run / "result.json").unlink()
+    more = {"predict": ["x.png"], "export": ["--to", tmp_path / "x.safetensors", "--member", "m"]}
+    status, _, err = call(capsys, verb, run, *more.get(verb, []))
+    assert (status, "member-m.safetensors: no safetensors file" in err) == (4, True)
+    assert "Traceback" not in err
+    assert not (tmp_path / "sentinel").exists()
+
+
+def test_a_pickle_in_place_of_the_votes_is_refused(study, tmp_path, capsys):
+    other = shutil.copytree(study, tmp_path / "study")
+    for run in (other / "cells").iterdir():
+        (run / "votes.safetensors").write_bytes(pickle.dumps(Trap(tmp_path / "sentinel")))
+    status, _, err = call(capsys, "report", other)
+    assert (status, "votes.safetensors: no safetensors file" in err) == (4, True)
+    assert not (tmp_path / "sentinel").exists()
 
 
 VERBS = {

@@ -19,6 +19,7 @@ from concord.data.text import printable
 from concord.errors import DataError
 
 FOLDER = "cifar-10-batches-bin"
+PYTHON_FOLDER = "cifar-10-batches-py"
 RECORD = 1 + 3 * 32 * 32
 NAMES = "batches.meta.txt"
 BATCHES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
@@ -29,6 +30,15 @@ LARGEST_NAMES = 1 << 16
 def batches(folder: Path) -> list[Path]:
     """The training batches in that folder, in order."""
     return [folder / name for name in BATCHES if (folder / name).is_file()]
+
+
+def refuse_pickles(folder: Path) -> None:
+    """DataError if the python version lies there: to read it is to run what is in it."""
+    if (folder / "data_batch_1").is_file():
+        raise DataError(
+            f"{printable(folder)} holds the python version of CIFAR-10, which is pickle and is not read; "
+            "take the binary version: concord data get cifar10"
+        )
 
 
 def read(path: Path, classes: tuple[str, ...] = NUMBERS) -> Images:

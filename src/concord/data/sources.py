@@ -62,6 +62,8 @@ def _in_folder(path: Path, size: int | None) -> Parts:
     for place in (path, path / cifar.FOLDER):
         if cifar.batches(place):
             return cifar.parts(place)
+    for place in (path, path / cifar.PYTHON_FOLDER):
+        cifar.refuse_pickles(place)
     if folder.class_folders(path):
         return folder.parts(path, size)
     prefixes = idx_parts.prefixes(path)
