@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from concord.training.loop import Step
 
 PLAIN_SECONDS = 10.0  # between lines when stderr is no terminal
+SHOWN_STEPS = 10  # updates between two looks at losses and agreement, each of which waits for the device
 
 
 def tell(text: str) -> None:
@@ -97,18 +98,38 @@ class Quiet:
 
 
 class Bar:
-    """A rich progress bar over all updates, with the lines of finished epochs above it."""
+    """A rich progress bar over all updates, with the lines of finished epochs above it.
 
-    def __init__(self, progress: Any, task: Any, epochs: int) -> None:
-        self.progress, self.task, self.epochs = progress, task, epochs
+    Beside it the epoch and, of one update in ten, losses, agreement, and images per second since the last.
+    """
+
+    def __init__(self, progress: Any, task: Any, epochs: int, steps: int) -> None:
+        self.progress, self.task, self.epochs, self.steps = progress, task, epochs, steps
+        self.images, self.since = 0, time.monotonic()
 
     def step(self, step: "Step") -> None:
-        self.progress.update(self.task, completed=step.index + 1)
-        if step.index % 10 == 0:
-            self.progress.update(self.task, loss=_losses(step))
+        epoch = f"epoch {step.index // self.steps + 1}/{self.epochs}"
+        self.progress.update(self.task, completed=step.index + 1, description=epoch)
+        self.images += len(step.targets[0])
+        if step.index % SHOWN_STEPS == 0:
+            now = time.monotonic()
+            rate = self.images / max(now - self.since, 1e-9)
+            self.images, self.since = 0, now
+            said = f"loss {_losses(step)}{_agreement(step)}  {rate:.0f} img/s"
+            self.progress.update(self.task, said=said)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        self.progress.console.print(epoch_line(row, self.epochs), markup=False, highlight=False)
+        line = epoch_line(row, self.epochs)
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.images, self.since = 0, time.monotonic()  # the evaluation is no training
+
+
+def _agreement(step: "Step") -> str:
+    """Share of the batch that all members name alike; nothing to tell of one member."""
+    if len(step.logits) < 2:
+        return ""
+    named = list(zip(*(said.argmax(-1).tolist() for said in step.logits), strict=True))
+    return f"  agree {100 * sum(len(set(row)) == 1 for row in named) / len(named):.0f} %"
 
 
 def _losses(step: "Step") -> str:
@@ -129,13 +150,13 @@ def display(epochs: int, steps: int, quiet: bool = False) -> Iterator[Display]:
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[said]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield Bar(progress, progress.add_task("updates", total=epochs * steps, loss=""), epochs)
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as progress:
+        yield Bar(progress, progress.add_task("epoch", total=epochs * steps, said=""), epochs, steps)
 
 
 @contextmanager

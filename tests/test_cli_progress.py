@@ -1,0 +1,120 @@
+"""What a training shows: a bar on a terminal, lines through a pipe, no colour for those who want none."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from run_made import FACTORY, write_npz
+
+from concord.cli import attend
+from concord.training.loop import Step
+
+COMMAND = [sys.executable, "-m", "concord", "train", "--data", "data.npz"]
+COMMAND += ["--members", "a=progress_net:make,b=progress_net:make", "--epochs", "1", "--batch-size", "8"]
+COMMAND += ["--set", "train.threads=1", "--set", "train.precision=float32"]
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+SCORES = r"a \d+\.\d\d  b \d+\.\d\d  ensemble \d+\.\d\d  agreement \d+\.\d"
+LINE = rf"epoch   1/1  valid error %: {SCORES}  \d+ images/s"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("progress")
+    (folder / "progress_net.py").write_text(FACTORY)
+    write_npz(folder / "data.npz")
+    return folder
+
+
+def environment(**more):
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    return kept | {"TERM": "xterm-256color", "COLUMNS": "90"} | more
+
+
+def on_a_terminal(command, folder, **more):
+    """Status and everything that a terminal of 90 columns is sent."""
+    terminal, other_end = pty.openpty()
+    process = subprocess.Popen(
+        command, stdin=other_end, stdout=other_end, stderr=other_end, cwd=folder, env=environment(**more)
+    )
+    os.close(other_end)
+    sent = b""
+    while True:
+        try:
+            piece = os.read(terminal, 1 << 16)
+        except OSError:  # Linux says so when nobody is left at the other end
+            break
+        if not piece:
+            break
+        sent += piece
+    os.close(terminal)
+    return process.wait(), sent.decode()
+
+
+def test_a_terminal_shows_a_bar_with_epoch_loss_agreement_and_images_per_second(here):
+    status, sent = on_a_terminal([*COMMAND, "--out", "colour"], here)
+    assert status == 0
+    assert COLOUR.search(sent)
+    frames = COLOUR.sub("", sent).split("\r")
+    told = r"epoch 1/1 .*━.* 7/7 loss \d\.\d{3} \d\.\d{3}  agree (\d+) %  (\d+) img/s 0:00:00"
+    last = [found for frame in frames if (found := re.search(told, frame))][-1]
+    assert int(last[1]) <= 100
+    assert int(last[2]) > 0
+    assert re.search(LINE, sent.replace("\r\n", "\n"))
+    assert sent.count("\x1b[?25l") == sent.count("\x1b[?25h") == 1  # the cursor is hidden, and there again
+
+
+def test_no_color_is_respected(here):
+    status, sent = on_a_terminal([*COMMAND, "--out", "grey"], here, NO_COLOR="1")
+    assert status == 0
+    assert "img/s" in sent
+    assert not COLOUR.search(sent)
+
+
+def test_through_a_pipe_come_plain_lines(here):
+    command = [*COMMAND, "--out", "plain"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=here, env=environment())
+    assert done.returncode == 0
+    assert re.fullmatch(rf"concord: {LINE}\n", done.stderr)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\r" not in done.stdout + done.stderr
+
+
+class Shown:
+    """In place of rich's progress: what it is given."""
+
+    def __init__(self):
+        self.fields = {}
+
+    def update(self, task, **fields):
+        self.fields |= fields
+
+
+def test_the_bar_by_hand(monkeypatch):
+    """Of three images the members name two alike; three images in two seconds, then six in one."""
+    clock = iter([10.0, 12.0, 13.0])
+    monkeypatch.setattr(attend.time, "monotonic", lambda: next(clock))
+    shown = Shown()
+    bar = attend.Bar(shown, 0, epochs=3, steps=6)
+    labels = torch.tensor([0, 1, 0])
+    first = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
+    second = torch.tensor([[1.0, 0.0], [0.0, 5.0], [0.0, 1.0]])
+    for index in (0, 9, 10):
+        losses = torch.tensor([0.5, 0.25 + index])
+        bar.step(Step(index, losses, torch.tensor(0.0), 0.1, (first, second), (labels, labels)))
+        if index == 0:
+            expected = {"completed": 1, "description": "epoch 1/3"}
+            assert shown.fields == expected | {"said": "loss 0.500 0.250  agree 67 %  2 img/s"}
+    expected = {"completed": 11, "description": "epoch 2/3"}
+    assert shown.fields == expected | {"said": "loss 0.500 10.250  agree 67 %  6 img/s"}
+
+
+def test_one_member_agrees_with_nobody():
+    shown = Shown()
+    one = torch.zeros(4, 2)
+    bar = attend.Bar(shown, 0, epochs=1, steps=1)
+    bar.step(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),)))
+    assert "agree" not in shown.fields["said"]
