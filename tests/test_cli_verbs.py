@@ -1,7 +1,9 @@
 """Every verb, on one small real run."""
 
 import csv
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -118,6 +120,40 @@ def test_an_argument_that_matches_nothing_gets_a_row_and_the_others_are_answered
     rows = concord.predict(run[0], [str(digit_files), str(tmp_path / "gone.png")])
     assert [row["label"] is None for row in rows] == [False] * 12 + [True]
     assert "gone.png" in rows[-1]["error"]
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Lets standard input hold these bytes."""
+
+    def hold(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+    return hold
+
+
+def test_predict_takes_paths_from_standard_input_in_their_order(run, digit_files, tmp_path, typed, capsys):
+    odd = shutil.copy(digit_files / "02.png", os.fsencode(tmp_path) + b"/\xff [1].png")
+    paths = [os.fsencode(digit_files / "03.png"), odd, b"gone.png", os.fsencode(digit_files / "01.png")]
+    first, last = digit_files / "05.png", digit_files / "00.png"
+    typed(b"\n".join(paths) + b"\n\n")
+    table = tmp_path / "labels.csv"
+    status, out, err = call(capsys, "predict", run[0], first, "-", last, "--json", "--csv", table)
+    rows = json.loads(out)
+    assert status == 0
+    assert [os.fsencode(row["file"]) for row in rows] == [bytes(first), *paths, bytes(last)]
+    assert ["error" in row for row in rows] == [False, False, False, True, False, False]
+    assert "1 of 6 images could not be read" in err
+    alone = concord.predict(run[0], [str(digit_files / "03.png"), str(digit_files / "02.png")])
+    assert [row["label"] for row in rows[1:3]] == [row["label"] for row in alone]
+    with table.open(newline="") as file:
+        assert [row[1] for row in csv.reader(file)][1:] == [row["label"] or "" for row in rows]
+
+
+def test_an_empty_list_on_standard_input_gives_no_rows(run, typed, capsys):
+    typed(b"")
+    status, out, _ = call(capsys, "predict", run[0], "-", "--json")
+    assert (status, json.loads(out)) == (0, [])
 
 
 def test_a_finished_run_that_was_changed_is_refused_and_one_that_was_damaged_is_mended(run, tmp_path, capsys):
@@ -315,14 +351,6 @@ def test_a_member_with_wrong_output_is_refused_before_training(tmp_path, monkeyp
     with pytest.raises(UsageError, match=r"member w must give logits of shape \(2, 10\)"):
         concord.train(settings, "run", allow_code=["wrong:net"])
     assert not Path("run").exists()
-
-
-@pytest.mark.parametrize("verb", ["zoo", "doctor"])
-def test_listing_verbs_print_one_json_document(verb, capsys):
-    with pytest.raises(SystemExit) as left:
-        app.main([verb, "--json"])
-    assert left.value.code == 0
-    assert json.loads(capsys.readouterr().out)
 
 
 def test_data_check_says_no_with_status_1(tmp_path, capsys):

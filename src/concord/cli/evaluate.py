@@ -6,7 +6,9 @@ Example:
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+import os
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,7 +132,8 @@ def add_to(app: typer.Typer) -> None:
     app.command("eval", help="Scores of a run.\n\nExample: concord eval runs/first --json")(eval_command)
     app.command(
         "predict",
-        help="Labels for files, folders and globs, in the order given.\n\n"
+        help="Labels for files, folders and globs, in the order given; - stands for paths on standard input,"
+        " one on each line.\n\n"
         "Example: concord predict runs/first photos/ 'more/*.png' --csv labels.csv",
     )(predict_command)
 
@@ -150,14 +153,14 @@ def eval_command(
 
 def predict_command(
     run: Run,
-    files: Annotated[list[str], typer.Argument(help="Images, folders, globs.", show_default=False)],
+    files: Annotated[list[str], typer.Argument(help="Images, folders, globs, or -.", show_default=False)],
     member: Annotated[str, typer.Option(help="A member's name, or ensemble.")] = "ensemble",
     csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if any image cannot be read.")] = False,
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
-    rows = predict(run, files, member=member, allow_code=allow_code or [])
+    rows = predict(run, list(_with_input(files)), member=member, allow_code=allow_code or [])
     if csv_:
         _write_csv(csv_, rows)
     if json_:
@@ -169,6 +172,15 @@ def predict_command(
         attend.tell(f"{len(bad)} of {len(rows)} images could not be read")
         if strict:
             raise typer.Exit(3)
+
+
+def _with_input(files: Sequence[str]) -> Iterator[str]:
+    """What was typed, with the lines of standard input in the place of ``-``; a name may be any bytes."""
+    for text in files:
+        if text != "-":
+            yield text
+        else:
+            yield from map(os.fsdecode, filter(None, sys.stdin.buffer.read().split(b"\n")))
 
 
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,61 @@
+"""``concord doctor`` and ``concord zoo``: the types of what they print as JSON, and what they find."""
+
+import json
+import os
+
+import torch
+from run_made import call
+
+
+def of_type(shape, value):
+    """Whether a JSON value has the shape: a type, a dict of shapes, or a list with the shape of its items."""
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(k in value and of_type(s, value[k]) for k, s in shape.items())
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(of_type(shape[0], item) for item in value)
+    return isinstance(value, shape) and (shape is bool or type(value) is not bool)
+
+
+DOCTOR = {
+    "ok": bool,
+    "problems": [str],
+    "concord": str,
+    "python": str,
+    "versions": dict.fromkeys(("torch", "torchvision", "numpy", "pillow", "safetensors", "pydantic"), str),
+    "extras": {"export": bool, "timm": bool},
+    "cores": int,
+    "disk_free": int,
+    "threads": int,
+    "processor": str,
+    "device": str,
+    "bfloat16": bool,
+}
+ZOO = [{"name": str, "input": str | list, "parameters": int, "macs": int, "source": str}]
+
+
+def test_doctor_tells_what_it_promises_and_says_yes(capsys):
+    status, out, _ = call(capsys, "doctor", "--json")
+    found = json.loads(out)
+    assert of_type(DOCTOR, found), found
+    assert (status, found["ok"], found["problems"]) == (0, True, [])
+    assert found["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert found["threads"] == torch.get_num_threads()
+    assert found["cores"] == os.cpu_count()
+
+
+def test_doctor_says_no_with_a_cure_for_each_problem(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("concord.cli.doctor.NEEDED", ("torch", "no-such-package"))
+    monkeypatch.setattr("concord.cli.doctor.LEAST_DISK", 2**80)
+    status, out, _ = call(capsys, "doctor", "--json")
+    found = json.loads(out)
+    assert (status, found["ok"]) == (1, False)
+    assert found["versions"]["no-such-package"] is None
+    assert found["problems"][0] == "no-such-package is not installed: pip install no-such-package"
+    assert found["problems"][1].endswith("MiB of disk are free here")
+    status, out, _ = call(capsys, "doctor")
+    assert (status, found["problems"][0] in out, "ready to train" in out) == (1, True, False)
+
+
+def test_zoo_lists_what_it_promises(capsys):
+    status, out, _ = call(capsys, "zoo", "--json")
+    assert (status, of_type(ZOO, json.loads(out))) == (0, True)
