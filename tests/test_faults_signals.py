@@ -1,16 +1,18 @@
 """SIGTERM and Ctrl-C: saved within one step whatever is going on, and the resume is exact."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from run_made import FACTORY, call, outcome, write_npz
 
-from concord.cli import app, assemble, attend
+from concord.cli import app, assemble, attend, machine
 from concord.training import checkpoint, evaluate, fit
 
 EPOCHS = 4
@@ -117,6 +119,41 @@ def test_outside_the_main_thread_no_signal_is_asked_for():
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(ask).result() is False
+
+
+class Backwards(datetime):
+    """A clock that stands an hour earlier at every look."""
+
+    hours = 0
+
+    @classmethod
+    def now(cls, tz=None):
+        cls.hours += 1
+        return datetime(2030, 1, 1, tzinfo=tz) - timedelta(hours=cls.hours)
+
+
+def test_a_clock_that_runs_backwards_changes_nothing(here, tmp_path, monkeypatch, capsys):
+    """Before the stop and after it; the checkpoints seem to be made in the future, the newest one first."""
+    run = tmp_path / "run"
+    monkeypatch.setattr(time, "time", lambda: Backwards.now().timestamp())
+    monkeypatch.setattr(machine, "datetime", Backwards)
+    with monkeypatch.context() as patch:
+        before(patch, attend.Quiet, "step", once(signal.SIGTERM, at=17))
+        assert call(capsys, "train", *ARGUMENTS, "--out", run, "--quiet")[0] == 75
+    steps = checkpoint.steps(run / "ckpt")
+    assert len(steps) > 1
+    for age, path in enumerate(steps):
+        for file in (*path.iterdir(), path):
+            os.utime(file, (4e9 - age, 4e9 - age))
+    status, out, err = call(capsys, "resume", run, "--json", *ALLOW)
+    assert status == 0
+    assert json.loads((run / "stamp.json").read_text())["started"] == "2029-12-31T23:00:00+00:00"
+    assert outcome(run) == outcome(here / "straight")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    said = json.loads(out)
+    assert said["seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
+    assert all(row["seconds"] > 0 and row["samples_per_second"] > 0 for row in [*rows, said])
+    assert err.count("epoch ") == 2  # of the two epochs after the stop, with no line of waiting in between
 
 
 # Real processes

@@ -145,7 +145,7 @@ def study(tmp_path_factory):
 
 @pytest.mark.parametrize("verb", ["eval", "predict", "report", "export", "resume"])
 def test_a_pickle_in_place_of_a_member_is_refused_though_its_hash_is_right(verb, study, tmp_path, capsys):
-    run = shutil.copytree(next((study / "cells").iterdir()), tmp_path / "run")
+    run = shutil.copytree(sorted((study / "cells").iterdir())[0], tmp_path / "run")
     for step in checkpoint.steps(run / "ckpt"):
         (step / "member-m.safetensors").write_bytes(pickle.dumps(Trap(tmp_path / "sentinel")))
         with_manifest(step)
