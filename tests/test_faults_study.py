@@ -1,6 +1,8 @@
 """A study stops on a signal and goes on; its processes end with it, however it ends."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,6 +126,26 @@ def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_
 
     figures = concord.study(study_settings(), "study", jobs=1, allow_code=["study_net:make"], report=False)
     assert [cell["seed"] for cell in figures["cells"]] == [0, 1]
+
+
+def test_of_two_studies_in_one_folder_the_second_names_the_first_and_leaves_it_alone(here, start):
+    """Begun at the same moment; then a third while one is at work."""
+    pair = [start("twice"), start("twice")]
+    wait_for(lambda: any(process.poll() is not None for process in pair))
+    refused, at_work = sorted(pair, key=lambda process: process.poll() is None)
+    for process in (refused, start("twice")):
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 2, err
+        said = json.loads(out)["error"]
+        assert re.fullmatch(
+            rf"twice is in use by process ({at_work.pid}|\?)", said
+        )  # ?: not written down yet
+        assert err == f"concord: {said}\n"
+    wait_for(lambda: any(map(is_worker, group(at_work))) or at_work.poll() is not None)
+    assert at_work.poll() is None
+    os.killpg(at_work.pid, signal.SIGTERM)
+    _, err = at_work.communicate(timeout=60)
+    assert at_work.returncode == 75, err
 
 
 def test_ctrl_c_while_the_processes_start_is_a_stop_like_any_other(here, start):

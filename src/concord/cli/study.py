@@ -2,13 +2,15 @@
 
     STUDY/study.toml       what is varied and what stays
     STUDY/cells/NAME/      one run folder per cell
+    STUDY/.lock            held while a process is at work here
     STUDY/table.md         the tables, STUDY/study.json the same as data, STUDY/report.html with figures
 
 Example:
     $ concord study --preset noel2017_mnist --data data/mnist --out runs/mnist
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,10 +37,36 @@ def study(
 ) -> dict[str, Any]:
     """Run every cell of the grid that is not finished yet, and give the figures of all of them.
 
-    ``failed`` holds the reason of every run that gave no result; the tables are without those.
+    ``failed`` holds the reason of every run that gave no result; the tables are without those. UsageError if
+    another process is at work in the folder.
     """
     folder = Path(out)
     varied, cells = planned(folder, settings)
+    with _held(folder):
+        return _figures(folder, settings, varied, cells, jobs, allow_code, report)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The study folder for this process alone; the lock ends with the process, however it ends."""
+    from concord.training.files import make_folder_of
+    from concord.training.folder import RunFolder, locked
+
+    make_folder_of(folder / "study.toml")
+    with locked(RunFolder(folder)):
+        yield
+
+
+def _figures(
+    folder: Path,
+    settings: dict[str, Any],
+    varied: "Study",
+    cells: "Sequence[GridCell]",
+    jobs: int | None,
+    allow_code: Collection[str],
+    report: bool,
+) -> dict[str, Any]:
+    """What ``study`` gives, once the folder is held."""
     _claim(folder, settings)
     failed = _run_cells(folder, cells, jobs, allow_code)
 
