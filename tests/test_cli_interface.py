@@ -38,12 +38,35 @@ def test_a_tampered_copy_changes_no_prediction_and_is_told(changes, run, capsys)
     assert "interface.json is not as the run was made with" in capsys.readouterr().err
 
 
-def test_resume_refuses_another_normalisation_and_names_it(run, capsys):
-    tamper(run, std=[1.0])
-    status, _, err = call(capsys, "resume", str(run))
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_resume_normalises_as_before_whatever_the_copy_says(lost, tmp_path, capsys):
+    from concord.errors import StoppedError
+
+    member = {"name": "m", "network": "noel2017_st(filters=4)"}
+    tables = {"members": [member], "data": {"limit": 256}, "train": TRAIN | {"batch_size": 64}}
+    polls = iter(range(10**6))
+    with pytest.raises(StoppedError):
+        concord.train(tables, tmp_path / "run", stop=lambda: next(polls) == 2)
+    if lost:
+        (tmp_path / "run/interface.json").unlink()
+        (tmp_path / "run/stamp.json").unlink()  # nothing depends on it either
+    else:
+        tamper(tmp_path / "run", std=[1.0])
+    resumed = concord.resume(tmp_path / "run")
+    assert "interface.json is not as the run was made with" in capsys.readouterr().err
+    whole = concord.train(tables, tmp_path / "whole")
+    assert resumed["members"] == whole["members"]
+
+
+def test_a_strict_resume_of_a_finished_run_keeps_its_result(run, capsys):
+    file = next(run.glob("ckpt/step-*/member-m.safetensors"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    status, _, err = call(capsys, "resume", str(run), "--strict")
     assert status == 4
-    assert "interface.std: [" in err
-    assert "-> [1.0]" in err
+    assert "damaged" in err
+    assert (run / "result.json").is_file()
 
 
 @pytest.mark.parametrize(

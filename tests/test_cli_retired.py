@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import concord
-from concord.errors import DivergedError, StoppedError, UsageError
+from concord.errors import CheckpointError, DivergedError, StoppedError, UsageError
 from concord.training import toml
 from concord.training.plan import edges_of
 
@@ -71,7 +71,9 @@ def test_the_way_out_that_the_error_names_is_one(tmp_path, monkeypatch, capsys):
     assert status == 0
     result = json.loads(out)
     assert result["members"].keys() == {"a", "b"}
-    assert "b learned nothing more" in json.loads((tmp_path / "run/result.json").read_text())["notices"][-1]
+    assert (
+        "b: retired, learned nothing" in json.loads((tmp_path / "run/result.json").read_text())["notices"][-1]
+    )
     after = weights(tmp_path / "run", "b")
     assert all(torch.equal(before[k], after[k]) for k in before)
     assert (
@@ -101,10 +103,35 @@ def test_a_run_without_a_member_resumes_bit_for_bit(tmp_path):
         assert all(torch.equal(v, weights(whole, name)[k]) for k, v in weights(cut, name).items())
 
 
-def test_edges_of_a_retired_member_are_gone_in_both_directions():
-    tables = settings(edges="chain")
+@pytest.mark.parametrize("shape", ["chain", "all", "ring", "star", "one_way", "mean"])
+def test_a_shape_is_one_of_those_that_are_left(shape):
+    tables = settings("abcd", edges=shape)
+    tables["members"][0]["retired"] = True  # an end of the chain, the centre of the star
+    left = edges_of(toml.parse(tables), 0, None)
+    three = edges_of(toml.parse(settings("bcd", edges=shape)), 0, None)
+    assert [row[1:] for row in left.weight[1:]] == list(three.weight)
+    assert left.blend == three.blend
+    assert left.weight[0] == (0, 0, 0, 0)
+    assert [row[0] for row in left.weight] == [0, 0, 0, 0]
+
+
+def test_a_matching_leaves_nobody_out_for_the_sake_of_a_retired_member():
+    apart = [[0, 0.9, 0.9], [0.9, 0, 0.1], [0.9, 0.1, 0]]
+    for edges in ("disagreement_matching", "random_matching"):
+        tables = settings("abc", edges=edges)
+        tables["members"][0]["retired"] = True
+        assert edges_of(toml.parse(tables), 0, {"disagreement": apart}).weight[1:] == ((0, 0, 1), (0, 1, 0))
+
+
+def test_whether_a_peer_stands_still_goes_with_its_edge():
+    tables = settings("abc", edges="chain", detach=[[True] * 3, [True, True, False], [True] * 3])
+    tables["members"][0]["retired"] = True
+    assert edges_of(toml.parse(tables), 0, None).detach[1][2] is False
+
+
+def test_edges_of_a_retired_member_are_gone_from_a_table_in_both_directions():
+    tables = settings()
     tables["members"][1]["retired"] = True
-    assert edges_of(toml.parse(tables), 0, None).weight == ((0, 0, 0), (0, 0, 0), (0, 0, 0))
     tables["consensus"]["edges"] = [[0, 1, 2], [3, 0, 4], [5, 6, 0]]
     assert edges_of(toml.parse(tables), 0, None).weight == ((0, 0, 2), (0, 0, 0), (5, 0, 0))
 
@@ -123,9 +150,33 @@ def test_who_cannot_be_left_out_is_told(without, consensus, message, tmp_path):
         concord.resume(run, without=without)
 
 
-def test_retirement_lets_no_other_change_through(tmp_path):
-    from concord.errors import CheckpointError
+def test_a_complete_run_goes_on_without_nobody(tmp_path):
+    concord.train(settings("ab"), tmp_path / "run")
+    with pytest.raises(UsageError, match="is complete, and nothing is left to learn"):
+        concord.resume(tmp_path / "run", without=["a"])
 
+
+def test_a_kdcl_run_is_not_told_to_go_on_without_a_member(tmp_path, monkeypatch):
+    (tmp_path / "breaking.py").write_text(BREAKS)
+    monkeypatch.chdir(tmp_path)
+    tables = settings("ab", cost="kdcl_naive")
+    tables["members"][1]["network"] = "breaking:net"
+    with pytest.raises(DivergedError, match="the loss of b is not") as told:
+        concord.train(tables, tmp_path / "run", allow_code=["breaking:net"])
+    assert "--without" not in str(told.value)
+
+
+def test_a_run_of_a_study_that_went_on_without_a_member_does_not_count(tmp_path):
+    study = settings("ab") | {"study": {"seeds": [0], "arms": []}}
+    del study["consensus"]
+    cell = tmp_path / "study/cells/a+b_none_seed0"
+    stopped(cell, {k: v for k, v in study.items() if k != "study"}, updates=1)
+    concord.resume(cell, without=["b"])
+    with pytest.raises(CheckpointError, match="no run of this study is complete"):
+        concord.study(study, tmp_path / "study", jobs=1)
+
+
+def test_retirement_lets_no_other_change_through(tmp_path):
     run = stopped(tmp_path / "run", settings(), updates=1)
     with pytest.raises(CheckpointError, match=r"train.batch_size: 32 -> 16"):
         concord.resume(run, without=["a"], settings=["train.batch_size=16"])

@@ -170,7 +170,7 @@ def test_memory_is_looked_at_before_the_training(here, monkeypatch, capsys):
     monkeypatch.setattr(memory, "available", lambda: 20_000)
     status, _, err = call(capsys, *TRAIN, "--data", "digits", "--members", "noel2017_st", "--out", "x10")
     assert status == 6
-    assert "one update of 8 images needs" in err
+    assert "one pass over 8 images needs" in err
     assert "a smaller train.batch_size or data.size helps" in err
     assert not Path("x10").exists()
 
@@ -224,7 +224,10 @@ def test_a_damaged_file_of_a_run_is_named(name, content, here, tmp_path, capsys)
     run = run_copy(here, tmp_path)
     (run / name).write_bytes(content)
     status, _, err = call(capsys, "eval", run, *ALLOW)
-    assert status in (2, 4)
+    if name == "interface.json":  # a copy: the checkpoint has its own under the manifest
+        assert status == 0
+    else:
+        assert status in (2, 4)
     assert name in err or "members: Field required" in err
     assert "Traceback" not in err
 

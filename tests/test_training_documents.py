@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concord.errors import CheckpointError
-from concord.training.documents import LARGEST, parse
+from concord.training.documents import LARGEST, parse_object
 from concord.training.folder import RunFolder
 
 VALUES = st.recursive(
@@ -33,19 +33,19 @@ REFUSED = {
 
 @given(st.dictionaries(st.text(), VALUES))
 def test_what_json_writes_comes_back(document):
-    assert parse(json.dumps(document).encode()) == document
+    assert parse_object(json.dumps(document).encode()) == document
 
 
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_there_is_an_object_or_a_value_error(content):
     with suppress(ValueError):
-        assert isinstance(parse(content), dict)
+        assert isinstance(parse_object(content), dict)
 
 
 @pytest.mark.parametrize("content", REFUSED, ids=lambda content: repr(content[:20]))
 def test_what_programs_read_differently_is_refused_with_a_reason(content):
     with pytest.raises(ValueError, match=REFUSED[content]):
-        parse(content)
+        parse_object(content)
 
 
 @pytest.mark.parametrize("content", REFUSED, ids=lambda content: repr(content[:20]))

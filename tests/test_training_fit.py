@@ -567,6 +567,19 @@ def test_the_standing_checkpoint_is_the_newest_sound_one_and_says_so(stopped):
     assert standing(run).name == "step-00000006"
 
 
+def test_a_kdcl_run_of_a_version_with_other_weights_is_told(tmp_path):
+    tables = settings(members=3, consensus__cost="kdcl_naive")
+    path = tmp_path / "run"
+    with pytest.raises(StoppedError):
+        train(path, tables, stop=after(3))
+    found = checkpoint.newest(path / "ckpt")[0]
+    state = {k: v for k, v in found.state.items() if k != "interface"}  # as that version left it
+    checkpoint.save(path / "ckpt", int(found.path.name[5:]), found.tensors, state)
+    with pytest.raises(CheckpointError, match="the weight of a KDCL target"):
+        train(path, tables)
+    assert train(path, tables, allow_changes=True, warn=lambda text: None)
+
+
 def test_a_strict_resume_refuses_a_damaged_newest_checkpoint_and_leaves_everything(stopped):
     damage(stopped / "ckpt" / "step-00000008")
     before = {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}

@@ -13,7 +13,7 @@ from concord.consensus.edges import matched, random_matching, shape
 from concord.consensus.kdcl import TARGETS, general, towards, variance_weights
 from concord.consensus.objective import pairwise
 from concord.training.config import Config, Consensus, Cosine, Member, Piecewise, Ramp
-from concord.training.plan import consensus_of, edges_of, weight_of
+from concord.training.plan import consensus_of, edges_of, uneven, weight_of
 
 LABELS = torch.tensor([0, 2, 1])
 SEEN = {
@@ -64,6 +64,23 @@ def test_a_kdcl_target_weighs_alike_for_every_learner_of_a_named_shape(cost, nam
     table = [[0, 2, 0], [0.5, 0, 0], [0, 0, 0]]
     own = edges_of(Config(members=made, consensus=Consensus(cost=cost, edges=table)), 0, None)
     assert [own.mass(i) for i in range(3)] == [2, 0.5, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "expected"),
+    [
+        ("chain", 3, True),
+        ("star", 3, True),
+        ("all", 3, True),
+        ("chain", 2, False),
+        ("one_way", 3, False),
+        ("mean", 3, False),
+    ],
+)
+def test_a_shape_is_uneven_for_kdcl_if_a_member_has_not_one_edge(name, members, expected):
+    made = [Member(name=f"m{i}", network="noel2017_st") for i in range(members)]
+    assert uneven(Config(members=made, consensus=Consensus(cost="kdcl_naive", edges=name))) is expected
+    assert not uneven(Config(members=made, consensus=Consensus(cost="l2", edges=name)))
 
 
 @pytest.mark.parametrize("seen", [None, {}, {"error_covariance": None}])

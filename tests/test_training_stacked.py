@@ -1,5 +1,7 @@
 """Members of one architecture in one pass, beside a pass for each."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -140,6 +142,93 @@ def test_a_stacked_run_resumes_bit_for_bit_and_is_close_to_one_that_is_not(tmp_p
     assert not same(apart["member-m0.safetensors"], whole["member-m0.safetensors"])
     for name in whole:
         torch.testing.assert_close(whole[name], apart[name], rtol=0.05, atol=2e-3)
+
+
+ODD = """
+import random
+
+import torch
+from torch import nn
+
+
+class Counts(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.head = nn.Linear(channels * 64, classes)
+        self.register_buffer("n", torch.tensor(0))
+
+    def forward(self, x):
+        self.n = self.n + 1  # a new tensor, not the old one changed
+        return self.head(x.flatten(1))
+
+
+class Shuffles(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.head = nn.Linear(channels * 64, classes)
+        self.order = torch.randperm(channels * 64)  # neither parameter nor buffer
+
+    def forward(self, x):
+        return self.head(x.flatten(1)[:, self.order])
+
+
+class Plays(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.head = nn.Linear(channels * 64, classes)
+
+    def forward(self, x):
+        return self.head(x.flatten(1)) * random.choice([1.0, 1.0])
+
+
+class Shares(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.head = nn.Linear(channels * 64, classes)
+        self.first = self.second = nn.BatchNorm1d(classes)
+
+    def forward(self, x):
+        return self.second(self.first(self.head(x.flatten(1))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        ("Counts", "what it computes is not what each gives"),
+        ("Shuffles", "what it computes is not what each gives"),
+        ("Plays", "they draw random numbers"),
+        ("Shares", "torch.func.vmap ends in RuntimeError"),  # a module used twice is left in pieces
+    ],
+)
+def test_members_that_one_pass_would_compute_wrongly_are_refused(network, why, tmp_path, monkeypatch):
+    (tmp_path / "odd.py").write_text(ODD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd", raising=False)
+    code = f"odd:{network}"
+    with pytest.raises(UsageError, match=f"m0, m1 cannot be computed in one pass: {why}"):
+        concord.train(settings([code, code], stacked=True), tmp_path / "run", allow_code=[code])
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_pass_is_in_float32_whatever_the_machine_has(tmp_path):
+    pair = ["noel2017_st(filters=4)"] * 2
+    concord.train(settings(pair, stacked=True, precision="auto"), tmp_path / "auto")
+    concord.train(settings(pair, stacked=True), tmp_path / "float32")
+    one, other = weights(tmp_path / "auto"), weights(tmp_path / "float32")
+    assert all(same(one[name], other[name]) for name in one)
+    with pytest.raises(UsageError, match=r"train.stacked computes in float32"):
+        concord.train(settings(pair, stacked=True, precision="bfloat16"), tmp_path / "low")
+
+
+def test_when_a_partner_retires_the_other_goes_on_alone(tmp_path):
+    from concord.errors import StoppedError
+
+    pair = ["noel2017_st(filters=4)"] * 2
+    polls = iter(range(10**6))
+    with pytest.raises(StoppedError):
+        concord.train(settings(pair, stacked=True), tmp_path / "run", stop=lambda: next(polls) == 3)
+    assert concord.resume(tmp_path / "run", without=["m1"])["members"].keys() == {"m0", "m1"}
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,10 @@ def test_votes_that_are_none_are_refused_by_path(bomb, tmp_path):
 def test_a_crowd_of_tensors_is_refused_before_it_is_listed(tmp_path, monkeypatch):
     path = checkpoint.save(tmp_path, 1, {"member-a": {"x": torch.arange(3)}}, {})
     assert checkpoint.load(path).tensors["member-a"]["x"].tolist() == [0, 1, 2]
-    assert len(tensors.parse(path, crowd(20_000))) == 20_000
+    assert len(tensors.parse_tensors(path, crowd(20_000))) == 20_000
     monkeypatch.setattr(tensors, "load", lambda content: pytest.fail("listed"))
     with pytest.raises(CheckpointError, match="more than 20,000 tensors"):
-        tensors.parse(path, crowd(20_001))
+        tensors.parse_tensors(path, crowd(20_001))
 
 
 def test_votes_that_cannot_be_read_are_named(tmp_path):

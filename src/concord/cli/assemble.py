@@ -89,8 +89,11 @@ def check_memory(
     if config.train.device != "cpu":
         return
     batch = min(config.train.batch_size, config.train.micro_batch or images, images)
+    batch += config.unlabelled.batch_size if config.unlabelled else 0
     passes = 1 if config.adversarial is None else 2
-    learned = sum(p.numel() * p.element_size() for m in members.values() for p in m.parameters())
+    learned = sum(
+        p.numel() * p.element_size() for m in members.values() for p in m.parameters() if p.requires_grad
+    )
     remembered = 1 if config.train.optimizer.kind == "sgd" else 2
     memory.require(
         _kept(members, shape) * batch * passes + learned * (1 + remembered),
@@ -162,7 +165,6 @@ def make_job(
     warn: Callable[[str], None],
 ) -> Job:
     """Everything together."""
-    precision = tuple(precisions(config, members, interface.shape).values())
     return Job(
         folder=folder,
         config=config,
@@ -171,8 +173,8 @@ def make_job(
         feed=make_feed(config, splits, interface),
         interface=interface.plain(),
         task=Classify(len(interface.classes), config.train.label_smoothing),
-        precision=precision,
-        stacks=stacks_of(config, members, precision, interface),
+        precision=tuple(precisions(config, members, interface.shape).values()),
+        stacks=stacks_of(config, members, interface),
         adversarial=adversarial_of(config, interface),
         stop=stop,
         warn=warn,

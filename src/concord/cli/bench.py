@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from concord.cli import bench_cost, bench_plain, bench_stacked
-from concord.cli.bench_updates import BATCH, Updates, noise, timed, updates
+from concord.cli.bench_updates import BATCH, Updates, in_turns, noise, over, updates
 from concord.cli.options import Json, print_json
 
 if TYPE_CHECKING:
@@ -45,20 +45,14 @@ def bench_train(rounds: int = 5, each: int = 20) -> dict[str, Any]:
             "bfloat16": _bfloat16(images),
             "concord": updates(PAIR, images, Path(folder) / "run"),
         }
-        for contender in contenders.values():
-            timed(contender, 3)  # first calls choose kernels
-        taken = [{name: timed(c, each) for name, c in contenders.items()} for _ in range(rounds)]
-    rates = {name: [each * BATCH / row[name] for row in taken] for name in contenders}
-    against = {
-        name: statistics.median(row[name] / row["concord"] for row in taken) for name in ("plain", "bfloat16")
-    }
+        rates = in_turns(contenders, rounds, each)
     return {
         "network": "noel2017_st + noel2017_m, 1x28x28, batch 64, l2 0.01",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "samples_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "rounds": rates,
-        "concord_over": against,
+        "concord_over": {name: over(rates, "concord", name) for name in ("plain", "bfloat16")},
     }
 
 

@@ -1,5 +1,6 @@
 """Updates of concord as ``concord train`` does them, for benchmarks to time."""
 
+import statistics
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,19 @@ def timed(contender: Updates, updates: int) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+def in_turns(contenders: Mapping[str, Updates], rounds: int, each: int) -> dict[str, list[float]]:
+    """Samples per second of every contender, ``rounds`` times; each does so many updates in its turn."""
+    for contender in contenders.values():
+        timed(contender, 3)  # first calls choose kernels
+    taken = [{name: timed(c, each) for name, c in contenders.items()} for _ in range(rounds)]
+    return {name: [each * BATCH / row[name] for row in taken] for name in contenders}
+
+
+def over(rates: Mapping[str, list[float]], one: str, other: str) -> float:
+    """How many times as fast one is as the other: median over the rounds."""
+    return statistics.median(a / b for a, b in zip(rates[one], rates[other], strict=True))
 
 
 def updates(settings: Mapping[str, Any], images: "Images", run: Path) -> Updates:

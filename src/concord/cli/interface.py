@@ -51,11 +51,16 @@ class Interface:
 def interface_of(folder: RunFolder, state: Mapping[str, Any], warn: Callable[[str], None]) -> Interface:
     """The interface under a checkpoint's manifest, which notices damage; interface.json is a copy of it.
 
-    ``warn`` hears of a copy that differs. Checkpoints of older versions have the file only.
+    ``warn`` hears of a copy that is missing or differs. Checkpoints of older versions have the file only.
     """
-    copy = folder.json("interface.json", INTERFACE)
-    kept = state.get("interface", copy)
-    if kept != copy:
+    if "interface" not in state:
+        return Interface.from_plain(folder.json("interface.json", INTERFACE))
+    kept = state["interface"]
+    try:
+        same = folder.json("interface.json") == kept
+    except CheckpointError:
+        same = False
+    if not same:
         file = folder.path / "interface.json"
         warn(f"{file} is not as the run was made with; classes and normalisation of the checkpoint are used")
     return Interface.from_plain(kept)

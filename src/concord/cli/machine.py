@@ -27,7 +27,7 @@ def resolved(config: Config) -> Config:
         _check_there(f"the device of member {member.name}", member.device or device)
     precision = train.precision
     if precision == "auto":
-        precision = "bfloat16" if native_bfloat16(device) else "float32"
+        precision = "bfloat16" if native_bfloat16(device) and not train.stacked else "float32"
     threads = train.threads or torch.get_num_threads()
     update = {"device": device, "precision": precision, "threads": threads}
     return config.model_copy(update={"train": train.model_copy(update=update)})

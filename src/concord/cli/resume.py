@@ -5,6 +5,7 @@ Example:
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from concord.cli import attend
 from concord.cli.options import AllowCode, Json, Run, Strict
 from concord.cli.score_text import report_result
 from concord.cli.train import run_job
-from concord.errors import UsageError, suggestion
+from concord.errors import CheckpointError, UsageError, suggestion
 
 if TYPE_CHECKING:
     from concord.training.config import Config
@@ -45,15 +46,16 @@ def resume(
     folder = RunFolder(Path(run))
     with attend.stop_flag(stop) as stopping:
         asked = _asked(folder, settings, without)
-        if folder.complete and not settings and not without and _finished(folder):
+        unchanged = not (settings or without or allow_changes)
+        if folder.complete and unchanged and _finished(folder, strict):
             return {**folder.json("result.json", RESULT), "run": str(run)}
         return _go_on(folder, asked, allow_changes, strict, allow_code, quiet, stopping)
 
 
-def _finished(folder: "RunFolder") -> bool:
+def _finished(folder: "RunFolder", strict: bool) -> bool:
     from concord.training.final import finished
 
-    return finished(folder, attend.tell)
+    return finished(folder, attend.tell, strict)
 
 
 def _asked(folder: "RunFolder", settings: Sequence[str], without: Collection[str]) -> "Config":
@@ -66,6 +68,8 @@ def _asked(folder: "RunFolder", settings: Sequence[str], without: Collection[str
         if name not in members:
             near = suggestion(name, members)
             raise UsageError(f"--without {name}: no such member{near}; there are: {', '.join(members)}")
+        if folder.complete:
+            raise UsageError(f"--without {name}: {folder.path} is complete, and nothing is left to learn")
         members[name]["retired"] = True
     for setting in settings:
         toml.assign(tables, setting)
@@ -82,23 +86,24 @@ def _go_on(
     stop: Callable[[], bool],
 ) -> dict[str, Any]:
     from concord.cli import assemble, machine
-    from concord.cli.interface import INTERFACE, Interface, check_same
+    from concord.cli.interface import check_same, interface_of
     from concord.cli.teachers import load_teachers
     from concord.training import checkpoint
 
     config = machine.resolved(asked)
     splits = assemble.load_data(config)
+    found, _ = checkpoint.newest(folder.checkpoints, strict)
     # pixels are normalised as they were from the start, whatever data is trained on now
-    interface = Interface.from_plain(folder.json("interface.json", INTERFACE))
+    interface = interface_of(folder, found.state if found else {}, attend.tell)
     check_same(interface, splits, config.data.source)
-    begun = bool(checkpoint.steps(folder.checkpoints))
-    members = assemble.build_members(config, interface, allow_code, saved=begun)
-    if not begun:
+    members = assemble.build_members(config, interface, allow_code, saved=found is not None)
+    if found is None:
         load_teachers(config, members, interface)
     assemble.check_memory(config, members, interface.shape, len(splits.train))
     job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
-    for difference in machine.elsewhere(folder.json("stamp.json"), config):
-        attend.tell(f"{difference}: the run goes on, but not bit for bit as it would have there")
+    with suppress(CheckpointError):  # without a stamp nobody knows where the run was
+        for difference in machine.elsewhere(folder.json("stamp.json"), config):
+            attend.tell(f"{difference}: the run goes on, but not bit for bit as it would have there")
     return run_job(job, interface, quiet, allow_changes, strict)
 
 

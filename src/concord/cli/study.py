@@ -68,7 +68,7 @@ def _figures(
 ) -> dict[str, Any]:
     """What ``study`` gives, once the folder is held."""
     _claim(folder, settings)
-    failed = _run_cells(folder, cells, jobs, allow_code)
+    failed = _run_cells(folder, cells, jobs, allow_code) | _incomplete_cohorts(folder, cells)
 
     from concord.cli import study_view as views  # imports torch, after the processes have begun
 
@@ -153,6 +153,19 @@ def _run_cells(
                     raise outcome
                 shown(_line(cell, outcome) if isinstance(outcome, dict) else f"{cell.name}: {outcome}")
     return failed
+
+
+def _incomplete_cohorts(folder: Path, cells: "Sequence[GridCell]") -> dict[str, str]:
+    """The reason of every run that somebody resumed without a member: it is not what its row says."""
+    from concord.training.folder import RunFolder
+
+    found = {}
+    for cell in cells:
+        run = RunFolder(folder / "cells" / cell.name)
+        retired = [m.name for m in run.config().members if m.retired] if run.complete else []
+        if retired:
+            found[cell.name] = f"it went on without {', '.join(retired)}, so that it does not count"
+    return found
 
 
 def _line(cell: "GridCell", result: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from concord.training import checkpoint
 from concord.training.config import Config
 from concord.training.final import standing
 from concord.training.folder import RunFolder
-from concord.training.state import unpack_member
+from concord.training.state import unpack_members
 
 
 def load_teachers(config: Config, members: Mapping[str, nn.Module], interface: Interface) -> None:
@@ -37,8 +37,7 @@ def load_teachers(config: Config, members: Mapping[str, nn.Module], interface: I
         saved = checkpoint.load(standing(folder))
         if interface_of(folder, saved.state, attend.tell) != interface:
             raise DataError(f"{path} was trained on images of another shape, normalisation or set of classes")
-        where = f"{saved.path}/member-{taught}"
-        unpack_member(members[member.name], saved.tensors[f"member-{taught}"], where)
+        unpack_members({taught: members[member.name]}, saved)
 
 
 def run_and_member(teacher: str) -> tuple[Path, str]:

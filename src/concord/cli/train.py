@@ -114,15 +114,18 @@ def run_job(
 
 
 def _with_way_out(error: DivergedError, job: "Job") -> DivergedError:
-    """The error, and how the others go on if some of the members that learn are sound."""
-    learners = [
-        name for name, member in job.members.items() if any(p.requires_grad for p in member.parameters())
+    """The error, and how the others go on if some that learn are sound; a KDCL target needs all of them."""
+    sound = [
+        name
+        for name, member in job.members.items()
+        if name not in error.members and any(p.requires_grad for p in member.parameters())
     ]
-    if not error.members or not set(learners) - set(error.members) or not job.folder.checkpoints.is_dir():
+    if not error.members or not sound or job.config.consensus.cost.startswith("kdcl"):
         return error
-    names = " ".join(f"--without {name}" for name in error.members)
-    command = job.folder.resume.removesuffix("`")
-    return DivergedError(f"{error}, or the others go on alone: {command} {names}`", error.members)
+    command = " ".join(
+        [job.folder.resume.removesuffix("`"), *(f"--without {name}" for name in error.members)]
+    )
+    return DivergedError(f"{error}, or the others go on alone: {command}`", error.members)
 
 
 def _result(job: "Job", costs: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +148,7 @@ def _result(job: "Job", costs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _retired(job: "Job") -> list[str]:
     names = [member.name for member in job.config.members if member.retired]
-    return [f"{', '.join(names)} learned nothing more after the run went on without"] if names else []
+    return [f"{', '.join(names)}: retired, learned nothing from there on"] if names else []
 
 
 def add_to(app: typer.Typer) -> None:

@@ -58,6 +58,16 @@ class Edges:
         )
         return replace(self, weight=rows)
 
+    def placed(self, places: Sequence[int], members: int) -> "Edges":
+        """The same edges where member n is number ``places[n]`` of ``members``; nothing joins the others."""
+        weight = [[0.0] * members for _ in range(members)]
+        detach = [[True] * members for _ in range(members)]
+        for i, row in zip(places, range(self.members), strict=True):
+            for j, column in zip(places, range(self.members), strict=True):
+                weight[i][j] = self.weight[row][column]
+                detach[i][j] = self.detach[row][column]
+        return replace(self, weight=tuple(map(tuple, weight)), detach=tuple(map(tuple, detach)))
+
     def into(self, learners: Iterable[int]) -> "Edges":
         """The edges into these members alone."""
         chosen, none = set(learners), (0.0,) * self.members

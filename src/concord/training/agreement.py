@@ -7,7 +7,7 @@ kind.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -97,15 +97,14 @@ class Cohort:
     seeds: Sequence[int] | None
     adversarial: Adversarial | None = None
     stacks: Sequence[Sequence[int]] = ()  # members of one architecture that are computed in one pass
+    part: int = 0  # of a batch that goes in several
 
     def __len__(self) -> int:
         return len(self.members)
 
-    def at_part(self, n: int) -> "Cohort":
-        """The cohort for part n of a batch: each part has dropout of its own."""
-        if n == 0 or self.seeds is None:
-            return self
-        return replace(self, seeds=[mix(seed, -1 - n) for seed in self.seeds])
+    def draw(self, index: int) -> int:
+        """What random numbers of update ``index`` depend on: each part of its batch has its own."""
+        return mix(index, -1 - self.part) if self.part else index
 
     def outputs(self, batch: Batch, index: int) -> list[Tensor]:
         """Outputs of all members on their samples at update ``index``."""
@@ -125,7 +124,7 @@ class Cohort:
 
     def output(self, i: int, x: Sample, index: int) -> Tensor:
         """Output of member i at update ``index``; its dropout is a function of (seeds[i], index) alone."""
-        seed = None if self.seeds is None else mix(self.seeds[i], index)
+        seed = None if self.seeds is None else mix(self.seeds[i], self.draw(index))
         with seeded(seed, home_of(self.members[i], x)):
             return ask(self.members[i], x, self.precision[i])
 
@@ -176,8 +175,8 @@ def hardened(cohort: Cohort, i: int, batch: Batch, loss: Tensor, index: int) -> 
     def per_sample(inputs: Sample) -> Tensor:
         return cohort.task.loss(cohort.output(i, inputs, index), y)
 
-    with _buffers_kept([cohort.members[i]]):
-        changed = cohort.adversarial.craft(i, per_sample, x, index)
+    with buffers_kept([cohort.members[i]]):
+        changed = cohort.adversarial.craft(i, per_sample, x, cohort.draw(index))
     share = cohort.adversarial.share
     return share * loss + (1 - share) * per_sample(changed).mean()
 
@@ -210,7 +209,7 @@ def labelled(cohort: Cohort, i: int, batch: Batch, own: Tensor, index: int) -> T
         return own.new_zeros(())
     x, y = batch.of(i)
     views = [batch.of(j)[0] if batch.aligned else x for j in range(len(cohort))]
-    with _buffers_kept([m for j, m in enumerate(cohort.members) if j != i]), torch.no_grad():
+    with buffers_kept([m for j, m in enumerate(cohort.members) if j != i]), torch.no_grad():
         said = [own if j == i else predict(cohort, j, view, index) for j, view in enumerate(views)]
     return cohort.consensus(said, y, edges).mean()
 
@@ -224,7 +223,7 @@ def unlabelled(cohort: Cohort, batch: Batch, learners: Sequence[int], index: int
     if batch.unlabelled is None or not edges.pairs():
         return torch.zeros((), device=device_of(batch.inputs[0]))
     said = []
-    with _buffers_kept(cohort.members):
+    with buffers_kept(cohort.members):
         for i in range(len(cohort)):
             with torch.set_grad_enabled(i in learners):
                 said.append(predict(cohort, i, batch.unlabelled, index))
@@ -237,7 +236,7 @@ def predict(cohort: Cohort, i: int, x: Sample, index: int) -> Tensor:
 
 
 @contextmanager
-def _buffers_kept(members: Sequence[nn.Module]) -> Iterator[None]:
+def buffers_kept(members: Sequence[nn.Module]) -> Iterator[None]:
     """Predictions that serve agreement alone must not move running statistics.
 
     The saved values are put back by reference, since autograd may still need the buffers that were used.

@@ -9,6 +9,7 @@ from concord.training import toml
 from concord.training.checkpoint import Checkpoint
 from concord.training.config import Config
 from concord.training.folder import RunFolder
+from concord.training.plan import uneven
 from concord.training.position import Position
 
 STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
@@ -37,22 +38,13 @@ def position_of(found: Checkpoint, tallied: Callable[[int], int]) -> Position:
     return position
 
 
-def differences(
-    folder: RunFolder,
-    found: Checkpoint | None,
-    config: Config,
-    fingerprint: str,
-    interface: Mapping[str, Any],
-) -> list[str]:
-    """``key: old -> new`` for whatever is not as the run was made with.
-
-    That is settings, data, and the interface: classes by name, and how pixels are normalised.
-    """
+def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fingerprint: str) -> list[str]:
+    """``key: old -> new`` for every setting, and for the data, that is not what the run was made with."""
     old = found.state if found else {}
     settings = _known(old["config"]) if "config" in old else folder.config().model_dump(mode="json")
     listed = toml.differences(_by_name(settings), _by_name(config.model_dump(mode="json")))
-    kept = old.get("interface", interface)  # checkpoints of older versions have none
-    listed += toml.differences({"interface": dict(kept)}, {"interface": dict(interface)})
+    if found and "interface" not in old and uneven(config):  # of a version that had other edges for KDCL
+        listed.append("the weight of a KDCL target: as many as there are edges to a member -> 1")
     before = old.get("fingerprint", fingerprint)
     return listed + [f"data: {before[:12]}... -> {fingerprint[:12]}..."] * (before != fingerprint)
 

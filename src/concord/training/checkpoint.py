@@ -32,9 +32,9 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
 from concord.errors import CheckpointError
-from concord.training.documents import parse
+from concord.training.documents import parse_object
 from concord.training.files import disk_errors, sync_folder, write_synced
-from concord.training.tensors import parse
+from concord.training.tensors import parse_tensors
 
 FORMAT = 1
 STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
@@ -63,11 +63,11 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping
     """Commit a checkpoint and give its path; after a ResourceError the older ones are as they were."""
     final = folder / f"step-{step:08d}"
     temporary = _temporary(final)
-    with disk_errors(final):
+    files = {f"{name}.safetensors": tensor_bytes(plain(part)) for name, part in tensors.items()}
+    files["state.json"] = _json(state)
+    with disk_errors(final, need=sum(map(len, files.values()))):
         try:
             temporary.mkdir(parents=True)
-            files = {f"{name}.safetensors": tensor_bytes(plain(part)) for name, part in tensors.items()}
-            files["state.json"] = _json(state)
             for name, content in files.items():
                 write_synced(temporary / name, content)
             entries = {n: Entry(len(c), _hash(c))._asdict() for n, c in files.items()}
@@ -116,16 +116,18 @@ def load(path: Path) -> Checkpoint:
     """Read and verify one checkpoint; CheckpointError names the file that is missing or damaged."""
     contents = {name: _verified(path / name, entry) for name, entry in _manifest(path).items()}
     try:
-        state = parse(contents.pop("state.json"))
+        state = parse_object(contents.pop("state.json"))
     except (KeyError, ValueError):
         raise CheckpointError(f"{path}/state.json: missing or no JSON") from None
-    tensors = {name.removesuffix(".safetensors"): parse(path / name, c) for name, c in contents.items()}
+    tensors = {
+        name.removesuffix(".safetensors"): parse_tensors(path / name, c) for name, c in contents.items()
+    }
     return Checkpoint(path, tensors, state)
 
 
 def _manifest(path: Path) -> dict[str, Entry]:
     try:
-        manifest = parse((path / "MANIFEST.json").read_bytes())
+        manifest = parse_object((path / "MANIFEST.json").read_bytes())
         version, step = manifest["format"], manifest["step"]
         entries = {str(name): Entry(**entry) for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -163,16 +165,19 @@ def _age(path: Path) -> tuple[int, bool]:
     return int(match[1]), not match[2]
 
 
-def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+def newest(folder: Path, strict: bool = False) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that verifies, and what is wrong with each newer one.
 
-    (None, []) when there is none at all; CheckpointError when there are some and all are damaged.
+    (None, []) when there is none at all; CheckpointError when there are some and all are damaged, or with
+    ``strict`` if the newest is.
     """
     faults: list[str] = []
     for path in reversed(steps(folder)):
         try:
             return load(path), faults
         except CheckpointError as error:
+            if strict:
+                raise CheckpointError(f"{error}; without --strict an earlier checkpoint is used") from None
             faults.append(str(error))
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults)

@@ -5,7 +5,15 @@ Nothing here imports torch.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, PositiveFloat, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from concord.consensus.edges import table
 from concord.training.section import Count, Fraction, Section, Text
@@ -46,9 +54,8 @@ class Member(Section):
     pretrained: bool = False
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
     retired: bool = False  # learns nothing from here on, and nobody learns from it
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = (
-        None  # default: that of the training
-    )
+    # where it lies; default: the device of the training
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = None
 
 
 class Constant(Section):
@@ -149,6 +156,12 @@ class Pgd(Section):
     step_size: PositiveFloat | None = None  # default: 2.5 eps / steps
 
 
+def _of_three(count: int) -> int:
+    if count < 3:
+        raise ValueError("at least 3: a part with a single image has no statistics for batch normalisation")
+    return count
+
+
 class Train(Section):
     """How members are trained."""
 
@@ -164,7 +177,7 @@ class Train(Section):
     shuffle: bool = True  # false: the stored order in every epoch, as source 004
     batches: Literal["shared", "own", "views"] = "shared"
     update: Literal["simultaneous", "alternating"] = "simultaneous"
-    micro_batch: Annotated[int, Field(ge=3, le=10**9)] | None = None  # most images in one pass
+    micro_batch: Annotated[Count, AfterValidator(_of_three)] | None = None  # most images in one pass
     stacked: bool = False  # members of one network in one pass
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -230,6 +243,8 @@ class Config(Section):
             raise ValueError("detach = false needs shared batches and the simultaneous update")
         if (train.stacked or train.micro_batch) and train.update == "alternating":
             raise ValueError("train.stacked and train.micro_batch need the simultaneous update")
+        if train.stacked and train.precision == "bfloat16":
+            raise ValueError("train.stacked computes in float32: autocast does not reach convolutions there")
         if isinstance(self.adversarial, Pgd) and self.adversarial.norm == "linf" and self.adversarial.eps > 1:
             raise ValueError("adversarial.eps is at most 1, the range of a pixel, in the norm linf")
         if consensus.cost.startswith("kdcl") and any(member.retired for member in self.members):

@@ -7,7 +7,7 @@ from typing import Any
 LARGEST = 16 * 2**20  # bytes
 
 
-def parse(content: bytes) -> dict[str, Any]:
+def parse_object(content: bytes) -> dict[str, Any]:
     """The object that ``content`` holds.
 
     Raises ValueError for what is no JSON or no object, for NaN and infinity (a number like 1e999 is infinity

@@ -52,7 +52,19 @@ def tally(
     return total
 
 
-def logits(members: Sequence[nn.Module], samples: Samples, precision: Precision = ()) -> Tensor:
-    """What every member says about every sample, on the CPU. Shape: -> (M, N, K)"""
-    said = [torch.stack(outputs(members, x, precision)).cpu() for x, _ in samples]
+def logits(
+    members: Sequence[nn.Module],
+    samples: Samples,
+    precision: Precision = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> Tensor:
+    """What every member says about every sample, on the CPU. Shape: -> (M, N, K)
+
+    Raises InterruptedEvaluation when ``stop`` says so.
+    """
+    said = []
+    for x, _ in samples:
+        if stop():
+            raise InterruptedEvaluation
+        said.append(torch.stack(outputs(members, x, precision)).cpu())
     return torch.cat(said, 1)

@@ -57,22 +57,25 @@ def load_members(members: Mapping[str, nn.Module], path: Path) -> None:
     unpack_members(members, checkpoint.load(path))
 
 
-def finished(folder: RunFolder, warn: Callable[[str], None] = lambda text: None) -> bool:
+def finished(
+    folder: RunFolder, warn: Callable[[str], None] = lambda text: None, strict: bool = False
+) -> bool:
     """Whether a run is complete and what it stands for sound; CheckpointError if its settings changed.
 
     Where that checkpoint is damaged, ``warn`` hears of it and the result is dropped, so that a resume makes
-    both anew from an earlier one.
+    both anew from an earlier one; with ``strict`` that is a CheckpointError.
     """
     if not folder.complete:
         return False
     try:
         found = checkpoint.load(standing(folder))
     except CheckpointError as error:
+        if strict:
+            raise
         warn(f"{error}; its result is made anew")
         (folder.path / "result.json").unlink()
         return False
-    fingerprint, interface = found.state["fingerprint"], folder.json("interface.json")
-    refuse(found.path, differences(folder, found, folder.config(), fingerprint, interface))
+    refuse(found.path, differences(folder, found, folder.config(), found.state["fingerprint"]))
     return True
 
 
@@ -85,10 +88,8 @@ def standing(
     """
     if folder.complete:
         return folder.checkpoints / str(folder.json("result.json", ["checkpoint"])["checkpoint"])
-    found, faults = checkpoint.newest(folder.checkpoints)
+    found, faults = checkpoint.newest(folder.checkpoints, strict)
     for fault in faults:
-        if strict:
-            raise CheckpointError(f"{fault}; without --strict an earlier checkpoint is used")
         warn(f"{fault}; an earlier checkpoint is used")
     if found is None:
         raise CheckpointError(f"{folder.path} has no checkpoint yet; {folder.resume} goes on")

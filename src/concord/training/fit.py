@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from concord.errors import CheckpointError, DivergedError, StoppedError
+from concord.errors import DivergedError, StoppedError
 from concord.tasks.classify import Classify
 from concord.training import checkpoint, evaluate
 from concord.training.agreement import Adversarial, Batch
@@ -78,12 +78,10 @@ class Training:
         ``strict``: CheckpointError too if a newer one is damaged.
         """
         job = self.job
-        found, faults = checkpoint.newest(job.folder.checkpoints)
+        found, faults = checkpoint.newest(job.folder.checkpoints, strict)
         for fault in faults:
-            if strict:
-                raise CheckpointError(f"{fault}; without --strict an earlier checkpoint is used")
             job.warn(f"{fault}; falling back to an earlier checkpoint")
-        changes = differences(job.folder, found, job.config, job.feed.fingerprint, job.interface)
+        changes = differences(job.folder, found, job.config, job.feed.fingerprint)
         if not allow_changes:
             refuse(found.path if found else job.folder.path, changes)
         if found is None:

@@ -22,7 +22,7 @@ from typing import Any
 from concord.errors import CheckpointError, UsageError
 from concord.training import toml
 from concord.training.config import Config
-from concord.training.documents import parse
+from concord.training.documents import parse_object
 from concord.training.files import disk_errors, replace
 
 
@@ -60,7 +60,7 @@ class RunFolder:
         """Content of a JSON file; CheckpointError if it, or a key that it needs, is missing or damaged."""
         file = self.path / name
         try:
-            content = parse(file.read_bytes())
+            content = parse_object(file.read_bytes())
         except FileNotFoundError:
             cure = f"; {self.resume} finishes the run" if name == "result.json" else ""
             raise CheckpointError(f"{file} is missing{cure}") from None
@@ -83,7 +83,7 @@ class RunFolder:
             return []
         lines = self.metrics.read_bytes().split(b"\n")
         try:
-            found = [parse(line) for line in lines[:-1] if line]
+            found = [parse_object(line) for line in lines[:-1] if line]
         except ValueError as error:
             raise CheckpointError(f"{self.metrics}: damaged, a line is no JSON object ({error})") from None
         if not all(set(needs) <= row.keys() for row in found):
@@ -93,7 +93,7 @@ class RunFolder:
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one epoch to metrics.jsonl."""
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
-        with disk_errors(self.metrics), self.metrics.open("ab") as file:
+        with disk_errors(self.metrics, need=len(line)), self.metrics.open("ab") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())

@@ -95,7 +95,7 @@ def at_once(
     done = []
     for n, part in enumerate(batch.parts(most)):
         share = len(part.targets[0]) / len(batch.targets[0])
-        losses, cost, logits = together(cohort.at_part(n), part, weight, index)
+        losses, cost, logits = together(replace(cohort, part=n), part, weight, index)
         check(losses, cost, cohort.names, index)
         (share * (losses.sum() + weight * cost)).backward()
         done.append((share * losses.detach(), share * cost.detach(), [z.detach() for z in logits]))

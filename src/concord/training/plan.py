@@ -5,14 +5,22 @@ of errors, disagreement matching pairs whoever disagrees most. Before the first 
 at, so the former starts with equal weights and the latter with a random matching.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from concord.consensus import kdcl, schedule
 from concord.consensus.costs import pair_cost
-from concord.consensus.edges import Edges, disagreement_matching, random_matching, scaled, shape, table
+from concord.consensus.edges import (
+    SHAPES,
+    Edges,
+    disagreement_matching,
+    random_matching,
+    scaled,
+    shape,
+    table,
+)
 from concord.consensus.objective import Consensus, pairwise
 from concord.training.config import Config, Cosine, Piecewise, Ramp
 from concord.training.config import Consensus as Settings
@@ -43,21 +51,39 @@ def _general_weights(members: int, seen: Seen) -> list[float]:
 def edges_of(config: Config, epoch: int, seen: Seen) -> Edges:
     """The edges of this epoch, scaled as the settings say.
 
-    A KDCL target is made of all members, so a named shape says who learns from it, each with weight 1 as in
-    the paper; a table gives weights of its own.
+    A shape is one of the members that are not retired. A KDCL target is made of all members, so a shape says
+    who learns from it, each with weight 1 as in the paper; a table gives weights of its own.
     """
-    settings, m = config.consensus, len(config.members)
+    settings, cost = config.consensus, config.consensus.cost
+    retired = [i for i, member in enumerate(config.members) if member.retired]
     if not isinstance(settings.edges, str):
-        edges = table(settings.edges, settings.detach)
-    elif settings.edges == "disagreement_matching" and seen and seen["disagreement"] is not None:
-        edges = table(disagreement_matching(seen["disagreement"]), settings.detach)
-    elif settings.edges.endswith("_matching"):
-        edges = table(random_matching(m, config.train.seed, epoch), settings.detach)
-    else:
-        edges = shape(settings.edges, m, settings.detach)
-    edges = edges.without(i for i, member in enumerate(config.members) if member.retired)
-    named_kdcl = settings.cost in KDCL and isinstance(settings.edges, str)
-    return scaled(edges, "mass1" if named_kdcl else settings.scale, settings.cost)
+        return scaled(table(settings.edges, settings.detach).without(retired), settings.scale, cost)
+    places = [i for i in range(len(config.members)) if i not in retired]
+    edges = _named(config, places, epoch, seen).placed(places, len(config.members))
+    return scaled(edges, "mass1" if cost in KDCL else settings.scale, cost)
+
+
+def uneven(config: Config) -> bool:
+    """Whether a KDCL run has a shape in which members have different numbers of edges."""
+    name, m = config.consensus.edges, len(config.members)
+    if config.consensus.cost not in KDCL or not isinstance(name, str) or name not in SHAPES:
+        return False
+    edges = shape(name, m)
+    return any(edges.mass(i) not in (0, 1) for i in range(m))
+
+
+def _named(config: Config, places: Sequence[int], epoch: int, seen: Seen) -> Edges:
+    """The edges of a named shape between the members at these places."""
+    settings, m = config.consensus, len(places)
+    name, detach = str(settings.edges), settings.detach
+    if not isinstance(detach, bool):
+        detach = [[detach[i][j] for j in places] for i in places]
+    if name == "disagreement_matching" and seen and seen["disagreement"] is not None:
+        apart = [[seen["disagreement"][i][j] for j in places] for i in places]
+        return table(disagreement_matching(apart), detach)
+    if name.endswith("_matching"):
+        return table(random_matching(m, config.train.seed, epoch), detach)
+    return shape(name, m, detach)
 
 
 def weight_of(settings: Settings, updates: int) -> Weight:

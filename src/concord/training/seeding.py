@@ -16,6 +16,12 @@ def mix(seed: int, index: int) -> int:
     return (z ^ z >> 31) >> 1
 
 
+def drawn() -> object:
+    """Where the generators of numpy and Python are: equal before and after code that draws from neither."""
+    kind, state, *place = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), kind, bytes(np.asarray(state)), place
+
+
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     """Run with the generators of torch, numpy and Python at this seed; they are as before afterwards.

@@ -11,10 +11,10 @@ from concord.training.checkpoint import Checkpoint
 
 def unpack_members(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
     """Copy saved tensors into all members; CheckpointError if one is missing or another network."""
+    networks = {m["name"]: m["network"] for m in found.state.get("config", {}).get("members", ())}
     for name, member in members.items():
         if f"member-{name}" not in found.tensors:
             raise CheckpointError(f"{found.path} has no member {name!r}")
-        networks = {m["name"]: m["network"] for m in found.state.get("config", {}).get("members", ())}
         unpack_member(
             member, found.tensors[f"member-{name}"], f"{found.path}/member-{name}", networks.get(name)
         )

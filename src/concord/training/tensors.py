@@ -17,7 +17,7 @@ LARGEST_HEADER = 10 * 2**20  # bytes of JSON in front of the tensors
 MOST_TENSORS = 20_000  # 100,000 take seconds
 
 
-def parse(path: Path, content: bytes) -> dict[str, Tensor]:
+def parse_tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors that the bytes of a safetensors file hold; CheckpointError naming ``path`` if none."""
     header = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else LARGEST_HEADER + 1
     if header > LARGEST_HEADER:

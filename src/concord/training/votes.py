@@ -8,20 +8,26 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
 from concord.consensus.objective import ensemble_logits
-from concord.errors import CheckpointError
-from concord.training.evaluate import logits
+from concord.errors import CheckpointError, StoppedError
+from concord.training.evaluate import InterruptedEvaluation, logits
 from concord.training.files import replace
 from concord.training.fit import Job
 from concord.training.folder import RunFolder
-from concord.training.tensors import parse
+from concord.training.tensors import parse_tensors
 
 FILE = "votes.safetensors"
 ENSEMBLE = "ensemble"
 
 
 def keep(job: Job) -> None:
-    """Write the votes of the members as they are now. Shape: (N,) int32 for each member and the ensemble."""
-    said = logits(list(job.members.values()), job.feed.test(), job.precision)  # (M, N, K)
+    """Write the votes of the members as they are now. Shape: (N,) int32 for each member and the ensemble.
+
+    Raises StoppedError when the job's ``stop`` says so.
+    """
+    try:
+        said = logits(list(job.members.values()), job.feed.test(), job.precision, job.stop)  # (M, N, K)
+    except InterruptedEvaluation:
+        raise StoppedError(f"stopped before the last scores: {job.folder.resume} makes them") from None
     rows = {**dict(zip(job.members, said, strict=True)), ENSEMBLE: ensemble_logits(list(said))}
     votes = {name: row.argmax(-1).to(torch.int32) for name, row in rows.items()}
     replace(job.folder.path / FILE, tensor_bytes(votes))
@@ -36,4 +42,4 @@ def read(folder: RunFolder) -> dict[str, Tensor]:
         content = file.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from None
-    return parse(file, content)
+    return parse_tensors(file, content)
