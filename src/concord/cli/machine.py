@@ -38,7 +38,7 @@ def _check_there(what: str, device: str) -> None:
     count = torch.cuda.device_count()
     if device.startswith("cuda") and int(device.partition(":")[2] or 0) >= count:
         there = f"{count} of them" if count else "no GPU"
-        raise UsageError(f"{what} is {device!r}, but torch sees {there} here; use another one, cpu or auto")
+        raise UsageError(f"{what} is {device!r}, but torch sees {there} here; use another one or cpu")
 
 
 def settle(config: Config) -> None:

@@ -45,7 +45,7 @@ def _compare(names: Sequence[str], members: Mapping[str, nn.Module], x: Tensor) 
     x = x.to(home_of(chosen[0], x))
     before = drawn()
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng([]):
             one, each = _in_one_pass(chosen, x), _in_a_pass_each(chosen, x)
         why = "" if _alike(one, each) else "what it computes is not what each gives by itself"
     except Exception as error:  # a foreign network may raise anything
