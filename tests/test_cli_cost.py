@@ -31,6 +31,20 @@ class Looks(nn.Module):
         return self.head(y.mean((2, 3))) if y.abs().max() < 99 else y
 
 
+class Deeper(nn.Module):
+    """Looks at numbers, but only in pictures of some size."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.one, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, classes)
+
+    def forward(self, x):
+        y = self.one(x)
+        if y.shape[-1] > 4 and y.abs().max() > 99:
+            y = y * 2
+        return self.head(y.mean((2, 3)))
+
+
 class Both(nn.Module):
     def __init__(self, channels):
         super().__init__()
@@ -63,6 +77,10 @@ def features(channels=1, classes=10):
 
 def looks(channels=3, classes=10):
     return Looks(classes)
+
+
+def deeper(channels=3, classes=10):
+    return Deeper(classes)
 
 
 def both(channels=3, classes=10):
@@ -392,6 +410,12 @@ def test_an_unknown_network_suggests_the_nearest(call, wrong, near):
     status, out, err = call("resnet18", wrong)
     assert (status, out) == (2, "")
     assert f"did you mean {near!r}?" in err
+
+
+def test_a_network_that_looks_at_numbers_of_larger_pictures_only_is_counted_too(document):
+    small, large = (document("my_networks:deeper", "--input", f"3x{n}x{n}") for n in (4, 8))
+    assert (small["device"], large["device"]) == ("meta", "cpu")
+    assert large["macs"] == 3 * 9 * 4 * 36 + 4 * large["layers"][-1]["output"][0]
 
 
 def test_a_network_of_the_user_s_that_looks_at_numbers(call, document):

@@ -2,9 +2,11 @@
 
 import pytest
 
+import concord
 from concord.cli.study import PRESETS, planned, preset
-from concord.errors import UsageError
+from concord.errors import DataError, UsageError
 from concord.report.noel2017 import FINAL, METHODS
+from concord.training import toml
 
 NOEL = sorted(FINAL)
 # what differs between the data sets: epochs, and whether official parts are pooled and shuffled
@@ -81,3 +83,18 @@ def test_no_other_preset_is_read(name):
 def test_the_name_without_a_data_set_is_answered_with_one():
     with pytest.raises(UsageError, match="did you mean 'noel2017_mnist'"):
         preset("noel2017")
+
+
+def test_a_study_without_a_run_takes_another_command(tmp_path):
+    """A preset names a folder of data that may not be here; the same command with --data is another study."""
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "study.toml").write_text(toml.to_text(preset("noel2017_mnist")))
+    wanted = preset("digits") | {"data": {"source": str(tmp_path / "nowhere")}}
+    (study / "cells/one").mkdir(parents=True)
+    (study / "cells/one/config.toml").touch()
+    with pytest.raises(UsageError, match="holds another study"):
+        concord.study(wanted, study, jobs=1)
+    (study / "cells/one/config.toml").unlink()
+    with pytest.raises(DataError, match=r"no file or folder .*nowhere"):
+        concord.study(wanted, study, jobs=1)

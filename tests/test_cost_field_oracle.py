@@ -176,7 +176,7 @@ def test_every_unit_of_a_graph_sees_exactly_its_region_where_equal_branches_meet
     assert regions(field) == seen(y, x)
 
 
-@pytest.mark.parametrize("phases", [PHASES, LISTED, LINES], indirect=True)
+@pytest.mark.parametrize("phases", [PHASES, LISTED, LINES, 4, 20], indirect=True)
 @pytest.mark.usefixtures("phases")
 @RANDOM
 @given(st.data())

@@ -78,6 +78,33 @@ def test_no_unit_of_that_u_net_sees_beyond_its_bound_or_much_less():
         assert rows[0] - low + high - rows[-1] <= 10
 
 
+class Skip(nn.Module):
+    """A resizing, then one level of a U-Net whose way up is a transposed convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv1d(1, 1, 2, 2), nn.ConvTranspose1d(1, 1, 2, 2)
+
+    def forward(self, x):
+        x = F.interpolate(x, size=3002, mode="linear", align_corners=True)
+        return x + self.up(self.down(x))
+
+
+def test_a_bound_carried_through_a_skip_is_not_rounded_on_the_way():
+    network = Skip().double()
+    with torch.no_grad():
+        for p in network.parameters():
+            p.fill_(1)
+    x = torch.ones(1, 1, 4097, dtype=torch.float64, requires_grad=True)
+    field, y = count(network, x).receptive_field.fields[2], network(x)
+    assert not field.exact
+    for unit in range(0, 3002, 97):
+        (gradient,) = torch.autograd.grad(y[0, 0, unit], x, retain_graph=True)
+        seen = gradient[0, 0].nonzero()[:, 0].tolist()
+        low, high = field.region(unit)
+        assert low <= seen[0] <= seen[-1] <= high
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 @pytest.mark.parametrize("size", [1021, 30_011])
 def test_an_upsampling_to_a_prime_number_of_positions(mode, size):

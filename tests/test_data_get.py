@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+from http.client import BadStatusLine
 from urllib.error import URLError
 
 import numpy as np
@@ -96,7 +97,8 @@ def test_a_failing_mirror_is_followed_by_the_next(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "fault", [URLError("Name or service not known"), RuntimeError("File not found or corrupted.")]
+    "fault",
+    [URLError("Name or service not known"), RuntimeError("File not found or corrupted."), BadStatusLine("x")],
 )
 def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch, fault):
     def fetch(*_, **__):

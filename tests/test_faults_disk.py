@@ -1,13 +1,17 @@
 """Disks that are full or read-only: status 6, what is needed and what is left, older files as they were."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from data_made import write_image
 from run_made import FACTORY, call, file_limit, write_npz
+from safetensors.torch import load_file
 
 from concord.cli import app
 
@@ -90,6 +94,50 @@ def test_a_full_disk_leaves_the_tables_of_a_study_as_they_were(here, capsys):
         status, _, err = call(capsys, *command)
     assert (status, "study/table." in err) == (6, True)
     assert {file: file.read_bytes() for file in (here / "study").glob("*.*")} == before
+
+
+def test_a_device_and_a_pipe_are_written_to_and_stay(here, tmp_path, capsys):
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("there is no /dev/full here")
+    command = ["predict", "run", "pictures", *ALLOW, "--csv"]
+    status, _, err = call(capsys, *command, full)
+    assert (status, "/dev/full: the disk is full" in err) == (6, True)
+    assert full.is_char_device()
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True)
+    assert call(capsys, *command, tmp_path / "pipe")[0] == 0
+    assert reader.communicate()[0].count("\n") == 13
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_is_followed(here, tmp_path, capsys):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert call(capsys, "predict", "run", "pictures", *ALLOW, "--csv", tmp_path / "link.csv")[0] == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().count("\n") == 13
+
+
+def test_the_only_member_of_a_run_need_not_be_named(here, tmp_path, capsys):
+    run = "study/cells/a_none_seed0"
+    assert call(capsys, "export", run, *ALLOW, "--to", tmp_path / "a.safetensors")[0] == 0
+    saved = load_file(tmp_path / "a.safetensors")
+    trained = load_file(max((here / run).glob("ckpt/step-*")) / "member-a.safetensors")
+    assert saved.keys() == trained.keys()
+    assert all(torch.equal(saved[name], trained[name]) for name in saved)
+
+
+def test_an_onnx_file_whose_answers_are_no_numbers_is_refused(here, tmp_path, capsys, monkeypatch):
+    runtime = pytest.importorskip("onnxruntime")
+
+    class Session(runtime.InferenceSession):
+        def run(self, *arguments):
+            return [answer * float("nan") for answer in super().run(*arguments)]
+
+    monkeypatch.setattr(runtime, "InferenceSession", Session)
+    status, _, err = call(capsys, "export", "run", "--member", "a", *ALLOW, "--to", tmp_path / "net.onnx")
+    assert (status, "ONNX Runtime differs from PyTorch by nan" in err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 PLACES = {

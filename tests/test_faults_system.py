@@ -60,7 +60,7 @@ def failing(monkeypatch, name, number):
         (errno.ENOSPC, 6, "run/metrics.jsonl: No space left on device; make room"),
         (errno.EDQUOT, 6, "run/metrics.jsonl: Disk quota exceeded; make room"),
         (errno.EFBIG, 6, "run/metrics.jsonl: File too large; make room"),
-        (errno.EROFS, 6, "run/metrics.jsonl: Read-only file system; make room"),
+        (errno.EROFS, 6, "run/metrics.jsonl: Read-only file system; make it writable"),
     ],
 )
 def test_a_file_that_the_system_refuses_is_named(number, status, words, here, monkeypatch, capsys):
@@ -120,6 +120,13 @@ def test_output_that_nobody_reads_is_no_answer_no():
     done = writing(write, "zoo")
     os.close(write)
     assert (done.returncode, done.stderr) == (6, "")
+
+
+@pytest.mark.parametrize(("command", "status"), [(["zoo"], 0), (["cost", "lenet6"], 2)])
+def test_a_process_without_standard_output_has_the_status_that_is_due(command, status):
+    line = [sys.executable, "-m", "concord", *command]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *line], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
 
 
 def test_a_short_output_onto_a_full_disk_ends_with_6(here):

@@ -99,8 +99,13 @@ def _run(arguments: list[str]) -> None:
             raise ResourceError(f"standard output: cannot write ({error.strerror})") from error
 
 
-def _flushed(stream: TextIO) -> OSError | None:
-    """Flush the stream; what it does not take goes nowhere, or it would fail once more when Python ends."""
+def _flushed(stream: TextIO | None) -> OSError | None:
+    """Flush the stream; what it does not take goes nowhere, or it would fail once more when Python ends.
+
+    Python has no stream where the process began with the file closed.
+    """
+    if stream is None:
+        return None
     try:
         stream.flush()
     except OSError as error:
@@ -124,7 +129,8 @@ def _foreseen(error: Exception) -> ConcordError | None:
     reason = error.strerror or str(error) or type(error).__name__
     place = "" if error.filename is None else f"{error.filename}: "
     if error.errno in RESOURCES:
-        return ResourceError(f"{place}{reason}; make room on the disk or in memory and repeat the command")
+        cure = "make it writable" if error.errno == errno.EROFS else "make room on the disk or in memory"
+        return ResourceError(f"{place}{reason}; {cure} and repeat the command")
     return DataError(f"{place}cannot be read or used ({reason}); --debug shows where it was needed")
 
 

@@ -57,6 +57,8 @@ def counted(network: str, wanted: Sequence[Input], named: dict[str, Any]) -> "Co
     try:
         return count(bare, *tensors)
     except ShapeError as error:
+        if "meta tensors" in str(error):  # it asks for numbers, whatever the size of its input
+            return _with_weights(network, tensors, named)
         way_out = cure(bare, wanted, str(error))
         if isinstance(error, LayerError) and not way_out:
             return _with_weights(network, tensors, named)

@@ -94,7 +94,7 @@ def tensor(one: Input) -> "Tensor | tuple[int, ...]":
 
 def cure(bare: "nn.Module", wanted: Sequence[Input], error: str) -> str:
     """The way out for an input that is too small, of the wrong size, or numbers instead of ids."""
-    if "Long" in error and not any(one.ids for one in wanted):
+    if "scalar types: Long" in error and not any(one.ids for one in wanted):
         return "; token ids are written --input ids:24"
     one, *others = wanted
     if one.kind == (False, 3):

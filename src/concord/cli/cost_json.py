@@ -76,5 +76,6 @@ def _layer_json(layer: "Layer") -> dict[str, Any]:
         "activations": layer.activations,
         "calls": layer.calls,
         "receptive_field": _one([f.size for f in layer.fields if f is not None] or [None]),
+        "exact": all(f.exact for f in layer.fields if f is not None),
         "rule": layer.rule,
     }

@@ -17,6 +17,7 @@ import typer
 from concord.cli import attend
 from concord.cli.options import AllowCode, DataPath, Json, Run, Strict, print_json
 from concord.cli.score_text import recall_text, report_result
+from concord.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -179,6 +180,8 @@ def _with_input(files: Sequence[str]) -> Iterator[str]:
     for text in files:
         if text != "-":
             yield text
+        elif sys.stdin is None:
+            raise UsageError("- stands for paths from standard input, which is closed")
         else:
             yield from map(os.fsdecode, filter(None, sys.stdin.buffer.read().split(b"\n")))
 

@@ -4,7 +4,7 @@ Example:
     $ concord export runs/first --member noel2017_st --to st.onnx
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,29 +34,27 @@ def export(
     sizes. What cannot be written leaves an older file as it was (ResourceError).
     """
     from concord.cli.loading import load_run
-    from concord.training.files import make_folder_of, replace
+    from concord.training.files import deliver
 
     to = Path(to)
     if to.suffix not in SUFFIXES:
         raise UsageError(f"--to {to}: the suffix decides the format, expected one of {', '.join(SUFFIXES)}")
     loaded = load_run(Path(run), allow_code=allow_code, device="cpu")
-    chosen = list(loaded.chosen(member).values())
+    chosen = loaded.chosen(member)
     if to.suffix == ".safetensors" and len(chosen) > 1:
         raise UsageError("safetensors holds the weights of one member: name it with --member")
-    make_folder_of(to)
-    content, told = _made(loaded, chosen, member, to.suffix)
-    replace(to, content)
+    content, told = _made(loaded, chosen, to.suffix)
+    deliver(to, content)
     classes = list(loaded.interface.classes)
     return {"file": str(to), "member": member, "classes": classes, "bytes": len(content), **told}
 
 
-def _made(
-    loaded: "Loaded", chosen: "list[nn.Module]", member: str, suffix: str
-) -> tuple[bytes, dict[str, Any]]:
+def _made(loaded: "Loaded", chosen: "Mapping[str, nn.Module]", suffix: str) -> tuple[bytes, dict[str, Any]]:
     """The file in memory, since the libraries' own writers fail on a full disk each in its own way."""
     if suffix == ".safetensors":
-        return _safetensors(loaded, chosen[0], member)
-    network = _network(loaded, chosen)
+        ((member, network),) = chosen.items()
+        return _safetensors(loaded, network, member)
+    network = _network(loaded, list(chosen.values()))
     return _onnx(network, loaded) if suffix == ".onnx" else _pt2(network, loaded)
 
 
@@ -118,7 +116,7 @@ def _onnx(network: "nn.Module", loaded: "Loaded") -> tuple[bytes, dict[str, Any]
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
     worst = _largest_difference(network, loaded, content)
-    if worst > TOLERANCE:
+    if not worst <= TOLERANCE:  # not a number is no agreement either
         raise UsageError(
             f"ONNX Runtime differs from PyTorch by {worst:.1e}, at most {TOLERANCE:g} is allowed"
         )
@@ -131,13 +129,14 @@ def _largest_difference(network: "nn.Module", loaded: "Loaded", content: bytes) 
     import torch
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    worst = 0.0
+    worst = torch.zeros(())
     for batch in BATCHES:
         pixels = _example(loaded, batch)
         (given,) = session.run(None, {"pixels": pixels.numpy()})
         with torch.no_grad():
-            worst = max(worst, (torch.from_numpy(given) - network(pixels)).abs().max().item())
-    return worst
+            apart = (torch.from_numpy(given) - network(pixels)).abs().max()
+        worst = torch.maximum(worst, apart)  # which keeps what is not a number
+    return worst.item()
 
 
 def _pt2(network: "nn.Module", loaded: "Loaded") -> tuple[bytes, dict[str, Any]]:

@@ -116,7 +116,8 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     from concord.training.files import write_text
 
     file = folder / "study.toml"
-    if not file.exists():
+    begun = any((folder / "cells").glob("*/config.toml"))
+    if not file.exists() or not begun:  # before its first run a study can still become another one
         write_text(file, toml.to_text(settings))
         return
     changes = toml.differences(toml.read(file), settings)

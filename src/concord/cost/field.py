@@ -84,8 +84,13 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
 
     def at(self, unit: int) -> tuple[int, int]:
         """lo and hi of any unit as if no map ended: may lie outside the input. lo > hi: it sees nothing."""
+        lo, hi = self.ends(unit)
+        return ceil(lo), floor(hi)
+
+    def ends(self, unit: int) -> tuple[Place, Place]:
+        """``at`` before it is rounded to whole positions: what may be carried further by a part of one."""
         turn, phase = divmod(unit, len(self.low))
-        return ceil(self.low[phase] + turn * self.shift), floor(self.high[phase] + turn * self.shift)
+        return self.low[phase] + turn * self.shift, self.high[phase] + turn * self.shift
 
     def region(self, unit: int) -> tuple[int, int] | None:
         """First and last position of the input that a unit of the map sees; None if it sees nothing.
@@ -157,7 +162,7 @@ def _ends(fields: list[Field]) -> tuple[tuple[Place, ...], tuple[Place, ...], Pl
     if not listed(period):
         return *_around(fields, widest.jump), widest.jump, False
     # past the end of the map unequal jumps drift apart: there the widest ones go on alone
-    seen = [[f.at(i) for f in (fields if i < widest.units else steady)] for i in range(period)]
+    seen = [[f.ends(i) for f in (fields if i < widest.units else steady)] for i in range(period)]
     low = tuple([min([lo for lo, _ in ends]) for ends in seen])
     high = tuple([max([hi for _, hi in ends]) for ends in seen])
     return low, high, whole(period * widest.jump), True

@@ -10,6 +10,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
+from http.client import HTTPException
 from pathlib import Path
 from typing import TypeGuard
 from urllib.error import URLError
@@ -54,7 +55,7 @@ def _fetch(mirrors: list[str], folder: Path, file: str, md5: str) -> None:
     for mirror in mirrors:
         try:
             download_url(mirror + file, str(folder), filename=file, md5=md5)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, HTTPException) as error:
             if _of_disk(error):
                 if error.errno in FULL:
                     (folder / file).unlink(missing_ok=True)  # the part that was written fills the disk

@@ -9,6 +9,7 @@ from concord.report.tables import Table, entries
 from concord.report.text import MISSING, visible, whole
 
 BITS = (32, 16, 8, 1)
+LINEAR = ("Linear", "addmm", "mm")  # layers, and products with weights outside a layer
 
 
 def size_of(count: float) -> str:
@@ -108,7 +109,7 @@ def comparison(several: Sequence[Priced]) -> Table:
 
 def linear_parameters(cost: Cost) -> int:
     """Parameters of fully connected layers."""
-    return sum(layer.parameters for layer in cost.layers if layer.type in ("Linear", "addmm", "mm"))
+    return sum(layer.parameters for layer in cost.layers if layer.type in LINEAR)
 
 
 def ratio(part: int, whole_: int) -> str:

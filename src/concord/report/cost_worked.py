@@ -8,10 +8,8 @@ from concord.cost.record import Cost, Layer
 from concord.cost.rules import worked
 from concord.report.cost_separable import if_separable, pairs
 from concord.report.cost_tables import Priced, share, strides, times
-from concord.report.cost_totals import linear_parameters, reservations
+from concord.report.cost_totals import LINEAR, linear_parameters, reservations
 from concord.report.text import visible
-
-LINEAR = ("Linear", "addmm")
 
 
 def worked_answer(priced: Priced) -> list[str]:
@@ -72,6 +70,8 @@ def _fields(layer: Layer) -> Iterator[str]:
     if windows is None or len(local) != len(windows.kernel) or len(set(zip(*windows, strict=True))) > 1:
         return
     after, (k, s, _, d) = local[0], (sizes[0] for sizes in windows)
+    if not after.exact:  # a bound has no such sum
+        return
     before = after.jump / s
     if after.period > 1 or before != int(before):  # after upsampling units see fields of several sizes
         return

@@ -69,9 +69,21 @@ def make_folder_of(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """``replace`` for a text, in a folder that is made if need be; what is no UTF-8 is shown as its bytes."""
+    """``deliver`` for a text; what is no UTF-8 is shown as its bytes."""
+    deliver(path, text.encode("utf-8", "backslashreplace"))
+
+
+def deliver(path: Path, content: bytes) -> None:
+    """``replace`` where a user said, in a folder that is made if need be.
+
+    A link is followed, and a device or a pipe is written to instead of being replaced by a file.
+    """
     make_folder_of(path)
-    replace(path, text.encode("utf-8", "backslashreplace"))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with disk_errors(path, len(content)):
+            path.write_bytes(content)
+    else:
+        replace(path.resolve() if path.is_symlink() else path, content)
 
 
 def replace(path: Path, content: bytes) -> None:
