@@ -20,8 +20,8 @@ from concord.errors import ConcordError, UsageError
 from concord.tasks.classify import Classify
 from concord.training.agreement import ask
 from concord.training.config import Config
-from concord.training.fit import Job
 from concord.training.folder import RunFolder
+from concord.training.job import Job
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
 

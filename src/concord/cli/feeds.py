@@ -15,7 +15,7 @@ from concord.data.unlabelled import unlabelled
 from concord.errors import UsageError
 from concord.training.agreement import Batch
 from concord.training.config import Config
-from concord.training.fit import Feed
+from concord.training.job import Feed
 from concord.training.seeding import mix
 
 

@@ -24,7 +24,7 @@ from concord.errors import DivergedError
 
 if TYPE_CHECKING:
     from concord.cli.interface import Interface
-    from concord.training.fit import Job
+    from concord.training.job import Job
 
 TRAIN_HELP = (
     "Train members on data and write a run folder.\n\n"

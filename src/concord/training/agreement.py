@@ -108,19 +108,18 @@ class Cohort:
 
     def outputs(self, batch: Batch, index: int) -> list[Tensor]:
         """Outputs of all members on their samples at update ``index``."""
-        found = {
-            i: said
-            for group in self.stacks
-            for i, said in zip(group, self._stacked(group, batch), strict=True)
-        }
+        found: dict[int, Tensor] = {}
+        for group in self.stacks:
+            found |= self._stacked(group, batch)
         return [found[i] if i in found else self.output(i, batch.of(i)[0], index) for i in range(len(self))]
 
-    def _stacked(self, group: Sequence[int], batch: Batch) -> Sequence[Tensor]:
+    def _stacked(self, group: Sequence[int], batch: Batch) -> dict[int, Tensor]:
         members = [self.members[i] for i in group]
         given = batch.inputs if len(batch.inputs) == 1 else [batch.inputs[i] for i in group]
         home, here = home_of(members[0], given[0]), device_of(given[0])
         with _computing(home, self.precision[group[0]]):
-            return [said.to(here) for said in stacked.outputs(members, [moved(x, home) for x in given])]
+            said = stacked.outputs(members, [moved(x, home) for x in given])
+        return {i: output.to(here) for i, output in zip(group, said, strict=True)}
 
     def output(self, i: int, x: Sample, index: int) -> Tensor:
         """Output of member i at update ``index``; its dropout is a function of (seeds[i], index) alone."""

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from concord.consensus.edges import table
+from concord.training.ramps import Constant, Ramps
 from concord.training.section import Count, Fraction, Section, Text
 
 Matrix = list[list[float]]
@@ -58,36 +59,6 @@ class Member(Section):
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = None
 
 
-class Constant(Section):
-    kind: Literal["constant"] = "constant"
-
-
-class Ramp(Section):
-    kind: Literal["linear", "sigmoid", "burn_in"]
-    until: Annotated[float, Field(gt=0, le=1)]  # as a fraction of the training
-
-
-class Cosine(Section):
-    kind: Literal["cosine"]
-    start: Annotated[float, Field(ge=0)] = 1.0
-    end: Annotated[float, Field(ge=0)] = 0.0
-
-
-class Piecewise(Section):
-    kind: Literal["piecewise"]
-    points: Annotated[list[Annotated[tuple[float, float], Field(strict=False)]], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def ascending(self) -> "Piecewise":
-        starts = [p for p, _ in self.points]
-        if starts != sorted(set(starts)) or not all(0 <= p <= 1 and factor >= 0 for p, factor in self.points):
-            raise ValueError(
-                "points must be [progress, factor] with progress ascending in 0..1 and factor >= 0"
-            )
-        return self
-
-
-Ramps = Annotated[Constant | Ramp | Cosine | Piecewise, Field(discriminator="kind")]
 Cost = Literal[
     "none", "sce", "sce_tf1", "kl", "l2", "l1", "kdcl_naive", "kdcl_linear", "kdcl_minlogit", "kdcl_general"
 ]

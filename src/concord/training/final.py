@@ -10,8 +10,8 @@ from torch import nn
 from concord.errors import CheckpointError, StoppedError
 from concord.training import checkpoint, evaluate
 from concord.training.changes import differences, refuse
-from concord.training.fit import Job
 from concord.training.folder import RunFolder
+from concord.training.job import Job
 from concord.training.state import unpack_members
 
 

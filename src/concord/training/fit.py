@@ -6,21 +6,16 @@ metrics.jsonl, and leaves display to whoever iterates. What a later update needs
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
-import torch
-from torch import nn
-
 from concord.errors import DivergedError, StoppedError
-from concord.tasks.classify import Classify
 from concord.training import checkpoint, evaluate
-from concord.training.agreement import Adversarial, Batch
+from concord.training.agreement import Batch
 from concord.training.changes import adapted, differences, position_of, refuse
-from concord.training.config import Config
-from concord.training.folder import RunFolder
+from concord.training.job import Job
 from concord.training.loop import Step, train
 from concord.training.optim import learning_rate, make_optimizer, set_rate
 from concord.training.plan import consensus_of, edges_of, weight_of
@@ -29,37 +24,6 @@ from concord.training.state import pack_optimizer, unpack_members, unpack_optimi
 
 KEEP = 2  # newest checkpoints
 CURE = "checkpoints made before are intact. A smaller learning rate or train.clip usually helps"
-
-
-@dataclass(frozen=True)
-class Feed:
-    """Where samples come from; ``train(epoch, start)`` yields the batches of an epoch from a step on."""
-
-    steps: int
-    train: Callable[[int, int], Iterator[Batch]]
-    valid: Callable[[], evaluate.Samples]
-    test: Callable[[], evaluate.Samples]
-    has_valid: bool
-    fingerprint: str
-    notices: tuple[str, ...] = ()  # what whoever reads the result should know about the data
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that a training is made of. ``seeds`` are those of each member's dropout."""
-
-    folder: RunFolder
-    config: Config
-    members: Mapping[str, nn.Module]
-    seeds: tuple[int, ...]
-    feed: Feed
-    interface: Mapping[str, Any]  # what interface.json holds
-    task: Classify
-    precision: tuple[torch.dtype, ...]  # of each member
-    adversarial: Adversarial | None = None
-    stacks: tuple[tuple[int, ...], ...] = ()
-    stop: Callable[[], bool] = lambda: False
-    warn: Callable[[str], None] = lambda text: None
 
 
 class Training:

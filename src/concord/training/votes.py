@@ -11,8 +11,8 @@ from concord.consensus.objective import ensemble_logits
 from concord.errors import CheckpointError, StoppedError
 from concord.training.evaluate import InterruptedEvaluation, logits
 from concord.training.files import replace
-from concord.training.fit import Job
 from concord.training.folder import RunFolder
+from concord.training.job import Job
 from concord.training.tensors import parse_tensors
 
 FILE = "votes.safetensors"
