@@ -13,7 +13,7 @@ import pytest
 from run_made import FACTORY, call, outcome, write_npz
 
 from concord.cli import app, assemble, attend, machine
-from concord.training import checkpoint, evaluate, fit
+from concord.training import checkpoint, evaluate, folder
 
 EPOCHS = 4
 ARGUMENTS = ["--data", "data.npz", "--members", "a=own_net:make,b=own_net:make", "--consensus", "l2"]
@@ -73,8 +73,8 @@ PHASES = {
     "last update of an epoch": (attend.Quiet, "step", 7, 7),
     "evaluation": (evaluate, "tally", 2, 14),
     "last evaluation": (evaluate, "tally", EPOCHS + 1, 28),
-    "saving": (fit.checkpoint, "save", 2, 15),
-    "writing metrics": (fit.RunFolder, "append", 1, 8),
+    "saving": (checkpoint, "save", 2, 15),
+    "writing metrics": (folder.RunFolder, "append", 1, 8),
 }
 
 
