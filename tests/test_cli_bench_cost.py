@@ -32,6 +32,30 @@ def test_a_tool_gives_its_own_total_of_vgg16(tool, monkeypatch):
     assert measured["not_installed"] == []
 
 
+def test_every_tool_gets_a_real_network_and_takes_its_turn(monkeypatch):
+    def weights(network):
+        assert not network.training
+        return sum(p.numel() for p in network.parameters() if not p.is_meta)
+
+    monkeypatch.setattr(bench_cost, "NETWORKS", ("mobilenet_v2",))
+    monkeypatch.setattr(bench_cost, "TOOLS", {"json": weights, "no_such_tool": weights})
+    measured = bench_cost.bench_cost(2)
+    row = measured["networks"]["mobilenet_v2"]
+    assert row["macs"]["json"] == 3_504_872  # its parameters: the tool that stands in counts these
+    assert row.keys() >= {"times_faster_than_the_fastest", "large_over_small"}
+    assert measured["not_installed"] == ["no_such_tool"]
+
+
+def test_medians_of_rounds_and_ratios_within_each():
+    rounds = [(0.5, 0.6, 2.0, 3.0), (0.25, 0.2, 2.0, 1.0), (1.0, 1.5, 9.0, 8.0)]
+    names = ("concord", "concord at 1024", "thop", "fvcore")
+    taken = [{n: (t, 7) for n, t in zip(names, times, strict=True)} for times in rounds]
+    summed = bench_cost._summed(taken)
+    assert summed["milliseconds"] == dict(zip(names, (500, 600, 2000, 3000), strict=True))
+    assert summed["times_faster_than_the_fastest"] == 4  # of 4, 4 and 8
+    assert summed["large_over_small"] == 1.2  # of 1.2, 0.8 and 1.5
+
+
 def test_the_printed_table_says_what_a_larger_picture_costs(monkeypatch, capsys):
     row = {
         "milliseconds": {"concord": 40.0, "concord at 1024": 42.0, "thop": 128.0},

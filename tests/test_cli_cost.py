@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -54,6 +55,17 @@ class Both(nn.Module):
         return self.see(picture).mean((2, 3)) + self.read(words).mean(1)
 
 
+class Loud(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        print("made")
+        self.one = nn.Conv2d(channels, 4, 3)
+
+    def forward(self, x):
+        print("asked")
+        return self.one(x)
+
+
 class Words(nn.Module):
     def __init__(self):
         super().__init__()
@@ -85,6 +97,10 @@ def deeper(channels=3, classes=10):
 
 def both(channels=3, classes=10):
     return Both(channels)
+
+
+def loud(channels=3, classes=10):
+    return Loud(channels)
 
 
 def wide(channels=3, classes=10):
@@ -291,6 +307,33 @@ def test_sizes_and_classes(document):
 def test_networks_of_several_inputs(document):
     one = document("my_networks:both", "--input", "3x8x8", "--input", "ids:7")
     assert (one["input"], one["macs"]) == ([[3, 8, 8], [7]], 36 * 108)
+    assert one["receptive_field"] == one["receptive_fields"][0]
+    assert [(seen["input"], seen["size"]) for seen in one["receptive_fields"]] == [(0, 3), (1, 1)]
+
+
+def test_each_input_of_a_network_has_its_field(call):
+    # Three dense layers of 3 in each block, pooling by 2 between two: 1 + 6, + 1, + 12, + 2, + 24 words.
+    _, out, _ = call("multimodal_densenet")
+    fields = [line for line in out.splitlines() if line.startswith("receptive field")]
+    assert [line.split()[2] for line in fields] == ["93x93,", "46,"]
+    assert fields[1].endswith("of input 26")
+
+
+def test_a_size_in_brackets_is_that_of_the_picture(document):
+    assert document("three_layer(side=32)")["input"] == [3, 32, 32]
+
+
+def test_what_a_network_prints_is_no_part_of_the_document(own):
+    line = [sys.executable, "-m", "concord", "cost", "my_networks:loud", "--input", "3x8x8", "--json"]
+    done = subprocess.run(line, cwd=own, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["macs"] == 36 * 108
+    assert done.stderr.splitlines() == ["made", "asked"]
+
+
+def test_more_elements_than_torch_can_number_have_no_smallest_picture(call):
+    status, _, err = call("resnet18", "--input", "3x999999999x999999999")
+    assert status == 2
+    assert err.rstrip().endswith("has more elements than torch can number; give a smaller one")
 
 
 def test_a_size_that_nobody_could_hold(document):

@@ -15,6 +15,7 @@ from concord.cost.count import count
 from concord.cost.modules import LEAVES
 from concord.cost.rules import substituted, worked
 from concord.layers.normalisation import ShiftBatchNorm2d
+from concord.zoo import registry as zoo
 from concord.zoo.skeleton import skeleton
 
 
@@ -200,13 +201,15 @@ def check_text(layer):
     for sentence in layer.rule.split("; ") if layer.rule else ():
         if sentence.endswith("calls"):
             continue
-        formula, *numbers, result = sentence.split(" = ")
+        *formulas, result = sentence.split(" = ")
         written, unit = result.split(" ")
+        formula, *numbers = formulas or [written.replace(",", "")]
         number = int(written.replace(",", ""))
         assert numbers in ([substituted(formula, rule.letters)], [])
         assert value(substituted(formula, rule.letters)) == number
         done = layer.one_call
         assert number == {"parameters": layer.parameters, "MACs": done.macs, "other": done.other}[unit]
+    assert bool(layer.parameters) == ("parameters" in layer.rule)
     assert bool(layer.macs) == ("MACs" in layer.rule)
     assert bool(layer.other_operations) == (" other" in layer.rule)
 
@@ -221,6 +224,15 @@ def test_the_text_of_every_rule_gives_its_number(name):
     for layer in cost.layers:
         check_text(layer)
     assert sum("MACs" in layer.rule for layer in cost.layers) >= 8
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_figure_of_the_zoo_has_its_rule(name):
+    entry = zoo.find(name)
+    shapes = [torch.empty(1, *entry.example, device="meta")]
+    shapes += [torch.empty(1, entry.text[0], dtype=torch.int64, device="meta")] if entry.text else []
+    for layer in count(skeleton(name, channels=entry.example[0], classes=10), *shapes).layers:
+        check_text(layer)
 
 
 @pytest.mark.parametrize(
@@ -250,12 +262,34 @@ def test_text_by_hand():
          "(3·5·(5 + 5)) = 270 parameters; T·(G·H·(D + H) + (L - 1)·(G·H·(H + H))) = 7·(3·5·(3 + 5) + (2 - 1)·"
          "(3·5·(5 + 5))) = 1,890 MACs; T·L·(G·H + 7·H) = 7·2·(3·5 + 7·5) = 700 other"),
         (nn.MaxPool2d((3, 2)), (2, 6, 6), "E·(A - 1) = 12·(6 - 1) = 60 other"),
-        (nn.LayerNorm(6), (4, 6), "7·E = 7·24 = 168 other"),
+        (nn.LayerNorm(6), (4, 6), "2·6 = 12 parameters; 7·E = 7·24 = 168 other"),
+        (nn.PReLU(), (4, 6), "1 parameters; E = 24 other"),
         (nn.ReLU(), (4, 300), "E = 1,200 other"),
     ]  # fmt: skip
     for layer, shape, text in rules:
         x = torch.zeros(1, *shape) if layer.__class__ is not nn.GRU else torch.zeros(*shape)
         assert count(layer, x).layers[0].rule == text
+
+
+def test_parameters_that_no_rule_speaks_of_are_said_by_their_sizes():
+    table = nn.Embedding(5, 3)
+    tied = Calls(lambda s, x: s.out(s.table(x)), table=table, out=nn.Linear(3, 5))
+    tied.out.weight = table.weight
+    looked_up, product = count(tied, torch.zeros(1, 2, dtype=torch.int64)).layers
+    assert looked_up.rule == "5·3 = 15 parameters"
+    assert product.rule.startswith("5 parameters; P·D·N = 2·3·5 = 30 MACs")  # its bias; the rest is shared
+
+
+def test_calls_that_bring_parameters_of_their_own_say_the_parameters_of_both():
+    a, b = (nn.Parameter(torch.zeros(size)) for size in ((4, 1), (4, 3)))
+    twice = Calls(lambda s, x: x * s.list[0] * s.list[1] * 2, list=nn.ParameterList([a, b]))
+    (row,) = count(twice, (4, 3)).layers
+    assert row.rule == "4 + 4·3 = 16 parameters; E = 12 other; 3 calls"
+
+
+def test_a_layer_that_was_not_used_says_its_parameters():
+    spare = Calls(lambda s, x: s.one(x), one=nn.ReLU(), two=nn.Linear(4, 6))
+    assert count(spare, (3, 2)).layers[-1].rule == "6·4 + 6 = 30 parameters"
 
 
 def test_nothing_is_written_twice():
@@ -369,3 +403,27 @@ def test_recurrent_layers_of_another_kind_are_counted_step_by_step():
     assert count(Own(3, 5), torch.zeros(7, 2, 3)).macs == count(nn.LSTM(3, 5), torch.zeros(7, 2, 3)).macs
     assert count(packed, torch.zeros(2, 7, 3)).macs == 11 * 4 * 5 * 8
     assert count(nn.LSTMCell(3, 5), (3,)).macs == 160
+
+
+def test_every_layer_of_a_recurrent_stack_writes_its_sequence():
+    # 7 steps of 5 units: each layer as many as the last one, whose output the row of one layer has alone.
+    one, three = (count(nn.LSTM(3, 5, layers, batch_first=True), (7, 3)) for layers in (1, 3))
+    apart = count(nn.Sequential(*[Calls(lambda s, x: s.rnn(x)[0], rnn=nn.LSTM(n, 5, batch_first=True))
+                                  for n in (3, 5, 5)]), (7, 3))  # fmt: skip
+    assert (one.activations, three.activations) == (35, 3 * 35)
+    assert apart.activations == three.activations
+    assert three.peak_activations == 7 * 3 + 2 * 35  # its input, what one layer reads and what it writes
+
+
+POOLS = [nn.MaxPool1d(2), nn.AvgPool1d(3, 2), nn.AdaptiveAvgPool1d(3), nn.AdaptiveMaxPool1d(2)]
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+def test_pooling_of_sequences_gives_sequences(pool):
+    row = count(pool, (4, 12)).layers[0]
+    assert row.output == tuple(pool(torch.zeros(1, 4, 12)).shape)
+    assert row.fields == count(After(pool), (4, 12)).layers[-1].fields
+    assert (
+        row.fields[2].size
+        == {"MaxPool1d": 2, "AvgPool1d": 3, "AdaptiveAvgPool1d": 4, "AdaptiveMaxPool1d": 6}[row.type]
+    )

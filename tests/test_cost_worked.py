@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from cost_made import priced, three_layers
+from cost_made import Calls, priced, three_layers
 from torch import nn
 
 from concord.cost.count import count
@@ -38,6 +38,14 @@ def test_the_worked_answer_of_source_001():
         "fully connected  13,107,400 / 14,136,648 = 92.72 % of the parameters, 2.90 % of the MACs",
     ):
         assert line in lines, text
+
+
+def test_a_layer_that_is_called_again_sees_what_its_last_call_sees():
+    network = Calls(lambda s, x: s.one(s.one(s.one(x))), one=nn.Conv2d(2, 2, 3, padding=1))
+    one = priced(network, (2, 9, 9))
+    assert [f.size for f in one.cost.layers[0].fields[2:]] == [7, 7]
+    assert one.cost.receptive_field.size == (7, 7)
+    assert "  field       R = 5 + 2·1 = 7, J = 1·1 = 1, in the last call" in worked_answer(one)
 
 
 def test_the_worked_answer_of_its_separable_form():
@@ -165,7 +173,7 @@ def test_layers_that_are_used_again_and_dilation_are_worked():
         "  parameters  K²·M·N + N = 3²·2·2 + 2 = 38",
         "  MACs        H·W·K²·M·N = 8·8·3²·2·2 = 2,304",
         "              2 times: 4,608",
-        "  field       R = 1 + 4·1 = 5, J = 1·1 = 1",
+        "  field       R = 5 + 4·1 = 9, J = 1·1 = 1, in the last call",
     ]
 
 

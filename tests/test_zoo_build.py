@@ -1,6 +1,7 @@
 """One door to the zoo's, torchvision's, timm's and the user's networks."""
 
 import importlib
+import re
 import sys
 
 import pytest
@@ -256,6 +257,20 @@ def test_a_missing_module_is_refused(own):
         build("nowhere_at_all:make", allow_code=["nowhere_at_all:make"])
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("./my/nets.py:make", "a file of this folder is named without its ending: nets:make"),
+        ("nets.v2-old:make", "form package.module:factory"),
+        ("timm:resnet18", "networks of timm are written timm/resnet18"),
+        ("torchvision:resnet18", "networks of torchvision are written torchvision/resnet18"),
+    ],
+)
+def test_what_is_no_module_is_refused_with_the_right_name(name, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        build(name, allow_code=[name])
+
+
 @pytest.mark.parametrize("name", [":make", "module:", "module:a.b", "module:a:b"])
 def test_half_a_name_is_refused(name):
     with pytest.raises(UsageError, match=r"form package\.module:factory"):
@@ -276,8 +291,13 @@ def test_sizes_in_brackets_make_another_size_of_a_zoo_network():
     assert sum(p.numel() for p in network.parameters()) == 274_906  # which is M
 
 
+def test_empty_brackets_are_the_network_s_own_size():
+    plain, empty = (zoo.build(name, channels=3, classes=10) for name in ("noel2017_st", "noel2017_st( )"))
+    assert [p.shape for p in empty.parameters()] == [p.shape for p in plain.parameters()]
+
+
 @pytest.mark.parametrize(
-    "text", ["(width=3)", "(filters=x)", "(filters=3", "()", "(channels=3)", "(filters=-1)"]
+    "text", ["(width=3)", "(filters=x)", "(filters=3", "(", "(,)", "(channels=3)", "(filters=-1)"]
 )
 def test_sizes_that_the_network_does_not_have_are_refused(text):
     with pytest.raises(UsageError, match="bricks=N, repetitions=N, filters=N"):

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TextIO
 
 import typer
@@ -32,6 +32,7 @@ from concord.cli import (
     train,
     zoo,
 )
+from concord.cli.options import nothing_but_json
 from concord.errors import ConcordError, DataError, ResourceError, UsageError
 
 # numbers of the system's errors that are about disk and memory
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     debug, as_json = "--debug" in arguments, "--json" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        _run(arguments)
+        _run(arguments, as_json)
     except SystemExit as left:  # typer has told what is wrong with the line
         if left.code == UsageError.exit_status and as_json:
             print(json.dumps({"error": "wrong use, see stderr", "status": left.code}))
@@ -84,11 +85,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_tell(told, as_json))
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str], as_json: bool) -> None:
     """One verb and its output: that it cannot be written is noticed while it can still be told."""
     stdout = sys.stdout
     try:
-        app(arguments)
+        with nothing_but_json() if as_json else nullcontext():
+            app(arguments)
     finally:
         if sys.stdout is not stdout:  # typer's way to go on when nobody reads any more: with status 1
             sys.exit(ResourceError.exit_status)

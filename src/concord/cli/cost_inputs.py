@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SHAPE = re.compile(r"(ids:)?(\d{1,9}(?:x\d{1,9})*)", re.ASCII)
+SIDE = re.compile(r"\bside\s*=\s*(\d{1,6})", re.ASCII)  # of the pictures that a network in this size takes
 IMAGENET = 1000
 
 
@@ -51,7 +52,9 @@ def usual_inputs(network: str) -> list[Input]:
     if (own := own_name(network)) is None:
         return [Input(foreign.usual_input(network))]
     entry = registry.find(own)
-    return [Input(entry.example), *([Input((entry.text[0],), ids=True)] if entry.text else [])]
+    sized = SIDE.search(network)
+    picture = (entry.example[0], int(sized[1]), int(sized[1])) if sized else entry.example
+    return [Input(picture), *([Input((entry.text[0],), ids=True)] if entry.text else [])]
 
 
 def usual_classes(network: str) -> int:

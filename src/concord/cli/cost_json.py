@@ -40,6 +40,7 @@ def as_json(priced: "Priced") -> dict[str, Any]:
         "bytes": {str(bits): spent.file_bytes(bits) for bits in (32, 16, 8, 1)},
         "energy_joules": list(energy(spent)),
         "receptive_field": _field_json(spent.receptive_field),
+        "receptive_fields": [_field_json(seen) for seen in spent.receptive_fields],
         "device": spent.device,
         "without_rule": list(spent.without_rule),
         "layers": [_layer_json(layer) for layer in spent.layers],
@@ -56,6 +57,7 @@ def _field_json(field: "ReceptiveField | None") -> dict[str, Any] | None:
         "start": _one(field.start),
         "exact": field.exact,
         "layer": field.path,
+        "input": field.input,
     }
 
 

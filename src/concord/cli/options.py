@@ -2,9 +2,12 @@
 
 import json
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -35,9 +38,23 @@ DataPath = Annotated[
 ]
 
 
+ANSWER: ContextVar[TextIO | None] = ContextVar("answer", default=None)
+
+
+@contextmanager
+def nothing_but_json() -> Iterator[None]:
+    """What anybody else prints goes to stderr: a network of the user's may print whatever it likes."""
+    token = ANSWER.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        ANSWER.reset(token)
+
+
 def print_json(document: Any) -> None:
     """The one document of --json."""
-    print(json.dumps(document, indent=1, allow_nan=False))
+    print(json.dumps(document, indent=1, allow_nan=False), file=ANSWER.get() or sys.stdout)
 
 
 def member_tables(text: str) -> list[dict[str, Any]]:

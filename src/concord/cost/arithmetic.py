@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from concord.cost.field import Field
 from concord.cost.field_rules import transposed, window
-from concord.cost.rules import Rule
+from concord.cost.rules import Rule, in_sizes, substituted
 
 Shape = tuple[int, ...]
 Fields = tuple[
@@ -48,6 +48,28 @@ class Answer(NamedTuple):
     work: Work
     shape: Shape  # of the output
     fields: Fields
+
+
+def owning(done: Work, owned: Sequence[Shape]) -> Work:
+    """With the sizes of the parameters that are counted here, where the rule speaks of others or of none."""
+    parameters = numbers(owned)
+    if parameters in (0, done.parameters):
+        return done
+    return done._replace(rule=done.rule._replace(parameters=in_sizes(owned)), parameters=parameters)
+
+
+def both_owning(first: Work, again: Work) -> Work:
+    """Of two calls, the second of which brings parameters of its own."""
+    sizes = [substituted(work.rule.parameters, work.rule.letters) for work in (first, again)]
+    text = " + ".join(filter(None, sizes))
+    return first._replace(
+        rule=first.rule._replace(parameters=text), parameters=first.parameters + again.parameters
+    )
+
+
+def numbers(shapes: Sequence[Shape]) -> int:
+    """In tensors of these shapes."""
+    return sum(map(prod, shapes))
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:

@@ -15,8 +15,10 @@ from torch.nn.parameter import is_lazy
 from torch.random import fork_rng
 
 from concord.cost import local
+from concord.cost.arithmetic import Work, both_owning, numbers, owning
 from concord.cost.operations import NOTHING
-from concord.cost.record import Cost, Layer, ReceptiveField
+from concord.cost.receptive import receptive_fields
+from concord.cost.record import Cost, Layer
 from concord.cost.walk import MARK, Walk
 from concord.cost.watch import TURN, watched
 from concord.errors import ConcordError, ShapeError, UsageError
@@ -38,7 +40,7 @@ def count(network: nn.Module, *inputs: Input) -> Cost:
     and its operations twice.
 
     Raises ShapeError, naming the layer, for inputs that do not fit or are empty; UsageError for a network
-    that has no sizes yet or cannot be copied.
+    that has no sizes yet or cannot be copied, and for more elements than torch can number.
     """
     if not isinstance(network, nn.Module):
         raise UsageError(f"expected a torch.nn.Module to count, got {type(network).__name__}")
@@ -103,7 +105,9 @@ def _tensor(x: Input, state: Sequence[Tensor]) -> Tensor:
     try:
         return torch.empty(1, *x, dtype=dtype, device="meta")
     except RuntimeError as error:  # torch numbers bytes with 63 bits
-        raise ShapeError(f"an input of {tuple(x)} has more elements than torch can number") from error
+        raise UsageError(
+            f"an input of {tuple(x)} has more elements than torch can number; give a smaller one"
+        ) from error
 
 
 def _without_weights(network: nn.Module) -> nn.Module:
@@ -155,10 +159,12 @@ def _watched_pass(network: nn.Module, inputs: tuple[Tensor, ...], *, real: bool)
             network(*inputs)
     except ConcordError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the network's code may raise anything
         path, kind, shapes = getattr(error, "concord_place", ("", type(network).__name__, ()))
         given = f" of shape {' and '.join(map(str, shapes))}" if shapes else ""
         said = " ".join(str(error).split())
+        if not said or isinstance(error, SystemExit):
+            said = " ".join(filter(None, (type(error).__name__, said)))
         raise LayerError(
             f"{path or 'the network'} ({kind}) does not take its input{given}: {said}"
         ) from error
@@ -175,14 +181,17 @@ def _summed(walk: Walk, device: str) -> Cost:
         activations=sum(layer.activations for layer in layers),
         peak_activations=walk.memory.peak,
         layers=layers,
-        receptive_field=_receptive_field(walk.layers),
+        receptive_fields=tuple(receptive_fields(walk.layers)),
         device=device,
         without_rule=tuple(walk.without_rule),
     )
 
 
 def _merged(rows: Sequence[Layer]) -> list[Layer]:
-    """Repeated calls of one layer with one shape become one row, where the first stood."""
+    """Repeated calls of one layer with one shape become one row, where the first stood.
+
+    Its field is that of the last call, which sees most.
+    """
     found: dict[tuple[Any, ...], Layer] = {}
     for row in rows:
         key = (row.path, row.type, row.output, row.macs, row.other_operations)
@@ -200,7 +209,16 @@ def _added(old: Layer, row: Layer) -> Layer:
         other_operations=old.other_operations + row.other_operations,
         activations=old.activations + row.activations,
         calls=old.calls + 1,
+        one_call=_one_call(old, row),
+        fields=row.fields,
     )
+
+
+def _one_call(old: Layer, row: Layer) -> Work:
+    """The rule of either, with the parameters that both rows counted."""
+    if old.parameters and row.parameters:
+        return both_owning(old.one_call, row.one_call)
+    return row.one_call if row.parameters else old.one_call
 
 
 def _with_unused(rows: list[Layer], walk: Walk) -> list[Layer]:
@@ -214,25 +232,8 @@ def _with_unused(rows: list[Layer], walk: Walk) -> list[Layer]:
         buffers = walk.claim(module._buffers.values())
         if buffers and not parameters and path in first:
             row = rows[first[path]]
-            rows[first[path]] = replace(row, buffers=row.buffers + buffers)
+            rows[first[path]] = replace(row, buffers=row.buffers + numbers(buffers))
         elif parameters or buffers:
-            kind = f"{type(module).__name__}, not used"
-            rows.append(Layer(path, kind, (), parameters, buffers, 0, 0, 0, 1, NOTHING, ()))
+            kind, sizes = f"{type(module).__name__}, not used", (numbers(parameters), numbers(buffers))
+            rows.append(Layer(path, kind, (), *sizes, 0, 0, 0, 1, owning(NOTHING, parameters), ()))
     return rows
-
-
-def _receptive_field(layers: Sequence[Layer]) -> ReceptiveField | None:
-    """That of the last layer with as many local axes as any."""
-    axes = max((sum(f is not None for f in layer.fields) for layer in layers), default=0)
-    if not axes:
-        return None
-    last = [layer for layer in layers if sum(f is not None for f in layer.fields) == axes][-1]
-    kept = [f for f in last.fields if f is not None]
-    return ReceptiveField(
-        last.path,
-        last.type,
-        tuple(f.size for f in kept),
-        tuple(float(f.jump) for f in kept),
-        tuple(f.start for f in kept),
-        last.fields,
-    )

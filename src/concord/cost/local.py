@@ -33,6 +33,12 @@ def of_input(number: int, x: Tensor) -> Fields:
     )
 
 
+def input_of(field: Field) -> int:
+    """Number of the input whose axis the field is a part of."""
+    assert isinstance(field.source, tuple), "as of_input made it"
+    return int(field.source[0])
+
+
 def after(func: Any, args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) -> Fields | None:
     """Fields of the output of one operation of aten; None if it does not depend on the input."""
     tensors = [x for x in flat(args) if isinstance(x, Tensor) and known(x) is not None]

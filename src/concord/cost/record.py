@@ -34,7 +34,7 @@ class Layer:
     def steps(self) -> list[str]:
         """The rule, figure by figure."""
         rule, said = self.one_call.rule, []
-        if self.parameters and self.owns_all:
+        if self.parameters:  # another row may have counted a weight that is shared
             said.append(f"{worked(rule.parameters, rule.letters, self.parameters)} parameters")
         if rule.macs:
             said.append(f"{worked(rule.macs, rule.letters, self.one_call.macs)} MACs")
@@ -42,15 +42,11 @@ class Layer:
             said.append(f"{worked(rule.other, rule.letters, self.one_call.other)} other")
         return said
 
-    @property
-    def owns_all(self) -> bool:
-        """Whether all parameters of the rule are counted here: a weight may be shared, or itself computed."""
-        return self.parameters == self.one_call.parameters
-
 
 class ReceptiveField(NamedTuple):
-    """What one unit sees of the input, in positions along each axis: of a picture, height and width."""
+    """What one unit sees of an input, in positions along each axis: of a picture, height and width."""
 
+    input: int  # which one, the first is 0
     path: str  # the last layer whose units see a part of the input that moves with them
     type: str  # of that layer, or its operation
     size: tuple[int, ...]  # the largest over all units, however the border cuts it
@@ -75,9 +71,14 @@ class Cost:
     activations: int  # elements of all tensors that the pass makes: what training keeps
     peak_activations: int  # most elements alive at once in inference, the input among them
     layers: tuple[Layer, ...] = field(repr=False)
-    receptive_field: ReceptiveField | None
+    receptive_fields: tuple[ReceptiveField, ...]  # of the inputs of which some unit sees a part
     device: str  # "meta", where nothing is computed; "cpu" if the network could not run there
     without_rule: tuple[str, ...] = ()  # operations that no rule knows, counted as nothing
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """Of the input with the most axes."""
+        return max(self.receptive_fields, key=lambda seen: len(seen.size), default=None)
 
     @property
     def flops(self) -> int:

@@ -28,6 +28,7 @@ class Run(NamedTuple):
     work: Work
     output: Shape
     states: tuple[Shape, ...]  # hidden, and for LSTM the cell's
+    layers_below: int  # each gives a sequence as long and as wide to the next
 
 
 def recurrence(m: Any, x: Tensor) -> Run | None:
@@ -44,7 +45,8 @@ def recurrence(m: Any, x: Tensor) -> Run | None:
     directions, state = 2 if m.bidirectional else 1, m.proj_size or m.hidden_size
     places = (m.num_layers * directions, *((batch,) if x.ndim == 3 else ()))
     states = ((*places, state), (*places, m.hidden_size)) if type(m) is nn.LSTM else ((*places, state),)
-    return Run(_work(m, batch, steps), (*x.shape[:-1], directions * state), states)
+    output = (*x.shape[:-1], directions * state)
+    return Run(_work(m, batch, steps), output, states, m.num_layers - 1)
 
 
 def _work(m: Any, batch: int, steps: int) -> Work:

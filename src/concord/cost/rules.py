@@ -15,7 +15,8 @@ What counts as a multiply-accumulate (MAC) and what as another operation:
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 LETTER = re.compile(r"[A-Z](?:_[a-z]+)?")
@@ -33,6 +34,12 @@ class Rule(NamedTuple):
 def substituted(formula: str, letters: Mapping[str, int]) -> str:
     """The values in place of the letters: ``K²·M·N + N`` -> ``5²·3·64 + 64``."""
     return LETTER.sub(lambda match: str(letters[match[0]]), formula)
+
+
+def in_sizes(shapes: Iterable[tuple[int, ...]]) -> str:
+    """How many numbers tensors of these shapes have: ``2·768`` for two of 768, ``60·8 + 60``."""
+    sizes = Counter("·".join(str(side) for side in shape if side != 1) or "1" for shape in shapes)
+    return " + ".join(size if times == 1 else f"{times}·{size}" for size, times in sizes.items())
 
 
 def worked(formula: str, letters: Mapping[str, int], result: int) -> str:

@@ -5,7 +5,9 @@ meta device no kernel runs at all, and the pass takes as long for a large pictur
 Everything else runs, and its operations are seen one by one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from concord.cost import local
-from concord.cost.arithmetic import Answer, Fields, Shape, Work
+from concord.cost.arithmetic import Answer, Fields, Shape, Work, numbers, owning
 from concord.cost.memory import Memory
 from concord.cost.modules import LEAVES, in_place
 from concord.cost.operations import NOTHING, work
@@ -81,6 +83,7 @@ class Walk(TorchDispatchMode):
             hidden, *memory = (self._empty(shape, args[0]) for shape in run.states)
             out = self._empty(run.output, args[0]), (hidden, *memory) if memory else hidden
         self._module_row(module, out[0], run.work)
+        self._written(run.layers_below, out[0])
         for x in local.flat(out):
             setattr(x, MARK, (None,) * x.ndim)
             self.memory.made(x, beside=True)
@@ -104,12 +107,16 @@ class Walk(TorchDispatchMode):
     def _entered(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         self.where.append((self.paths.get(id(module), self.where[-1][0]), module))
         try:
-            return CALL(module, *args, **kwargs)
-        except Exception as error:
+            rows = len(self.layers)
+            out = CALL(module, *args, **kwargs)
+            if len(self.layers) > rows and _one_layer(module) and isinstance(out, Tensor):
+                self._reshaped(out)
+            return out
+        except (Exception, SystemExit) as error:
             if not hasattr(error, "concord_place"):
                 shapes = tuple(tuple(x.shape) for x in args if isinstance(x, Tensor))
                 place = self.where[-1][0], type(module).__name__, shapes
-                error.concord_place = place  # type: ignore[attr-defined]
+                error.concord_place = place  # type: ignore[union-attr]
             raise
         finally:
             self.where.pop()
@@ -144,7 +151,7 @@ class Walk(TorchDispatchMode):
         if done is None:
             self.without_rule[name] = None
         path, module = self.where[-1]
-        if type(module).__module__.startswith("torch.nn.modules.") and not module._modules:
+        if _one_layer(module):
             name = type(module).__name__  # the one operation of a layer that ``modules`` does not know
         self._row(path, name, first, done or NOTHING, *self._claimed_by(args))
 
@@ -154,8 +161,8 @@ class Walk(TorchDispatchMode):
             return (None,) * x.ndim
         return getattr(x, MARK, None)
 
-    def _claimed_by(self, args: Any) -> tuple[int, int]:
-        """Elements of the parameters and buffers among the arguments, or of which an argument is a view."""
+    def _claimed_by(self, args: Any) -> tuple[list[Shape], list[Shape]]:
+        """Shapes of the parameters and buffers among the arguments, or of which an argument is a view."""
         tensors = [x for x in local.flat(args) if isinstance(x, Tensor)]
         owned = [self.owned.get(x.untyped_storage()._cdata) for x in tensors]
         parameters = self.claim(x for x in owned if id(x) in self.trained)
@@ -169,27 +176,51 @@ class Walk(TorchDispatchMode):
         path = self.paths.get(id(module), self.where[-1][0])
         self._row(path, type(module).__name__, out, done, parameters, buffers)
 
-    def claim(self, tensors: Iterable[Tensor | None]) -> int:
-        """Elements of those parameters or buffers that no row has counted yet."""
-        elements = 0
+    def claim(self, tensors: Iterable[Tensor | None]) -> list[Shape]:
+        """Shapes of those parameters or buffers that no row has counted yet."""
+        claimed = []
         for x in tensors:
             if x is not None and id(x) not in self.used:
                 self.used.add(id(x))
-                elements += x.numel()
-        return elements
+                claimed.append(tuple(x.shape))
+        return claimed
 
-    def _row(self, path: str, kind: str, out: Tensor, done: Work, parameters: int, buffers: int) -> None:
+    def _row(
+        self,
+        path: str,
+        kind: str,
+        out: Tensor,
+        done: Work,
+        parameters: Sequence[Shape],
+        buffers: Sequence[Shape],
+    ) -> None:
         made = self.memory.made(out)
         if not (done.macs or done.other or made or parameters or buffers):
             return
-        fields = self.seen(out) or (None,) * out.ndim
-        shape = tuple(out.shape)
-        self.layers.append(
-            Layer(path, kind, shape, parameters, buffers, done.macs, done.other, made, 1, done, fields)
-        )
+        fields, shape = self.seen(out) or (None,) * out.ndim, tuple(out.shape)
+        owned, done = (numbers(parameters), numbers(buffers)), owning(done, parameters)
+        self.layers.append(Layer(path, kind, shape, *owned, done.macs, done.other, made, 1, done, fields))
+
+    def _written(self, often: int, like: Tensor) -> None:
+        """Maps such as ``like`` that the last row made and dropped on its way."""
+        for _ in range(often):
+            made = self.memory.made(self._empty(tuple(like.shape), like))
+            self.layers[-1] = replace(self.layers[-1], activations=self.layers[-1].activations + made)
+
+    def _reshaped(self, out: Tensor) -> None:
+        """A layer that works in another form (1-d pooling in 2-d) stands in its row with what it gives."""
+        row, shape = self.layers[-1], tuple(out.shape)
+        if row.output != shape and prod(row.output) == prod(shape):
+            fields = self.seen(out) or (None,) * out.ndim
+            self.layers[-1] = replace(row, output=shape, fields=fields)
 
 
 CALL = nn.Module.__call__
+
+
+def _one_layer(module: nn.Module) -> bool:
+    """Whether it is a layer of torch.nn with nothing inside."""
+    return type(module).__module__.startswith("torch.nn.modules.") and not module._modules
 
 
 def _distinct(owned: Iterable[Mapping[str, Tensor | None]]) -> list[Tensor]:

@@ -29,7 +29,7 @@ def joules(number: float) -> str:
 
 def totals(priced: Priced) -> list[tuple[str, str]]:
     """What is to be said about the whole network: pairs of a name and a figure."""
-    cost, seen = priced.cost, priced.cost.receptive_field
+    cost = priced.cost
     sizes = ", ".join(f"{size_of(cost.file_bytes(bits))} at {bits}" for bits in BITS)
     said = [
         ("parameters", f"{cost.parameters:,}, and {cost.buffers:,} numbers in buffers"),
@@ -40,9 +40,17 @@ def totals(priced: Priced) -> list[tuple[str, str]]:
     ]
     low, high = map(joules, energy(cost))
     said.append(("energy", f"{low} to {high}: an estimate (45 nm, every weight and map through DRAM)"))
-    none = "none: no layer's units see a part of one input that moves with them"
-    said.append(("receptive field", _field(seen) if seen else none))
-    return [*said, *reservations(cost)]
+    return [*said, *_fields(priced), *reservations(cost)]
+
+
+def _fields(priced: Priced) -> list[tuple[str, str]]:
+    """A line for each input of which units see a part."""
+    seen = priced.cost.receptive_fields
+    if not seen:
+        return [("receptive field", "none: no layer's units see a part of one input that moves with them")]
+    if len(priced.inputs) == 1:
+        return [("receptive field", _field(seen[0]))]
+    return [("receptive field", f"{_field(one)}, of input {times(priced.inputs[one.input])}") for one in seen]
 
 
 def _field(seen: ReceptiveField) -> str:

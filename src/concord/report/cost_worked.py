@@ -33,7 +33,7 @@ def _layer(layer: Layer) -> Iterator[str]:
         how = f"stride {strides(windows.stride)}, padding {strides(windows.padding)}{_groups(letters)}"
         yield f"{name}: {times(windows.kernel)} convolution, {how}, {times(before)} -> {output}"
         yield from _sizes(layer)
-    if layer.parameters and layer.owns_all:
+    if layer.parameters:
         yield f"  parameters  {worked(rule.parameters, letters, layer.parameters)}"
     yield f"  MACs        {worked(rule.macs, letters, layer.one_call.macs)}"
     if layer.calls > 1:
@@ -78,7 +78,7 @@ def _fields(layer: Layer) -> Iterator[str]:
     reach = d * (k - 1)
     yield (
         f"  field       R = {after.size - reach * before:g} + {reach}·{float(before):g} = {after.size}, "
-        f"J = {s}·{float(before):g} = {float(after.jump):g}"
+        f"J = {s}·{float(before):g} = {float(after.jump):g}{', in the last call' if layer.calls > 1 else ''}"
     )
 
 

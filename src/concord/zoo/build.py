@@ -69,9 +69,10 @@ def build(
 
 def _sizes(builder: Callable[..., object], name: str, text: str) -> dict[str, int]:
     """``filters=12, repetitions=2)`` as a dictionary; UsageError unless the builder has such sizes."""
-    if not text:
+    if "(" not in name:
         return {}
-    pairs = [SIZE.fullmatch(part.strip()) for part in text.removesuffix(")").split(",")]
+    inside = text.removesuffix(")").strip()
+    pairs = [SIZE.fullmatch(part.strip()) for part in inside.split(",")] if inside else []
     sizes = {pair[1]: int(pair[2]) for pair in pairs if pair}
     parameters = inspect.signature(builder).parameters.values()
     known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
@@ -115,6 +116,13 @@ def _own(name: str, channels: int, classes: int) -> "nn.Module":
     module_name, _, factory_name = name.partition(":")
     if not module_name or not factory_name.isidentifier():
         raise UsageError(f"{name!r} does not have the form package.module:factory")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise UsageError(
+            f"{name!r} does not have the form package.module:factory; a file of this folder is named without "
+            f"its ending: {Path(module_name).stem}:{factory_name}"
+        )
+    if module_name in ("timm", "torchvision"):
+        raise UsageError(f"{name!r}: networks of {module_name} are written {module_name}/{factory_name}")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
