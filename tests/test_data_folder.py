@@ -98,6 +98,30 @@ def test_an_empty_part_is_refused(tmp_path):
         load(str(tmp_path))
 
 
+@pytest.mark.parametrize(("train", "other"), [("training", "testing"), ("Train", "dev")])
+def test_other_names_of_parts_are_known(tmp_path, train, other):
+    fill(tmp_path / train, ["0", "1"])
+    fill(tmp_path / other, ["0", "1"], 3, start=100)
+    splits = load(str(tmp_path), valid=0 if other == "testing" else 0.1)
+    assert splits.train.classes == ("0", "1")
+    assert len(splits.test if other == "testing" else splits.valid) == 6
+
+
+def test_a_part_beside_what_is_no_part_is_refused_instead_of_read_as_a_class(tmp_path):
+    fill(tmp_path / "train", ["cat", "dog"])
+    fill(tmp_path, ["test1"])
+    with pytest.raises(DataError, match=r"train holds cat, dog\. A part of the data is called train, valid"):
+        load(str(tmp_path))
+
+
+def test_folders_inside_a_class_belong_to_it_and_are_told(tmp_path):
+    fill(tmp_path / "car", ["old", "new"])
+    fill(tmp_path, ["bus"])
+    splits = load(str(tmp_path))
+    assert splits.train.classes == ("bus", "car")
+    assert "folders inside a class belong to it: car holds new, old" in notices(splits)
+
+
 def test_a_class_may_be_called_train(tmp_path):
     fill(tmp_path, ["train", "plane"])
     assert load(str(tmp_path)).train.classes == ("plane", "train")

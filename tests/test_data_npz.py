@@ -44,6 +44,26 @@ def test_the_layout_of_keras_has_two_parts(tmp_path, compressed):
     assert splits.test.names[2] == "a.npz:x_test[2]"
 
 
+@pytest.mark.parametrize("name", ["val", "valid"])
+def test_a_validation_part_is_kept(tmp_path, name):
+    held = {f"x_{name}": X[:6] ^ 255, f"y_{name}": Y[:6]}
+    splits = load(save(tmp_path / "a.npz", x_train=X, y_train=Y, **held), test=0.2)
+    assert splits.valid.pixels[:, 0].tolist() == (X[:6] ^ 255).tolist()
+    assert (len(splits.train), len(splits.test)) == (16, 4)
+
+
+def test_arrays_that_are_no_part_are_named(tmp_path):
+    splits = load(save(tmp_path / "a.npz", images=X, labels=Y, weights=np.ones(20), age=np.ones(20)))
+    assert "arrays ignored: age, weights" in splits.notices
+
+
+def test_half_a_part_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"a\.npz has x_test without y_test: add it, or leave x_test out"):
+        load(save(tmp_path / "a.npz", x_train=X, y_train=Y, x_test=X))
+    with pytest.raises(DataError, match="has y_val without x_val"):
+        load(save(tmp_path / "a.npz", x_train=X, y_train=Y, y_val=Y))
+
+
 def test_images_and_labels_have_no_test_part(tmp_path):
     splits = load(save(tmp_path / "a.npz", images=X, labels=Y.astype(np.uint8), more=np.zeros(3)))
     assert [len(splits.train), len(splits.valid), len(splits.test)] == [14, 2, 4]

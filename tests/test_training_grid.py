@@ -137,6 +137,12 @@ def test_sets_name_members(sets, said):
         cells({"sets": sets})
 
 
+@pytest.mark.parametrize("study", [{"sets": [["a", "b"], ["c", "c"]]}, {"seeds": [0, 1, 0]}])
+def test_what_is_named_twice_is_refused(study):
+    with pytest.raises(UsageError, match=r"\['c', 'c'\] names one|\[0, 1, 0\] names one"):
+        cells(study)
+
+
 def test_faults_of_the_base_are_told_too():
     with pytest.raises(UsageError, match=r"train\.epochs"):
         grid.parse(BASE | {"train": {"epochs": 0}})

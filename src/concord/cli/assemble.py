@@ -1,6 +1,7 @@
 """From a configuration to a training that can start: the one place where data, zoo and training meet."""
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from concord.cost.record import Cost
 from concord.data import memory
 from concord.data.load import load
 from concord.data.splits import Splits
-from concord.errors import ConcordError, UsageError
+from concord.errors import ConcordError, DataError, UsageError
 from concord.tasks.classify import Classify
 from concord.training.agreement import ask
 from concord.training.config import Config
@@ -29,6 +30,20 @@ from concord.zoo.foreign import as_pretrained
 def load_data(config: Config) -> Splits:
     """The splits that the configuration describes."""
     return load(**config.data.model_dump())
+
+
+def load_again(config: Config, option: str) -> Splits:
+    """The splits of a run that was begun earlier, and perhaps elsewhere: ``option`` tells where they are."""
+    source = config.data.source
+    try:
+        return load_data(config)
+    except DataError as error:
+        if source == "digits" or Path(source).exists():
+            raise
+        begun = "" if Path(source).is_absolute() else " That name counts from the folder where it was begun."
+        raise DataError(
+            f"{error}\nThe run was trained on it.{begun} {option} tells where it is now"
+        ) from None
 
 
 def build_members(

@@ -90,43 +90,47 @@ def predict(
 
     loaded = load_run(Path(run), allow_code=allow_code)
     loaded.chosen(member)
-    paths = [path for text in files for path in _named(text)]
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(paths), BATCH):
-        rows += _predict_some(loaded, paths[start : start + BATCH], member)
+    rows = [row for text in files for row in _named(text)]
+    there = [row for row in rows if "error" not in row]
+    for start in range(0, len(there), BATCH):
+        _predict_some(loaded, there[start : start + BATCH], member)
     return rows
 
 
-def _named(text: str) -> list[Path]:
-    """The files that an argument stands for; what matches nothing stays, and gets a row with its error."""
+def _named(text: str) -> list[dict[str, Any]]:
+    """A row for each file that an argument stands for, or one with the error where it matches nothing."""
     from concord.data.decode import expand
     from concord.errors import DataError
 
     try:
-        return expand([text])
-    except DataError:
-        return [Path(text)]
+        return [{"file": str(path)} for path in expand([text])]
+    except DataError as error:
+        return [_unreadable(text, error)]
 
 
-def _predict_some(loaded: "Loaded", paths: Sequence[Path], member: str) -> list[dict[str, Any]]:
+def _unreadable(file: str, error: Exception) -> dict[str, Any]:
+    return {"file": file, "label": None, "confidence": None, "error": str(error)}
+
+
+def _predict_some(loaded: "Loaded", rows: Sequence[dict[str, Any]], member: str) -> None:
+    """Label and confidence into the rows of these files, or the error."""
     import torch
 
     from concord.data.decode import open_image
     from concord.errors import DataError
 
     channels, height, width = loaded.interface.shape
-    rows: list[dict[str, Any]] = [{"file": str(path)} for path in paths]
     images = {}
-    for i, path in enumerate(paths):
+    for i, row in enumerate(rows):
         try:
+            path = Path(row["file"])
             images[i] = open_image(path, mode="L" if channels == 1 else "RGB", size=(height, width))
         except DataError as error:
-            rows[i] |= {"label": None, "confidence": None, "error": str(error)}
+            row |= _unreadable(row["file"], error)
     if images:
         confidence, label = loaded.probabilities(torch.stack(list(images.values())), member).max(-1)
         for i, c, k in zip(images, confidence.tolist(), label.tolist(), strict=True):
             rows[i] |= {"label": loaded.interface.classes[k], "confidence": c}
-    return rows
 
 
 def add_to(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from concord.cli import attend
-from concord.cli.assemble import build_members, load_data
+from concord.cli.assemble import build_members, load_again, load_data
 from concord.cli.interface import Interface, check_same, interface_of
 from concord.cli.machine import resolved, settle
 from concord.cli.precision import precisions
@@ -34,6 +34,7 @@ class Loaded:
     interface: Interface
     members: dict[str, nn.Module]
     checkpoint: Path
+    fingerprint: str | None  # of the data that this checkpoint was trained on
     precisions: dict[str, torch.dtype]
 
     @property
@@ -84,12 +85,13 @@ def load_run(
     try:
         found = checkpoint.load(path)
     except CheckpointError as error:
+        checkpoint.newest(folder.checkpoints)  # says so if none can be used
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
     interface = interface_of(folder, found.state, attend.tell)
     members = build_members(config, interface, allow_code, saved=True)
     unpack_members(members, found)
     precise = precisions(config, members, interface.shape)
-    return Loaded(folder, config, interface, members, path, precise)
+    return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)
 
 
 def _elsewhere(config: Config) -> bool:
@@ -102,12 +104,19 @@ def same_data(run: Loaded, source: str | None) -> tuple[Splits, bool]:
 
     Raises DataError when the classes differ by name or the images by shape.
     """
-    data = run.config.data if source is None else run.config.data.model_copy(update={"source": source})
-    if source is not None and data.size is None and run.interface.shape[1] == run.interface.shape[2]:
+    if source is None:
+        splits = load_again(run.config, "--data PATH")
+        check_same(run.interface, splits, run.config.data.source)
+        return splits, run.fingerprint in (None, splits.fingerprint)
+    data = run.config.data.model_copy(update={"source": source})
+    if data.size is None and run.interface.shape[1] == run.interface.shape[2]:
         data = data.model_copy(update={"size": run.interface.shape[1]})
     splits = load_data(run.config.model_copy(update={"data": data}))
-    check_same(run.interface, splits, data.source)
-    same = run.folder.json("stamp.json").get("fingerprint") in (None, splits.fingerprint)
-    if source is not None and not (same or splits.own_test):  # nothing of it was trained on: all is a test
+    if run.fingerprint not in (None, splits.fingerprint) and data.limit is not None:  # that of the training
+        data = data.model_copy(update={"limit": None})
+        splits = load_data(run.config.model_copy(update={"data": data}))
+    check_same(run.interface, splits, source)
+    same = run.fingerprint in (None, splits.fingerprint)
+    if not (same or splits.own_test):  # nothing of it was trained on: all is a test
         splits = replace(splits, test=joined(joined(splits.train, splits.valid), splits.test))
     return splits, same

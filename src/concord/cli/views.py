@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from concord.cli import attend
 from concord.cli.assemble import costs
 from concord.cli.feeds import make_feed
 from concord.cli.loading import Loaded, load_run, same_data
-from concord.errors import DataError
+from concord.errors import CheckpointError, DataError
 from concord.report.cost_tables import Priced
 from concord.report.records import Held, MemberView, RunView
 from concord.training.evaluate import logits
@@ -43,12 +43,20 @@ def run_view(path: Path, data: str | None = None, allow_code: Collection[str] = 
     return RunView(
         name=path.name,
         config=loaded.config.model_dump(mode="json", exclude_none=True),
-        stamp=loaded.folder.json("stamp.json"),
+        stamp=_stamp(loaded),
         result=loaded.folder.json("result.json") if loaded.folder.complete else {},
         metrics=loaded.folder.rows(),
         members=members,
         held=held,
     )
+
+
+def _stamp(loaded: Loaded) -> dict[str, Any]:
+    try:
+        return loaded.folder.json("stamp.json")
+    except CheckpointError as error:
+        attend.tell(f"{error}; the report does not say where the run was made")
+        return {}
 
 
 def _held(loaded: Loaded, data: str | None) -> Held:

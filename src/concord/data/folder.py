@@ -17,7 +17,11 @@ from concord.data.parts import Bad, Parts
 from concord.data.text import printable
 from concord.errors import DataError
 
-SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def _places(root: Path, said: Findings) -> dict[str, Path]:
     names = [name for name, _ in splits]
     # A folder called train beside cats and dogs is a class; beside test or valid, or alone, it is a part.
     if "train" not in names or (len(set(names)) == 1 and len(folders) > 1):
+        _tell_nested(root, folders, said)
         return {"train": root}
     for name in sorted(set(names)):
         if names.count(name) > 1:
@@ -88,6 +93,27 @@ def _places(root: Path, said: Findings) -> dict[str, Path]:
     if extra:
         said.notices.append(f"folders beside train and test ignored: {', '.join(extra)}")
     return {"train": root} | dict(splits)
+
+
+def _tell_nested(root: Path, folders: Sequence[Path], said: Findings) -> None:
+    """A class made of folders of images is read whole; one called train may have been meant as a part."""
+    nested = {folder.name: _with_images(folder) for folder in folders}
+    nested = {name: inside for name, inside in nested.items() if len(inside) > 1}
+    if not nested:
+        return
+    told = "; ".join(f"{printable(name)} holds {_some(inside)}" for name, inside in nested.items())
+    if any(SPLITS.get(name.lower()) for name in nested):
+        said.problems.append(
+            f"{printable(root)}: {told}. A part of the data is called train, valid or test, and nothing else "
+            "stands beside it: move the rest away, or, if it is a class, its images up"
+        )
+    else:
+        said.notices.append(f"folders inside a class belong to it: {told}")
+
+
+def _with_images(folder: Path) -> list[str]:
+    """Names of the folders in it that hold an image."""
+    return [inside.name for inside in class_folders(folder) if any(map(is_image_name, below(inside)))]
 
 
 def _listing(place: Path, root: Path) -> Listing:

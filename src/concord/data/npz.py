@@ -1,5 +1,7 @@
 """NPZ files as Keras keeps its data sets: x_train, y_train, x_test, y_test; or images, labels.
 
+x_val and y_val (or x_valid, y_valid) are the validation part. Other arrays are ignored, and named.
+
 Source of the format: NumPy, "numpy.lib.format" (an .npy file) inside a zip archive.
 
 Sizes are compared before anything is allocated: what the zip entry promises with the bytes it has in the
@@ -32,39 +34,64 @@ HEADER_ROOM = 1 << 16
 MOST_ENTRIES = 1_000
 LONGEST_LIST = 1 << 20  # bytes of a zip file's list of entries, 46 and a name for each
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError)
-LAYOUTS = (("x_train", "y_train", "x_test", "y_test"), ("x_train", "y_train"), ("images", "labels"))
+PARTS = {  # images and labels of each part; the first pair may have another name
+    "train": (("x_train", "y_train"), ("images", "labels")),
+    "valid": (("x_val", "y_val"), ("x_valid", "y_valid")),
+    "test": (("x_test", "y_test"),),
+}
 Arrays = dict[str, NDArray[Any]]
+Layout = dict[str, tuple[str, str]]  # part -> names of its images and labels
 
 
 def parts(path: Path) -> Parts:
-    """The arrays as training part and, with x_test and y_test, test part.
+    """The arrays as training part and, where they are there, validation and test part.
 
     Raises DataError for other keys, objects, pixels that are not uint8, or archives that lie about sizes.
     """
-    arrays = _arrays(path)
-    count = _class_count(arrays, path)
-    pairs = [("x_train", "y_train"), ("x_test", "y_test"), ("images", "labels")]
-    found = [_images(arrays, x, y, count, path) for x, y in pairs if x in arrays]
-    train, test = found[0], found[1] if len(found) > 1 else None
-    if test is not None and train.pixels.shape[1:] != test.pixels.shape[1:]:
-        shapes = f"{tuple(train.pixels.shape[1:])} and {tuple(test.pixels.shape[1:])}"
-        raise DataError(f"{printable(path)}: training and test images differ in size, {shapes}")
-    return Parts("NPZ", train, test=test, sizes=stored_sizes(train, test))
+    arrays, layout, others = _arrays(path)
+    count = _class_count(arrays[layout["train"][1]], path)
+    read = {part: _images(arrays, x, y, count, path) for part, (x, y) in layout.items()}
+    shapes = {tuple(images.pixels.shape[1:]) for images in read.values()}
+    if len(shapes) > 1:
+        told = " and ".join(map(str, sorted(shapes)))
+        raise DataError(f"{printable(path)}: images of {' and '.join(read)} differ in size, {told}")
+    halves = {key: other for key in others if (other := _other_half(key))}
+    extra = ", ".join(sorted(map(printable, others - halves.keys())))
+    return Parts(
+        "NPZ",
+        read["train"],
+        valid=read.get("valid"),
+        test=read.get("test"),
+        notices=(f"arrays ignored: {extra}",) if extra else (),
+        problems=tuple(
+            f"{printable(path)} has {key} without {other}: add it, or leave {key} out"
+            for key, other in sorted(halves.items())
+        ),
+        sizes=stored_sizes(*read.values()),
+    )
 
 
-def _arrays(path: Path) -> Arrays:
+def _other_half(key: str) -> str | None:
+    """y_test for x_test, None for what is no half of a pair."""
+    pairs = [pair for pairs in PARTS.values() for pair in pairs]
+    return next((other for a, b in pairs for one, other in ((a, b), (b, a)) if one == key), None)
+
+
+def _arrays(path: Path) -> tuple[Arrays, Layout, set[str]]:
+    """The arrays of the layout, and the names of those beside it."""
     try:
         with _Listed(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             if len(archive.filelist) > MOST_ENTRIES:
                 raise DataError(_too_many(path))
             file.listing = False
-            keys = _keys(archive, path)
-            entries = {key: archive.getinfo(f"{key}.npy") for key in keys}
+            layout, others = _layout(archive, path)
+            entries = {key: archive.getinfo(f"{key}.npy") for pair in layout.values() for key in pair}
             total = sum(entry.file_size for entry in entries.values())
             for key, entry in entries.items():
                 _check_entry(entry, key, path)
             memory.require(2 * total, printable(path), "use a smaller part of the data")
-            return {key: _array(archive, entry, key, path) for key, entry in entries.items()}
+            arrays = {key: _array(archive, entry, key, path) for key, entry in entries.items()}
+            return arrays, layout, others
     except _ListTooLongError:
         raise DataError(_too_many(path)) from None
     except DAMAGED as error:
@@ -96,11 +123,12 @@ def _too_many(path: Path) -> str:
     )
 
 
-def _keys(archive: zipfile.ZipFile, path: Path) -> tuple[str, ...]:
+def _layout(archive: zipfile.ZipFile, path: Path) -> tuple[Layout, set[str]]:
     found = {name.removesuffix(".npy") for name in archive.namelist()}
-    for layout in LAYOUTS:
-        if found.issuperset(layout):
-            return layout
+    whole = {part: [pair for pair in pairs if found.issuperset(pair)] for part, pairs in PARTS.items()}
+    layout = {part: pairs[0] for part, pairs in whole.items() if pairs}
+    if "train" in layout:
+        return layout, found.difference(*layout.values())
     given = ", ".join(sorted(map(printable, found))[:20]) or "nothing"
     raise DataError(
         f"{printable(path)} holds {given}; expected x_train, y_train, x_test, y_test or images, labels"
@@ -139,8 +167,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def _class_count(arrays: Arrays, path: Path) -> int:
-    labels = arrays["y_train"] if "y_train" in arrays else arrays["labels"]
+def _class_count(labels: NDArray[Any], path: Path) -> int:
     if not labels.size:
         raise DataError(f"{printable(path)} holds no labels")
     return int(labels.max()) + 1 if labels.dtype.kind in "iu" and labels.max() < HEADER_ROOM else 2

@@ -39,13 +39,18 @@ def position_of(found: Checkpoint, tallied: Callable[[int], int]) -> Position:
 
 
 def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fingerprint: str) -> list[str]:
-    """``key: old -> new`` for every setting, and for the data, that is not what the run was made with."""
+    """``key: old -> new`` for every setting, and for the data, that is not what the run was made with.
+
+    Where the same data lies now makes no difference.
+    """
     old = found.state if found else {}
     settings = _known(old["config"]) if "config" in old else folder.config().model_dump(mode="json")
     listed = toml.differences(_by_name(settings), _by_name(config.model_dump(mode="json")))
     if found and "interface" not in old and uneven(config):  # of a version that had other edges for KDCL
         listed.append("the weight of a KDCL target: as many as there are edges to a member -> 1")
     before = old.get("fingerprint", fingerprint)
+    if "fingerprint" in old and before == fingerprint:
+        listed = [change for change in listed if not change.startswith("data.source: ")]
     return listed + [f"data: {before[:12]}... -> {fingerprint[:12]}..."] * (before != fingerprint)
 
 

@@ -63,14 +63,14 @@ def finished(
     """Whether a run is complete and what it stands for sound; CheckpointError if its settings changed.
 
     Where that checkpoint is damaged, ``warn`` hears of it and the result is dropped, so that a resume makes
-    both anew from an earlier one; with ``strict`` that is a CheckpointError.
+    both anew from an earlier one; with ``strict``, or without an earlier one, that is a CheckpointError.
     """
     if not folder.complete:
         return False
     try:
         found = checkpoint.load(standing(folder))
     except CheckpointError as error:
-        if strict:
+        if strict or checkpoint.newest(folder.checkpoints)[0] is None:
             raise
         warn(f"{error}; its result is made anew")
         (folder.path / "result.json").unlink()

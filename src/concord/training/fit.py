@@ -54,6 +54,8 @@ class Training:
             self._take(found, bool(changes))
         if changes:
             self._accept(changes, found is not None)
+        elif job.folder.config().data.source != job.config.data.source:
+            job.folder.reopen(job.config)
 
     def _take(self, found: checkpoint.Checkpoint, changed: bool) -> None:
         job = self.job

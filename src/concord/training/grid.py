@@ -105,6 +105,9 @@ def _check(study: Study, base: Config, sets: Sequence[Sequence[str]]) -> None:
         raise UsageError(
             f"study.sets names {', '.join(strangers) or 'nobody'}; the members are {', '.join(names)}"
         )
+    twice = [chosen for chosen in (*sets, study.seeds) if len(set(chosen)) < len(chosen)]
+    if twice:
+        raise UsageError(f"study: {list(twice[0])} names one of them twice")
     together = [chosen for chosen in sets if len(chosen) > 1]
     if (study.distil or study.wider) and not together:
         raise UsageError("study.distil and study.wider need a set of several members; each set has one")
