@@ -55,6 +55,8 @@ def test_a_validation_part_is_kept(tmp_path, name):
 def test_arrays_that_are_no_part_are_named(tmp_path):
     splits = load(save(tmp_path / "a.npz", images=X, labels=Y, weights=np.ones(20), age=np.ones(20)))
     assert "arrays ignored: age, weights" in splits.notices
+    both = load(save(tmp_path / "b.npz", images=X, labels=Y, x_train=X[:10], y_train=Y[:10]), valid=0)
+    assert (len(both.train) + len(both.test), both.notices[0]) == (10, "arrays ignored: images, labels")
 
 
 def test_half_a_part_is_refused(tmp_path):

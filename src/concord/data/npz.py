@@ -39,6 +39,7 @@ PARTS = {  # images and labels of each part; the first pair may have another nam
     "valid": (("x_val", "y_val"), ("x_valid", "y_valid")),
     "test": (("x_test", "y_test"),),
 }
+OTHER_HALF = {key: pair[key == pair[0]] for pairs in PARTS.values() for pair in pairs for key in pair}
 Arrays = dict[str, NDArray[Any]]
 Layout = dict[str, tuple[str, str]]  # part -> names of its images and labels
 
@@ -55,8 +56,8 @@ def parts(path: Path) -> Parts:
     if len(shapes) > 1:
         told = " and ".join(map(str, sorted(shapes)))
         raise DataError(f"{printable(path)}: images of {' and '.join(read)} differ in size, {told}")
-    halves = {key: other for key in others if (other := _other_half(key))}
-    extra = ", ".join(sorted(map(printable, others - halves.keys())))
+    halves = sorted(key for key in others if OTHER_HALF.get(key, key) not in others)
+    extra = ", ".join(sorted(map(printable, others.difference(halves)))[:20])
     return Parts(
         "NPZ",
         read["train"],
@@ -64,17 +65,11 @@ def parts(path: Path) -> Parts:
         test=read.get("test"),
         notices=(f"arrays ignored: {extra}",) if extra else (),
         problems=tuple(
-            f"{printable(path)} has {key} without {other}: add it, or leave {key} out"
-            for key, other in sorted(halves.items())
+            f"{printable(path)} has {key} without {OTHER_HALF[key]}: add it, or leave {key} out"
+            for key in halves
         ),
         sizes=stored_sizes(*read.values()),
     )
-
-
-def _other_half(key: str) -> str | None:
-    """y_test for x_test, None for what is no half of a pair."""
-    pairs = [pair for pairs in PARTS.values() for pair in pairs]
-    return next((other for a, b in pairs for one, other in ((a, b), (b, a)) if one == key), None)
 
 
 def _arrays(path: Path) -> tuple[Arrays, Layout, set[str]]:
