@@ -119,7 +119,16 @@ def test_folders_inside_a_class_belong_to_it_and_are_told(tmp_path):
     fill(tmp_path, ["bus"])
     splits = load(str(tmp_path))
     assert splits.train.classes == ("bus", "car")
-    assert "folders inside a class belong to it: car holds new, old" in notices(splits)
+    assert f"{tmp_path.name}: folders inside a class belong to it: car holds new, old" in notices(splits)
+
+
+def test_folders_inside_a_class_of_a_part_are_told_too(tmp_path):
+    fill(tmp_path / "train" / "car", ["old", "test"])
+    fill(tmp_path / "train", ["bus"])
+    fill(tmp_path / "test", ["bus", "car"])
+    splits = load(str(tmp_path))
+    assert splits.train.classes == ("bus", "car")
+    assert "train: folders inside a class belong to it: car holds old, test" in notices(splits)
 
 
 def test_a_class_may_be_called_train(tmp_path):

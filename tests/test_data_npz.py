@@ -57,6 +57,8 @@ def test_arrays_that_are_no_part_are_named(tmp_path):
     assert "arrays ignored: age, weights" in splits.notices
     both = load(save(tmp_path / "b.npz", images=X, labels=Y, x_train=X[:10], y_train=Y[:10]), valid=0)
     assert (len(both.train) + len(both.test), both.notices[0]) == (10, "arrays ignored: images, labels")
+    named = load(save(tmp_path / "c.npz", x_train=X, y_train=Y, labels=np.array(["cat", "dog"])))
+    assert "arrays ignored: labels" in named.notices
 
 
 def test_half_a_part_is_refused(tmp_path):

@@ -62,6 +62,20 @@ def test_a_run_is_scored_and_goes_on_after_its_data_have_moved(here, capsys):
     assert call(capsys, "eval", "half", *ALLOW)[0] == 0  # where the data lie is kept
 
 
+def test_a_run_that_has_no_checkpoint_yet_finds_its_moved_data_and_no_others(here, capsys):
+    for out in ("whole", "begun"):
+        assert call(capsys, *TRAIN, "--data", "data.npz", "--epochs", "1", "--out", out)[0] == 0
+    shutil.rmtree(here / "begun" / "ckpt")
+    (here / "begun" / "result.json").unlink()
+    (here / "begun" / "metrics.jsonl").unlink()
+    (here / "data.npz").rename(here / "moved.npz")
+    going_on = ["resume", "begun", "--quiet", *ALLOW, "--set"]
+    status, _, err = call(capsys, *going_on, "data.source=one.npz")
+    assert (status, "\n  data: " in err) == (4, True)
+    assert call(capsys, *going_on, "data.source=moved.npz")[0] == 0
+    assert result(here / "begun")["members"] == result(here / "whole")["members"]
+
+
 def test_a_run_that_went_on_with_other_data_belongs_to_those(here, capsys):
     assert call(capsys, *TRAIN, "--data", "one.npz", "--epochs", "1", "--out", "run")[0] == 0
     more = ["--set", "data.source=others.npz", "--set", "train.epochs=2", "--allow-changes", "--quiet"]

@@ -114,19 +114,27 @@ def test_output_onto_a_full_disk_ends_with_6(options):
     assert "No space left on device" in done.stderr
 
 
-def test_output_that_nobody_reads_is_no_answer_no():
+@pytest.mark.parametrize("command", [["zoo"], ["zoo", "--json"], ["cost", "resnet152", "--json"]])
+def test_output_that_nobody_reads_is_no_answer_no(command):
     read, write = os.pipe()
     os.close(read)
-    done = writing(write, "zoo")
+    done = writing(write, *command)
     os.close(write)
     assert (done.returncode, done.stderr) == (6, "")
 
 
-@pytest.mark.parametrize(("command", "status"), [(["zoo"], 0), (["cost", "lenet6"], 2)])
+@pytest.mark.parametrize(
+    ("command", "status"), [(["zoo"], 0), (["zoo", "--json"], 0), (["cost", "lenet6"], 2)]
+)
 def test_a_process_without_standard_output_has_the_status_that_is_due(command, status):
     line = [sys.executable, "-m", "concord", *command]
     done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *line], stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
+    assert (done.returncode, "Traceback" in done.stderr, '"name"' in done.stderr) == (status, False, False)
+
+
+def test_help_goes_to_standard_output_whatever_stands_beside_it():
+    done = writing(subprocess.PIPE, "zoo", "--json", "--help")
+    assert (done.returncode, "zoo [OPTIONS]" in done.stdout, done.stderr) == (0, True, "")
 
 
 def test_a_short_output_onto_a_full_disk_ends_with_6(here):

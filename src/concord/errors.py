@@ -37,6 +37,10 @@ class DataError(ConcordError, OSError):
     exit_status = 3
 
 
+class MissingDataError(DataError):
+    """Nothing is there under that name."""
+
+
 class CheckpointError(ConcordError, OSError):
     """A checkpoint is missing, damaged or made for something else."""
 

@@ -67,7 +67,8 @@ for module in (
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one verb and leave with its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug, as_json = "--debug" in arguments, "--json" in arguments
+    debug = "--debug" in arguments
+    as_json = "--json" in arguments and not {"--help", "-h"} & set(arguments)
     arguments = [a for a in arguments if a != "--debug"]
     try:
         _run(arguments, as_json)
@@ -88,17 +89,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(arguments: list[str], as_json: bool) -> None:
     """One verb and its output: that it cannot be written is noticed while it can still be told."""
     stdout = sys.stdout
-    try:
-        with nothing_but_json() if as_json else nullcontext():
+    with nothing_but_json() if as_json else nullcontext():
+        shown = sys.stdout
+        try:
             app(arguments)
-    finally:
-        if sys.stdout is not stdout:  # typer's way to go on when nobody reads any more: with status 1
-            sys.exit(ResourceError.exit_status)
-        error = _flushed(stdout)
-        if error and error.errno == errno.EPIPE:
-            sys.exit(ResourceError.exit_status)
-        if error:
-            raise ResourceError(f"standard output: cannot write ({error.strerror})") from error
+        finally:
+            if sys.stdout is not shown:  # typer's way to go on when nobody reads any more: with status 1
+                sys.exit(ResourceError.exit_status)
+            error = _flushed(stdout)
+            if error and error.errno == errno.EPIPE:
+                sys.exit(ResourceError.exit_status)
+            if error:
+                raise ResourceError(f"standard output: cannot write ({error.strerror})") from error
 
 
 def _flushed(stream: TextIO | None) -> OSError | None:

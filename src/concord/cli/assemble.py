@@ -17,7 +17,7 @@ from concord.cost.record import Cost
 from concord.data import memory
 from concord.data.load import load
 from concord.data.splits import Splits
-from concord.errors import ConcordError, DataError, UsageError
+from concord.errors import ConcordError, DataError, MissingDataError, UsageError
 from concord.tasks.classify import Classify
 from concord.training.agreement import ask
 from concord.training.config import Config
@@ -34,13 +34,11 @@ def load_data(config: Config) -> Splits:
 
 def load_again(config: Config, option: str) -> Splits:
     """The splits of a run that was begun earlier, and perhaps elsewhere: ``option`` tells where they are."""
-    source = config.data.source
     try:
         return load_data(config)
-    except DataError as error:
-        if source == "digits" or Path(source).exists():
-            raise
-        begun = "" if Path(source).is_absolute() else " That name counts from the folder where it was begun."
+    except MissingDataError as error:
+        absolute = Path(config.data.source).expanduser().is_absolute()
+        begun = "" if absolute else " That name counts from the folder where it was begun."
         raise DataError(
             f"{error}\nThe run was trained on it.{begun} {option} tells where it is now"
         ) from None

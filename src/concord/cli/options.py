@@ -38,7 +38,7 @@ DataPath = Annotated[
 ]
 
 
-ANSWER: ContextVar[TextIO | None] = ContextVar("answer", default=None)
+ANSWER: ContextVar[TextIO | None] = ContextVar("answer")
 
 
 @contextmanager
@@ -53,8 +53,10 @@ def nothing_but_json() -> Iterator[None]:
 
 
 def print_json(document: Any) -> None:
-    """The one document of --json."""
-    print(json.dumps(document, indent=1, allow_nan=False), file=ANSWER.get() or sys.stdout)
+    """The one document of --json; nothing where the process began without a standard output."""
+    stream = ANSWER.get(sys.stdout)
+    if stream is not None:
+        print(json.dumps(document, indent=1, allow_nan=False), file=stream)
 
 
 def member_tables(text: str) -> list[dict[str, Any]]:

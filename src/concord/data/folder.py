@@ -84,7 +84,7 @@ def _places(root: Path, said: Findings) -> dict[str, Path]:
     names = [name for name, _ in splits]
     # A folder called train beside cats and dogs is a class; beside test or valid, or alone, it is a part.
     if "train" not in names or (len(set(names)) == 1 and len(folders) > 1):
-        _tell_nested(root, folders, said)
+        _tell_nested(root, said, parts=True)
         return {"train": root}
     for name in sorted(set(names)):
         if names.count(name) > 1:
@@ -92,23 +92,25 @@ def _places(root: Path, said: Findings) -> dict[str, Path]:
     extra = [printable(entry.name) for entry in folders if entry.name.lower() not in SPLITS]
     if extra:
         said.notices.append(f"folders beside train and test ignored: {', '.join(extra)}")
+    for _, place in splits:
+        _tell_nested(place, said)
     return {"train": root} | dict(splits)
 
 
-def _tell_nested(root: Path, folders: Sequence[Path], said: Findings) -> None:
-    """A class made of folders of images is read whole; one called train may have been meant as a part."""
-    nested = {folder.name: _with_images(folder) for folder in folders}
+def _tell_nested(root: Path, said: Findings, parts: bool = False) -> None:
+    """A class made of folders of images is read whole; where ``parts`` may be, train may be meant as one."""
+    nested = {folder.name: _with_images(folder) for folder in class_folders(root)}
     nested = {name: inside for name, inside in nested.items() if len(inside) > 1}
     if not nested:
         return
     told = "; ".join(f"{printable(name)} holds {_some(inside)}" for name, inside in nested.items())
-    if any(SPLITS.get(name.lower()) for name in nested):
+    if parts and any(SPLITS.get(name.lower()) for name in nested):
         said.problems.append(
             f"{printable(root)}: {told}. A part of the data is called train, valid or test, and nothing else "
             "stands beside it: move the rest away, or, if it is a class, its images up"
         )
     else:
-        said.notices.append(f"folders inside a class belong to it: {told}")
+        said.notices.append(f"{printable(root.name)}: folders inside a class belong to it: {told}")
 
 
 def _with_images(folder: Path) -> list[str]:

@@ -39,7 +39,6 @@ PARTS = {  # images and labels of each part; the first pair may have another nam
     "valid": (("x_val", "y_val"), ("x_valid", "y_valid")),
     "test": (("x_test", "y_test"),),
 }
-OTHER_HALF = {key: pair[key == pair[0]] for pairs in PARTS.values() for pair in pairs for key in pair}
 Arrays = dict[str, NDArray[Any]]
 Layout = dict[str, tuple[str, str]]  # part -> names of its images and labels
 
@@ -56,8 +55,9 @@ def parts(path: Path) -> Parts:
     if len(shapes) > 1:
         told = " and ".join(map(str, sorted(shapes)))
         raise DataError(f"{printable(path)}: images of {' and '.join(read)} differ in size, {told}")
-    halves = sorted(key for key in others if OTHER_HALF.get(key, key) not in others)
-    extra = ", ".join(sorted(map(printable, others.difference(halves)))[:20])
+    lacking = [pair for part, pairs in PARTS.items() if part not in layout for pair in pairs]
+    halves = {key: other for x, y in lacking for key, other in ((x, y), (y, x)) if key in others}
+    extra = ", ".join(sorted(map(printable, others - halves.keys()))[:20])
     return Parts(
         "NPZ",
         read["train"],
@@ -65,8 +65,8 @@ def parts(path: Path) -> Parts:
         test=read.get("test"),
         notices=(f"arrays ignored: {extra}",) if extra else (),
         problems=tuple(
-            f"{printable(path)} has {key} without {OTHER_HALF[key]}: add it, or leave {key} out"
-            for key in halves
+            f"{printable(path)} has {key} without {other}: add it, or leave {key} out"
+            for key, other in halves.items()
         ),
         sizes=stored_sizes(*read.values()),
     )

@@ -11,7 +11,7 @@ from concord.data.fit import fit
 from concord.data.images import Images
 from concord.data.parts import Parts
 from concord.data.text import printable
-from concord.errors import ConcordError, DataError, suggestion
+from concord.errors import ConcordError, DataError, MissingDataError, suggestion
 
 LOOKED_FOR = """
   digits                                         scikit-learn's handwritten digits, no file needed
@@ -51,7 +51,7 @@ def _at(path: Path, size: int | None) -> Parts:
     if path.exists():
         raise DataError(f"{printable(path)} is not data that concord reads; it looks for{LOOKED_FOR}")
     near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise DataError(
+    raise MissingDataError(
         f"no file or folder {printable(path)}{printable(suggestion(str(path), [*near, 'digits']))}"
     )
 

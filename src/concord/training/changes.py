@@ -48,10 +48,18 @@ def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fin
     listed = toml.differences(_by_name(settings), _by_name(config.model_dump(mode="json")))
     if found and "interface" not in old and uneven(config):  # of a version that had other edges for KDCL
         listed.append("the weight of a KDCL target: as many as there are edges to a member -> 1")
-    before = old.get("fingerprint", fingerprint)
-    if "fingerprint" in old and before == fingerprint:
-        listed = [change for change in listed if not change.startswith("data.source: ")]
-    return listed + [f"data: {before[:12]}... -> {fingerprint[:12]}..."] * (before != fingerprint)
+    before = old.get("fingerprint") or _stamped(folder)
+    if before == fingerprint:
+        return [change for change in listed if not change.startswith("data.source: ")]
+    return listed if before is None else [*listed, f"data: {before[:12]}... -> {fingerprint[:12]}..."]
+
+
+def _stamped(folder: RunFolder) -> str | None:
+    """Fingerprint of the data that the run was begun with, if anybody knows."""
+    try:
+        return folder.json("stamp.json").get("fingerprint")
+    except CheckpointError:
+        return None
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:
