@@ -285,7 +285,7 @@ def test_an_interrupt_is_heard_while_a_solver_runs(heard):
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        baseline._while_waiting(lambda: over.wait(20))
+        baseline._interruptible(lambda: over.wait(20))
     assert time.monotonic() - began < 5
     over.set()
 
@@ -305,9 +305,9 @@ class Contest:
         yield SVC(C=5, cache_size=200).fit(draws.random((5000, 784)), draws.integers(0, 2, 5000))
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-whole = baseline._follow(Contest())
+whole = baseline._make_rows(Contest())
 print("whole:", whole)
-baseline._leave()
+baseline._exit_interrupted()
 """
 
 
@@ -325,5 +325,5 @@ def test_an_interrupt_amid_libsvm_ends_the_process_cleanly():
 
 def test_what_a_thread_raises_comes_through():
     with pytest.raises(ZeroDivisionError):
-        baseline._while_waiting(lambda: 1 // 0)
-    assert baseline._while_waiting(lambda: 7) == 7
+        baseline._interruptible(lambda: 1 // 0)
+    assert baseline._interruptible(lambda: 7) == 7

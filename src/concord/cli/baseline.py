@@ -20,10 +20,10 @@ from concord.errors import UsageError
 if TYPE_CHECKING:
     from concord.cli.contest import Contest
 
-T = TypeVar("T")
-POLL = 0.2  # seconds; Windows hears no Ctrl-C in a wait without an end
-SOLVER = "concord-solver"
-CHOOSE_ON = 10_000
+Result = TypeVar("Result")
+POLL_SECONDS = 0.2  # Windows hears no Ctrl-C in a wait without an end
+SOLVER_THREAD = "concord-solver"
+IMAGES_PER_TRY = 10_000
 LARGEST_SEED = 2**32 - 1  # scikit-learn's
 
 
@@ -36,7 +36,7 @@ def baselines(
     seed: int = 0,
     limit: int | None = None,
     choose: bool = False,
-    choose_on: int = CHOOSE_ON,
+    choose_on: int = IMAGES_PER_TRY,
     settings: Sequence[str] = (),
     allow_code: Collection[str] = (),
 ) -> dict[str, Any]:
@@ -45,13 +45,15 @@ def baselines(
     ``options`` are settings such as c and gamma. With ``choose`` every other setting is chosen on a
     validation split of the training images, with at most ``choose_on`` images to train on for each try.
     """
-    contest = _contest(names, data, runs, options or {}, seed, limit, choose, choose_on, settings, allow_code)
+    contest = _prepared_contest(
+        names, data, runs, options or {}, seed, limit, choose, choose_on, settings, allow_code
+    )
     for _ in contest.rows():
         pass
     return contest.document()
 
 
-def _contest(
+def _prepared_contest(
     names: Sequence[str],
     data: str | None,
     runs: Sequence[str | Path],
@@ -68,8 +70,8 @@ def _contest(
 
     methods = named(names)
     check_options(methods, options)
-    _check_whole("--seed", seed, 0, LARGEST_SEED)
-    _check_whole("--choose-on", choose_on, 2)
+    _require_whole_number("--seed", seed, 0, LARGEST_SEED)
+    _require_whole_number("--choose-on", choose_on, 2)
     if data is None and not runs:
         raise UsageError("say where the images come from: --data PATH (or --data digits), or --run RUN")
     flags = [("data.source", data), ("data.limit", limit), ("data.seed", None if runs else seed)]
@@ -81,21 +83,21 @@ def _contest(
 
     loaded = [load_run(Path(run), allow_code=allow_code) for run in runs]
     # the first run says how the data is read and split, so that its test images come out again
-    start = {"data": loaded[0].config.data.model_dump(exclude_none=True)} if loaded else None
-    tables = tables_of(None, None, flags, settings, start)
-    if extra := sorted(set(tables) - {"data"}):
-        raise UsageError(f"--set {extra[0]}: only settings of data.* mean something to a baseline")
-    read = toml.checked(Data, tables["data"], "configuration", "data.")
-    if choose and not read.valid:
+    first_run = {"data": loaded[0].config.data.model_dump(exclude_none=True)} if loaded else None
+    tables = tables_of(None, None, flags, settings, first_run)
+    if no_data := sorted(set(tables) - {"data"}):
+        raise UsageError(f"--set {no_data[0]}: only settings of data.* mean something to a baseline")
+    data_settings = toml.checked(Data, tables["data"], "configuration", "data.")
+    if choose and not data_settings.valid:
         raise UsageError("--choose needs validation images: give --set data.valid=0.1")
-    return Contest(methods, options, read, loaded, seed, choose_on if choose else None)
+    return Contest(methods, options, data_settings, loaded, seed, choose_on if choose else None)
 
 
-def _check_whole(option: str, value: Any, least: int, most: int | None = None) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    if not whole or (most is not None and value > most):
-        end = f" to {most:,}" if most is not None else " or more"
-        raise UsageError(f"{option} must be a whole number, {least}{end}, got {value!r}")
+def _require_whole_number(option: str, value: Any, least: int, most: int | None = None) -> None:
+    large_enough = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if not large_enough or (most is not None and value > most):
+        upper = f" to {most:,}" if most is not None else " or more"
+        raise UsageError(f"{option} must be a whole number, {least}{upper}, got {value!r}")
 
 
 Names = Annotated[
@@ -138,7 +140,7 @@ def baseline_command(
     seed: Annotated[int, typer.Option(min=0, help="Of the splits (without --run) and of what draws.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Most images to train on.")] = None,
     choose: Choose = False,
-    choose_on: ChooseOn = CHOOSE_ON,
+    choose_on: ChooseOn = IMAGES_PER_TRY,
     c: Annotated[float | None, typer.Option("--c", help="svm_*, logistic: price of a wrong sample.")] = None,
     gamma: Annotated[float | None, typer.Option(help="svm_rbf, svm_poly: scale of the kernel.")] = None,
     degree: Annotated[int | None, typer.Option(help="svm_poly.")] = None,
@@ -151,32 +153,32 @@ def baseline_command(
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
-    _check_target(out)
-    numbers: dict[str, float | None] = {"c": c, "gamma": gamma, "degree": degree, "neighbours": neighbours}
-    numbers |= {"components": components, "hidden": hidden, "epochs": epochs}
-    options = {name: value for name, value in numbers.items() if value is not None}
-    contest = _contest(
+    _require_table_file(out)
+    typed: dict[str, float | None] = {"c": c, "gamma": gamma, "degree": degree, "neighbours": neighbours}
+    typed |= {"components": components, "hidden": hidden, "epochs": epochs}
+    options = {name: value for name, value in typed.items() if value is not None}
+    contest = _prepared_contest(
         names, data, run or [], options, seed, limit, choose, choose_on, set_ or [], allow_code or []
     )
-    whole = _follow(contest)
+    finished = _make_rows(contest)
     if contest.rivals and json_:
         print_json(contest.document())
     elif contest.rivals:
-        _print(contest)
+        _print_tables(contest)
     if contest.rivals and out:
-        _write(contest, out)
-    if not whole:
-        _leave()
+        _write_tables(contest, out)
+    if not finished:
+        _exit_interrupted()
 
 
-def _follow(contest: "Contest") -> bool:
+def _make_rows(contest: "Contest") -> bool:
     """All rows, or those that are ready when Ctrl-C comes; says whether it is all of them.
 
     Each is made in a thread of its own: the solvers are C code that hears no Ctrl-C.
     """
     rows = contest.rows()
     try:
-        while _while_waiting(lambda: next(rows, None)) is not None:
+        while _interruptible(lambda: next(rows, None)) is not None:
             pass
     except KeyboardInterrupt:
         contest.notices.append("interrupted")
@@ -186,46 +188,46 @@ def _follow(contest: "Contest") -> bool:
     return True
 
 
-def _leave() -> None:
+def _exit_interrupted() -> None:
     """Exit status 130; at once if a solver still runs, under which Python could not end without a crash."""
     sys.stdout.flush()
-    if any(thread.name == SOLVER for thread in threading.enumerate()):
+    if any(thread.name == SOLVER_THREAD for thread in threading.enumerate()):
         os._exit(130)
     raise typer.Exit(130)
 
 
-def _while_waiting(call: Callable[[], T]) -> T:
-    """What ``call`` gives or raises; KeyboardInterrupt comes through at once and leaves it behind."""
-    given: list[T] = []
-    raised: list[BaseException] = []
+def _interruptible(solve: Callable[[], Result]) -> Result:
+    """What ``solve`` gives or raises; KeyboardInterrupt comes through at once and leaves it behind."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
 
-    def work() -> None:
+    def keep_outcome() -> None:
         try:
-            given.append(call())
+            results.append(solve())
         except BaseException as error:
-            raised.append(error)
+            errors.append(error)
 
-    thread = threading.Thread(target=work, name=SOLVER, daemon=True)
+    thread = threading.Thread(target=keep_outcome, name=SOLVER_THREAD, daemon=True)
     thread.start()
     while thread.is_alive():
-        thread.join(POLL)
-    if raised:
-        raise raised[0]
-    return given[0]
+        thread.join(POLL_SECONDS)
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
-def _print(contest: "Contest") -> None:
+def _print_tables(contest: "Contest") -> None:
     from concord.report.tables import plain
 
     print("\n\n".join(plain(table) for table in contest.tables()))
 
 
-def _check_target(out: Path | None) -> None:
+def _require_table_file(out: Path | None) -> None:
     if out is not None and (out.suffix not in (".html", ".md") or out.is_dir()):
         raise UsageError(f"--out {out}: expected the name of a file that ends in .html or .md")
 
 
-def _write(contest: "Contest", out: Path) -> None:
+def _write_tables(contest: "Contest", out: Path) -> None:
     from concord.report.page import document
     from concord.report.parts import Section
     from concord.report.tables import markdown
