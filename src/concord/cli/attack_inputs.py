@@ -65,7 +65,7 @@ def images_of(loaded: Sequence[Loaded], data: str | None, limit: int | None, wan
     if not same:
         attend.tell(f"{loaded[0].folder.path}: this is not the data that the run was trained on")
     for other in loaded[1:]:
-        if other.fingerprint not in (None, splits.fingerprint) and not _tested_on(other, splits.test):
+        if not (other.trained_on(splits) or _tested_on(other, splits.test)):
             attend.tell(f"{other.folder.path} was trained on another split: it may have seen these images")
     images = splits.test
     if wanted is not None:

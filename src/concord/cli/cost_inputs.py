@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SHAPE = re.compile(r"(ids:)?(\d{1,9}(?:x\d{1,9})*)", re.ASCII)
-SIDE = re.compile(r"\bside\s*=\s*(\d{1,6})", re.ASCII)  # of the pictures that a network in this size takes
 IMAGENET = 1000
 
 
@@ -48,13 +47,15 @@ def parsed(text: str) -> Input:
 def usual_inputs(network: str) -> list[Input]:
     """Those that the network was made for."""
     from concord.zoo import foreign, registry
+    from concord.zoo.build import sizes_in
 
     if (own := own_name(network)) is None:
         return [Input(foreign.usual_input(network))]
     entry = registry.find(own)
-    sized = SIDE.search(network)
-    picture = (entry.example[0], int(sized[1]), int(sized[1])) if sized else entry.example
-    return [Input(picture), *([Input((entry.text[0],), ids=True)] if entry.text else [])]
+    channels, height, width = entry.example
+    side = (sizes_in(network) or {}).get("side")  # of the pictures that a network in this size takes
+    picture = Input((channels, side or height, side or width))
+    return [picture, *([Input((entry.text[0],), ids=True)] if entry.text else [])]
 
 
 def usual_classes(network: str) -> int:

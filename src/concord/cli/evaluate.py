@@ -90,14 +90,14 @@ def predict(
 
     loaded = load_run(Path(run), allow_code=allow_code)
     loaded.chosen(member)
-    rows = [row for text in files for row in _named(text)]
+    rows = [row for text in files for row in _rows_of(text)]
     there = [row for row in rows if "error" not in row]
     for start in range(0, len(there), BATCH):
         _predict_some(loaded, there[start : start + BATCH], member)
     return rows
 
 
-def _named(text: str) -> list[dict[str, Any]]:
+def _rows_of(text: str) -> list[dict[str, Any]]:
     """A row for each file that an argument stands for, or one with the error where it matches nothing."""
     from concord.data.decode import expand
     from concord.errors import DataError

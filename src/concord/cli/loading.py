@@ -37,6 +37,10 @@ class Loaded:
     fingerprint: str | None  # of the data that this checkpoint was trained on
     precisions: dict[str, torch.dtype]
 
+    def trained_on(self, splits: Splits) -> bool:
+        """Whether these are the data of the training, as far as anybody knows."""
+        return self.fingerprint in (None, splits.fingerprint)
+
     @property
     def precision(self) -> tuple[torch.dtype, ...]:
         return tuple(self.precisions.values())
@@ -104,19 +108,21 @@ def same_data(run: Loaded, source: str | None) -> tuple[Splits, bool]:
 
     Raises DataError when the classes differ by name or the images by shape.
     """
-    if source is None:
-        splits = load_again(run.config, "--data PATH")
-        check_same(run.interface, splits, run.config.data.source)
-        return splits, run.fingerprint in (None, splits.fingerprint)
+    splits = load_again(run.config, "--data PATH") if source is None else _other_data(run, source)
+    check_same(run.interface, splits, source or run.config.data.source)
+    same = run.trained_on(splits)
+    if source is not None and not (same or splits.own_test):  # nothing of it was trained on: all is a test
+        splits = replace(splits, test=joined(joined(splits.train, splits.valid), splits.test))
+    return splits, same
+
+
+def _other_data(run: Loaded, source: str) -> Splits:
+    """Data at ``source`` at the size of the run's; a limit of the training cuts no other data."""
     data = run.config.data.model_copy(update={"source": source})
     if data.size is None and run.interface.shape[1] == run.interface.shape[2]:
         data = data.model_copy(update={"size": run.interface.shape[1]})
     splits = load_data(run.config.model_copy(update={"data": data}))
-    if run.fingerprint not in (None, splits.fingerprint) and data.limit is not None:  # that of the training
-        data = data.model_copy(update={"limit": None})
-        splits = load_data(run.config.model_copy(update={"data": data}))
-    check_same(run.interface, splits, source)
-    same = run.fingerprint in (None, splits.fingerprint)
-    if not (same or splits.own_test):  # nothing of it was trained on: all is a test
-        splits = replace(splits, test=joined(joined(splits.train, splits.valid), splits.test))
-    return splits, same
+    if data.limit is None or run.trained_on(splits):
+        return splits
+    whole = data.model_copy(update={"limit": None})
+    return load_data(run.config.model_copy(update={"data": whole}))

@@ -84,7 +84,8 @@ def _places(root: Path, said: Findings) -> dict[str, Path]:
     names = [name for name, _ in splits]
     # A folder called train beside cats and dogs is a class; beside test or valid, or alone, it is a part.
     if "train" not in names or (len(set(names)) == 1 and len(folders) > 1):
-        _tell_nested(root, said, parts=True)
+        said.problems += [riddle for _, place in splits if (riddle := _part_or_class(root, place))]
+        _tell_nested(root, said)
         return {"train": root}
     for name in sorted(set(names)):
         if names.count(name) > 1:
@@ -97,25 +98,28 @@ def _places(root: Path, said: Findings) -> dict[str, Path]:
     return {"train": root} | dict(splits)
 
 
-def _tell_nested(root: Path, said: Findings, parts: bool = False) -> None:
-    """A class made of folders of images is read whole; where ``parts`` may be, train may be meant as one."""
-    nested = {folder.name: _with_images(folder) for folder in class_folders(root)}
-    nested = {name: inside for name, inside in nested.items() if len(inside) > 1}
-    if not nested:
-        return
-    told = "; ".join(f"{printable(name)} holds {_some(inside)}" for name, inside in nested.items())
-    if parts and any(SPLITS.get(name.lower()) for name in nested):
-        said.problems.append(
-            f"{printable(root)}: {told}. A part of the data is called train, valid or test, and nothing else "
-            "stands beside it: move the rest away, or, if it is a class, its images up"
+def _part_or_class(root: Path, place: Path) -> str | None:
+    """What is wrong with a folder that has name and classes of a part, but no other part beside it."""
+    told = _nested(place)
+    return told and (
+        f"{printable(root)}: {told}. A part of the data is called train, valid or test, and nothing else "
+        "stands beside it: move the rest away, or, if it is a class, its images up"
+    )
+
+
+def _tell_nested(place: Path, said: Findings) -> None:
+    """A class made of folders of images is read whole."""
+    told = [nested for folder in class_folders(place) if (nested := _nested(folder))]
+    if told:
+        said.notices.append(
+            f"{printable(place.name)}: folders inside a class belong to it: {'; '.join(told)}"
         )
-    else:
-        said.notices.append(f"{printable(root.name)}: folders inside a class belong to it: {told}")
 
 
-def _with_images(folder: Path) -> list[str]:
-    """Names of the folders in it that hold an image."""
-    return [inside.name for inside in class_folders(folder) if any(map(is_image_name, below(inside)))]
+def _nested(folder: Path) -> str | None:
+    """``car holds new, old`` if several folders in it have images."""
+    names = [inside.name for inside in class_folders(folder) if any(map(is_image_name, below(inside)))]
+    return f"{printable(folder.name)} holds {_some(names)}" if len(names) > 1 else None
 
 
 def _listing(place: Path, root: Path) -> Listing:

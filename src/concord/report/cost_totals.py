@@ -40,10 +40,10 @@ def totals(priced: Priced) -> list[tuple[str, str]]:
     ]
     low, high = map(joules, energy(cost))
     said.append(("energy", f"{low} to {high}: an estimate (45 nm, every weight and map through DRAM)"))
-    return [*said, *_fields(priced), *reservations(cost)]
+    return [*said, *_field_lines(priced), *reservations(cost)]
 
 
-def _fields(priced: Priced) -> list[tuple[str, str]]:
+def _field_lines(priced: Priced) -> list[tuple[str, str]]:
     """A line for each input of which units see a part."""
     seen = priced.cost.receptive_fields
     if not seen:

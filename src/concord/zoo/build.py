@@ -49,11 +49,11 @@ def build(
             )
         _refuse_weights(name, pretrained)
         return _own(name, channels, classes)
-    own, _, sizes = short.partition("(")
+    own = short.partition("(")[0]
     if not library and own in registry.names():
         entry = registry.find(own)
         builder: Callable[..., nn.Module] = entry.build
-        options = _sizes(builder, name, sizes)
+        options = _sizes(builder, name)
         if not entry.library:
             _refuse_weights(name, pretrained)
             return builder(channels=channels, classes=classes, **options)
@@ -67,16 +67,22 @@ def build(
     raise _unknown(name)
 
 
-def _sizes(builder: Callable[..., object], name: str, text: str) -> dict[str, int]:
-    """``filters=12, repetitions=2)`` as a dictionary; UsageError unless the builder has such sizes."""
-    if "(" not in name:
-        return {}
+def sizes_in(name: str) -> dict[str, int] | None:
+    """``NAME(filters=12, repetitions=2)`` -> its sizes; {} without any, None if something else is there."""
+    _, bracket, text = name.partition("(")
     inside = text.removesuffix(")").strip()
     pairs = [SIZE.fullmatch(part.strip()) for part in inside.split(",")] if inside else []
     sizes = {pair[1]: int(pair[2]) for pair in pairs if pair}
+    closed = text.endswith(")") or not bracket
+    return sizes if closed and len(sizes) == len(pairs) else None
+
+
+def _sizes(builder: Callable[..., object], name: str) -> dict[str, int]:
+    """The sizes in brackets; UsageError unless the builder has such sizes."""
+    sizes = sizes_in(name)
     parameters = inspect.signature(builder).parameters.values()
     known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    if not text.endswith(")") or len(sizes) < len(pairs) or not sizes.keys() <= set(known):
+    if sizes is None or not sizes.keys() <= set(known):
         wanted = ", ".join(f"{size}=N" for size in known) or "no sizes"
         raise UsageError(f"{name!r}: expected {name.partition('(')[0]} with {wanted} in brackets")
     return sizes
