@@ -84,8 +84,10 @@ def _places(root: Path, said: Findings) -> dict[str, Path]:
     names = [name for name, _ in splits]
     # A folder called train beside cats and dogs is a class; beside test or valid, or alone, it is a part.
     if "train" not in names or (len(set(names)) == 1 and len(folders) > 1):
-        said.problems += [riddle for _, place in splits if (riddle := _part_or_class(root, place))]
-        _tell_nested(root, said)
+        riddles = [riddle for _, place in splits if (riddle := _part_or_class(root, place))]
+        said.problems += riddles
+        if not riddles:
+            _tell_nested(root, said)
         return {"train": root}
     for name in sorted(set(names)):
         if names.count(name) > 1:
