@@ -1,12 +1,13 @@
-"""The stamp of a run."""
+"""The stamp of a run, and the warning on a crowded machine."""
 
+import os
 import shutil
 import subprocess
 
 import pytest
 import torch
 
-from concord.cli.machine import commit, elsewhere, resolved, stamp
+from concord.cli.machine import commit, crowded, elsewhere, resolved, stamp
 from concord.training import toml
 
 
@@ -35,6 +36,27 @@ def test_what_numbers_depend_on_is_compared_with_the_stamp():
         f"torch: 2.0.0 -> {torch.__version__.partition('+')[0]}",
         f"processor: ANCIENT -> {now}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("load", "threads", "device", "warned"),
+    [
+        (2.75, 2, "cpu", True),  # 4 cores: 1.25 are left for 2 threads
+        (2.5, 2, "cpu", False),
+        (0.9, 4, "cpu", True),
+        (9.0, 1, "cpu", False),  # one thread waits for no other
+        (9.0, 4, "cuda", False),
+    ],
+)
+def test_who_trains_with_more_threads_than_cores_are_free_is_warned(
+    load, threads, device, warned, monkeypatch
+):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    train = {"device": device, "threads": threads}
+    said = crowded(toml.parse({"members": [{"name": "a", "network": "x"}], "train": train}))
+    assert bool(said) is warned
+    assert said is None or f"load {load:.1f} on 4 cores): {threads} threads" in said
 
 
 def head(folder):

@@ -17,6 +17,8 @@ from concord.cli.precision import native_bfloat16
 from concord.errors import UsageError
 from concord.training.config import Config
 
+BUSY = 0.75  # of a core, on average over the last minute
+
 
 def resolved(config: Config) -> Config:
     """The configuration with every "auto" decided for this machine, so that a resume does not decide anew."""
@@ -50,6 +52,20 @@ def settle(config: Config) -> None:
         # or every torch.empty would be filled with NaN first
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
+
+
+def crowded(config: Config) -> str | None:
+    """A warning where other programs leave a training fewer cores than its threads want.
+
+    Threads meet many times in every update of a small network, and all wait for the one without a core.
+    """
+    cores, load, threads = os.cpu_count() or 1, os.getloadavg()[0], config.train.threads or 1
+    if config.train.device != "cpu" or threads == 1 or load + threads < cores + BUSY:
+        return None
+    return (
+        f"other programs are at work here (load {load:.1f} on {cores} cores): {threads} threads that wait for"
+        " each other may be many times slower than one; train.threads=1 avoids that"
+    )
 
 
 def stamp(config: Config, fingerprint: str) -> dict[str, Any]:

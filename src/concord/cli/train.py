@@ -98,6 +98,9 @@ def run_job(
 
     epochs = job.config.train.epochs
     machine.settle(job.config)
+    warning = machine.crowded(job.config)
+    if warning and not quiet:
+        attend.tell(warning)
     with locked(job.folder), attend.display(epochs, job.feed.steps, quiet) as shown:
         try:
             for event in fit(job, allow_changes=allow_changes, strict=strict):
