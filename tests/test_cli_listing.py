@@ -3,8 +3,13 @@
 import json
 import os
 
+import pytest
 import torch
 from run_made import call
+
+from concord.cli.cost import cost_of
+from concord.cli.cost_json import as_json
+from concord.cli.zoo import networks
 
 
 def of_type(shape, value):
@@ -30,7 +35,7 @@ DOCTOR = {
     "device": str,
     "bfloat16": bool,
 }
-ZOO = [{"name": str, "input": str | list, "parameters": int, "macs": int, "source": str}]
+ZOO = [{"name": str, "input": str | list, "parameters": int, "macs": int, "source": str, "sizes": dict}]
 
 
 def test_doctor_tells_what_it_promises_and_says_yes(capsys):
@@ -59,3 +64,32 @@ def test_doctor_says_no_with_a_cure_for_each_problem(monkeypatch, tmp_path, caps
 def test_zoo_lists_what_it_promises(capsys):
     status, out, _ = call(capsys, "zoo", "--json")
     assert (status, of_type(ZOO, json.loads(out))) == (0, True)
+
+
+def test_zoo_tells_of_the_networks_that_are_named_in_their_order(capsys):
+    status, out, _ = call(capsys, "zoo", "wide_resnet28_2(width=3)", "lenet5", "--json")
+    wide, lenet = json.loads(out)
+    assert (status, wide["name"], lenet["name"]) == (0, "wide_resnet28_2", "lenet5")
+    assert (wide["sizes"], lenet["sizes"]) == ({"depth": 28, "width": 2, "dropout": 0}, {})
+    status, out, _ = call(capsys, "zoo", "wide_resnet28_2", "lenet5")
+    assert status == 0
+    assert "sizes       depth=28, width=2, dropout=0; others in brackets: 'wide_resnet28_2(depth=...)'" in out
+    assert "sizes       none" in out
+
+
+def test_zoo_refuses_a_network_that_it_has_not_with_the_nearest_one(capsys):
+    status, out, err = call(capsys, "zoo", "lenet_5")
+    assert (status, out) == (2, "")
+    assert "the zoo has no network 'lenet_5' (did you mean 'lenet5'?); concord cost NAME tells" in err
+
+
+SIZED = [row for row in networks() if row["sizes"]]
+
+
+@pytest.mark.parametrize("row", SIZED, ids=lambda row: row["name"])
+def test_a_network_at_the_sizes_that_the_zoo_tells_is_the_one_it_lists(row):
+    told = ", ".join(f"{size}={n}" for size, n in row["sizes"].items())
+    spent = as_json(cost_of(f"{row['name']}({told})"))
+    assert [spent[key] for key in ("input", "parameters", "macs")] == [
+        row[key] for key in ("input", "parameters", "macs")
+    ]

@@ -40,7 +40,8 @@ def test_listing_needs_no_torch():
 
 def test_rows_have_the_promised_keys():
     for row in zoo.listing():
-        assert list(row) == ["name", "module", "input", "parameters", "macs", "receptive_field", "source"]
+        keys = ["name", "module", "input", "parameters", "macs", "receptive_field", "source", "sizes"]
+        assert list(row) == keys
 
 
 def test_unknown_name_is_refused_with_the_nearest_one():

@@ -11,6 +11,7 @@ from pathlib import Path
 import concord.zoo
 from concord.cli.cost import cost_of
 from concord.cli.cost_json import as_json
+from concord.zoo.build import sizes_of
 from concord.zoo.registry import ENTRIES, Entry, Row
 
 
@@ -25,6 +26,7 @@ def row(entry: Entry) -> Row:
         macs=spent["macs"],
         receptive_field=field and {"size": field["size"], "stride": field["stride"]},
         source=entry.source,
+        sizes=sizes_of(entry.build),
     )
 
 

@@ -2,9 +2,9 @@
 
 Everything that a verb of the command line does is one function here: ``concord.train``, ``resume``,
 ``study``, ``evaluate``, ``predict``, ``export``, ``write_report``, ``networks`` (zoo), ``cost_of``,
-``baselines``, ``attack_runs`` (attack), ``plain_train``, ``plain_show``, ``data_check``, ``doctor``,
-``bench_train``, ``bench_cost``, ``bench_plain``, ``bench_stacked``. Importing the package imports no torch;
-the functions do when they are called.
+``baselines``, ``attack_runs`` (attack), ``plain_train``, ``plain_show``, ``data_check``, ``data_get``,
+``doctor``, ``bench_train``, ``bench_cost``, ``bench_plain``, ``bench_stacked``. Importing the package
+imports no torch; the functions do when they are called.
 """
 
 from importlib import import_module
@@ -21,6 +21,7 @@ VERBS = {
     "networks": "zoo",
     "cost_of": "cost",
     "data_check": "data",
+    "data_get": "data",
     "doctor": "doctor",
     "bench_train": "bench",
     "bench_cost": "bench_cost",

@@ -40,7 +40,8 @@ RESOURCES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM)
 
 app = typer.Typer(
     name="concord",
-    help="Train small networks that behave like big ensembles, and see exactly what each network costs.",
+    help="Train small networks that behave like big ensembles, and see exactly what each network costs.\n\n"
+    "An error is one message; --debug anywhere on the line shows its traceback.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

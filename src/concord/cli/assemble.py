@@ -17,7 +17,7 @@ from concord.cost.record import Cost
 from concord.data import memory
 from concord.data.load import load
 from concord.data.splits import Splits
-from concord.errors import ConcordError, DataError, MissingDataError, UsageError
+from concord.errors import ConcordError, DataError, MissingDataError, ShapeError, UsageError
 from concord.tasks.classify import Classify
 from concord.training.agreement import ask
 from concord.training.config import Config
@@ -79,6 +79,9 @@ def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
     try:
         with torch.no_grad():
             output = network.eval()(torch.zeros(2, *interface.shape))
+    except ShapeError as error:
+        cure = "--set data.size=N makes all pictures N on a side"
+        raise UsageError(f"member {name}: {error}; {cure}") from error
     except ConcordError as error:
         raise UsageError(f"member {name}: {error}") from error
     except Exception as error:  # a foreign network may raise anything

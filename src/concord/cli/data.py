@@ -21,6 +21,13 @@ def data_check(source: str) -> dict[str, Any]:
     return check(source).as_dict()
 
 
+def data_get(name: str, into: str | Path | None = None) -> Path:
+    """Download a data set through torchvision; the folder to name as data from then on."""
+    from concord.data.get import get
+
+    return get(name, Path(into) if into else Path("data") / name)
+
+
 def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(help="Look at data sets and fetch them.", no_args_is_help=True)
     verbs.command(
@@ -52,10 +59,7 @@ def get_command(
     into: Annotated[Path | None, typer.Option(help="Where to; default: data/NAME.")] = None,
     json_: Json = False,
 ) -> None:
-    from concord.data.get import get
-
-    folder = into or Path("data") / name
-    get(name, folder)
+    folder = data_get(name, into)
     if json_:
         print_json({"name": name, "folder": str(folder)})
     else:

@@ -27,7 +27,11 @@ NEEDED = (
     "matplotlib",
     "jinja2",
 )
-EXTRAS = {"export": ("onnx", "onnxscript", "onnxruntime"), "timm": ("timm",)}
+EXTRAS = {
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "timm": ("timm",),
+    "bench": ("fvcore", "ptflops", "thop", "torchinfo"),
+}
 LEAST_DISK = 2**30
 
 

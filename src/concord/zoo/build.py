@@ -77,12 +77,16 @@ def sizes_in(name: str) -> dict[str, int] | None:
     return sizes if closed and len(sizes) == len(pairs) else None
 
 
+def sizes_of(builder: Callable[..., object]) -> dict[str, int]:
+    """What may stand in brackets behind the name of a network of the zoo, with what it is otherwise."""
+    parameters = inspect.signature(builder).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
 def _sizes(builder: Callable[..., object], name: str) -> dict[str, int]:
     """The sizes in brackets; UsageError unless the builder has such sizes."""
-    sizes = sizes_in(name)
-    parameters = inspect.signature(builder).parameters.values()
-    known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    if sizes is None or not sizes.keys() <= set(known):
+    sizes, known = sizes_in(name), sizes_of(builder)
+    if sizes is None or not sizes.keys() <= known.keys():
         wanted = ", ".join(f"{size}=N" for size in known) or "no sizes"
         raise UsageError(f"{name!r}: expected {name.partition('(')[0]} with {wanted} in brackets")
     return sizes

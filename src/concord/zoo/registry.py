@@ -58,6 +58,7 @@ class Row(TypedDict):
     macs: int
     receptive_field: "Seen | None"
     source: str
+    sizes: dict[str, int]  # what may stand in brackets behind the name, with what it is otherwise
 
 
 ENTRIES: dict[str, Entry] = {}
