@@ -40,6 +40,26 @@ def test_layers_that_start_at_the_first_input_follow_the_seed_and_the_name_too(t
     assert not torch.equal(first["1.weight"], starts(0, "b")["1.weight"])
 
 
+@pytest.mark.parametrize(
+    ("network", "side", "cure"),
+    [
+        ("lenet5", 8, "--set data.size=28 makes all images 28x28"),
+        ("lenet5", 31, "--set data.size=32 makes"),  # the nearer of two
+        ("noel2017_st", 70, "--set data.size=64 makes"),
+        ("squeezenet1_0", 8, "--set data.size=28 makes"),  # refused by a kernel, not by concord
+        ("three_layer(side=100)", 8, None),  # takes no usual side
+        ("multimodal_densenet", 8, None),  # the size is not what it lacks
+    ],
+)
+def test_a_member_that_cannot_take_the_images_is_refused_with_a_usual_side_that_it_takes(network, side, cure):
+    config = toml.parse({"members": [{"name": "a", "network": network}], "train": {"device": "cpu"}})
+    images = Interface((1, side, side), tuple("0123456789"), Normalise((0.0,), (1.0,)))
+    with pytest.raises(UsageError, match="member a") as refused:
+        build_members(config, images, [])
+    assert ("data.size" in str(refused.value)) is bool(cure)
+    assert cure is None or cure in str(refused.value)
+
+
 def test_memory_of_an_update_is_what_is_kept_of_a_batch_and_three_numbers_a_parameter(monkeypatch):
     from concord.data import memory
 

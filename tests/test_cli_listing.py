@@ -27,7 +27,7 @@ DOCTOR = {
     "concord": str,
     "python": str,
     "versions": dict.fromkeys(("torch", "torchvision", "numpy", "pillow", "safetensors", "pydantic"), str),
-    "extras": {"export": bool, "timm": bool},
+    "extras": {"export": bool, "timm": bool, "bench": bool},
     "cores": int,
     "disk_free": int,
     "threads": int,
@@ -67,7 +67,7 @@ def test_zoo_lists_what_it_promises(capsys):
 
 
 def test_zoo_tells_of_the_networks_that_are_named_in_their_order(capsys):
-    status, out, _ = call(capsys, "zoo", "wide_resnet28_2(width=3)", "lenet5", "--json")
+    status, out, _ = call(capsys, "zoo", "wide_resnet28_2", "lenet5", "--json")
     wide, lenet = json.loads(out)
     assert (status, wide["name"], lenet["name"]) == (0, "wide_resnet28_2", "lenet5")
     assert (wide["sizes"], lenet["sizes"]) == ({"depth": 28, "width": 2, "dropout": 0}, {})
@@ -81,6 +81,12 @@ def test_zoo_refuses_a_network_that_it_has_not_with_the_nearest_one(capsys):
     status, out, err = call(capsys, "zoo", "lenet_5")
     assert (status, out) == (2, "")
     assert "the zoo has no network 'lenet_5' (did you mean 'lenet5'?); concord cost NAME tells" in err
+
+
+def test_zoo_gives_no_figures_of_other_sizes_for_those_it_lists(capsys):
+    status, out, err = call(capsys, "zoo", "wide_resnet28_2(width=3)")
+    assert (status, out) == (2, "")
+    assert "concord cost 'wide_resnet28_2(width=3)' counts it at other sizes" in err
 
 
 SIZED = [row for row in networks() if row["sizes"]]

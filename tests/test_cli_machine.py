@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import torch
+from run_made import call
 
 from concord.cli.machine import commit, crowded, elsewhere, resolved, stamp
 from concord.training import toml
@@ -56,7 +57,23 @@ def test_who_trains_with_more_threads_than_cores_are_free_is_warned(
     train = {"device": device, "threads": threads}
     said = crowded(toml.parse({"members": [{"name": "a", "network": "x"}], "train": train}))
     assert bool(said) is warned
-    assert said is None or f"load {load:.1f} on 4 cores): {threads} threads" in said
+    assert said is None or (f"load {load:.1f} on 4 cores" in said and f"{threads} threads" in said)
+
+
+def test_the_warning_comes_before_a_training_and_not_where_the_load_is_unknown(tmp_path, monkeypatch, capsys):
+    def unknown():
+        raise OSError("no /proc")
+
+    line = ["train", "--members", "noel2017_st(filters=1)", "--epochs", 1, "--set", "train.threads=2"]
+    line += ["--set", "data.limit=20", "--set", "train.device=cpu", "--out"]
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    status, _, err = call(capsys, *line, tmp_path / "busy")
+    assert (status, err.count("this machine was busy")) == (0, 1)
+    status, _, err = call(capsys, *line, tmp_path / "quiet", "--quiet")
+    assert (status, err.count("this machine was busy")) == (0, 0)
+    monkeypatch.setattr(os, "getloadavg", unknown)
+    status, _, err = call(capsys, *line, tmp_path / "unknown")
+    assert (status, err.count("this machine was busy")) == (0, 0)
 
 
 def head(folder):

@@ -14,10 +14,11 @@ from concord.cli.precision import precisions
 from concord.cli.stacks import stacks_of
 from concord.cost.count import count
 from concord.cost.record import Cost
+from concord.cost.smallest import takes
 from concord.data import memory
 from concord.data.load import load
 from concord.data.splits import Splits
-from concord.errors import ConcordError, DataError, MissingDataError, ShapeError, UsageError
+from concord.errors import ConcordError, DataError, MissingDataError, UsageError
 from concord.tasks.classify import Classify
 from concord.training.agreement import ask
 from concord.training.config import Config
@@ -25,6 +26,8 @@ from concord.training.folder import RunFolder
 from concord.training.job import Job
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
+
+USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
 def load_data(config: Config) -> Splits:
@@ -79,19 +82,26 @@ def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
     try:
         with torch.no_grad():
             output = network.eval()(torch.zeros(2, *interface.shape))
-    except ShapeError as error:
-        cure = "--set data.size=N makes all pictures N on a side"
-        raise UsageError(f"member {name}: {error}; {cure}") from error
     except ConcordError as error:
-        raise UsageError(f"member {name}: {error}") from error
+        raise UsageError(f"member {name}: {error}{_other_side(network, interface.shape)}") from error
     except Exception as error:  # a foreign network may raise anything
         shape = "x".join(map(str, interface.shape))
-        raise UsageError(f"member {name} cannot take images of {shape}: {error}") from error
+        cure = _other_side(network, interface.shape)
+        raise UsageError(f"member {name} cannot take images of {shape}: {error}{cure}") from error
     given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if given != expected:
         raise UsageError(
             f"member {name} must give logits of shape {expected} for 2 samples, it gives {given}"
         )
+
+
+def _other_side(network: nn.Module, shape: tuple[int, int, int]) -> str:
+    """The way out for a network that takes square pictures of another usual side: the nearest of these."""
+    channels, *sides = shape
+    for side in sorted(USUAL_SIDES, key=lambda side: abs(side - max(sides))):
+        if takes(network, (channels, side, side)):
+            return f"; --set data.size={side} makes all images {side}x{side}, which it takes"
+    return ""
 
 
 def check_memory(

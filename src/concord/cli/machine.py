@@ -55,16 +55,20 @@ def settle(config: Config) -> None:
 
 
 def crowded(config: Config) -> str | None:
-    """A warning where other programs leave a training fewer cores than its threads want.
+    """A warning where other programs leave a new training fewer cores than its threads want.
 
     Threads meet many times in every update of a small network, and all wait for the one without a core.
     """
-    cores, load, threads = os.cpu_count() or 1, os.getloadavg()[0], config.train.threads or 1
+    cores, threads = os.cpu_count() or 1, config.train.threads or 1
+    try:
+        load = os.getloadavg()[0]
+    except OSError:  # where it cannot be told
+        return None
     if config.train.device != "cpu" or threads == 1 or load + threads < cores + BUSY:
         return None
     return (
-        f"other programs are at work here (load {load:.1f} on {cores} cores): {threads} threads that wait for"
-        " each other may be many times slower than one; train.threads=1 avoids that"
+        f"this machine was busy in the last minute (load {load:.1f} on {cores} cores). If other programs go"
+        f" on: {threads} threads that wait for each other may be many times slower than train.threads=1"
     )
 
 

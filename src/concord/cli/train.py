@@ -83,6 +83,9 @@ def _begin(
     folder = run_folder.RunFolder(out)
     job = assemble.make_job(folder, config, splits, members, interface, stop, attend.tell)
     run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
+    warning = machine.crowded(config)
+    if warning and not quiet:
+        attend.tell(warning)
     return run_job(job, interface, quiet)
 
 
@@ -98,9 +101,6 @@ def run_job(
 
     epochs = job.config.train.epochs
     machine.settle(job.config)
-    warning = machine.crowded(job.config)
-    if warning and not quiet:
-        attend.tell(warning)
     with locked(job.folder), attend.display(epochs, job.feed.steps, quiet) as shown:
         try:
             for event in fit(job, allow_changes=allow_changes, strict=strict):

@@ -4,7 +4,7 @@ Example:
     $ concord zoo resnet20 mobilenet_v1
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,11 +13,11 @@ from concord.cli import complete
 from concord.cli.options import Json, print_json
 
 
-def networks(names: Collection[str] = ()) -> Sequence[Mapping[str, Any]]:
+def networks(names: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
     """Name, input, parameters, MACs, field, source and sizes of these networks of the zoo, or of all.
 
-    ``sizes`` may stand in brackets behind the name, ``resnet20(filters=32)``; the values are those without.
-    UsageError for a name that is not there.
+    ``sizes`` may stand in brackets behind the name of a member, ``resnet20(filters=32)``; the values are the
+    defaults, of which the figures are. UsageError for a name that is not there, and for brackets.
     """
     from concord.zoo.registry import listing
 
@@ -30,10 +30,12 @@ def networks(names: Collection[str] = ()) -> Sequence[Mapping[str, Any]]:
 def _row(rows: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
     from concord.errors import UsageError, suggestion
 
-    own = name.partition("(")[0]
+    own, bracket, _ = name.partition("(")
     if own not in rows:
         cure = "concord cost NAME tells of networks of torchvision, timm and your own"
         raise UsageError(f"the zoo has no network {own!r}{suggestion(own, rows)}; {cure}")
+    if bracket:
+        raise UsageError(f"{name!r}: the zoo lists {own}; concord cost '{name}' counts it at other sizes")
     return rows[own]
 
 
