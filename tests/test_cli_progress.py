@@ -118,3 +118,17 @@ def test_one_member_agrees_with_nobody():
     bar = attend.Bar(shown, 0, epochs=1, steps=1)
     bar.step(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),)))
     assert "agree" not in shown.fields["said"]
+
+
+def test_reading_many_images_is_told_every_ten_seconds_and_not_when_quiet(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(attend.time, "monotonic", lambda: clock[0])
+    for quiet in (False, True):
+        watch = attend.reading(quiet=quiet)
+        for done in range(1, 31):
+            clock[0] += 0.9
+            watch(1000 * done, 30_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "concord: read 12,000 of 30,000 images",
+        "concord: read 24,000 of 30,000 images",
+    ]

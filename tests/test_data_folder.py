@@ -1,6 +1,7 @@
 """A folder of class folders: class maps by name, sizes, channels, bad and stray files."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 from data_made import noisy, shared, write_image
 from PIL import Image
 
+from concord.data import pictures
 from concord.data.load import load
-from concord.errors import DataError, ResourceError
+from concord.errors import DataError, ResourceError, StoppedError
 
 
 def fill(root, classes, count: int = 5, *, start: int = 0, **options):
@@ -258,6 +260,34 @@ def test_many_threads_give_what_one_gives(tmp_path, monkeypatch):
     many = load(str(tmp_path), size=7)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     assert many.fingerprint == load(str(tmp_path), size=7).fingerprint
+
+
+def test_who_watches_hears_of_every_image_of_a_part(tmp_path):
+    fill(tmp_path / "train", ["a", "b"], 3)
+    fill(tmp_path / "test", ["a"], 2)
+    heard = []
+    load(str(tmp_path), watch=lambda done, total: heard.append((done, total)))
+    assert heard == [*((i, 6) for i in range(1, 7)), (1, 2), (2, 2)]
+
+
+def test_who_watches_can_end_the_reading_at_once(tmp_path, monkeypatch):
+    fill(tmp_path, ["a", "b"], 100)
+    decoded = []
+    whole = pictures.decode.image
+
+    def slow(path, mode, size):
+        time.sleep(0.002)
+        decoded.append(path)
+        return whole(path, mode, size)
+
+    def watch(done, total):
+        if done == 5:
+            raise StoppedError("enough")
+
+    monkeypatch.setattr(pictures.decode, "image", slow)
+    with pytest.raises(StoppedError, match="enough"):
+        load(str(tmp_path), watch=watch)
+    assert 5 <= len(decoded) < 100  # of 200: those at work, and what the main thread was late for
 
 
 def test_photographs_are_read_whole_and_in_colour():

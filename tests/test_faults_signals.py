@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from data_made import write_image
 from run_made import FACTORY, call, outcome, write_npz
 
 from concord.cli import app, assemble, attend, machine
+from concord.data import pictures
 from concord.training import checkpoint, evaluate, folder
 
 EPOCHS = 4
@@ -108,6 +110,30 @@ def test_a_signal_before_anything_runs_is_an_interruption(here, monkeypatch, cap
     monkeypatch.setattr(assemble, "load_data", interrupt)
     assert call(capsys, "train", *ARGUMENTS, "--out", "never", "--quiet")[0] == 130
     assert not Path("never").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_while_images_are_decoded_ends_that_and_changes_nothing(
+    number, here, tmp_path, monkeypatch, capfd
+):
+    for i in range(40):
+        write_image(tmp_path / "photos" / "ab"[i % 2] / f"{i}.png", i, size=(6, 6))
+    run, line = tmp_path / "run", ["--data", tmp_path / "photos", *ARGUMENTS[2:], "--quiet"]
+    with monkeypatch.context() as patch:
+        before(patch, pictures.decode, "image", once(number, at=3))
+        status, out, err = call(capfd, "train", *line, "--out", run)
+    assert (status, out, run.exists()) == (75, "", False)
+    assert "of 40 images; nothing was changed, and the same command begins anew" in err
+    with monkeypatch.context() as patch:
+        before(patch, attend.Quiet, "step", once(number, at=6))
+        assert call(capfd, "train", *line, "--out", run)[0] == 75
+    files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        before(patch, pictures.decode, "image", once(number, at=3))
+        status, _, err = call(capfd, "resume", run, "--quiet", *ALLOW)
+    assert (status, "nothing was changed" in err) == (75, True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == files
+    assert call(capfd, "resume", run, "--quiet", *ALLOW)[0] == 0
 
 
 def test_outside_the_main_thread_no_signal_is_asked_for():

@@ -17,6 +17,7 @@ from concord.cost.record import Cost
 from concord.cost.smallest import takes
 from concord.data import memory
 from concord.data.load import load
+from concord.data.pictures import Watch
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
 from concord.tasks.classify import Classify
@@ -30,15 +31,15 @@ from concord.zoo.foreign import as_pretrained
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
-def load_data(config: Config) -> Splits:
+def load_data(config: Config, watch: Watch | None = None) -> Splits:
     """The splits that the configuration describes."""
-    return load(**config.data.model_dump())
+    return load(**config.data.model_dump(), watch=watch)
 
 
-def load_again(config: Config, option: str) -> Splits:
+def load_again(config: Config, option: str, watch: Watch | None = None) -> Splits:
     """The splits of a run that was begun earlier, and perhaps elsewhere: ``option`` tells where they are."""
     try:
-        return load_data(config)
+        return load_data(config, watch)
     except MissingDataError as error:
         absolute = Path(config.data.source).expanduser().is_absolute()
         begun = "" if absolute else " That name counts from the folder where it was begun."

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from concord.data.text import printable
+from concord.errors import StoppedError
 
 if TYPE_CHECKING:
     from concord.training.loop import Step
@@ -50,6 +51,24 @@ def stop_flag(given: Callable[[], bool] | None = None) -> Iterator[Callable[[], 
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def reading(stop: Callable[[], bool] = lambda: False, quiet: bool = False) -> Callable[[int, int], None]:
+    """What watches image files being decoded: says now and then how far that is, and stops if asked to."""
+    last = time.monotonic()
+
+    def watch(done: int, total: int) -> None:
+        nonlocal last
+        if stop():
+            raise StoppedError(
+                f"stopped after reading {done:,} of {total:,} images; nothing was changed,"
+                " and the same command begins anew"
+            )
+        if not quiet and time.monotonic() - last > PLAIN_SECONDS:
+            tell(f"read {done:,} of {total:,} images")
+            last = time.monotonic()
+
+    return watch
 
 
 class Display(Protocol):

@@ -59,7 +59,8 @@ class Contest:
 
     def _images(self) -> tuple[Images, Images]:
         """All images that may be trained on, and the test images."""
-        splits = load(**(self.read.model_dump() | {"valid": 0.0, "limit": None}))
+        whole = self.read.model_dump() | {"valid": 0.0, "limit": None}
+        splits = load(**whole, watch=attend.reading())
         for notice in splits.notices:
             self._note(notice)
         pool = joined(splits.train, splits.valid) if len(splits.valid) else splits.train

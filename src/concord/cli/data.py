@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from concord.cli import attend
 from concord.cli.options import Json, print_json
 
 Path_ = Annotated[str, typer.Argument(metavar="PATH", help="Data as for --data.", show_default=False)]
@@ -45,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
 def check_command(source: Path_, json_: Json = False) -> None:
     from concord.data.check import check
 
-    report = check(source)
+    report = check(source, watch=attend.reading())
     if json_:
         print_json(report.as_dict())
     else:

@@ -91,7 +91,7 @@ def _go_on(
     from concord.training import checkpoint
 
     config = machine.resolved(asked)
-    splits = assemble.load_again(config, "--set data.source=PATH")
+    splits = assemble.load_again(config, "--set data.source=PATH", attend.reading(stop, quiet))
     found, _ = checkpoint.newest(folder.checkpoints, strict)
     # pixels are normalised as they were from the start, whatever data is trained on now
     interface = interface_of(folder, found.state if found else {}, attend.tell)

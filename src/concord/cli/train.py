@@ -71,7 +71,7 @@ def _begin(
     from concord.cli.teachers import load_teachers
 
     config = machine.resolved(asked)
-    splits = assemble.load_data(config)
+    splits = assemble.load_data(config, attend.reading(stop, quiet))
     for notice in () if quiet else splits.notices:
         attend.tell(notice)
     if not quiet and config.consensus.cost != "none" and not config.consensus.weight:

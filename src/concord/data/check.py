@@ -11,6 +11,7 @@ import torch
 from concord.data.duplicates import Copy, copies
 from concord.data.images import Images
 from concord.data.parts import Bad, Parts
+from concord.data.pictures import Watch
 from concord.data.sources import read
 from concord.data.splits import MOST_IMBALANCE, imbalance
 from concord.data.text import printable
@@ -86,13 +87,13 @@ def _repeated(title: str, repeats: Repeats) -> Iterator[str]:
     yield from (f"  {printable(example)}" for example in repeats.examples)
 
 
-def check(source: str, *, size: int | None = None) -> Report:
+def check(source: str, *, size: int | None = None, watch: Watch | None = None) -> Report:
     """The report on what ``load`` with the same ``source`` and ``size`` would read.
 
     Faults become part of the report; only ResourceError is raised.
     """
     try:
-        parts = read(source, size=size)
+        parts = read(source, size=size, watch=watch)
     except DataError as error:
         return Report(source, problems=(str(error),))
     present = dict(parts.present())

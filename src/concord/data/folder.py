@@ -45,7 +45,7 @@ def class_folders(folder: Path) -> list[Path]:
     return sorted(inside, key=lambda entry: entry.name)
 
 
-def parts(root: Path, size: int | None = None) -> Parts:
+def parts(root: Path, size: int | None = None, watch: pictures.Watch | None = None) -> Parts:
     """Every image below ``root`` at one size; what is wrong with files and class maps is collected.
 
     Shape of each part: (N, C, H, W) uint8; C = 1 if all images of all parts are grey, else 3.
@@ -62,7 +62,7 @@ def parts(root: Path, size: int | None = None) -> Parts:
     read: dict[str, Images | None] = {}
     for part, labelled in files.items():
         here = {path: k for path, k in labelled.items() if path in found}
-        read[part], worse = _read(root, here, classes, plan)
+        read[part], worse = _read(root, here, classes, plan, watch)
         bad |= worse
         if read[part] is None:
             said.problems.append(f"the {part} part of {printable(root)} has no image that can be read")
@@ -172,9 +172,13 @@ def _labelled(listing: Listing, part: str, classes: Sequence[str], said: Finding
 
 
 def _read(
-    root: Path, labelled: Mapping[Path, int], classes: tuple[str, ...], plan: pictures.Layout
+    root: Path,
+    labelled: Mapping[Path, int],
+    classes: tuple[str, ...],
+    plan: pictures.Layout,
+    watch: pictures.Watch | None,
 ) -> tuple[Images | None, dict[Path, str]]:
-    tensor, good, bad = pictures.pixels(list(labelled), plan)
+    tensor, good, bad = pictures.pixels(list(labelled), plan, watch)
     if not good:
         return None, bad
     labels = np.array([labelled[path] for path in good], np.int64)

@@ -16,6 +16,7 @@ from concord.data import draws
 from concord.data.duplicates import without_copies
 from concord.data.images import Images, joined
 from concord.data.parts import Bad, Parts
+from concord.data.pictures import Watch
 from concord.data.sources import read
 from concord.data.splits import Splits, split
 from concord.data.text import printable
@@ -38,16 +39,18 @@ def load(
     drop_duplicates: bool = False,
     bad_images: Literal["error", "skip"] = "error",
     limit: int | None = None,
+    watch: Watch | None = None,
 ) -> Splits:
     """The splits of ``source``: 'digits', or the path of IDX files, CIFAR-10, class folders or an NPZ file.
 
     Parts that the source has of its own are kept; ``test`` is the fraction cut off where it has no test
     part, ``valid`` the fraction of what is then left to train on (0: an empty part), ``limit`` the most
-    images to train on of what is left then. Equal arguments and files give equal splits. Raises DataError
-    that names the path or sample, UsageError for options out of range, ResourceError before memory runs out.
+    images to train on of what is left then; ``watch`` is as in ``sources.read``. Equal arguments and files
+    give equal splits. Raises DataError that names the path or sample, UsageError for options out of range,
+    ResourceError before memory runs out.
     """
     _check_options(size, valid, test, bad_images)
-    parts = read(source, size=size)
+    parts = read(source, size=size, watch=watch)
     train = _accepted(source, parts, bad_images)
     notices = [*parts.notices, *_skipped(parts.bad)]
     official = len(parts.test) if parts.test is not None and joint else 0

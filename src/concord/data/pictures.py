@@ -16,6 +16,7 @@ from concord.data.text import printable
 from concord.errors import DataError
 
 DEFAULT_SIZE = 64
+Watch = Callable[[int, int], None]  # is told how many of how many images are read; an error of its ends that
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ def histogram(found: Mapping[Path, Header]) -> dict[str, int]:
     return dict(Counter(f"{h.width}x{h.height}" for h in found.values()).most_common())
 
 
-def pixels(files: Sequence[Path], plan: Layout) -> tuple[Tensor, list[Path], dict[Path, str]]:
+def pixels(
+    files: Sequence[Path], plan: Layout, watch: Watch | None = None
+) -> tuple[Tensor, list[Path], dict[Path, str]]:
     """The decoded images, their files, and the reasons for those that could not be decoded.
 
     Shape: (N, C, H, W) uint8. Raises ResourceError before reading if they will not fit in memory.
@@ -82,13 +85,15 @@ def pixels(files: Sequence[Path], plan: Layout) -> tuple[Tensor, list[Path], dic
     def place(path: Path) -> None:
         out[row[path]] = decode.image(path, plan.mode, plan.size)
 
-    _each(place, files, bad)
+    _each(place, files, bad, watch)
     good = [path for path in files if path not in bad]
     kept = out if not bad else out[torch.tensor([row[path] for path in good], dtype=torch.int64)]
     return kept, good, bad
 
 
-def _each(do: Callable[[Path], None], files: Sequence[Path], bad: dict[Path, str]) -> None:
+def _each(
+    do: Callable[[Path], None], files: Sequence[Path], bad: dict[Path, str], watch: Watch | None = None
+) -> None:
     def one(path: Path) -> str | None:
         try:
             do(path)
@@ -98,5 +103,9 @@ def _each(do: Callable[[Path], None], files: Sequence[Path], bad: dict[Path, str
 
     # Pillow decodes without Python's lock, so threads help; warnings are set once, around all of them.
     with decode.quiet(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        reasons = zip(files, pool.map(one, files), strict=True)
-        bad.update((path, reason) for path, reason in reasons if reason is not None)
+        # An error of the watch ends the loop, and with it the map, which cancels what has not begun.
+        for done, (path, reason) in enumerate(zip(files, pool.map(one, files), strict=True), 1):
+            if reason is not None:
+                bad[path] = reason
+            if watch:
+                watch(done, len(files))

@@ -10,6 +10,7 @@ from concord.data import cifar, digits, folder, idx_parts, memory, npz
 from concord.data.fit import fit
 from concord.data.images import Images
 from concord.data.parts import Parts
+from concord.data.pictures import Watch
 from concord.data.text import printable
 from concord.errors import ConcordError, DataError, MissingDataError, suggestion
 
@@ -22,16 +23,17 @@ LOOKED_FOR = """
   FILE.npz                                       x_train, y_train, x_val, x_test ... or images, labels"""
 
 
-def read(source: str, *, size: int | None = None) -> Parts:
+def read(source: str, *, size: int | None = None, watch: Watch | None = None) -> Parts:
     """Everything at ``source``; all images are scaled to ``size`` x ``size`` if that is given.
 
+    ``watch`` is told how many of how many image files of a part are decoded, and may end that by an error.
     Raises DataError that names the path and what was looked for. Faults inside are collected in Parts.
     """
     if source == "digits":
         return resized(digits.parts(), size)
     path = Path(source).expanduser()
     try:
-        parts = _at(path, size)
+        parts = _at(path, size, watch)
     except ConcordError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -40,9 +42,9 @@ def read(source: str, *, size: int | None = None) -> Parts:
     return resized(parts, size)
 
 
-def _at(path: Path, size: int | None) -> Parts:
+def _at(path: Path, size: int | None, watch: Watch | None) -> Parts:
     if path.is_dir():
-        return _in_folder(path, size)
+        return _in_folder(path, size, watch)
     pair = idx_parts.prefixed(path)
     if pair is not None:
         return idx_parts.read_prefixed(pair)
@@ -56,7 +58,7 @@ def _at(path: Path, size: int | None) -> Parts:
     )
 
 
-def _in_folder(path: Path, size: int | None) -> Parts:
+def _in_folder(path: Path, size: int | None, watch: Watch | None) -> Parts:
     if idx_parts.official(path):
         return idx_parts.read_official(path)
     for place in (path, path / cifar.FOLDER):
@@ -65,7 +67,7 @@ def _in_folder(path: Path, size: int | None) -> Parts:
     for place in (path, path / cifar.PYTHON_FOLDER):
         cifar.refuse_pickles(place)
     if folder.class_folders(path):
-        return folder.parts(path, size)
+        return folder.parts(path, size, watch)
     prefixes = idx_parts.prefixes(path)
     if prefixes:
         ways = ", ".join(printable(path / prefix) for prefix in prefixes)
