@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from concord.cli import attend
 from concord.cli.adversary import adversarial_of
 from concord.cli.feeds import make_feed, seed_of
 from concord.cli.interface import Interface
@@ -32,8 +33,8 @@ USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
 def load_data(config: Config, watch: Watch | None = None) -> Splits:
-    """The splits that the configuration describes."""
-    return load(**config.data.model_dump(), watch=watch)
+    """The splits that the configuration describes; without a ``watch`` slow reading is told."""
+    return load(**config.data.model_dump(), watch=watch or attend.reading())
 
 
 def load_again(config: Config, option: str, watch: Watch | None = None) -> Splits:

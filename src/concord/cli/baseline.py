@@ -48,8 +48,7 @@ def baselines(
     contest = _prepared_contest(
         names, data, runs, options or {}, seed, limit, choose, choose_on, settings, allow_code
     )
-    for _ in contest.rows():
-        pass
+    list(contest.rows())  # each row is made when it is asked for
     return contest.document()
 
 
@@ -100,7 +99,7 @@ def _require_whole_number(option: str, value: Any, least: int, most: int | None 
         raise UsageError(f"{option} must be a whole number, {least}{upper}, got {value!r}")
 
 
-Names = Annotated[
+BaselineNames = Annotated[
     list[str],
     typer.Argument(
         metavar="NAME...",
@@ -109,16 +108,16 @@ Names = Annotated[
         show_default=False,
     ),
 ]
-Beside = Annotated[
+RunsBeside = Annotated[
     list[Path] | None,
     typer.Option(
         help="Put the members of this run beside them; may be repeated.", autocompletion=complete.runs
     ),
 ]
-Choose = Annotated[
+ChooseSettings = Annotated[
     bool, typer.Option("--choose", help="Choose settings on a validation split of the training images.")
 ]
-ChooseOn = Annotated[int, typer.Option(min=2, help="Most images to train on for each try of --choose.")]
+ImagesPerTry = Annotated[int, typer.Option(min=2, help="Most images to train on for each try of --choose.")]
 DataSetting = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of data.*.")
 ]
@@ -134,14 +133,16 @@ def add_to(app: typer.Typer) -> None:
 
 
 def baseline_command(
-    names: Names,
+    names: BaselineNames,
     data: Annotated[str | None, typer.Option(help="Where the images come from; digits needs none.")] = None,
-    run: Beside = None,
+    run: RunsBeside = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the splits (without --run) and of what draws.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Most images to train on.")] = None,
-    choose: Choose = False,
-    choose_on: ChooseOn = IMAGES_PER_TRY,
-    c: Annotated[float | None, typer.Option("--c", help="svm_*, logistic: price of a wrong sample.")] = None,
+    choose: ChooseSettings = False,
+    choose_on: ImagesPerTry = IMAGES_PER_TRY,
+    price: Annotated[
+        float | None, typer.Option("--c", help="svm_*, logistic: price of a wrong sample.")
+    ] = None,
     gamma: Annotated[float | None, typer.Option(help="svm_rbf, svm_poly: scale of the kernel.")] = None,
     degree: Annotated[int | None, typer.Option(help="svm_poly.")] = None,
     neighbours: Annotated[int | None, typer.Option(help="knn.")] = None,
@@ -154,9 +155,16 @@ def baseline_command(
     json_: Json = False,
 ) -> None:
     _require_table_file(out)
-    typed: dict[str, float | None] = {"c": c, "gamma": gamma, "degree": degree, "neighbours": neighbours}
-    typed |= {"components": components, "hidden": hidden, "epochs": epochs}
-    options = {name: value for name, value in typed.items() if value is not None}
+    given_options: dict[str, float | None] = {
+        "c": price,
+        "gamma": gamma,
+        "degree": degree,
+        "neighbours": neighbours,
+        "components": components,
+        "hidden": hidden,
+        "epochs": epochs,
+    }
+    options = {name: value for name, value in given_options.items() if value is not None}
     contest = _prepared_contest(
         names, data, run or [], options, seed, limit, choose, choose_on, set_ or [], allow_code or []
     )
@@ -237,6 +245,8 @@ def _write_tables(contest: "Contest", out: Path) -> None:
     if out.suffix == ".md":
         text = "\n".join(map(markdown, tables))
     else:
-        sections = [Section(f"table-{i}", table.caption, (table,)) for i, table in enumerate(tables, 1)]
+        sections = [
+            Section(f"table-{number}", table.caption, (table,)) for number, table in enumerate(tables, 1)
+        ]
         text = document("concord: baselines", contest.sentences(), sections)
     write_text(out, text)

@@ -108,11 +108,7 @@ def same_data(run: Loaded, source: str | None) -> tuple[Splits, bool]:
 
     Raises DataError when the classes differ by name or the images by shape.
     """
-    splits = (
-        load_again(run.config, "--data PATH", attend.reading())
-        if source is None
-        else _other_data(run, source)
-    )
+    splits = load_again(run.config, "--data PATH") if source is None else _other_data(run, source)
     check_same(run.interface, splits, source or run.config.data.source)
     same = run.trained_on(splits)
     if source is not None and not (same or splits.own_test):  # nothing of it was trained on: all is a test
@@ -125,8 +121,8 @@ def _other_data(run: Loaded, source: str) -> Splits:
     data = run.config.data.model_copy(update={"source": source})
     if data.size is None and run.interface.shape[1] == run.interface.shape[2]:
         data = data.model_copy(update={"size": run.interface.shape[1]})
-    splits = load_data(run.config.model_copy(update={"data": data}), attend.reading())
+    splits = load_data(run.config.model_copy(update={"data": data}))
     if data.limit is None or run.trained_on(splits):
         return splits
     whole = data.model_copy(update={"limit": None})
-    return load_data(run.config.model_copy(update={"data": whole}), attend.reading())
+    return load_data(run.config.model_copy(update={"data": whole}))
