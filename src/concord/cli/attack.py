@@ -82,6 +82,7 @@ def figures_of(
     stepwise = {"norm": plan.norm, "steps": plan.steps, "step_size": plan.step_size, "seed": plan.seed}
     return {
         "runs": [str(path) for path in paths],
+        "checkpoints": list(found.checkpoints),
         "method": plan.method,
         **(stepwise if plan.method == "pgd" else {}),
         "target": target,

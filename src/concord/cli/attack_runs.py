@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -183,4 +183,5 @@ def attack_loaded(
     title = f"concord: attack on {', '.join(run.resolve().name for run in runs)}"
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    return attack_all(Target(networks, images, wanted), attacked, plan, title=title)
+    found = attack_all(Target(networks, images, wanted), attacked, plan, title=title)
+    return replace(found, checkpoints=tuple(run.checkpoint.name for run in loaded))

@@ -1,4 +1,4 @@
-"""``concord report``: one HTML file about one or several runs, or a whole study.
+"""``concord report``: one HTML file about one or several runs, or a whole study; a model card in Markdown.
 
 Example:
     $ concord report runs/first --to report.html
@@ -24,12 +24,10 @@ def write_report(
 ) -> Path:
     """Write the report of these runs (or of one study folder) and give its path.
 
-    Default: report.html in the first folder.
+    Default: report.html in the first folder. A path that ends in .md gets a model card of the first run; the
+    others tell how much it varies, and must be the same training with other seeds, else UsageError.
     """
     from concord.cli.study import is_study
-    from concord.cli.study_view import write_study_report
-    from concord.cli.views import run_view
-    from concord.report.page import page
     from concord.training.files import write_text
 
     paths = [Path(run) for run in runs]
@@ -37,6 +35,16 @@ def write_report(
     if studies and len(paths) > 1:
         raise UsageError(f"{studies[0]} is a study, which has a report of its own; give it alone")
     target = Path(to) if to else paths[0] / "report.html"
+    if target.suffix == ".md":
+        _refuse_study(studies)
+        from concord.cli.card import card_text
+
+        write_text(target, card_text(paths))
+        return target
+    from concord.cli.study_view import write_study_report
+    from concord.cli.views import run_view
+    from concord.report.page import page
+
     if studies:
         return write_study_report(studies[0], target, data=data, allow_code=allow_code)
     views = [run_view(path, data, allow_code) for path in paths]
@@ -45,11 +53,20 @@ def write_report(
     return target
 
 
+def _refuse_study(studies: Sequence[Path]) -> None:
+    if studies:
+        raise UsageError(
+            f"{studies[0]} is a study; a model card is about one training: name the runs of one row,"
+            f" {studies[0] / 'cells'}/..., whose seeds differ"
+        )
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(
         "report",
-        help="One HTML file: tables, curves, filters, confusion, costs.\n\n"
-        "Example: concord report runs/first --to report.html",
+        help="One HTML file: tables, curves, filters, confusion, costs. Or a model card in Markdown.\n\n"
+        "Example: concord report runs/first --to report.html\n\n"
+        "Example: concord report runs/first --to runs/first/MODEL_CARD.md",
     )(report_command)
 
 
@@ -60,7 +77,7 @@ def report_command(
             help="Run folders, or one study.", show_default=False, autocompletion=complete.runs_and_studies
         ),
     ],
-    to: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
+    to: Annotated[Path | None, typer.Option(help="The file to write, .html or .md.")] = None,
     data: DataPath = None,
     allow_code: AllowCode = None,
     json_: Json = False,
@@ -69,4 +86,5 @@ def report_command(
     if json_:
         print_json({"report": str(written), "bytes": written.stat().st_size})
     else:
-        print(f"{written} ({written.stat().st_size:,} bytes): open it in any browser")
+        where = "a model card" if written.suffix == ".md" else "open it in any browser"
+        print(f"{written} ({written.stat().st_size:,} bytes): {where}")

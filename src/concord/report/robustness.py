@@ -86,6 +86,7 @@ class Robustness:
     networks: tuple[Attacked, ...]
     transfers: tuple[Transfer, ...]  # by eps
     galleries: tuple[Gallery, ...]
+    checkpoints: tuple[str, ...] = ()  # of the runs, whose weights were attacked
 
 
 def notices(found: Robustness) -> list[str]:

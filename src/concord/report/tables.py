@@ -64,15 +64,16 @@ def _pad(text: str, width: int, left: bool) -> str:
 
 def markdown(table: Table) -> str:
     """The table in GitHub's Markdown, the best of a column in bold; names cannot break out of their cell."""
-    lines = [[_escape(text) for text in table.header]]
+    lines = [[escape(text) for text in table.header]]
     lines.append([":--" if i < table.names else "--:" for i in range(len(table.header))])
-    lines += [[f"**{_escape(e.text)}**" if e.best else _escape(e.text) for e in row] for row in table.rows]
+    lines += [[f"**{escape(e.text)}**" if e.best else escape(e.text) for e in row] for row in table.rows]
     body = ["| " + " | ".join(line) + " |" for line in lines]
-    notes = [line for note in table.notes for line in ("", _escape(note))]
-    return "\n".join([_escape(table.caption), "", *body, *notes]) + "\n"
+    notes = [line for note in table.notes for line in ("", escape(note))]
+    return "\n".join([escape(table.caption), "", *body, *notes]) + "\n"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text that Markdown and HTML take for nothing but text."""
     text = visible(text).replace("&", "&amp;").replace("<", "&lt;")
     for character in "\\`*_[]|":
         text = text.replace(character, "\\" + character)

@@ -1,0 +1,209 @@
+"""A model card: what a run's networks are, what for and how good, in Markdown under the hub's header.
+
+Source: M. Mitchell et al., "Model cards for model reporting", 2019. The header is that of Hugging Face's hub,
+https://huggingface.co/docs/hub/model-cards. Departure: licence, origin of the images and forbidden uses,
+which no program knows, are left to whoever publishes the card, and the card says so.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from concord.report.compare import summary
+from concord.report.intervals import wilson
+from concord.report.records import ENSEMBLE, RunView
+from concord.report.summary import run_summary
+from concord.report.tables import Entry, Table, entries, escape, markdown, scored
+from concord.report.text import MISSING, decimal, percent, visible, whole
+
+CLASSES = 20  # named in the text
+SETTINGS = (
+    "consensus.cost", "consensus.weight", "consensus.edges", "train.epochs", "train.batch_size", "train.seed",
+    "train.optimizer", "train.schedule", "train.label_smoothing", "train.precision", "augment",
+    "data.valid", "data.limit",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """``run`` needs no test set here; ``others`` are results of the same training with other seeds."""
+
+    run: RunView
+    shape: tuple[int, int, int]  # channels, height, width
+    classes: tuple[str, ...]
+    samples: int  # in the test set
+    bytes: Mapping[str, int]  # of each member's weights as a file
+    others: tuple[Mapping[str, Any], ...] = ()
+    fgsm: Mapping[str, Any] | None = None  # what attack.json holds
+
+
+def model_card(card: Card) -> str:
+    """The whole file."""
+    sections = {
+        "What it is for": _use(card),
+        "How to use it": _commands(card),
+        "Test scores": f"{_scores(card)}\n{_seeds(card)}",
+        "Images changed to mislead it": _attacked(card),
+        "Data": _data(card),
+        "Training": _training(card),
+        "To be added by whoever publishes it": "Licence. Who made the images, and agreed to this use. For "
+        "whom it is meant, and uses that are out of bounds.",
+    }
+    parts = [f"---\n{_header(card)}\n---", f"# {escape(card.run.name)}", escape(run_summary(card.run))]
+    parts += [f"## {title}\n\n{text.strip()}" for title, text in sections.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _header(card: Card) -> str:
+    """YAML, each value as JSON, which is YAML too."""
+    fields = {
+        "library_name": "concord",
+        "pipeline_tag": "image-classification",
+        "tags": ["concord", *dict.fromkeys(member.network for member in card.run.members)],
+        "metrics": ["accuracy"],
+        "model-index": [_index(card, column) for column in _columns(card)],
+    }
+    return "\n".join(f"{k}: {visible(json.dumps(v, ensure_ascii=False))}" for k, v in fields.items())
+
+
+def _index(card: Card, column: str) -> dict[str, Any]:
+    source = card.run.config["data"]["source"]
+    result = {
+        "task": {"type": "image-classification"},
+        "dataset": {"type": source, "name": source, "split": "test"},
+        "metrics": [{"type": "accuracy", "value": 1 - _told(card.run.result, column)["test_error"]}],
+    }
+    return {"name": f"{card.run.name}: {column}", "results": [result]}
+
+
+def _columns(card: Card) -> list[str]:
+    names = [member.name for member in card.run.members]
+    return [*names, ENSEMBLE] if len(names) > 1 else names
+
+
+def _told(result: Mapping[str, Any], column: str) -> dict[str, Any]:
+    scores: dict[str, Any] = result["ensemble"] if column == ENSEMBLE else result["members"][column]
+    return scores
+
+
+def _use(card: Card) -> str:
+    c, h, w = card.shape
+    named = ", ".join(map(escape, card.classes[:CLASSES]))
+    more = f", and {len(card.classes) - CLASSES} more" if len(card.classes) > CLASSES else ""
+    return (
+        f"It takes images of {c}x{h}x{w} (channels, height, width) and names one of {len(card.classes)} "
+        f'classes: {named}{more}.\n\nIt cannot say "none of these": any image gets one of the classes. The '
+        "scores below hold for images like those of the test set; for others, `concord eval` with `--data` "
+        "measures them."
+    )
+
+
+def _commands(card: Card) -> str:
+    member = min(card.run.members, key=lambda m: m.parameters or 0).name
+    run, chosen = card.run.name, ["--member", member]
+    return _console(
+        ["concord", "predict", run, "photo.png", *chosen],
+        ["concord", "export", run, *chosen, "--to", f"{member}.onnx"],
+    )
+
+
+def _console(*commands: Sequence[str]) -> str:
+    """Commands as a shell takes them, in a block of their own."""
+    lines = [f"$ {visible(shlex.join(command))}" for command in commands]
+    return "\n".join(["```console", *lines, "```"])
+
+
+def _scores(card: Card) -> str:
+    columns = _columns(card)
+    told = [_told(card.run.result, column) for column in columns]
+    costs = [[m.parameters, m.macs, card.bytes[m.name]] for m in card.run.members]
+    if len(costs) > 1:
+        costs.append([None if None in column else sum(column) for column in zip(*costs, strict=True)])
+    figures = zip(
+        scored([scores["test_error"] for scores in told], percent),
+        (Entry(_interval(scores["test_error"], card.samples)) for scores in told),
+        scored([scores["nll"] for scores in told], decimal),
+        scored([scores["ece"] for scores in told], decimal),
+        strict=True,
+    )
+    named = zip(columns, costs, figures, strict=True)
+    rows = tuple((*entries(name, *map(whole, cost)), *row) for name, cost, row in named)
+    header = ("network", "parameters", "MACs", "bytes", "test error %", "95 %", "NLL", "ECE")
+    notes = (
+        f"{card.samples:,} test images; the intervals are Wilson's and hold for the drawing of the images, "
+        "not for another training. MACs: multiply-accumulates for one image. Bytes: the weights as a "
+        "safetensors file. NLL: negative log-likelihood. ECE: calibration error.",
+    )
+    return markdown(Table("This training", header, rows, notes=notes))
+
+
+def _interval(error: float, samples: int) -> str:
+    low, high = wilson(round(error * samples), samples)
+    return f"{percent(low)} to {percent(high)}"
+
+
+def _seeds(card: Card) -> str:
+    """Mean and spread over trainings that differ by their seed."""
+    results = (card.run.result, *card.others)
+    if len(results) < 2:
+        return "One training with one seed: how much another one would differ was not measured here."
+    rows = []
+    for column in _columns(card):
+        errors = [_told(result, column)["test_error"] for result in results]
+        found = summary(errors)
+        rows.append(entries(column, *map(percent, (found.mean, found.sd, min(errors), max(errors)))))
+    header = ("network", "mean test error %", "standard deviation", "smallest", "largest")
+    caption = f"{len(results)} trainings that differ by their seed, this one among them"
+    return markdown(Table(caption, header, tuple(rows)))
+
+
+def _attacked(card: Card) -> str:
+    if card.fgsm is None:
+        command = ["concord", "attack", card.run.name, "--eps", "0.05,0.1"]
+        return f"Not measured. This measures it; then write the card anew:\n\n{_console(command)}"
+    rows = []
+    for name, known in card.fgsm["networks"].items():
+        errors = [known["clean_error"], *(point["error"] for point in known["points"])]
+        rows.append(entries(name, *(percent(error["share"]) for error in errors)))
+    header = ("network", "as they are", *(f"eps {eps:g}" for eps in card.fgsm["eps"]))
+    caption = (
+        f"FGSM (Goodfellow et al. 2015): error in % on {card.fgsm['samples']:,} test images, each changed by "
+        "the gradient of the network of its row"
+    )
+    notes = ("eps: the largest change of a pixel, for pixels of 0 to 1.", *card.fgsm["notices"])
+    return markdown(Table(caption, header, tuple(rows), notes=notes))
+
+
+def _data(card: Card) -> str:
+    rows = (
+        entries("source", str(card.run.config["data"]["source"])),
+        entries("fingerprint (SHA-256 of all samples)", str(card.run.result["fingerprint"])),
+        entries("test images", whole(card.samples)),
+    )
+    return markdown(Table("Where the images come from", ("what", "value"), rows, names=2))
+
+
+def _training(card: Card) -> str:
+    found = {key: _setting(card.run.config, key) for key in SETTINGS}
+    rows = tuple(entries(key, value) for key, value in found.items() if value != MISSING)
+    told = map(str, card.run.result.get("notices", []))
+    notes = ("config.toml of the run has every setting.", _made(card.run.stamp), *told)
+    return markdown(Table("Settings", ("key", "value"), rows, names=2, notes=notes))
+
+
+def _made(stamp: Mapping[str, Any]) -> str:
+    """Programs, device and time."""
+    versions = ", ".join(f"{name} {stamp['versions'][name]}" for name in ("concord", "torch", "python"))
+    return f"Made with {versions} on {stamp['device']}, begun {stamp['started']}."
+
+
+def _setting(config: Mapping[str, Any], key: str) -> str:
+    """A value as text; ``MISSING`` if it is not there."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return MISSING
+        value = value[part]
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
