@@ -158,7 +158,7 @@ def test_the_answer_on_a_terminal_has_both_matrices(runs, capsys, tmp_path):
 def test_a_saturated_network_is_told(runs):
     run = load_run(runs / "two")
     sharp = classifier(lambda x: 1e4 * run.members["a"](x), run.interface.normalise)
-    target = attack_runs.Target({"a": sharp}, attack_inputs.images_of([run], None, None, None), None)
+    target = attack_runs.Target({"a": sharp}, attack_inputs.images_of([run], None, None, None)[0], None)
     found = attack_runs.attack_all(target, ["a"], plan_of("fgsm", [0.1]), title="saturated")
     assert found.networks[0].stuck > 0.5
     assert "underestimated" in notices(found)[0]
@@ -167,7 +167,7 @@ def test_a_saturated_network_is_told(runs):
 def test_pictures_are_of_the_smallest_size_that_fools_enough_and_of_no_more_than_there_are(runs):
     run = load_run(runs / "two")
     net = classifier(run.members["a"], run.interface.normalise)
-    images = attack_inputs.images_of([run], None, None, None)
+    images, _ = attack_inputs.images_of([run], None, None, None)
     target = attack_runs.Target({"a": net}, images, None)
     sizes = [0.001, 0.2, 0.4]
     found = attack_runs.attack_all(target, ["a"], plan_of("fgsm", sizes), title="pictures")

@@ -83,6 +83,7 @@ def figures_of(
     return {
         "runs": [str(path) for path in paths],
         "checkpoints": list(found.checkpoints),
+        "own_test": found.own_test,
         "method": plan.method,
         **(stepwise if plan.method == "pgd" else {}),
         "target": target,

@@ -55,11 +55,14 @@ def _together(members: Sequence[nn.Module], x: Tensor) -> Tensor:
     return ensemble_logits([member(x) for member in members])
 
 
-def images_of(loaded: Sequence[Loaded], data: str | None, limit: int | None, wanted: int | None) -> Images:
-    """The test split of the first run, or ``limit`` images of it in the proportions of the classes.
+def images_of(
+    loaded: Sequence[Loaded], data: str | None, limit: int | None, wanted: int | None
+) -> tuple[Images, bool]:
+    """The test split of the first run, and whether it is of the data of that run's training.
 
-    Images of the wanted class are left out: there is nothing to reach. Says so where another run has other
-    test images, and so may have been trained on these.
+    With ``limit`` so many images of it, in the proportions of the classes. Images of the wanted class are
+    left out: there is nothing to reach. Says so where another run has other test images, and so may have
+    been trained on these.
     """
     splits, same = same_data(loaded[0], data)
     if not same:
@@ -74,7 +77,7 @@ def images_of(loaded: Sequence[Loaded], data: str | None, limit: int | None, wan
         images = images.subset(cut(images, limit, "attack")[1])
     if not len(images):
         raise UsageError("there are no test images to attack")
-    return images.to(loaded[0].config.train.device)
+    return images.to(loaded[0].config.train.device), same
 
 
 def _tested_on(run: Loaded, test: Images) -> bool:

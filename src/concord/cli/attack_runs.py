@@ -179,9 +179,9 @@ def attack_loaded(
     networks = networks_of(runs, loaded)
     attacked = attacked_names(networks, member)
     wanted = None if target is None else classes.index(target)
-    images = images_of(loaded, data, limit, wanted)
+    images, own_test = images_of(loaded, data, limit, wanted)
     title = f"concord: attack on {', '.join(run.resolve().name for run in runs)}"
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     found = attack_all(Target(networks, images, wanted), attacked, plan, title=title)
-    return replace(found, checkpoints=tuple(run.checkpoint.name for run in loaded))
+    return replace(found, checkpoints=tuple(run.checkpoint.name for run in loaded), own_test=own_test)

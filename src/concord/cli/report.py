@@ -32,15 +32,15 @@ def write_report(
 
     paths = [Path(run) for run in runs]
     studies = [path for path in paths if is_study(path)]
-    if studies and len(paths) > 1:
-        raise UsageError(f"{studies[0]} is a study, which has a report of its own; give it alone")
     target = Path(to) if to else paths[0] / "report.html"
-    if target.suffix == ".md":
-        _refuse_study(studies)
+    if is_card(target):
+        _refuse_for_card(studies, data, allow_code)
         from concord.cli.card import card_text
 
         write_text(target, card_text(paths))
         return target
+    if studies and len(paths) > 1:
+        raise UsageError(f"{studies[0]} is a study, which has a report of its own; give it alone")
     from concord.cli.study_view import write_study_report
     from concord.cli.views import run_view
     from concord.report.page import page
@@ -53,7 +53,14 @@ def write_report(
     return target
 
 
-def _refuse_study(studies: Sequence[Path]) -> None:
+def is_card(target: Path) -> bool:
+    return target.suffix.lower() in (".md", ".markdown")
+
+
+def _refuse_for_card(studies: Sequence[Path], data: str | None, allow_code: Collection[str]) -> None:
+    """A card has the figures that a run ended with: it scores nothing anew, and loads no network."""
+    if data or allow_code:
+        raise UsageError("a model card has the figures of the run: give neither --data nor --allow-code")
     if studies:
         raise UsageError(
             f"{studies[0]} is a study; a model card is about one training: name the runs of one row,"
@@ -86,5 +93,5 @@ def report_command(
     if json_:
         print_json({"report": str(written), "bytes": written.stat().st_size})
     else:
-        where = "a model card" if written.suffix == ".md" else "open it in any browser"
+        where = "a model card" if is_card(written) else "open it in any browser"
         print(f"{written} ({written.stat().st_size:,} bytes): {where}")

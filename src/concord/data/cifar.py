@@ -63,7 +63,7 @@ def parts(folder: Path) -> Parts:
     problems: list[str] = []
     there = batches(folder)
     absent = [name for name in BATCHES if folder / name not in there]
-    notices = [f"{printable(folder)} lacks {', '.join(absent)}"] if absent else []
+    notices = [f"{printable(folder.name)} lacks {', '.join(absent)}"] if absent else []
     classes = _class_names(folder, problems, notices)
     read_ones = [attempt(problems, partial(read, path, classes)) for path in there]
     good = [images for images in read_ones if images is not None]
@@ -77,7 +77,7 @@ def parts(folder: Path) -> Parts:
 def _class_names(folder: Path, problems: list[str], notices: list[str]) -> tuple[str, ...]:
     path = folder / NAMES
     if not path.is_file():
-        notices.append(f"{printable(folder)} has no {NAMES}: classes are called 0 to 9")
+        notices.append(f"{printable(folder.name)} has no {NAMES}: classes are called 0 to 9")
         return NUMBERS
     with path.open(encoding="utf-8", errors="replace") as file:
         names = tuple(file.read(LARGEST_NAMES).split())

@@ -8,22 +8,18 @@ which no program knows, are left to whoever publishes the card, and the card say
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from concord.report.compare import summary
 from concord.report.intervals import wilson
 from concord.report.records import ENSEMBLE, RunView
-from concord.report.summary import run_summary
+from concord.report.run_tables import settings_table
+from concord.report.summary import run_summary, smallest
 from concord.report.tables import Entry, Table, entries, escape, markdown, scored
-from concord.report.text import MISSING, decimal, percent, visible, whole
+from concord.report.text import decimal, percent, visible, whole
 
 CLASSES = 20  # named in the text
-SETTINGS = (
-    "consensus.cost", "consensus.weight", "consensus.edges", "train.epochs", "train.batch_size", "train.seed",
-    "train.optimizer", "train.schedule", "train.label_smoothing", "train.precision", "augment",
-    "data.valid", "data.limit",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +30,7 @@ class Card:
     shape: tuple[int, int, int]  # channels, height, width
     classes: tuple[str, ...]
     samples: int  # in the test set
-    bytes: Mapping[str, int]  # of each member's weights as a file
+    weight_bytes: Mapping[str, int]  # of each member, as a safetensors file
     others: tuple[Mapping[str, Any], ...] = ()
     fgsm: Mapping[str, Any] | None = None  # what attack.json holds
 
@@ -51,31 +47,39 @@ def model_card(card: Card) -> str:
         "To be added by whoever publishes it": "Licence. Who made the images, and agreed to this use. For "
         "whom it is meant, and uses that are out of bounds.",
     }
-    parts = [f"---\n{_header(card)}\n---", f"# {escape(card.run.name)}", escape(run_summary(card.run))]
+    parts = [f"---\n{_header(card)}\n---", f"# {escape(card.run.name)}", _summary(card.run)]
     parts += [f"## {title}\n\n{text.strip()}" for title, text in sections.items()]
     return "\n\n".join(parts) + "\n"
 
 
 def _header(card: Card) -> str:
-    """YAML, each value as JSON, which is YAML too."""
+    """YAML, each value as JSON, which is YAML too. The hub knows one model a card, so metrics have names."""
+    errors = {column: _told(card.run.result, column)["test_error"] for column in _columns(card)}
+    result = {
+        "task": {"type": "image-classification"},
+        "dataset": {"type": "custom", "name": card.run.config["data"]["source"]},
+        "metrics": [
+            {"type": "accuracy", "name": f"accuracy of {column}", "value": 1 - error}
+            for column, error in errors.items()
+        ],
+    }
     fields = {
         "library_name": "concord",
         "pipeline_tag": "image-classification",
         "tags": ["concord", *dict.fromkeys(member.network for member in card.run.members)],
         "metrics": ["accuracy"],
-        "model-index": [_index(card, column) for column in _columns(card)],
+        "model-index": [{"name": card.run.name, "results": [result]}],
     }
     return "\n".join(f"{k}: {visible(json.dumps(v, ensure_ascii=False))}" for k, v in fields.items())
 
 
-def _index(card: Card, column: str) -> dict[str, Any]:
-    source = card.run.config["data"]["source"]
-    result = {
-        "task": {"type": "image-classification"},
-        "dataset": {"type": source, "name": source, "split": "test"},
-        "metrics": [{"type": "accuracy", "value": 1 - _told(card.run.result, column)["test_error"]}],
-    }
-    return {"name": f"{card.run.name}: {column}", "results": [result]}
+def _summary(run: RunView) -> str:
+    epochs = run.result["epochs"]
+    best = ", the best by validation error" if "patience" in run.config["train"] else ""
+    return (
+        f"The run {escape(run_summary(run))} It took {epochs} epoch{'s' * (epochs != 1)}; the weights are "
+        f"those of its {run.result['checkpoint']}{best}."
+    )
 
 
 def _columns(card: Card) -> list[str]:
@@ -101,12 +105,24 @@ def _use(card: Card) -> str:
 
 
 def _commands(card: Card) -> str:
-    member = min(card.run.members, key=lambda m: m.parameters or 0).name
-    run, chosen = card.run.name, ["--member", member]
+    member = smallest(card.run)
+    chosen = ["--member", member.name] if member else []
+    target = f"{member.name if member else ENSEMBLE}.onnx"
     return _console(
-        ["concord", "predict", run, "photo.png", *chosen],
-        ["concord", "export", run, *chosen, "--to", f"{member}.onnx"],
+        ["concord", "predict", _place(card), "photo.png", *chosen, *_allowed(card)],
+        ["concord", "export", _place(card), *chosen, "--to", target, *_allowed(card)],
     )
+
+
+def _place(card: Card) -> str:
+    """The run's folder, as a command takes it where it lies."""
+    return f"./{card.run.name}" if card.run.name.startswith("-") else card.run.name
+
+
+def _allowed(card: Card) -> list[str]:
+    """Networks that are somebody's code have to be named by whoever runs them."""
+    code = dict.fromkeys(member.network for member in card.run.members if ":" in member.network)
+    return [part for network in code for part in ("--allow-code", network)]
 
 
 def _console(*commands: Sequence[str]) -> str:
@@ -118,7 +134,7 @@ def _console(*commands: Sequence[str]) -> str:
 def _scores(card: Card) -> str:
     columns = _columns(card)
     told = [_told(card.run.result, column) for column in columns]
-    costs = [[m.parameters, m.macs, card.bytes[m.name]] for m in card.run.members]
+    costs = [[m.parameters, m.macs, card.weight_bytes[m.name]] for m in card.run.members]
     if len(costs) > 1:
         costs.append([None if None in column else sum(column) for column in zip(*costs, strict=True)])
     figures = zip(
@@ -161,7 +177,7 @@ def _seeds(card: Card) -> str:
 
 def _attacked(card: Card) -> str:
     if card.fgsm is None:
-        command = ["concord", "attack", card.run.name, "--eps", "0.05,0.1"]
+        command = ["concord", "attack", _place(card), "--eps", "0.05,0.1", *_allowed(card)]
         return f"Not measured. This measures it; then write the card anew:\n\n{_console(command)}"
     rows = []
     for name, known in card.fgsm["networks"].items():
@@ -172,7 +188,11 @@ def _attacked(card: Card) -> str:
         f"FGSM (Goodfellow et al. 2015): error in % on {card.fgsm['samples']:,} test images, each changed by "
         "the gradient of the network of its row"
     )
-    notes = ("eps: the largest change of a pixel, for pixels of 0 to 1.", *card.fgsm["notices"])
+    notes = (
+        "eps: the largest change of a pixel, for pixels of 0 to 1. Attacks compute in float32, scores in "
+        f"{card.run.config['train']['precision']}.",
+        *card.fgsm["notices"],
+    )
     return markdown(Table(caption, header, tuple(rows), notes=notes))
 
 
@@ -186,24 +206,27 @@ def _data(card: Card) -> str:
 
 
 def _training(card: Card) -> str:
-    found = {key: _setting(card.run.config, key) for key in SETTINGS}
-    rows = tuple(entries(key, value) for key, value in found.items() if value != MISSING)
-    told = map(str, card.run.result.get("notices", []))
-    notes = ("config.toml of the run has every setting.", _made(card.run.stamp), *told)
-    return markdown(Table("Settings", ("key", "value"), rows, names=2, notes=notes))
+    config = card.run.config
+    rows = tuple(
+        entries(m["name"], m["network"], "yes" if m.get("pretrained") else "no", _part(m))
+        for m in config["members"]
+    )
+    header = ("member", "network", "began with its library's weights", "part in the training")
+    members = Table("Members", header, rows, names=4)
+    settings = settings_table("Settings", {"run": {k: v for k, v in config.items() if k != "members"}})
+    notes = (*_made(card.run.stamp), *card.run.result["notices"])
+    return "\n".join([markdown(members), markdown(replace(settings, notes=notes))])
 
 
-def _made(stamp: Mapping[str, Any]) -> str:
-    """Programs, device and time."""
-    versions = ", ".join(f"{name} {stamp['versions'][name]}" for name in ("concord", "torch", "python"))
-    return f"Made with {versions} on {stamp['device']}, begun {stamp['started']}."
+def _part(member: Mapping[str, Any]) -> str:
+    if member.get("teacher"):
+        return f"teaches, with the weights of {member['teacher']}"
+    return "retired before its end" if member.get("retired") else "learns"
 
 
-def _setting(config: Mapping[str, Any], key: str) -> str:
-    """A value as text; ``MISSING`` if it is not there."""
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return MISSING
-        value = value[part]
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+def _made(stamp: Mapping[str, Any]) -> list[str]:
+    """Programs, device and time, where the run kept its stamp."""
+    if not stamp:
+        return []
+    versions = ", ".join(f"{name} {version}" for name, version in stamp["versions"].items())
+    return [f"Begun {stamp['started']} on {stamp['device']} with {versions}."]

@@ -1,5 +1,6 @@
 """A table as data, and as text for the terminal and for Markdown. The HTML page draws the same data."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,12 +69,17 @@ def markdown(table: Table) -> str:
     lines.append([":--" if i < table.names else "--:" for i in range(len(table.header))])
     lines += [[f"**{escape(e.text)}**" if e.best else escape(e.text) for e in row] for row in table.rows]
     body = ["| " + " | ".join(line) + " |" for line in lines]
-    notes = [line for note in table.notes for line in ("", escape(note))]
-    return "\n".join([escape(table.caption), "", *body, *notes]) + "\n"
+    notes = [line for note in table.notes for line in ("", paragraph(note))]
+    return "\n".join([paragraph(table.caption), "", *body, *notes]) + "\n"
+
+
+def paragraph(text: str) -> str:
+    """``escape`` for text that begins a line, where ``1.``, ``-``, ``#`` and others would begin a block."""
+    return re.sub(r"^(\s*\d*)([-+#>~=.)])", r"\1\\\2", escape(text))
 
 
 def escape(text: str) -> str:
-    """Text that Markdown and HTML take for nothing but text."""
+    """Text that Markdown and HTML take for nothing but text, inside a line."""
     text = visible(text).replace("&", "&amp;").replace("<", "&lt;")
     for character in "\\`*_[]|":
         text = text.replace(character, "\\" + character)
