@@ -14,7 +14,7 @@ from run_made import call, write_npz
 
 import concord
 from concord.baseline import published
-from concord.cli import baseline, contest, rivals
+from concord.cli import baseline, contest, rivals, solver
 from concord.data import memory
 from concord.errors import DataError, ResourceError, UsageError
 
@@ -285,7 +285,7 @@ def test_an_interrupt_is_heard_while_a_solver_runs(heard):
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        baseline._interruptible(lambda: over.wait(20))
+        solver.interruptible(lambda: over.wait(20))
     assert time.monotonic() - began < 5
     over.set()
 
@@ -295,7 +295,7 @@ BUSY = """
 import signal
 import numpy as np
 from sklearn.svm import SVC
-from concord.cli import baseline
+from concord.cli import baseline, solver
 
 class Contest:
     rivals, notices = ["knn"], []
@@ -307,7 +307,7 @@ class Contest:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 whole = baseline._make_rows(Contest())
 print("whole:", whole)
-baseline._exit_interrupted()
+solver.exit_interrupted()
 """
 
 
@@ -325,5 +325,5 @@ def test_an_interrupt_amid_libsvm_ends_the_process_cleanly():
 
 def test_what_a_thread_raises_comes_through():
     with pytest.raises(ZeroDivisionError):
-        baseline._interruptible(lambda: 1 // 0)
-    assert baseline._interruptible(lambda: 7) == 7
+        solver.interruptible(lambda: 1 // 0)
+    assert solver.interruptible(lambda: 7) == 7

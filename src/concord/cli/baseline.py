@@ -4,25 +4,20 @@ Example:
     $ concord baseline svm_rbf knn linear --data data/mnist --run runs/first
 """
 
-import os
-import sys
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from concord.cli import attend, complete
 from concord.cli.options import AllowCode, Json, print_json, tables_of
+from concord.cli.solver import exit_interrupted, interruptible
 from concord.errors import UsageError
 
 if TYPE_CHECKING:
     from concord.cli.contest import Contest
 
-Result = TypeVar("Result")
-POLL_SECONDS = 0.2  # Windows hears no Ctrl-C in a wait without an end
-SOLVER_THREAD = "concord-solver"
 IMAGES_PER_TRY = 10_000
 LARGEST_SEED = 2**32 - 1  # scikit-learn's
 
@@ -176,17 +171,14 @@ def baseline_command(
     if contest.rivals and out:
         _write_tables(contest, out)
     if not finished:
-        _exit_interrupted()
+        exit_interrupted()
 
 
 def _make_rows(contest: "Contest") -> bool:
-    """All rows, or those that are ready when Ctrl-C comes; says whether it is all of them.
-
-    Each is made in a thread of its own: the solvers are C code that hears no Ctrl-C.
-    """
+    """All rows, or those that are ready when Ctrl-C comes; says whether it is all of them."""
     rows = contest.rows()
     try:
-        while _interruptible(lambda: next(rows, None)) is not None:
+        while interruptible(lambda: next(rows, None)) is not None:
             pass
     except KeyboardInterrupt:
         contest.notices.append("interrupted")
@@ -194,34 +186,6 @@ def _make_rows(contest: "Contest") -> bool:
         attend.tell(f"interrupted; {ready}")
         return False
     return True
-
-
-def _exit_interrupted() -> None:
-    """Exit status 130; at once if a solver still runs, under which Python could not end without a crash."""
-    sys.stdout.flush()
-    if any(thread.name == SOLVER_THREAD for thread in threading.enumerate()):
-        os._exit(130)
-    raise typer.Exit(130)
-
-
-def _interruptible(solve: Callable[[], Result]) -> Result:
-    """What ``solve`` gives or raises; KeyboardInterrupt comes through at once and leaves it behind."""
-    results: list[Result] = []
-    errors: list[BaseException] = []
-
-    def keep_outcome() -> None:
-        try:
-            results.append(solve())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=keep_outcome, name=SOLVER_THREAD, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(POLL_SECONDS)
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def _print_tables(contest: "Contest") -> None:

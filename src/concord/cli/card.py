@@ -16,13 +16,8 @@ from concord.training.final import standing
 from concord.training.folder import RunFolder
 
 FGSM = "attack/fgsm/attack.json"  # where `concord attack RUN` leaves its figures
-OF_THE_PLACE = (
-    "seed",
-    "threads",
-    "device",
-    "checkpoint_seconds",
-    "test",
-)  # keys of [train] that no score needs
+# keys of [train] in which trainings of one card may differ: the seed, and what no score depends on
+MAY_DIFFER = ("seed", "threads", "device", "checkpoint_seconds", "test")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -140,7 +135,7 @@ def _recipe(folder: RunFolder) -> dict[str, Any]:
     """The settings that scores depend on; where things lie, and on what machine, is no part of it."""
     settings = folder.config().model_dump(mode="json")
     settings["data"].pop("source")
-    for key in OF_THE_PLACE:
+    for key in MAY_DIFFER:
         settings["train"].pop(key)
     for member in settings["members"]:
         del member["device"]

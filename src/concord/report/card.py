@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from concord.report.compare import summary
+from concord.report.compare import columns, summary
 from concord.report.intervals import wilson
 from concord.report.records import ENSEMBLE, RunView
 from concord.report.run_tables import settings_table
@@ -82,9 +82,8 @@ def _summary(run: RunView) -> str:
     )
 
 
-def _columns(card: Card) -> list[str]:
-    names = [member.name for member in card.run.members]
-    return [*names, ENSEMBLE] if len(names) > 1 else names
+def _columns(card: Card) -> tuple[str, ...]:
+    return columns(tuple(member.name for member in card.run.members))
 
 
 def _told(result: Mapping[str, Any], column: str) -> dict[str, Any]:
@@ -132,8 +131,8 @@ def _console(*commands: Sequence[str]) -> str:
 
 
 def _scores(card: Card) -> str:
-    columns = _columns(card)
-    told = [_told(card.run.result, column) for column in columns]
+    names = _columns(card)
+    told = [_told(card.run.result, name) for name in names]
     costs = [[m.parameters, m.macs, card.weight_bytes[m.name]] for m in card.run.members]
     if len(costs) > 1:
         costs.append([None if None in column else sum(column) for column in zip(*costs, strict=True)])
@@ -144,7 +143,7 @@ def _scores(card: Card) -> str:
         scored([scores["ece"] for scores in told], decimal),
         strict=True,
     )
-    named = zip(columns, costs, figures, strict=True)
+    named = zip(names, costs, figures, strict=True)
     rows = tuple((*entries(name, *map(whole, cost)), *row) for name, cost, row in named)
     header = ("network", "parameters", "MACs", "bytes", "test error %", "95 %", "NLL", "ECE")
     notes = (
