@@ -14,7 +14,7 @@ from run_made import call, write_npz
 
 import concord
 from concord.baseline import published
-from concord.cli import baseline, contest, rivals, solver
+from concord.cli import contest, rivals, solver
 from concord.data import memory
 from concord.errors import DataError, ResourceError, UsageError
 
