@@ -66,6 +66,19 @@ def test_members_on_two_devices_train_as_on_one():
 
 
 @CUDA
+@pytest.mark.parametrize("alternating", [False, True])
+def test_what_an_update_tells_is_on_the_cpu(alternating):
+    members = [member(seed).to("cuda") for seed in range(2)]
+    batches = [
+        b._replace(inputs=(b.inputs[0].cuda(),), targets=(b.targets[0].cuda(),)) for b in shared_batches(2)
+    ]
+    for step in run(members, batches, alternating=alternating):
+        told = (step.losses, step.consensus, *step.logits, *step.targets)
+        assert {tensor.device.type for tensor in told} == {"cpu"}
+        assert step.targets[0] is step.targets[1]
+
+
+@CUDA
 @pytest.mark.parametrize("home", ["cpu", "cuda"])
 def test_a_run_on_two_devices_resumes_bit_for_bit_and_is_read_on_one(home, tmp_path):
     from safetensors.torch import load_file

@@ -237,6 +237,17 @@ def test_a_step_tells_true_means_and_the_cost_of_one_edge():
     assert step.targets == (y, y)
 
 
+@pytest.mark.parametrize("alternating", [False, True])
+def test_labels_that_all_members_share_are_one_tensor_after_a_copy_too(alternating, monkeypatch):
+    # what counts agreement knows by it that members were asked about the same samples
+    monkeypatch.setattr(torch.Tensor, "cpu", torch.Tensor.clone)
+    (step,) = run(cohort(2), shared_batches(1), alternating=alternating)
+    assert step.targets[0] is step.targets[1]
+    own = own_batches(1, 2)
+    (step,) = run(cohort(2), own, alternating=alternating)
+    assert all(torch.equal(told, given) for told, given in zip(step.targets, own[0].targets, strict=True))
+
+
 def test_the_weight_may_depend_on_the_update():
     steps = run(cohort(2), shared_batches(3), weight=lambda index: index / 10, start=4)
     assert [step.weight for step in steps] == [0.4, 0.5, 0.6]

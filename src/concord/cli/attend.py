@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from concord.training.loop import Step
 
 PLAIN_SECONDS = 10.0  # between lines when stderr is no terminal
-SHOWN_STEPS = 10  # updates between two looks at losses and agreement, each of which waits for the device
+SHOWN_STEPS = 10  # updates between two looks at losses and agreement
 
 
 def tell(text: str) -> None:

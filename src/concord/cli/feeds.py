@@ -112,6 +112,6 @@ def _extra_batches(
     def draw(epoch: int, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(mix(mix(seed, epoch), step))
         index = torch.randint(len(pixels), (settings.batch_size,), generator=generator)
-        return _laid(interface.normalise(pixels[index.to(device)]))
+        return _laid(interface.normalise(pixels[index.to(device, non_blocking=True)]))
 
     return draw

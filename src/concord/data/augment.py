@@ -46,7 +46,7 @@ class Augment:
         numbers = samples.cpu().numpy()
         if self.flip:
             turned = torch.from_numpy(_below(2, numbers, "flip", seed, epoch) == 1)
-            chosen = turned.to(pixels.device).view(-1, 1, 1, 1)
+            chosen = turned.to(pixels.device, non_blocking=True).view(-1, 1, 1, 1)
             pixels = torch.where(chosen, F.horizontal_flip(pixels), pixels)
         for name, margin, mode in (("shift", self.shift, "edge"), ("crop", self.crop, "constant")):
             if margin:
@@ -69,6 +69,6 @@ def _window(
     rows = torch.from_numpy(down)[:, None] + torch.arange(height)  # (B, H)
     columns = torch.from_numpy(right)[:, None] + torch.arange(width)  # (B, W)
     batch = torch.arange(len(padded), device=device)[:, None, None]
-    rows, columns = rows.to(device), columns.to(device)
+    rows, columns = (places.to(device, non_blocking=True) for places in (rows, columns))
     # Index tensors around a slice put C last: (B, H, W, C).
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

@@ -7,7 +7,6 @@ metrics.jsonl, and leaves display to whoever iterates. What a later update needs
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -68,8 +67,7 @@ class Training:
             unpack_optimizer(self.optimizer, job.members, found.tensors["optimizer"])
         else:
             job.warn(f"{kind} cannot go on from what {before} remembers: its moments start at 0")
-        totals = {k: v.to(job.config.train.device) for k, v in position.totals.items()}
-        self.position = replace(position, totals=totals)
+        self.position = position
         job.folder.cut(found.state["metrics_bytes"])
         checkpoint.set_aside(job.folder.checkpoints, found.path)
 

@@ -21,7 +21,7 @@ Weight = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Step:
-    """What one update did. All tensors are detached."""
+    """What one update did. All tensors are detached and on the CPU."""
 
     index: int
     losses: Tensor  # (M,) mean loss of each member, without consensus; of x and x' if there is an adversary
@@ -96,13 +96,17 @@ def at_once(
     for n, part in enumerate(batch.parts(most)):
         share = len(part.targets[0]) / len(batch.targets[0])
         losses, cost, logits = together(replace(cohort, part=n), part, weight, index)
-        check(losses, cost, cohort.names, index)
+        # fetched here, not after the backward pass, which a GPU would have to finish first
+        told, between, *heard = fetched([z.detach() for z in (losses, cost, *logits)])
+        if n == 0:
+            targets = fetched([batch.of(i)[1] for i in range(len(cohort))])
+        check(told, between, cohort.names, index)
         (share * (losses.sum() + weight * cost)).backward()
-        done.append((share * losses.detach(), share * cost.detach(), [z.detach() for z in logits]))
+        done.append((share * told, share * between, heard))
     apply(cohort, optimizer, clip)
     parts, costs, said = zip(*done, strict=True)
     whole = [torch.cat(pieces) for pieces in zip(*said, strict=True)]
-    return record(cohort, batch, index, torch.stack(parts).sum(0), torch.stack(costs).sum(), weight, whole)
+    return record(cohort, targets, index, torch.stack(parts).sum(0), torch.stack(costs).sum(), weight, whole)
 
 
 def together(cohort: Cohort, batch: Batch, weight: float, index: int) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -146,7 +150,8 @@ def in_turn(
         losses.append(loss.detach())
         costs.append(cost.detach())
         logits.append(own.detach())
-    return record(cohort, batch, index, torch.stack(losses), torch.stack(costs).sum(), weight, logits)
+    targets = [batch.of(i)[1] for i in range(len(cohort))]
+    return record(cohort, targets, index, torch.stack(losses), torch.stack(costs).sum(), weight, logits)
 
 
 def check(losses: Tensor, cost: Tensor, names: Sequence[str], index: int) -> None:
@@ -172,7 +177,7 @@ def apply(cohort: Cohort, optimizer: torch.optim.Optimizer, clip: float | None) 
 
 def record(
     cohort: Cohort,
-    batch: Batch,
+    targets: Sequence[Tensor],
     index: int,
     losses: Tensor,
     cost: Tensor,
@@ -180,6 +185,11 @@ def record(
     logits: Sequence[Tensor],
 ) -> Step:
     """The Step that tells what happened."""
-    targets = tuple(batch.of(i)[1] for i in range(len(cohort)))
-    said = tuple(z.detach() for z in logits)
-    return Step(index, losses.detach(), per_edge(cost.detach(), cohort.edges), weight, said, targets)
+    told, between, *said = fetched([z.detach() for z in (losses, cost, *logits)])
+    return Step(index, told, per_edge(between, cohort.edges), weight, tuple(said), tuple(fetched(targets)))
+
+
+def fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same on the CPU; one that stands there twice stays one, as labels that all members share do."""
+    copies = {key: tensor.cpu() for key, tensor in {id(t): t for t in tensors}.items()}
+    return [copies[id(tensor)] for tensor in tensors]
