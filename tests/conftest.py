@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+ATTENTION = ("flash", "mem_efficient", "cudnn")
+
 
 def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="run the tests marked soak too")
@@ -26,6 +28,9 @@ def switches_as_found():
     """A training in this process settles threads and determinism for itself."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    attention = {name: getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in ATTENTION}
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    for name, enabled in attention.items():
+        getattr(torch.backends.cuda, f"enable_{name}_sdp")(enabled)

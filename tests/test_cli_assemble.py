@@ -80,6 +80,20 @@ def test_memory_of_an_update_is_what_is_kept_of_a_batch_and_three_numbers_a_para
         check_memory(config, members, (1, 8, 8), 1000)
 
 
+def test_a_member_on_another_device_needs_no_memory_of_the_processor(monkeypatch):
+    from concord.data import memory
+
+    here = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    elsewhere = torch.nn.Linear(10**6, 10**6, device="meta")
+    config = toml.parse({"members": [{"name": "here", "network": "x"}], "train": {"device": "cuda"}})
+    asked = []
+    monkeypatch.setattr(memory, "require", lambda need, what, cure: asked.append(need))
+    for members in ({"here": here, "elsewhere": elsewhere}, {"here": here}, {"elsewhere": elsewhere}):
+        check_memory(config, members, (1, 8, 8), 1000)
+    assert len(asked) == 2  # the last needs none
+    assert asked[0] == asked[1] > 0
+
+
 def test_a_limit_on_the_address_space_of_the_process_ends_in_a_sentence(tmp_path):
     """A batch that no machine under the limit could hold, told before training: no traceback, exit 6."""
     code = (

@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from run_made import call
 
 from concord.cli.cost import cost_of
 from concord.cli.cost_json import as_json
+from concord.cli.doctor import EXTRAS, NEEDED
 from concord.cli.zoo import networks
 
 
@@ -59,6 +63,14 @@ def test_doctor_says_no_with_a_cure_for_each_problem(monkeypatch, tmp_path, caps
     assert found["problems"][1].endswith("MiB of disk are free here")
     status, out, _ = call(capsys, "doctor")
     assert (status, found["problems"][0] in out, "ready to train" in out) == (1, True, False)
+
+
+def test_doctor_looks_for_what_the_project_asks_for():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    asked = {"needed": project["dependencies"], **project["optional-dependencies"]}
+    looked = {"needed": NEEDED, **EXTRAS}
+    names = {key: [re.match(r"[\w-]+", line)[0] for line in asked[key]] for key in looked}
+    assert {key: sorted(found) for key, found in looked.items()} == {k: sorted(v) for k, v in names.items()}
 
 
 def test_zoo_lists_what_it_promises(capsys):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from run_made import call
 
-from concord.cli.machine import commit, crowded, elsewhere, resolved, stamp
+from concord.cli.machine import commit, crowded, elsewhere, resolved, settle, stamp
 from concord.training import toml
 
 
@@ -37,6 +37,32 @@ def test_what_numbers_depend_on_is_compared_with_the_stamp():
         f"torch: 2.0.0 -> {torch.__version__.partition('+')[0]}",
         f"processor: ANCIENT -> {now}",
     ]
+
+
+def test_a_stamp_names_every_device_that_is_used(monkeypatch):
+    cards = {"cuda": "small card", "cuda:1": "large card"}
+    monkeypatch.setattr(torch.cuda, "get_device_name", cards.__getitem__)
+    homes = [None, "cuda:1", "cpu", "cuda:1"]
+    members = [{"name": f"m{i}", "network": "x"} | ({"device": d} if d else {}) for i, d in enumerate(homes)]
+    config = toml.parse({"members": members, "train": {"device": "cuda"}})
+    here = stamp(config, "")
+    assert here["device"] == "small card, large card, cpu"
+    cards["cuda:1"] = "other card"
+    changed = "device: small card, large card, cpu -> small card, other card, cpu"
+    assert elsewhere(here, config) == [changed]
+
+
+@pytest.mark.parametrize(
+    ("device", "deterministic", "fast"), [("cpu", True, True), ("cuda", True, False), ("cuda", False, True)]
+)
+def test_attention_without_a_reproducible_gradient_is_switched_off_on_a_gpu(device, deterministic, fast):
+    member = {"name": "a", "network": "x", "device": device}
+    train = {"device": "cpu", "threads": 1, "deterministic": deterministic}
+    settle(toml.parse({"members": [member], "train": train}))
+    assert torch.backends.cuda.flash_sdp_enabled() is fast
+    assert torch.backends.cuda.mem_efficient_sdp_enabled() is fast
+    assert torch.backends.cuda.cudnn_sdp_enabled() is fast
+    assert torch.backends.cuda.math_sdp_enabled()  # what is left
 
 
 @pytest.mark.parametrize(

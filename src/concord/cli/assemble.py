@@ -22,7 +22,7 @@ from concord.data.pictures import Watch
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
 from concord.tasks.classify import Classify
-from concord.training.agreement import ask
+from concord.training.agreement import ask, home_of
 from concord.training.config import Config
 from concord.training.folder import RunFolder
 from concord.training.job import Job
@@ -109,12 +109,13 @@ def _other_side(network: nn.Module, shape: tuple[int, int, int]) -> str:
 def check_memory(
     config: Config, members: Mapping[str, nn.Module], shape: tuple[int, int, int], images: int
 ) -> None:
-    """ResourceError if what one update needs beyond the weights cannot fit into free memory (CPU only).
+    """ResourceError if what one update needs beyond the weights cannot fit into free memory.
 
     That is what the backward pass keeps of a batch, and for each parameter its gradient and what the
-    optimiser remembers.
+    optimiser remembers. Members on another device than the CPU need none of it.
     """
-    if config.train.device != "cpu":
+    members = {name: m for name, m in members.items() if home_of(m, torch.zeros(())).type == "cpu"}
+    if not members:
         return
     batch = min(config.train.batch_size, config.train.micro_batch or images, images)
     batch += config.unlabelled.batch_size if config.unlabelled else 0

@@ -40,9 +40,10 @@ def bench_stacked(
             tables["train"] = {"device": device} | settings
             contenders[name] = updates(tables, images, Path(folder) / name)
         rates = in_turns(contenders, rounds, each)
+    on_gpu = torch.cuda.is_available() and device != "cpu"
     return {
         "network": f"{count} x {network}, 1x28x28, batch {BATCH}, l2 0.01",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() and device != "cpu" else "cpu",
+        "device": torch.cuda.get_device_name(None if device == "auto" else device) if on_gpu else "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "samples_per_second": {name: statistics.median(values) for name, values in rates.items()},

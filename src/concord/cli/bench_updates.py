@@ -33,8 +33,8 @@ def timed(contender: Updates, updates: int) -> float:
     began = time.perf_counter()
     for _ in range(updates):
         next(contender)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    for gpu in range(torch.cuda.device_count()):
+        torch.cuda.synchronize(gpu)
     return time.perf_counter() - began
 
 

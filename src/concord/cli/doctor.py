@@ -24,8 +24,10 @@ NEEDED = (
     "safetensors",
     "pydantic",
     "typer",
+    "rich",
     "matplotlib",
     "jinja2",
+    "networkx",
 )
 EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
@@ -70,9 +72,10 @@ def _torch(problems: list[str]) -> dict[str, Any]:
     try:
         import torch
 
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-        assert product.sum().item() == 8
         cuda = torch.cuda.is_available()
+        for device in ("cpu", "cuda") if cuda else ("cpu",):
+            twos = torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)
+            assert twos.sum().item() == 8, f"a wrong product on {device}"
         from concord.cli.precision import native_bfloat16
 
         return {

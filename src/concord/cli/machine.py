@@ -52,6 +52,11 @@ def settle(config: Config) -> None:
         # or every torch.empty would be filled with NaN first
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
+    # the fast kernels of attention on a GPU only warn that their gradient varies, and go on
+    varies = config.train.deterministic and any(device.startswith("cuda") for device in _devices(config))
+    torch.backends.cuda.enable_flash_sdp(not varies)
+    torch.backends.cuda.enable_mem_efficient_sdp(not varies)
+    torch.backends.cuda.enable_cudnn_sdp(not varies)
 
 
 def crowded(config: Config) -> str | None:
@@ -93,7 +98,14 @@ def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
 
 
 def _device(config: Config) -> str:
-    return torch.cuda.get_device_name() if config.train.device.startswith("cuda") else "cpu"
+    """Names of the devices that a training uses, that of the samples first."""
+    names = [torch.cuda.get_device_name(d) if d.startswith("cuda") else d for d in _devices(config)]
+    return ", ".join(dict.fromkeys(names))
+
+
+def _devices(config: Config) -> list[str]:
+    home = config.train.device
+    return list(dict.fromkeys([home, *(member.device or home for member in config.members)]))
 
 
 def elsewhere(stamp: Mapping[str, Any], config: Config) -> list[str]:

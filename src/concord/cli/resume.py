@@ -91,6 +91,7 @@ def _go_on(
     from concord.training import checkpoint
 
     config = machine.resolved(asked)
+    machine.settle(config)  # before anything is computed
     splits = assemble.load_again(config, "--set data.source=PATH", attend.reading(stop, quiet))
     found, _ = checkpoint.newest(folder.checkpoints, strict)
     # pixels are normalised as they were from the start, whatever data is trained on now

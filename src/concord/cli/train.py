@@ -71,6 +71,7 @@ def _begin(
     from concord.cli.teachers import load_teachers
 
     config = machine.resolved(asked)
+    machine.settle(config)  # before anything is computed
     splits = assemble.load_data(config, attend.reading(stop, quiet))
     for notice in () if quiet else splits.notices:
         attend.tell(notice)
@@ -93,14 +94,13 @@ def run_job(
     job: "Job", interface: "Interface", quiet: bool, allow_changes: bool = False, strict: bool = False
 ) -> dict[str, Any]:
     """Train a job to its end, show it, and write its result."""
-    from concord.cli import assemble, machine
+    from concord.cli import assemble
     from concord.training import votes
     from concord.training.fit import fit
     from concord.training.folder import locked
     from concord.training.loop import Step
 
     epochs = job.config.train.epochs
-    machine.settle(job.config)
     with locked(job.folder), attend.display(epochs, job.feed.steps, quiet) as shown:
         try:
             for event in fit(job, allow_changes=allow_changes, strict=strict):
