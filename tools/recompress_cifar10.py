@@ -6,9 +6,9 @@ Colours are not subsampled (4:4:4). The 10,000 images of a file are laid out as 
 of 8x8 pixels never cross an image of 32x32, so each is compressed by itself.
 """
 
+import argparse
 import io
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,21 @@ def main(source: Path, quality: int, destination: Path) -> None:
         np.concatenate([records[:, :1], after.reshape(len(records), -1)], 1).tofile(destination / path.name)
 
 
+def asked() -> argparse.Namespace:
+    """The command line; a wrong one ends in a sentence and status 2."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("source", type=Path, metavar="CIFAR10", help="folder of the binary version")
+    parser.add_argument("quality", type=int, metavar="QUALITY", help="1 to 100")
+    parser.add_argument("destination", type=Path, metavar="DESTINATION", help="another folder")
+    given = parser.parse_args()
+    if not (given.source / "test_batch.bin").is_file():
+        parser.error(f"{given.source}: no test_batch.bin there; give the folder of CIFAR-10's binary version")
+    if not 1 <= given.quality <= 100:
+        parser.error(f"QUALITY is 1 to 100, not {given.quality}")
+    if given.destination.resolve() == given.source.resolve():
+        parser.error("DESTINATION is the folder that is read; give another one")
+    return given
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(**vars(asked()))
