@@ -11,8 +11,9 @@ ROOT = Path(concord.__file__).parent
 BELOW_CLI = {
     "errors": set(),
     "plain": set(),
+    "files": {"errors"},
     "native": {"errors"},
-    "data": {"errors"},
+    "data": {"errors", "files"},
     "consensus": {"errors"},
     "attack": {"errors"},
     "baseline": {"errors"},
@@ -20,8 +21,8 @@ BELOW_CLI = {
     "zoo": {"errors", "layers"},
     "cost": {"errors", "layers"},
     "tasks": {"errors", "consensus"},
-    "training": {"errors", "consensus", "tasks"},
-    "report": {"errors", "cost", "training"},
+    "training": {"errors", "files", "consensus", "tasks"},
+    "report": {"errors", "files", "cost", "training"},
 }
 MAY_IMPORT = BELOW_CLI | {"cli": set(BELOW_CLI) - {"native", "layers"}}
 # the package itself and `python -m concord` hand over to the command line

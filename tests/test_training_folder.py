@@ -8,9 +8,9 @@ import pytest
 from run_made import file_limit, settings
 
 from concord.errors import CheckpointError, DataError, ResourceError, UsageError
+from concord.files.atomic import disk_errors, replace
 from concord.training import folder as run_folder
 from concord.training import toml
-from concord.training.files import disk_errors, replace
 from concord.training.folder import RunFolder, create, locked
 
 CONFIG = toml.parse(settings())

@@ -42,7 +42,7 @@ from concord.report.compare import paired_difference, summary
 from concord.report.tables import Table, entries, markdown
 from concord.report.text import percent, points, probability, setting_label
 from concord.training import grid, toml
-from concord.training.files import replace
+from concord.files.atomic import replace
 from concord.training.grid import NONE, GridCell
 
 BATCH = 250

@@ -105,8 +105,8 @@ def figures_of(
 def _write(folder: Path, figures: dict[str, Any], found: "Robustness") -> None:
     import json
 
+    from concord.files.atomic import write_text
     from concord.report.robustness import robustness_page
-    from concord.training.files import write_text
 
     write_text(folder / "attack.json", json.dumps(figures, indent=1, allow_nan=False))
     write_text(folder / "attack.html", robustness_page(found))

@@ -22,9 +22,9 @@ from concord.cli.attack_plan import Plan
 from concord.cli.pixels import unit
 from concord.data.images import Images
 from concord.errors import UsageError, suggestion
+from concord.files.atomic import disk_errors
 from concord.report.robustness import Attacked, Gallery, Point, Rate, Robustness, Transfer
 from concord.report.robustness_figures import Triple
-from concord.training.files import disk_errors
 
 BATCH = 250
 

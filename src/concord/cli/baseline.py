@@ -200,10 +200,10 @@ def _require_table_file(out: Path | None) -> None:
 
 
 def _write_tables(contest: "Contest", out: Path) -> None:
+    from concord.files.atomic import write_text
     from concord.report.page import document
     from concord.report.parts import Section
     from concord.report.tables import markdown
-    from concord.training.files import write_text
 
     tables = contest.tables()
     if out.suffix == ".md":

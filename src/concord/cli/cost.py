@@ -153,8 +153,8 @@ def write_page(several: Sequence["Priced"], to: str) -> None:
     """One HTML file with every layer of every network, blocks folded."""
     from pathlib import Path
 
+    from concord.files.atomic import write_text
     from concord.report.cost_page import cost_page
-    from concord.training.files import write_text
 
     if Path(to).is_dir():
         raise UsageError(f"--html {to}: expected the name of a file, {to} is a folder")

@@ -200,7 +200,7 @@ def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Quoted text; what a spreadsheet would take for a formula gets a leading apostrophe."""
-    from concord.training.files import write_text
+    from concord.files.atomic import write_text
 
     table = io.StringIO(newline="")
     writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC)

@@ -34,7 +34,7 @@ def export(
     sizes. What cannot be written leaves an older file as it was (ResourceError).
     """
     from concord.cli.loading import load_run
-    from concord.training.files import deliver
+    from concord.files.atomic import deliver
 
     to = Path(to)
     if to.suffix not in SUFFIXES:

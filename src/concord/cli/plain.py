@@ -78,7 +78,7 @@ def plain_train(
 
 def _made(out: str | Path | None) -> Path | None:
     """The folder for the results, made before anything is trained for it."""
-    from concord.training.files import disk_errors
+    from concord.files.atomic import disk_errors
 
     if out is None:
         return None

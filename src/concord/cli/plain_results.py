@@ -9,10 +9,10 @@ from typing import Any
 
 from concord.cli.plain_pictures import Pictures
 from concord.errors import DivergedError
+from concord.files.atomic import write_text
 from concord.plain.cnn import CNN, Step
 from concord.plain.losses import softmax
 from concord.report.plain_curve import curve
-from concord.training.files import write_text
 
 
 def epochs_of(steps: Sequence[Step]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def write_report(
     others tell how much it varies, and must be the same training with other seeds, else UsageError.
     """
     from concord.cli.study import is_study
-    from concord.training.files import write_text
+    from concord.files.atomic import write_text
 
     paths = [Path(run) for run in runs]
     studies = [path for path in paths if is_study(path)]

@@ -49,7 +49,7 @@ def study(
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """The study folder for this process alone; the lock ends with the process, however it ends."""
-    from concord.training.files import make_folder_of
+    from concord.files.atomic import make_folder_of
     from concord.training.folder import RunFolder, locked
 
     make_folder_of(folder / "study.toml")
@@ -112,8 +112,8 @@ def _preset_file(name: str) -> dict[str, Any]:
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Write study.toml, or see that the one there says the same."""
+    from concord.files.atomic import write_text
     from concord.training import toml
-    from concord.training.files import write_text
 
     file = folder / "study.toml"
     begun = any((folder / "cells").glob("*/config.toml"))

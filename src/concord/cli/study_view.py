@@ -9,13 +9,13 @@ from typing import Any
 from concord.cli.study import planned
 from concord.cli.views import run_view
 from concord.errors import CheckpointError
+from concord.files.atomic import write_text
 from concord.report.noel2017 import published
 from concord.report.page import page
 from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, StudyView
 from concord.report.study_tables import study_tables
 from concord.report.tables import markdown, plain
 from concord.training import toml, votes
-from concord.training.files import write_text
 from concord.training.folder import RunFolder
 from concord.training.grid import GridCell, Study
 

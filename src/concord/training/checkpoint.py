@@ -32,9 +32,9 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
 from concord.errors import CheckpointError
-from concord.training.documents import parse_object
-from concord.training.files import disk_errors, sync_folder, write_synced
-from concord.training.tensors import parse_tensors
+from concord.files.atomic import disk_errors, sync_folder, write_synced
+from concord.files.documents import parse_object
+from concord.files.tensors import parse_tensors
 
 FORMAT = 1
 STEP = re.compile(r"step-([0-9]{8,})(\.old)?")

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from concord.errors import CheckpointError, UsageError
+from concord.files.atomic import disk_errors, replace
+from concord.files.documents import parse_object
 from concord.training import toml
 from concord.training.config import Config
-from concord.training.documents import parse_object
-from concord.training.files import disk_errors, replace
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from concord.consensus.objective import ensemble_logits
 from concord.errors import CheckpointError, StoppedError
+from concord.files.atomic import replace
+from concord.files.tensors import parse_tensors
 from concord.training.evaluate import InterruptedEvaluation, logits
-from concord.training.files import replace
 from concord.training.folder import RunFolder
 from concord.training.job import Job
-from concord.training.tensors import parse_tensors
 
 FILE = "votes.safetensors"
 ENSEMBLE = "ensemble"

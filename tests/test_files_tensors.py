@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save
 
 from concord.errors import CheckpointError
-from concord.training import checkpoint, tensors, votes
+from concord.files import tensors
+from concord.training import checkpoint, votes
 from concord.training.folder import RunFolder
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concord.errors import CheckpointError
-from concord.training.documents import LARGEST, parse_object
+from concord.files.documents import LARGEST, parse_object
 from concord.training.folder import RunFolder
 
 VALUES = st.recursive(

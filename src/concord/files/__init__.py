@@ -1,0 +1,1 @@
+"""How anything reaches the disk whole and is read back with distrust."""
