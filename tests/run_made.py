@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from concord.cli import app, assemble
-from concord.cli.interface import Interface
+from concord.cli import app
 from concord.data.images import Images, fingerprint
 from concord.data.splits import Splits
 from concord.errors import StoppedError
+from concord.runs import assemble
+from concord.runs.interface import Interface
 from concord.training import checkpoint, folder, toml
 from concord.training.fit import fit
 

@@ -7,11 +7,11 @@ from torch import nn
 
 from concord.attack.fgsm import fgsm
 from concord.attack.gradient import away
-from concord.cli.adversary import adversarial_of, step_size_of
-from concord.cli.interface import Interface
-from concord.cli.pixels import classifier, normalised, unit
 from concord.data.batches import Normalise
 from concord.errors import UsageError
+from concord.runs.adversary import adversarial_of, step_size_of
+from concord.runs.interface import Interface
+from concord.runs.pixels import classifier, normalised, unit
 from concord.training import toml
 
 FGSM = {"adversarial": {"kind": "fgsm", "eps": 0.1}}
@@ -118,7 +118,7 @@ def test_the_steps_reach_the_border_from_anywhere():
 
 
 def error_under_fgsm(folder, eps):
-    from concord.cli.loading import load_run, same_data
+    from concord.runs.loading import load_run, same_data
 
     run = load_run(folder)
     test = same_data(run, None)[0].test
@@ -129,7 +129,7 @@ def error_under_fgsm(folder, eps):
 
 
 def test_on_digits_the_error_under_attack_falls_by_far(tmp_path):
-    from concord.cli.train import train as train_run
+    from concord.api.train import train as train_run
 
     tables = {
         "members": [{"name": "net", "network": "noel2017_st"}],

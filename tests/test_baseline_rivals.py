@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from concord.report.intervals import wilson
 from concord.report.rivals import (
     Rival,
     pair_table,
@@ -12,6 +11,7 @@ from concord.report.rivals import (
     rival_table,
     support_table,
 )
+from concord.runs.intervals import wilson
 
 
 def rival(name, wrong, n=50, **more):

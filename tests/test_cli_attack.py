@@ -11,12 +11,12 @@ import concord
 from concord.attack.fgsm import fgsm
 from concord.attack.gradient import away, toward
 from concord.attack.strike import Struck
-from concord.cli import attack_inputs, attack_runs
-from concord.cli.attack_plan import plan_of
-from concord.cli.loading import load_run
-from concord.cli.pixels import classifier, unit
 from concord.errors import UsageError
 from concord.report.robustness import notices
+from concord.runs import attack_inputs, attack_runs
+from concord.runs.attack_plan import plan_of
+from concord.runs.loading import load_run
+from concord.runs.pixels import classifier, unit
 
 MEMBERS = [
     {"name": "a", "network": "noel2017_text_st(filters=4)"},

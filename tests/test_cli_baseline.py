@@ -14,9 +14,10 @@ from run_made import call, write_npz
 
 import concord
 from concord.baseline import published
-from concord.cli import contest, rivals, solver
+from concord.cli import solver
 from concord.data import memory
 from concord.errors import DataError, ResourceError, UsageError
+from concord.runs import comparison, rivals
 
 RUN = {
     "data": {"limit": 300},
@@ -112,13 +113,13 @@ def test_runs_with_other_test_images_are_refused(run, tmp_path):
 
 def test_settings_are_chosen_without_the_test_images(monkeypatch):
     seen = []
-    real = contest.trials
+    real = comparison.trials
 
     def watched(method, given, train, valid, seed):
         seen.append((len(train), len(valid)))
         return real(method, given, train, valid, seed)
 
-    monkeypatch.setattr(contest, "trials", watched)
+    monkeypatch.setattr(comparison, "trials", watched)
     document = concord.baselines(["knn", "linear"], "digits", choose=True, choose_on=200)
     assert seen == [(200, 144)]  # a tenth of the 1,438 that are no test images
     tried = document["chosen"]["knn"]
@@ -131,7 +132,7 @@ def test_settings_are_chosen_without_the_test_images(monkeypatch):
 def test_mnist_is_known_by_its_test_images(npz, monkeypatch, capsys):
     plain = concord.baselines(["knn"], str(npz))
     assert (plain["mnist"], rows(plain)["knn"]["published"]) == (False, None)
-    monkeypatch.setattr(contest, "MNIST_TEST", plain["test_fingerprint"])
+    monkeypatch.setattr(comparison, "MNIST_TEST", plain["test_fingerprint"])
     assert rows(concord.baselines(["knn"], str(npz)))["knn"]["published"] is None  # not all of MNIST's
     monkeypatch.setattr(published, "MNIST_TRAIN", rows(plain)["knn"]["train_images"])
     assert rows(concord.baselines(["knn"], str(npz)))["knn"]["published"] == 0.05
@@ -157,7 +158,7 @@ def test_the_limit_is_cut_before_memory_is_asked_for(monkeypatch):
 )
 def test_what_a_method_takes_is_asked_for_before_anything_is_trained(name, options, said, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 5_000_000)
-    monkeypatch.setattr(contest, "measure", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(comparison, "measure", lambda *_: pytest.fail("trained"))
     with pytest.raises(ResourceError, match=said + ".* a smaller --limit, --hidden or --components helps"):
         concord.baselines(["knn", name], "digits", options=options)
 
@@ -185,7 +186,7 @@ def test_the_first_batch_of_a_network_stays_outside_of_the_clock(run, monkeypatc
 
 @pytest.mark.parametrize("seed", [5_000_000_000, -1, 1.5])
 def test_a_seed_that_the_solvers_cannot_take_is_refused(seed, monkeypatch):
-    monkeypatch.setattr(contest, "measure", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(comparison, "measure", lambda *_: pytest.fail("trained"))
     with pytest.raises(UsageError, match="--seed must be a whole number, 0 to 4,294,967,295, got"):
         concord.baselines(["knn", "mlp"], "digits", seed=seed)
 
@@ -253,14 +254,14 @@ def test_a_limit_above_what_there_is_gets_a_notice(capsys):
 
 
 def test_an_interrupt_leaves_the_rows_that_were_ready(monkeypatch, capsys):
-    real = contest.measure
+    real = comparison.measure
 
     def interrupted(method, *others):
         if method.name == "linear":
             raise KeyboardInterrupt
         return real(method, *others)
 
-    monkeypatch.setattr(contest, "measure", interrupted)
+    monkeypatch.setattr(comparison, "measure", interrupted)
     status, out, err = call(capsys, "baseline", "knn", "linear", "--data", "digits", "--json")
     document = json.loads(out)
     assert status == 130
@@ -297,7 +298,7 @@ import numpy as np
 from sklearn.svm import SVC
 from concord.cli import baseline, solver
 
-class Contest:
+class Comparison:
     rivals, notices = ["knn"], []
     def rows(self):
         print("busy", flush=True)
@@ -305,7 +306,7 @@ class Contest:
         yield SVC(C=5, cache_size=200).fit(draws.random((5000, 784)), draws.integers(0, 2, 5000))
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-whole = baseline._make_rows(Contest())
+whole = baseline._make_rows(Comparison())
 print("whole:", whole)
 solver.exit_interrupted()
 """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from concord.cli import bench_cost
+from concord.bench import cost as bench_cost
 
 # What each calls the multiply-accumulates of VGG-16 at 3x224x224; exact: 15,470,264,320.
 VGG16 = {

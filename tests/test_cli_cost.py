@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from concord.cli import app, bench_cost
+from concord.bench import cost as bench_cost
+from concord.cli import app
 
 OWN = '''
 import torch

@@ -10,10 +10,11 @@ import pytest
 import torch
 from run_made import call
 
-from concord.cli.cost import cost_of
-from concord.cli.cost_json import as_json
-from concord.cli.doctor import EXTRAS, NEEDED
-from concord.cli.zoo import networks
+from concord.report.cost_json import as_json
+from concord.runs.costs import cost_of
+from concord.runs.doctor import EXTRAS
+from concord.runs.packages import NEEDED
+from concord.zoo.registry import networks
 
 
 def of_type(shape, value):
@@ -53,8 +54,8 @@ def test_doctor_tells_what_it_promises_and_says_yes(capsys):
 
 
 def test_doctor_says_no_with_a_cure_for_each_problem(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("concord.cli.doctor.NEEDED", ("torch", "no-such-package"))
-    monkeypatch.setattr("concord.cli.doctor.LEAST_DISK", 2**80)
+    monkeypatch.setattr("concord.runs.doctor.NEEDED", ("torch", "no-such-package"))
+    monkeypatch.setattr("concord.runs.doctor.LEAST_DISK", 2**80)
     status, out, _ = call(capsys, "doctor", "--json")
     found = json.loads(out)
     assert (status, found["ok"]) == (1, False)

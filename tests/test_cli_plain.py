@@ -8,12 +8,12 @@ from data_made import shared, write_image
 from PIL import Image
 from typer.testing import CliRunner
 
-from concord.cli import plain_config, plain_pictures
+from concord.api.plain import plain_train
+from concord.bench.plain import bench_plain
 from concord.cli.app import app, main
-from concord.cli.bench_plain import bench_plain
-from concord.cli.plain import plain_train
-from concord.cli.plain_show import plain_show
 from concord.errors import DataError, DivergedError, UsageError
+from concord.plain.worked import plain_show
+from concord.runs import plain_config, plain_pictures
 
 SMALL = "num_classes = 2\nepochs = 3\nseed = 1\n[input_shape]\nh = 8\nw = 8\nc = 3\n"
 

@@ -3,9 +3,10 @@
 import pytest
 
 import concord
-from concord.cli.study import PRESETS, planned, preset
 from concord.errors import DataError, UsageError
 from concord.report.noel2017 import FINAL, METHODS
+from concord.studies.preset import PRESETS, preset
+from concord.studies.study import planned
 from concord.training import toml
 
 NOEL = sorted(FINAL)

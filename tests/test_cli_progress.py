@@ -10,7 +10,7 @@ import pytest
 import torch
 from run_made import FACTORY, write_npz
 
-from concord.cli import attend
+from concord.cli import progress
 from concord.training.loop import Step
 
 COMMAND = [sys.executable, "-m", "concord", "train", "--data", "data.npz"]
@@ -96,9 +96,9 @@ class Shown:
 def test_the_bar_by_hand(monkeypatch):
     """Of three images the members name two alike; three images in two seconds, then six in one."""
     clock = iter([10.0, 12.0, 13.0])
-    monkeypatch.setattr(attend.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     shown = Shown()
-    bar = attend.Bar(shown, 0, epochs=3, steps=6)
+    bar = progress.Bar(shown, 0, epochs=3, steps=6)
     labels = torch.tensor([0, 1, 0])
     first = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
     second = torch.tensor([[1.0, 0.0], [0.0, 5.0], [0.0, 1.0]])
@@ -115,16 +115,16 @@ def test_the_bar_by_hand(monkeypatch):
 def test_one_member_agrees_with_nobody():
     shown = Shown()
     one = torch.zeros(4, 2)
-    bar = attend.Bar(shown, 0, epochs=1, steps=1)
+    bar = progress.Bar(shown, 0, epochs=1, steps=1)
     bar.step(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),)))
     assert "agree" not in shown.fields["said"]
 
 
 def test_reading_many_images_is_told_every_ten_seconds_and_not_when_quiet(monkeypatch, capsys):
     clock = [0.0]
-    monkeypatch.setattr(attend.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     for quiet in (False, True):
-        watch = attend.reading(quiet=quiet)
+        watch = progress.reading(quiet=quiet)
         for done in range(1, 31):
             clock[0] += 0.9
             watch(1000 * done, 30_000)

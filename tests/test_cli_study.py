@@ -7,9 +7,9 @@ import pytest
 from run_made import FACTORY, write_npz
 
 import concord
-from concord.cli import workers
 from concord.errors import DivergedError
 from concord.report.text import percent
+from concord.studies import study as studies
 
 EPOCHS = 2
 STUDY = {
@@ -117,7 +117,7 @@ def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp
                 shutil.copytree(folder / "study/cells" / cell.name, runs / cell.name)
                 yield cell, result(folder, cell.name)
 
-    monkeypatch.setattr(workers, "run_all", run_all)
+    monkeypatch.setattr(studies, "run_all", run_all)
     figures = concord.study(settings, tmp_path / "study", report=False)
     pupils = [f"a+b_distil-0.5-{name}_seed0" for name in "ab"]
     assert figures["failed"] == {

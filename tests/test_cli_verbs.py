@@ -204,7 +204,7 @@ def test_an_export_that_cannot_be_written_leaves_an_older_file_alone(run, tmp_pa
 
 
 def test_predictions_are_those_of_the_members_on_the_same_pixels(run, digit_files):
-    from concord.cli.loading import load_run
+    from concord.runs.loading import load_run
 
     loaded = load_run(run[0])
     images = load_digits().images[:12]
@@ -216,7 +216,7 @@ def test_predictions_are_those_of_the_members_on_the_same_pixels(run, digit_file
 
 
 def test_the_votes_of_a_run_are_what_its_members_name_for_the_test_samples(run):
-    from concord.cli.loading import load_run, same_data
+    from concord.runs.loading import load_run, same_data
     from concord.training import votes
 
     loaded = load_run(run[0])
@@ -244,7 +244,7 @@ def test_predict_refuses_an_unknown_member_with_the_nearest_name(run, digit_file
 @pytest.mark.parametrize("member", ["ST", "ensemble"])
 def test_onnx_gives_the_probabilities_of_the_run(run, member, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    from concord.cli.loading import load_run
+    from concord.runs.loading import load_run
 
     written = concord.export(run[0], tmp_path / "net.onnx", member=member)
     assert written["checked_batches"] == (1, 3, 8)
@@ -259,7 +259,7 @@ def test_onnx_gives_the_probabilities_of_the_run(run, member, tmp_path):
 def test_safetensors_holds_the_weights_of_one_member(run, tmp_path):
     from safetensors.torch import load_file
 
-    from concord.cli.loading import load_run
+    from concord.runs.loading import load_run
 
     concord.export(run[0], tmp_path / "st.safetensors", member="ST")
     own = load_run(run[0]).members["ST"].state_dict()
@@ -270,7 +270,7 @@ def test_safetensors_holds_the_weights_of_one_member(run, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11's own loader
 def test_torch_export_gives_the_probabilities_of_the_run(run, tmp_path):
-    from concord.cli.loading import load_run
+    from concord.runs.loading import load_run
 
     concord.export(run[0], tmp_path / "net.pt2", member="B")
     pixels = torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)

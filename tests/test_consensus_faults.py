@@ -158,7 +158,7 @@ def test_kd_lib_every_member_is_in_the_checkpoint(tmp_path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 def test_kd_lib_members_are_moved_to_the_device_of_the_training(tmp_path):
-    from concord.cli.loading import load_run
+    from concord.runs.loading import load_run
 
     tables = run_made.settings(train__device="cuda", data__limit=64, train__epochs=1)
     concord.train(tables, tmp_path / "run")

@@ -13,8 +13,9 @@ import pytest
 from data_made import write_image
 from run_made import FACTORY, call, outcome, write_npz
 
-from concord.cli import app, assemble, attend, machine
+from concord.cli import app, progress
 from concord.data import pictures
+from concord.runs import assemble, machine
 from concord.training import checkpoint, evaluate, folder
 
 EPOCHS = 4
@@ -70,9 +71,9 @@ def before(monkeypatch, place, name, act):
 PHASES = {
     "start-up": (assemble, "load_data", 1, 0),
     "members are built": (assemble, "build_members", 1, 0),
-    "first update": (attend.Quiet, "step", 1, 1),
-    "mid-epoch": (attend.Quiet, "step", 10, 10),
-    "last update of an epoch": (attend.Quiet, "step", 7, 7),
+    "first update": (progress.Quiet, "step", 1, 1),
+    "mid-epoch": (progress.Quiet, "step", 10, 10),
+    "last update of an epoch": (progress.Quiet, "step", 7, 7),
     "evaluation": (evaluate, "tally", 2, 14),
     "last evaluation": (evaluate, "tally", EPOCHS + 1, 28),
     "saving": (checkpoint, "save", 2, 15),
@@ -125,7 +126,7 @@ def test_a_signal_while_images_are_decoded_ends_that_and_changes_nothing(
     assert (status, out, run.exists()) == (75, "", False)
     assert "of 40 images; nothing was changed, and the same command begins anew" in err
     with monkeypatch.context() as patch:
-        before(patch, attend.Quiet, "step", once(number, at=6))
+        before(patch, progress.Quiet, "step", once(number, at=6))
         assert call(capfd, "train", *line, "--out", run)[0] == 75
     files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with monkeypatch.context() as patch:
@@ -140,7 +141,7 @@ def test_outside_the_main_thread_no_signal_is_asked_for():
     from concurrent.futures import ThreadPoolExecutor
 
     def ask():
-        with attend.stop_flag() as stop:
+        with progress.stop_flag() as stop:
             return stop()
 
     with ThreadPoolExecutor(1) as pool:
@@ -164,7 +165,7 @@ def test_a_clock_that_runs_backwards_changes_nothing(here, tmp_path, monkeypatch
     monkeypatch.setattr(time, "time", lambda: Backwards.now().timestamp())
     monkeypatch.setattr(machine, "datetime", Backwards)
     with monkeypatch.context() as patch:
-        before(patch, attend.Quiet, "step", once(signal.SIGTERM, at=17))
+        before(patch, progress.Quiet, "step", once(signal.SIGTERM, at=17))
         assert call(capsys, "train", *ARGUMENTS, "--out", run, "--quiet")[0] == 75
     steps = checkpoint.steps(run / "ckpt")
     assert len(steps) > 1

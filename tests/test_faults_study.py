@@ -15,6 +15,7 @@ from run_made import FACTORY, outcome, write_npz
 
 import concord
 from concord.errors import ResourceError, StoppedError, UsageError
+from concord.studies import study as studies
 from concord.training import checkpoint
 
 EPOCHS = 60
@@ -178,10 +179,9 @@ def test_a_number_of_processes_below_one_is_refused(jobs, here):
 
 def test_only_divergence_is_a_result_of_a_cell(here, monkeypatch):
     """A full disk, a wrong network or a stop end the study; the next ones would fail in the same way."""
-    from concord.cli import workers
 
     settings = {"members": [{"name": "a", "network": "noel2017_st"}], "study": {"seeds": [0]}}
     for error in (ResourceError("the disk is full"), UsageError("no network"), StoppedError("not started")):
-        monkeypatch.setattr(workers, "run_all", lambda f, cells, *a, e=error: ((c, e) for c in cells))
+        monkeypatch.setattr(studies, "run_all", lambda f, cells, *a, e=error: ((c, e) for c in cells))
         with pytest.raises(type(error)):
             concord.study(settings, "ends")

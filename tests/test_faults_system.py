@@ -94,7 +94,7 @@ def test_a_loop_of_links_is_named(here, capsys):
 
 
 def test_a_fault_of_concord_itself_keeps_its_traceback(here, monkeypatch):
-    monkeypatch.setattr(concord.cli.zoo, "networks", lambda *_: 1 / 0)
+    monkeypatch.setattr(concord.zoo.registry, "networks", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         app.main(["zoo"])
 

@@ -6,20 +6,10 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from concord.report.robustness import (
-    Attacked,
-    Gallery,
-    Point,
-    Rate,
-    Robustness,
-    Transfer,
-    error_table,
-    notices,
-    robustness_page,
-    transfer_tables,
-)
+from concord.report.robustness import error_table, robustness_page, transfer_tables
 from concord.report.robustness_figures import Triple, largest_change, triples
 from concord.report.tables import plain
+from concord.runs.attack_records import Attacked, Gallery, Point, Rate, Robustness, Transfer, notices
 
 
 def network(name, *, stuck=0.0, reached=None):

@@ -8,25 +8,30 @@ import pytest
 import concord
 
 ROOT = Path(concord.__file__).parent
-BELOW_CLI = {
+LOWER = {
     "errors": set(),
     "plain": set(),
     "files": {"errors"},
     "native": {"errors"},
-    "data": {"errors", "files"},
     "consensus": {"errors"},
     "attack": {"errors"},
     "baseline": {"errors"},
     "layers": {"errors", "native"},
     "zoo": {"errors", "layers"},
     "cost": {"errors", "layers"},
+    "data": {"errors", "files"},
     "tasks": {"errors", "consensus"},
     "training": {"errors", "files", "consensus", "tasks"},
-    "report": {"errors", "files", "cost", "training"},
 }
-MAY_IMPORT = BELOW_CLI | {"cli": set(BELOW_CLI) - {"native", "layers"}}
-# the package itself and `python -m concord` hand over to the command line
-DOORS = {"__init__": {"cli"}, "__main__": {"cli"}}
+UPPER = {"runs": set(LOWER)}
+UPPER["studies"] = {*LOWER, "runs"}
+UPPER["report"] = {*UPPER["studies"], "studies"}
+UPPER["bench"] = {*UPPER["studies"], "studies"}
+UPPER["api"] = {*UPPER["report"], "report"}
+UPPER["cli"] = {*UPPER["api"], "api", "bench"}
+MAY_IMPORT = LOWER | UPPER
+# the package itself hands over to the functions, `python -m concord` to the command line
+DOORS = {"__init__": {"api", "bench", "plain", "runs", "zoo"}, "__main__": {"cli"}}
 
 
 def files_of(room):

@@ -6,8 +6,8 @@ from torch import nn
 from training_made import member, run, samples, shared_batches, state
 
 import concord
-from concord.cli.loading import load_run
 from concord.errors import UsageError
+from concord.runs.loading import load_run
 from concord.training.agreement import ask, home_of
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")

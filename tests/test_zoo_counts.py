@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from concord.cli.cost import cost_of
+from concord.runs.costs import cost_of
 
 ROOT = Path(__file__).parents[1]
 TOOL = runpy.run_path(str(ROOT / "tools" / "counts_table.py"))

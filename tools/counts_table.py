@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from concord import zoo
-from concord.cli.cost import cost_of
 from concord.cost.count import count
 from concord.cost.record import Cost
+from concord.runs.costs import cost_of
 from concord.zoo.resnext import DEPTH_101, Bottleneck2015, BottleneckNet
 
 PARAMETERS, MACS = "parameters", "macs"

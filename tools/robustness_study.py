@@ -32,18 +32,19 @@ import torch
 
 from concord.attack.strike import margins, strike, stuck_samples, untouched
 from concord.attack.transfer import fooled_matrix
-from concord.cli.attack_inputs import images_of, load_all, networks_of
-from concord.cli.attack_plan import STEPS, Plan, plan_of, sizes
-from concord.cli.attack_runs import attack_of
-from concord.cli.pixels import unit
 from concord.data.images import Images
 from concord.errors import ConcordError, DataError, UsageError
+from concord.files.atomic import replace
 from concord.report.compare import paired_difference, summary
 from concord.report.tables import Table, entries, markdown
 from concord.report.text import percent, points, probability, setting_label
-from concord.training import grid, toml
-from concord.files.atomic import replace
-from concord.training.grid import NONE, GridCell
+from concord.runs.attack_inputs import images_of, load_all, networks_of
+from concord.runs.attack_plan import STEPS, Plan, plan_of, sizes
+from concord.runs.attack_runs import attack_of
+from concord.runs.pixels import unit
+from concord.studies import grid
+from concord.studies.grid import NONE, GridCell
+from concord.training import toml
 
 BATCH = 250
 OTHER = "another run"

@@ -9,8 +9,8 @@ import pkgutil
 from pathlib import Path
 
 import concord.zoo
-from concord.cli.cost import cost_of
-from concord.cli.cost_json import as_json
+from concord.report.cost_json import as_json
+from concord.runs.costs import cost_of
 from concord.zoo.build import sizes_of
 from concord.zoo.registry import ENTRIES, Entry, Row
 

@@ -10,33 +10,33 @@ imports no torch; the functions do when they are called.
 from importlib import import_module
 from typing import Any
 
-VERBS = {
-    "train": "train",
-    "resume": "resume",
-    "study": "study",
-    "evaluate": "evaluate",
-    "predict": "evaluate",
-    "export": "export",
-    "write_report": "report",
-    "networks": "zoo",
-    "cost_of": "cost",
-    "data_check": "data",
-    "data_get": "data",
-    "doctor": "doctor",
-    "bench_train": "bench",
-    "bench_cost": "bench_cost",
-    "bench_plain": "bench_plain",
-    "bench_stacked": "bench_stacked",
-    "plain_train": "plain",
-    "plain_show": "plain_show",
-    "baselines": "baseline",
-    "attack_runs": "attack",
+HOMES = {
+    "train": "api.train",
+    "resume": "api.train",
+    "study": "api.study",
+    "evaluate": "api.evaluate",
+    "predict": "api.evaluate",
+    "export": "api.evaluate",
+    "write_report": "api.report",
+    "networks": "zoo.registry",
+    "cost_of": "runs.costs",
+    "data_check": "api.data",
+    "data_get": "api.data",
+    "doctor": "runs.doctor",
+    "bench_train": "bench.train",
+    "bench_cost": "bench.cost",
+    "bench_plain": "bench.plain",
+    "bench_stacked": "bench.stacked",
+    "plain_train": "api.plain",
+    "plain_show": "plain.worked",
+    "baselines": "api.baseline",
+    "attack_runs": "api.attack",
 }
-__all__ = list(VERBS)
+__all__ = list(HOMES)
 
 
 def __getattr__(name: str) -> Any:
     """The function of that name, imported when it is first asked for."""
-    if name not in VERBS:
+    if name not in HOMES:
         raise AttributeError(f"module 'concord' has no attribute {name!r}")
-    return getattr(import_module(f"concord.cli.{VERBS[name]}"), name)
+    return getattr(import_module(f"concord.{HOMES[name]}"), name)

@@ -17,7 +17,6 @@ import typer
 
 from concord.cli import (
     attack,
-    attend,
     baseline,
     bench,
     cost,
@@ -26,6 +25,7 @@ from concord.cli import (
     evaluate,
     export,
     plain,
+    progress,
     report,
     resume,
     study,
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(json.dumps({"error": "wrong use, see stderr", "status": left.code}))
         raise
     except KeyboardInterrupt:
-        attend.tell("interrupted; nothing was being saved")
+        progress.tell("interrupted; nothing was being saved")
         sys.exit(130)
     except Exception as error:
         told = None if debug else _foreseen(error)
@@ -151,7 +151,7 @@ def _foreseen(error: Exception) -> ConcordError | None:
 
 def _tell(error: ConcordError, as_json: bool) -> int:
     with suppress(OSError):  # the error may be that nothing can be written
-        attend.tell(str(error))
+        progress.tell(str(error))
     if as_json:
         with suppress(OSError):
             print(json.dumps({"error": str(error), "status": error.exit_status}))

@@ -4,113 +4,16 @@ Example:
     $ concord attack runs/first --method fgsm --eps 0.05,0.1,0.2
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from concord.cli import attack_plan, attend, complete
+from concord.cli import complete, progress
 from concord.cli.options import AllowCode, DataPath, Json, print_json
 from concord.data.text import printable
-from concord.errors import ConcordError, UsageError
-
-if TYPE_CHECKING:
-    from concord.cli.attack_plan import Plan
-    from concord.report.robustness import Robustness
-
-
-def attack_runs(
-    runs: Sequence[str | Path],
-    eps: Sequence[float] = (0.1,),
-    *,
-    method: str = "fgsm",
-    norm: str | None = None,
-    steps: int | None = None,
-    step_size: float | None = None,
-    seed: int | None = None,
-    target: str | None = None,
-    member: str | None = None,
-    limit: int | None = None,
-    out: str | Path | None = None,
-    data: str | None = None,
-    allow_code: Collection[str] = (),
-) -> dict[str, Any]:
-    """Attack every member and the ensemble of these runs; gives what ``attack.json`` holds.
-
-    ``out`` is the folder of attack.json and attack.html, by default attack/METHOD[-NORM][-to-CLASS] in the
-    first run. Raises UsageError for an attack that makes no sense, and for runs of different images or
-    classes; ResourceError where nothing can be written.
-    """
-    plan = attack_plan.plan_of(method, eps, norm=norm, steps=steps, step_size=step_size, seed=seed)
-    chosen = {"target": target, "member": member, "limit": limit, "data": data, "allow_code": allow_code}
-    folder, figures, found = _attacked(runs, plan, out, **chosen)
-    _write(folder, figures, found)
-    return figures
-
-
-def _attacked(
-    runs: Sequence[str | Path], plan: "Plan", out: str | Path | None, **chosen: Any
-) -> tuple[Path, dict[str, Any], "Robustness"]:
-    """Where the results belong, the figures, and what the page is made of."""
-    limit, target = chosen["limit"], chosen["target"]
-    if not runs:
-        raise UsageError("name at least one run")
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit must be at least 1, got {limit}")
-    from concord.training.folder import RunFolder
-
-    paths = [Path(run) for run in runs]
-    for path in paths:
-        if [other.resolve() for other in paths].count(path.resolve()) > 1:
-            raise UsageError(f"{path} is named twice")
-        RunFolder(path).config()
-    from concord.cli.attack_runs import attack_loaded
-
-    folder = Path(out) if out else paths[0] / "attack" / plan.name(target)
-    found = attack_loaded(paths, plan, folder=folder, **chosen)
-    return folder, figures_of(paths, plan, target, found), found
-
-
-def figures_of(
-    paths: Sequence[Path], plan: "Plan", target: str | None, found: "Robustness"
-) -> dict[str, Any]:
-    """Everything but the pictures, for JSON."""
-    from concord.report.robustness import notices
-
-    stepwise = {"norm": plan.norm, "steps": plan.steps, "step_size": plan.step_size, "seed": plan.seed}
-    return {
-        "runs": [str(path) for path in paths],
-        "checkpoints": list(found.checkpoints),
-        "own_test": found.own_test,
-        "method": plan.method,
-        **(stepwise if plan.method == "pgd" else {}),
-        "target": target,
-        "eps": list(plan.eps),
-        "samples": found.samples,
-        "networks": {
-            network.name: {
-                "clean_error": asdict(network.clean),
-                "zero_gradients": network.stuck,
-                "points": [asdict(point) for point in network.points],
-            }
-            for network in found.networks
-        },
-        "transfer": [asdict(transfer) for transfer in found.transfers],
-        "notices": notices(found),
-    }
-
-
-def _write(folder: Path, figures: dict[str, Any], found: "Robustness") -> None:
-    import json
-
-    from concord.files.atomic import write_text
-    from concord.report.robustness import robustness_page
-
-    write_text(folder / "attack.json", json.dumps(figures, indent=1, allow_nan=False))
-    write_text(folder / "attack.html", robustness_page(found))
-
+from concord.errors import ConcordError
+from concord.runs import attack_plan
 
 Runs = Annotated[
     list[Path], typer.Argument(help="Run folders.", show_default=False, autocompletion=complete.runs)
@@ -151,20 +54,31 @@ def attack_command(
     plan = attack_plan.plan_of(
         method, attack_plan.sizes(eps), norm=norm, steps=steps, step_size=step_size, seed=seed
     )
-    folder, figures, found = _attacked(
-        runs, plan, out, target=target, member=member, limit=limit, data=data, allow_code=allow_code or []
-    )
+    from concord.api.attack import attacked, write
+
+    with progress.tally() as observer:
+        folder, figures, found = attacked(
+            runs,
+            plan,
+            out,
+            target=target,
+            member=member,
+            limit=limit,
+            data=data,
+            allow_code=allow_code or [],
+            observer=observer,
+        )
     failed = None
     try:
-        _write(folder, figures, found)
-    except ConcordError as error:  # the figures took long: they are told all the same
+        write(folder, figures, found)
+    except ConcordError as error:  # the figures took long: they are shown all the same
         failed = error
-        attend.tell(str(error))
+        progress.tell(str(error))
     if json_:
         print_json(figures)
     else:
         for text in figures["notices"]:
-            attend.tell(text)
+            progress.tell(text)
         _print(figures)
         if not failed:
             print(f"\n{printable(str(folder / 'attack.html'))}: curve, transfer, pictures")
@@ -173,9 +87,10 @@ def attack_command(
 
 
 def _print(figures: dict[str, Any]) -> None:
-    from concord.report.robustness import Transfer, transfer_tables
+    from concord.report.robustness import transfer_tables
     from concord.report.tables import Table, entries, plain
     from concord.report.text import percent
+    from concord.runs.attack_records import Transfer
 
     header = ("network", "clean", *(f"eps {eps:g}" for eps in figures["eps"]))
     rows, reached = [], []

@@ -5,28 +5,14 @@ Example:
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from concord.cli import attend
+from concord.cli import progress
 from concord.cli.options import Json, print_json
 
 Path_ = Annotated[str, typer.Argument(metavar="PATH", help="Data as for --data.", show_default=False)]
-
-
-def data_check(source: str) -> dict[str, Any]:
-    """Everything that is wrong with a data set; ``ok`` says whether it can be used as it is."""
-    from concord.data.check import check
-
-    return check(source).as_dict()
-
-
-def data_get(name: str, into: str | Path | None = None) -> Path:
-    """Download a data set through torchvision; the folder to name as data from then on."""
-    from concord.data.get import get
-
-    return get(name, Path(into) if into else Path("data") / name)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,8 +31,10 @@ def add_to(app: typer.Typer) -> None:
 
 def check_command(source: Path_, json_: Json = False) -> None:
     from concord.data.check import check
+    from concord.runs.watching import reading
 
-    report = check(source, watch=attend.reading())
+    with progress.stop_flag() as stop:
+        report = check(source, watch=reading(progress.Lines(), stop))
     if json_:
         print_json(report.as_dict())
     else:
@@ -60,6 +48,8 @@ def get_command(
     into: Annotated[Path | None, typer.Option(help="Where to; default: data/NAME.")] = None,
     json_: Json = False,
 ) -> None:
+    from concord.api.data import data_get
+
     folder = data_get(name, into)
     if json_:
         print_json({"name": name, "folder": str(folder)})

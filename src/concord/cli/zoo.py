@@ -13,32 +13,6 @@ from concord.cli import complete
 from concord.cli.options import Json, print_json
 
 
-def networks(names: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
-    """Name, input, parameters, MACs, field, source and sizes of these networks of the zoo, or of all.
-
-    ``sizes`` may stand in brackets behind the name of a member, ``resnet20(filters=32)``; the values are the
-    defaults, of which the figures are. UsageError for a name that is not there, and for brackets.
-    """
-    from concord.zoo.registry import listing
-
-    keys = ("name", "input", "parameters", "macs", "receptive_field", "source", "sizes")
-    found: list[dict[str, Any]] = [{key: row[key] for key in keys} for row in map(dict, listing())]
-    rows = {row["name"]: row for row in found}
-    return [_row(rows, name) for name in names] if names else list(rows.values())
-
-
-def _row(rows: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    from concord.errors import UsageError, suggestion
-
-    own, bracket, _ = name.partition("(")
-    if own not in rows:
-        cure = "concord cost NAME tells of networks of torchvision, timm and your own"
-        raise UsageError(f"the zoo has no network {own!r}{suggestion(own, rows)}; {cure}")
-    if bracket:
-        raise UsageError(f"{name!r}: the zoo lists {own}; concord cost '{name}' counts it at other sizes")
-    return rows[own]
-
-
 def add_to(app: typer.Typer) -> None:
     app.command(
         "zoo",
@@ -54,6 +28,8 @@ def zoo_command(
     ] = None,
     json_: Json = False,
 ) -> None:
+    from concord.zoo.registry import networks
+
     rows = networks(names or [])
     if json_:
         print_json(rows)

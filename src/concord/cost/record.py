@@ -135,3 +135,22 @@ def _below(path: str, prefix: str) -> str:
     """The first step of ``path`` below ``prefix``."""
     first = path.removeprefix(f"{prefix}." if prefix else "").partition(".")[0]
     return f"{prefix}.{first}" if prefix else first
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A network, what went into it, and what it cost."""
+
+    name: str
+    inputs: tuple[tuple[int, ...], ...]  # shape of one sample of each input
+    cost: Cost
+
+    @property
+    def given(self) -> str:
+        """``3x224x224``; ``1x28x28 + 24`` for a picture and 24 symbols."""
+        return " + ".join(map(times, self.inputs))
+
+
+def times(shape: Sequence[int]) -> str:
+    """``3x224x224``"""
+    return "x".join(map(str, shape))

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from concord.report.compare import columns, summary
-from concord.report.intervals import wilson
 from concord.report.records import ENSEMBLE, RunView
 from concord.report.run_tables import settings_table
 from concord.report.summary import run_summary, smallest
 from concord.report.tables import Entry, Table, entries, escape, markdown, scored
 from concord.report.text import decimal, percent, visible, whole
+from concord.runs.intervals import wilson
 
 CLASSES = 20  # named in the text
 

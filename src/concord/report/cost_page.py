@@ -1,9 +1,12 @@
 """One HTML page about what networks cost."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from concord.cost.record import Priced
+from concord.errors import UsageError
+from concord.files.atomic import write_text
 from concord.report.cost_parts import cost_parts
-from concord.report.cost_tables import Priced
 from concord.report.cost_totals import comparison
 from concord.report.page import document
 from concord.report.parts import Section
@@ -18,3 +21,10 @@ def cost_page(several: Sequence[Priced]) -> str:
     ]
     names = ", ".join(priced.name for priced in several)
     return document(f"concord: cost of {names}", [], [*side_by_side, *each])
+
+
+def write_page(several: Sequence[Priced], to: str) -> None:
+    """One HTML file with every layer of every network, blocks folded."""
+    if Path(to).is_dir():
+        raise UsageError(f"--html {to}: expected the name of a file, {to} is a folder")
+    write_text(Path(to), cost_page(several))

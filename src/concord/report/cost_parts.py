@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from concord.cost.record import Block, Layer, grouped
-from concord.report.cost_tables import RULES, Priced, field_of, layers_of, rule_rows, share, times
+from concord.cost.record import Block, Layer, Priced, grouped, times
+from concord.report.cost_tables import RULES, field_of, layers_of, rule_rows, share
 from concord.report.cost_totals import totals
 from concord.report.parts import Folded, Part
 from concord.report.tables import Table, entries

@@ -1,32 +1,13 @@
 """What a network costs, as tables: layer by layer, and block by block."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from concord.cost.record import Block, Cost, Layer, grouped
+from concord.cost.record import Block, Cost, Layer, Priced, grouped, times
 from concord.report.tables import Entry, Table, entries
 from concord.report.text import MISSING, whole
 
 RULES = ("layer", "formula = substitution = result")
 FEW = 60  # rows that fit on a screen or two
-
-
-@dataclass(frozen=True)
-class Priced:
-    """A network, what went into it, and what it cost."""
-
-    name: str
-    inputs: tuple[tuple[int, ...], ...]  # shape of one sample of each input
-    cost: Cost
-
-    @property
-    def given(self) -> str:
-        """``3x224x224``; ``1x28x28 + 24`` for a picture and 24 symbols."""
-        return " + ".join(map(times, self.inputs))
-
-
-def times(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def share(part: int, total: int) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from concord.cost.energy import energy
-from concord.cost.record import Cost, ReceptiveField
-from concord.report.cost_tables import Priced, share, strides, times
+from concord.cost.record import Cost, Priced, ReceptiveField, times
+from concord.report.cost_tables import share, strides
 from concord.report.tables import Table, entries
 from concord.report.text import MISSING, visible, whole
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from concord.cost.arithmetic import INPUTS, NAMES
 from concord.cost.field import Field
-from concord.cost.record import Cost, Layer
+from concord.cost.record import Cost, Layer, Priced, times
 from concord.cost.rules import worked
 from concord.report.cost_separable import if_separable, pairs
-from concord.report.cost_tables import Priced, share, strides, times
+from concord.report.cost_tables import share, strides
 from concord.report.cost_totals import LINEAR, linear_parameters, reservations
 from concord.report.text import visible
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
-    from concord.report.cost_tables import Priced
+    from concord.cost.record import Priced
 
 ENSEMBLE = "ensemble"  # the column of the members together
 NONE = "none"  # the cost of members that are trained side by side without consensus: the plain ensemble

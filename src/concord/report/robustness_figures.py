@@ -8,6 +8,7 @@ from concord.report.curves import LABEL
 from concord.report.pictures import as_picture
 from concord.report.svg import COLOURS, FAINT, INK, svg
 from concord.report.text import short
+from concord.runs.attack_records import Triple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,18 +36,6 @@ class Line:
     label: str
     eps: Sequence[float]
     errors: Sequence[Interval]
-
-
-@dataclass(frozen=True)
-class Triple:
-    """One image before and after, both (C, H, W) of 0 to 1, with what the network says of each."""
-
-    before: "Tensor"
-    after: "Tensor"
-    truth: str
-    said: str
-    sure_before: float
-    sure_after: float
 
 
 def eps_chart(lines: Sequence[Line], *, title: str) -> str:

@@ -7,11 +7,11 @@ one network imports the one file that defines it.
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from concord.errors import UsageError, suggestion
 
@@ -104,3 +104,25 @@ def find(name: str) -> Entry:
     if name not in ENTRIES:
         raise UsageError(f"the zoo has no network {name!r}{suggestion(name, names())}")
     return ENTRIES[name]
+
+
+def networks(names: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
+    """Name, input, parameters, MACs, field, source and sizes of these networks of the zoo, or of all.
+
+    ``sizes`` may stand in brackets behind the name of a member, ``resnet20(filters=32)``; the values are the
+    defaults, of which the figures are. UsageError for a name that is not there, and for brackets.
+    """
+    keys = ("name", "input", "parameters", "macs", "receptive_field", "source", "sizes")
+    found: list[dict[str, Any]] = [{key: row[key] for key in keys} for row in map(dict, listing())]
+    rows = {row["name"]: row for row in found}
+    return [_row(rows, name) for name in names] if names else list(rows.values())
+
+
+def _row(rows: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    own, bracket, _ = name.partition("(")
+    if own not in rows:
+        cure = "concord cost NAME tells of networks of torchvision, timm and your own"
+        raise UsageError(f"the zoo has no network {own!r}{suggestion(own, rows)}; {cure}")
+    if bracket:
+        raise UsageError(f"{name!r}: the zoo lists {own}; concord cost '{name}' counts it at other sizes")
+    return rows[own]

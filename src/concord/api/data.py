@@ -1,0 +1,17 @@
+"""Looking at data sets, and fetching public ones."""
+
+from pathlib import Path
+from typing import Any
+
+from concord.data.check import check
+from concord.data.get import get
+
+
+def data_check(source: str | Path) -> dict[str, Any]:
+    """Everything that is wrong with a data set; ``ok`` says whether it can be used as it is."""
+    return check(str(source)).as_dict()
+
+
+def data_get(name: str, into: str | Path | None = None) -> Path:
+    """Download a data set through torchvision; the folder to name as data from then on."""
+    return get(name, Path(into) if into else Path("data") / name)

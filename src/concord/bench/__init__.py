@@ -1,0 +1,1 @@
+"""Benchmarks that anyone can run: training, counting and plain Python beside their peers."""

@@ -1,0 +1,221 @@
+"""What a user sees while a verb runs, and the signals that stop it."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from concord.data.text import printable
+
+if TYPE_CHECKING:
+    from concord.training.loop import Step
+    from concord.training.observer import Observer
+
+PLAIN_SECONDS = 10.0  # between lines when stderr is no terminal
+SHOWN_STEPS = 10  # updates between two looks at losses and agreement
+
+
+def tell(text: str) -> None:
+    """A line for the user, on stderr; control characters in names are made visible."""
+    lines = "\n".join(printable(line) for line in text.split("\n"))
+    print(f"concord: {lines}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stop_flag() -> Iterator[Callable[[], bool]]:
+    """A function that says whether SIGTERM or Ctrl-C has come; the second signal ends the process at once.
+
+    Outside the main thread, where Python takes no signals, the answer stays no.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen:
+            os._exit(130)
+        seen.append(number)
+        with suppress(OSError):
+            os.write(2, b"concord: stopping after this step; once more to quit without saving\n")
+
+    old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
+    """One epoch in one line: error of members and ensemble on the validation split, or else in training."""
+    split = "valid" if row["valid"] else "train"
+    scores = row[split]
+    parts = [f"{name} {100 * s['error']:.2f}" for name, s in scores["members"].items()]
+    if scores["ensemble"] and len(parts) > 1:
+        parts.append(f"ensemble {100 * scores['ensemble']['error']:.2f}")
+        parts.append(f"agreement {100 * scores['agreement']:.1f}")
+    return (
+        f"epoch {row['epoch']:>3}/{epochs}  {split} error %: {'  '.join(parts)}"
+        f"  {row['samples_per_second']:.0f} images/s"
+    )
+
+
+class Quiet:
+    """Notices only."""
+
+    def started(self, epochs: int, steps: int) -> None: ...
+    def update(self, step: "Step") -> None: ...
+    def epoch(self, row: Mapping[str, Any]) -> None: ...
+    def counted(self, done: int, total: int) -> None: ...
+
+    def notice(self, text: str) -> None:
+        tell(text)
+
+
+class Lines(Quiet):
+    """A line per epoch, and one now and then within long epochs and long reading; for files and pipes."""
+
+    def __init__(self) -> None:
+        self.epochs, self.steps, self.last = 0, 0, time.monotonic()
+
+    def started(self, epochs: int, steps: int) -> None:
+        self.epochs, self.steps, self.last = epochs, steps, time.monotonic()
+
+    def update(self, step: "Step") -> None:
+        if self._due():
+            tell(f"update {step.index + 1}/{self.epochs * self.steps}  loss {_losses(step)}")
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        tell(epoch_line(row, self.epochs))
+        self.last = time.monotonic()
+
+    def counted(self, done: int, total: int) -> None:
+        if self._due():
+            tell(f"read {done:,} of {total:,} images")
+
+    def _due(self) -> bool:
+        due = time.monotonic() - self.last > PLAIN_SECONDS
+        if due:
+            self.last = time.monotonic()
+        return due
+
+
+class Bar(Lines):
+    """A rich progress bar over all updates, with the lines of finished epochs above it.
+
+    Beside it the epoch and, of one update in ten, losses, agreement, and images per second since the last.
+    """
+
+    def __init__(self, progress: Any) -> None:
+        super().__init__()
+        self.progress, self.task = progress, None
+        self.images, self.since = 0, time.monotonic()
+
+    def started(self, epochs: int, steps: int) -> None:
+        super().started(epochs, steps)
+        self.task = self.progress.add_task("epoch", total=epochs * steps, figures="")
+        self.since = time.monotonic()
+
+    def update(self, step: "Step") -> None:
+        epoch = f"epoch {step.index // self.steps + 1}/{self.epochs}"
+        self.progress.update(self.task, completed=step.index + 1, description=epoch)
+        self.images += len(step.targets[0])
+        if step.index % SHOWN_STEPS == 0:
+            now = time.monotonic()
+            rate = self.images / max(now - self.since, 1e-9)
+            self.images, self.since = 0, now
+            figures = f"loss {_losses(step)}{_agreement(step)}  {rate:.0f} images/s"
+            self.progress.update(self.task, figures=figures)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        line = epoch_line(row, self.epochs)
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.images, self.since = 0, time.monotonic()  # the evaluation is no training
+
+
+def _agreement(step: "Step") -> str:
+    """Share of the batch that all members name alike; nothing to tell of one member."""
+    if len(step.logits) < 2:
+        return ""
+    named = list(zip(*(said.argmax(-1).tolist() for said in step.logits), strict=True))
+    return f"  agree {100 * sum(len(set(row)) == 1 for row in named) / len(named):.0f} %"
+
+
+def _losses(step: "Step") -> str:
+    return " ".join(f"{loss:.3f}" for loss in step.losses.tolist())
+
+
+@contextmanager
+def training(quiet: bool = False) -> Iterator["Observer"]:
+    """The display of a training that fits stderr: a bar on a terminal, plain lines otherwise."""
+    if quiet or not sys.stderr.isatty():
+        yield Quiet() if quiet else Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as progress:
+        yield Bar(progress)
+
+
+class Tally(Quiet):
+    """A line for each thing done, with its number and the time that the rest may take."""
+
+    def __init__(self) -> None:
+        self.began, self.first, self.done, self.total, self.new = time.monotonic(), 0, 0, 0, False
+
+    def counted(self, done: int, total: int) -> None:
+        if not self.total:
+            self.began, self.first = time.monotonic(), done
+        self.done, self.total, self.new = done, total, done > self.first
+
+    def notice(self, text: str) -> None:
+        if self.new:
+            self.new = False
+            text = f"{self.done:>3}/{self.total}  {text}  (about {self.left():.0f} s left)"
+        tell(text)
+
+    def left(self) -> float:
+        """Seconds for the rest, if each takes as long as those done so far."""
+        return (time.monotonic() - self.began) / (self.done - self.first) * (self.total - self.done)
+
+
+class TallyBar(Tally):
+    """The same as a rich bar with the lines above it."""
+
+    def __init__(self, progress: Any) -> None:
+        super().__init__()
+        self.progress, self.task = progress, progress.add_task("runs", total=None)
+
+    def counted(self, done: int, total: int) -> None:
+        self.progress.update(self.task, completed=done, total=total)
+
+    def notice(self, text: str) -> None:
+        self.progress.console.print(printable(text), markup=False, highlight=False)
+
+
+@contextmanager
+def tally() -> Iterator["Observer"]:
+    """The display of a job of many parts, such as the runs of a study."""
+    if not sys.stderr.isatty():
+        yield Tally()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield TallyBar(progress)

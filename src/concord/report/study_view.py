@@ -1,0 +1,118 @@
+"""The folder of a study as the report room wants it, and what is written of it: tables, data, page."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from concord.errors import CheckpointError
+from concord.files.atomic import write_text
+from concord.report.noel2017 import published
+from concord.report.page import page
+from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, StudyView
+from concord.report.study_tables import study_tables
+from concord.report.tables import markdown, plain
+from concord.report.views import run_view
+from concord.studies.grid import GridCell, Study
+from concord.studies.study import planned
+from concord.training import toml, votes
+from concord.training.folder import RunFolder
+from concord.training.observer import SILENT, Observer
+
+# measure of a study -> key of a result
+MEASURES = {"test_error": "test_error", "valid_error": "valid_error", "test_nll": "nll", "test_ece": "ece"}
+
+
+def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyView:
+    """The finished cells; CheckpointError if there are none."""
+    runs = [(cell, RunFolder(folder / "cells" / cell.name)) for cell in cells]
+    found = [_cell(cell, run) for cell, run in runs if run.complete]
+    if not found:
+        raise CheckpointError(f"{folder}: no run of this study is complete")
+    theirs = published(varied.published, found[-1].members) if varied.published else None
+    return StudyView(folder.name, tuple(found), (NONE, ALONE) if varied.alone else (NONE,), theirs)
+
+
+def _cell(cell: GridCell, run: RunFolder) -> Cell:
+    result = run.json("result.json")
+    rows = _counted(result, cell.only)
+    scores = {
+        measure: {column: row[key] for column, row in rows.items() if row[key] is not None}
+        for measure, key in MEASURES.items()
+    }
+    named = {column: said.tolist() for column, said in votes.read(run).items()}
+    pairs = (
+        {}
+        if cell.only
+        else {key: _mean_of_pairs(result.get(key)) for key in ("disagreement", "error_correlation")}
+    )
+    if not cell.only and len(cell.members) > 1:
+        pairs["probabilities_error"] = result["ensemble"]["probabilities"]["error"]
+    return Cell(
+        cell.cost,
+        cell.weight,
+        cell.members,
+        cell.seed,
+        scores,
+        metrics=[_line(line, cell.only) for line in run.rows()],
+        votes={cell.only[1]: named[cell.only[0]]} if cell.only and named else named,
+        sizes={c: (row["parameters"], row["macs"]) for c, row in rows.items() if "macs" in row},
+        seconds=result.get("seconds"),
+        pairs={key: value for key, value in pairs.items() if value is not None},
+    )
+
+
+def _counted(scores: Mapping[str, Any], only: tuple[str, str] | None) -> dict[str, Any]:
+    """Column -> scores: those of all members and of the ensemble, or of the one that counts."""
+    if only is None:
+        return {**scores["members"], ENSEMBLE: scores["ensemble"]}
+    member, column = only
+    return {column: scores["members"][member]}
+
+
+def _line(line: Mapping[str, Any], only: tuple[str, str] | None) -> dict[str, Any]:
+    """A line of metrics.jsonl with the scores of the columns that count."""
+    parts = {}
+    for split in ("train", "valid", "test"):
+        if line.get(split) and only:
+            counted = _counted(line[split], only)
+            ensemble = counted.pop(ENSEMBLE, None)
+            parts[split] = {"members": counted, "ensemble": ensemble}
+    return {**line, **parts}
+
+
+def _mean_of_pairs(matrix: Sequence[Sequence[float | None]] | None) -> float | None:
+    """Mean above the diagonal; None where a pair has no value, or where there is no pair."""
+    values = [x for i, row in enumerate(matrix or []) for x in row[i + 1 :]]
+    known = [x for x in values if x is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def write_tables(folder: Path, view: StudyView) -> dict[str, Any]:
+    """table.md, table.txt and study.json; gives what the last one holds."""
+    tables = study_tables(view)
+    for name, write in (("table.md", markdown), ("table.txt", plain)):
+        write_text(folder / name, "\n\n".join(write(table) for table in tables) + "\n")
+    rows = [{k: v for k, v in asdict(cell).items() if k not in ("metrics", "votes")} for cell in view.cells]
+    figures = {"study": str(folder), "cells": rows, "tables": [asdict(table) for table in tables]}
+    write_text(folder / "study.json", json.dumps(figures, indent=1))
+    return figures
+
+
+def write_study_report(
+    folder: Path,
+    target: Path,
+    *,
+    data: str | None = None,
+    allow_code: Collection[str] = (),
+    observer: Observer = SILENT,
+) -> Path:
+    """The study as one HTML page, with the last seed's last run of all members looked at closely."""
+    varied, cells = planned(folder, toml.read(folder / "study.toml"))
+    view = study_view(folder, varied, cells)
+    complete = [c for c in cells if RunFolder(folder / "cells" / c.name).complete]
+    last = max(complete, key=lambda cell: (cell.only is None, complete.index(cell)))
+    runs = [run_view(folder / "cells" / last.name, data, allow_code, observer)]
+    write_text(target, page(runs, study=view, title=f"concord: {folder.name}"))
+    return target

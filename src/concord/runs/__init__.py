@@ -1,0 +1,1 @@
+"""One run: its configuration and folder; train, resume, evaluate, predict, export, attack."""

@@ -1,0 +1,209 @@
+"""From a configuration to a training that can start: the one place where data, zoo and training meet."""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from concord.cost.count import count
+from concord.cost.record import Cost
+from concord.cost.smallest import takes
+from concord.data import memory
+from concord.data.load import load
+from concord.data.pictures import Watch
+from concord.data.splits import Splits
+from concord.errors import ConcordError, DataError, MissingDataError, UsageError
+from concord.runs.adversary import adversarial_of
+from concord.runs.feeds import make_feed, seed_of
+from concord.runs.interface import Interface
+from concord.runs.precision import precisions
+from concord.runs.stacks import stacks_of
+from concord.tasks.classify import Classify
+from concord.training.agreement import ask, home_of
+from concord.training.config import Config
+from concord.training.folder import RunFolder
+from concord.training.job import Job
+from concord.zoo.build import build
+from concord.zoo.foreign import as_pretrained
+
+USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
+
+
+def load_data(config: Config, watch: Watch | None = None) -> Splits:
+    """The splits that the configuration describes."""
+    return load(**config.data.model_dump(), watch=watch)
+
+
+def load_again(config: Config, option: str, watch: Watch | None = None) -> Splits:
+    """The splits of a run that was begun earlier, and perhaps elsewhere: ``option`` tells where they are."""
+    try:
+        return load_data(config, watch)
+    except MissingDataError as error:
+        absolute = Path(config.data.source).expanduser().is_absolute()
+        begun = "" if absolute else " That name counts from the folder where it was begun."
+        raise DataError(
+            f"{error}\nThe run was trained on it.{begun} {option} tells where it is now"
+        ) from None
+
+
+def build_members(
+    config: Config, interface: Interface, allow_code: Collection[str], *, saved: bool = False
+) -> dict[str, nn.Module]:
+    """New members; the start of each depends on the seed and its own name, not on who stands beside it.
+
+    ``saved`` says that a checkpoint will fill them, so that nothing is fetched for those with pretrained
+    weights.
+    """
+    members = {}
+    for member in config.members:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(config.train.seed, "start", member.name))
+            network = build(
+                member.network,
+                channels=interface.shape[0],
+                classes=len(interface.classes),
+                pretrained=member.pretrained and not saved,
+                allow_code=allow_code,
+            )
+            if member.pretrained and saved:
+                as_pretrained(network, interface.shape[0])
+            _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
+        network.requires_grad_(member.teacher is None and not member.retired)
+        # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
+        home = member.device or config.train.device
+        members[member.name] = network.to(home).to(memory_format=torch.channels_last)
+    return members
+
+
+def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
+    """Two samples through the member, so that a wrong network is told apart before anything is trained."""
+    expected = (2, len(interface.classes))
+    try:
+        with torch.no_grad():
+            output = network.eval()(torch.zeros(2, *interface.shape))
+    except ConcordError as error:
+        raise UsageError(f"member {name}: {error}{_other_side(network, interface.shape)}") from error
+    except Exception as error:  # a foreign network may raise anything
+        shape = "x".join(map(str, interface.shape))
+        cure = _other_side(network, interface.shape)
+        raise UsageError(f"member {name} cannot take images of {shape}: {error}{cure}") from error
+    given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if given != expected:
+        raise UsageError(
+            f"member {name} must give logits of shape {expected} for 2 samples, it gives {given}"
+        )
+
+
+def _other_side(network: nn.Module, shape: tuple[int, int, int]) -> str:
+    """The way out for a network that takes square pictures of another usual side: the nearest of these."""
+    channels, *sides = shape
+    for side in sorted(USUAL_SIDES, key=lambda side: abs(side - max(sides))):
+        if takes(network, (channels, side, side)):
+            return f"; --set data.size={side} makes all images {side}x{side}, which it takes"
+    return ""
+
+
+def check_memory(
+    config: Config, members: Mapping[str, nn.Module], shape: tuple[int, int, int], images: int
+) -> None:
+    """ResourceError if what one update needs beyond the weights cannot fit into free memory.
+
+    That is what the backward pass keeps of a batch, and for each parameter its gradient and what the
+    optimiser remembers. Members on another device than the CPU need none of it.
+    """
+    members = {name: m for name, m in members.items() if home_of(m, torch.zeros(())).type == "cpu"}
+    if not members:
+        return
+    batch = min(config.train.batch_size, config.train.micro_batch or images, images)
+    batch += config.unlabelled.batch_size if config.unlabelled else 0
+    passes = 1 if config.adversarial is None else 2
+    learned = sum(
+        p.numel() * p.element_size() for m in members.values() for p in m.parameters() if p.requires_grad
+    )
+    remembered = 1 if config.train.optimizer.kind == "sgd" else 2
+    memory.require(
+        _kept(members, shape) * batch * passes + learned * (1 + remembered),
+        f"one pass over {batch} images",
+        "train.micro_batch, a smaller train.batch_size or data.size helps",
+    )
+
+
+def _kept(members: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> int:
+    """Bytes that the backward pass keeps of one image, measured on two."""
+    kept = 0
+    everyone = members.values()
+    own = {t.untyped_storage().data_ptr() for m in everyone for t in (*m.parameters(), *m.buffers())}
+
+    def note(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        if tensor.untyped_storage().data_ptr() not in own:  # weights are there once, whatever the batch
+            kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.random.fork_rng([]):
+        for member in everyone:
+            ask(member.eval(), torch.zeros(2, *shape), torch.float32)
+    return kept // 2
+
+
+def costs(members: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> dict[str, Cost]:
+    """Parameters and multiply-accumulates of every member."""
+    return {name: count(member, shape) for name, member in members.items()}
+
+
+def result_figures(
+    test: Mapping[str, Any], valid: Mapping[str, Any] | None, spent: Mapping[str, Cost]
+) -> dict[str, Any]:
+    """The part of a result that ``train`` and ``eval`` share, under the keys that design.md promises."""
+
+    def figures(scores: Mapping[str, float], other: Mapping[str, float] | None) -> dict[str, Any]:
+        valid_error = other["error"] if other else None
+        return {
+            "test_error": scores["error"],
+            "valid_error": valid_error,
+            "nll": scores["nll"],
+            "ece": scores["ece"],
+            "balanced_accuracy": scores["balanced_accuracy"],
+        }
+
+    members = {
+        name: figures(scores, valid["members"][name] if valid else None)
+        | {"parameters": spent[name].parameters, "macs": spent[name].macs}
+        for name, scores in test["members"].items()
+    }
+    return {
+        "members": members,
+        "ensemble": figures(test["ensemble"], valid["ensemble"] if valid else None)
+        | {"probabilities": test["ensemble_probabilities"]},
+        "agreement": test["agreement"],
+        "disagreement": test["disagreement"],
+        "error_correlation": test["error_correlation"],
+    }
+
+
+def make_job(
+    folder: RunFolder,
+    config: Config,
+    splits: Splits,
+    members: dict[str, nn.Module],
+    interface: Interface,
+    stop: Callable[[], bool],
+    warn: Callable[[str], None],
+) -> Job:
+    """Everything together."""
+    return Job(
+        folder=folder,
+        config=config,
+        members=members,
+        seeds=tuple(seed_of(config.train.seed, "dropout", name) for name in members),
+        feed=make_feed(config, splits, interface),
+        interface=interface.plain(),
+        task=Classify(len(interface.classes), config.train.label_smoothing),
+        precision=tuple(precisions(config, members, interface.shape).values()),
+        stacks=stacks_of(config, members, interface),
+        adversarial=adversarial_of(config, interface),
+        stop=stop,
+        warn=warn,
+    )

@@ -1,0 +1,98 @@
+"""What an attack needs of runs: their networks, and test images that fit all of them."""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from concord.attack.gradient import Classifier
+from concord.consensus.objective import ensemble_logits
+from concord.data.images import Images, fingerprint
+from concord.data.splits import cut
+from concord.errors import ConcordError, UsageError
+from concord.runs.loading import ENSEMBLE, Loaded, load_run, same_data
+from concord.runs.pixels import classifier
+from concord.training.observer import SILENT, Observer
+
+
+def load_all(runs: Sequence[Path], allow_code: Collection[str], observer: Observer = SILENT) -> list[Loaded]:
+    """The runs, on the device of the first; UsageError if they take other images or classes."""
+    first = load_run(runs[0], allow_code=allow_code, observer=observer)
+    device = first.config.train.device
+    found = [
+        first,
+        *(load_run(run, allow_code=allow_code, device=device, observer=observer) for run in runs[1:]),
+    ]
+    for run, other in zip(runs[1:], found[1:], strict=True):
+        for what in ("shape", "classes"):
+            ours, theirs = getattr(first.interface, what), getattr(other.interface, what)
+            if ours != theirs:
+                raise UsageError(
+                    f"runs that are attacked together need the same {what} of images;"
+                    f" {runs[0]} has {_listed(ours)}, {run} has {_listed(theirs)}"
+                )
+    return found
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+def networks_of(runs: Sequence[Path], loaded: Sequence[Loaded]) -> dict[str, Classifier]:
+    """Members and the ensemble of every run, in float32; RUN:MEMBER where there are several runs."""
+    names = [run.resolve().name for run in runs]
+    heads = [f"{name if names.count(name) == 1 else run}:" for run, name in zip(runs, names, strict=True)]
+    found = {}
+    for head, run in zip(heads if len(runs) > 1 else [""], loaded, strict=True):
+        members = list(run.members.values())
+        for name, member in run.members.items():
+            found[f"{head}{name}"] = classifier(member.eval(), run.interface.normalise)
+        if len(members) > 1:
+            found[f"{head}{ENSEMBLE}"] = classifier(partial(_together, members), run.interface.normalise)
+    return found
+
+
+def _together(members: Sequence[nn.Module], x: Tensor) -> Tensor:
+    return ensemble_logits([member(x) for member in members])
+
+
+def images_of(
+    loaded: Sequence[Loaded],
+    data: str | None,
+    limit: int | None,
+    wanted: int | None,
+    observer: Observer = SILENT,
+) -> tuple[Images, bool]:
+    """The test split of the first run, and whether it is of the data of that run's training.
+
+    With ``limit`` so many images of it, in the proportions of the classes. Images of the wanted class are
+    left out: there is nothing to reach. Says so where another run has other test images, and so may have
+    been trained on these.
+    """
+    splits, same = same_data(loaded[0], data, observer)
+    if not same:
+        observer.notice(f"{loaded[0].folder.path}: this is not the data that the run was trained on")
+    for other in loaded[1:]:
+        if not (other.trained_on(splits) or _tested_on(other, splits.test)):
+            observer.notice(
+                f"{other.folder.path} was trained on another split: it may have seen these images"
+            )
+    images = splits.test
+    if wanted is not None:
+        images = images.subset(torch.nonzero(images.labels != wanted).flatten())
+    if limit is not None and limit < len(images):
+        images = images.subset(cut(images, limit, "attack")[1])
+    if not len(images):
+        raise UsageError("there are no test images to attack")
+    return images.to(loaded[0].config.train.device), same
+
+
+def _tested_on(run: Loaded, test: Images) -> bool:
+    """Whether these are the run's own test images, whatever it was trained on."""
+    try:
+        theirs, same = same_data(run, None)
+    except ConcordError:  # the data are gone, so nobody knows
+        return False
+    return same and fingerprint(theirs.test) == fingerprint(test)

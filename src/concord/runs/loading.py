@@ -1,0 +1,139 @@
+"""A finished or unfinished run, ready to predict."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from concord.data.images import joined
+from concord.data.pictures import Watch
+from concord.data.splits import Splits
+from concord.errors import CheckpointError, UsageError, suggestion
+from concord.runs.assemble import build_members, load_again, load_data
+from concord.runs.interface import Interface, check_same, interface_of
+from concord.runs.machine import resolved
+from concord.runs.precision import precisions
+from concord.runs.watching import Stop, never, reading
+from concord.training import checkpoint
+from concord.training.config import Config
+from concord.training.evaluate import outputs
+from concord.training.final import standing
+from concord.training.folder import RunFolder
+from concord.training.observer import SILENT, Observer
+from concord.training.state import unpack_members
+
+ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run with its members at the weights of the checkpoint that it stands for."""
+
+    folder: RunFolder
+    config: Config
+    interface: Interface
+    members: dict[str, nn.Module]
+    checkpoint: Path
+    fingerprint: str | None  # of the data that this checkpoint was trained on
+    precisions: dict[str, torch.dtype]
+
+    def trained_on(self, splits: Splits) -> bool:
+        """Whether these are the data of the training, as far as anybody knows."""
+        return self.fingerprint in (None, splits.fingerprint)
+
+    @property
+    def precision(self) -> tuple[torch.dtype, ...]:
+        return tuple(self.precisions.values())
+
+    def chosen(self, member: str) -> dict[str, nn.Module]:
+        """One member by name, or all of them for the ensemble."""
+        if member == ENSEMBLE:
+            return self.members
+        if member not in self.members:
+            known = [*self.members, ENSEMBLE]
+            raise UsageError(
+                f"no member {member!r}{suggestion(member, known)}; there are: {', '.join(known)}"
+            )
+        return {member: self.members[member]}
+
+    def probabilities(self, pixels: Tensor, member: str = ENSEMBLE) -> Tensor:
+        """softmax of the mean of logits. Shape: uint8 (B, C, H, W) -> (B, K)"""
+        x = self.interface.normalise(pixels.to(self.config.train.device))
+        x = x.contiguous(memory_format=torch.channels_last)
+        chosen = self.chosen(member)
+        said = outputs(list(chosen.values()), x, [self.precisions[name] for name in chosen])
+        return torch.stack(said).mean(0).softmax(-1).cpu()
+
+
+def load_run(
+    path: Path,
+    *,
+    allow_code: Collection[str] = (),
+    device: str | None = None,
+    strict: bool = False,
+    observer: Observer = SILENT,
+) -> Loaded:
+    """Members of a run at their final weights; CheckpointError if it is not a run or damaged.
+
+    With ``strict`` that is so if the newest checkpoint is damaged, where else an earlier one is used.
+
+    All lie on one device. On another kind of machine than the run was trained on, precision and device are
+    chosen anew.
+    """
+    folder = RunFolder(path)
+    config = folder.config()
+    wanted = device or ("auto" if _elsewhere(config) else config.train.device)
+    update: dict[str, object] = {"device": wanted}
+    if wanted != config.train.device:
+        update["precision"] = "auto"
+    together = [member.model_copy(update={"device": None}) for member in config.members]
+    train = config.train.model_copy(update=update)
+    config = resolved(config.model_copy(update={"train": train, "members": together}))
+    path = standing(folder, observer.notice, strict)
+    try:
+        found = checkpoint.load(path)
+    except CheckpointError as error:
+        checkpoint.newest(folder.checkpoints)  # says so if none can be used
+        raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
+    interface = interface_of(folder, found.state, observer.notice)
+    members = build_members(config, interface, allow_code, saved=True)
+    unpack_members(members, found)
+    precise = precisions(config, members, interface.shape)
+    return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)
+
+
+def _elsewhere(config: Config) -> bool:
+    return config.train.device.startswith("cuda") and not torch.cuda.is_available()
+
+
+def same_data(
+    run: Loaded, source: str | None, observer: Observer = SILENT, stop: Stop = never
+) -> tuple[Splits, bool]:
+    """The splits of the run, or of other data with the same classes; and whether they are those of the
+    training.
+
+    Raises DataError when the classes differ by name or the images by shape.
+    """
+    watch = reading(observer, stop)
+    splits = (
+        load_again(run.config, "--data PATH", watch) if source is None else _other_data(run, source, watch)
+    )
+    check_same(run.interface, splits, source or run.config.data.source)
+    same = run.trained_on(splits)
+    if source is not None and not (same or splits.own_test):  # nothing of it was trained on: all is a test
+        splits = replace(splits, test=joined(joined(splits.train, splits.valid), splits.test))
+    return splits, same
+
+
+def _other_data(run: Loaded, source: str, watch: Watch) -> Splits:
+    """Data at ``source`` at the size of the run's; a limit of the training cuts no other data."""
+    data = run.config.data.model_copy(update={"source": source})
+    if data.size is None and run.interface.shape[1] == run.interface.shape[2]:
+        data = data.model_copy(update={"size": run.interface.shape[1]})
+    splits = load_data(run.config.model_copy(update={"data": data}), watch)
+    if data.limit is None or run.trained_on(splits):
+        return splits
+    whole = data.model_copy(update={"limit": None})
+    return load_data(run.config.model_copy(update={"data": whole}), watch)

@@ -1,0 +1,184 @@
+"""A run from its settings to its result, and back from its folder to its end."""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from concord.errors import CheckpointError, DivergedError, UsageError, suggestion
+from concord.runs import assemble, machine
+from concord.runs.interface import Interface, check_same, interface_of
+from concord.runs.teachers import load_teachers
+from concord.runs.watching import Stop, never, reading
+from concord.training import checkpoint, toml, votes
+from concord.training import folder as run_folder
+from concord.training.config import Config
+from concord.training.final import final_scores, finished
+from concord.training.fit import fit
+from concord.training.folder import RunFolder, locked
+from concord.training.job import Job
+from concord.training.loop import Step
+from concord.training.observer import SILENT, Observer
+
+RESULT = ("members", "ensemble", "agreement")  # keys of result.json that are shown
+
+
+def train(
+    config: Config,
+    out: Path,
+    *,
+    allow_code: Collection[str] = (),
+    observer: Observer = SILENT,
+    stop: Stop = never,
+) -> dict[str, Any]:
+    """Train into a new run folder; gives what ``result.json`` holds.
+
+    What is wrong is refused before the folder is made.
+    """
+    run_folder.refuse_taken(out)
+    config = machine.resolved(config)
+    with machine.settled(config):
+        splits = assemble.load_data(config, reading(observer, stop))
+        for notice in (*splits.notices, *_pointless(config)):
+            observer.notice(notice)
+        interface = Interface.of(splits)
+        members = assemble.build_members(config, interface, allow_code)
+        load_teachers(config, members, interface, observer)
+        assemble.check_memory(config, members, interface.shape, len(splits.train))
+        job = assemble.make_job(RunFolder(out), config, splits, members, interface, stop, observer.notice)
+        run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
+        warning = machine.crowded(config)
+        if warning:
+            observer.notice(warning)
+        return run_job(job, interface, observer)
+
+
+def _pointless(config: Config) -> list[str]:
+    if config.consensus.cost == "none" or config.consensus.weight:
+        return []
+    return [f"consensus.cost {config.consensus.cost} has weight 0: this is the plain ensemble"]
+
+
+def resume(
+    run: Path,
+    *,
+    settings: Sequence[str] = (),
+    without: Collection[str] = (),
+    allow_changes: bool = False,
+    strict: bool = False,
+    allow_code: Collection[str] = (),
+    observer: Observer = SILENT,
+    stop: Stop = never,
+) -> dict[str, Any]:
+    """Continue a run exactly where it stopped; gives what ``result.json`` holds.
+
+    ``without`` names members that keep their weights from here on and from which nobody learns any more, such
+    as one that diverged. ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an
+    earlier one is used.
+    """
+    folder = RunFolder(run)
+    asked = _asked(folder, settings, without)
+    unchanged = not (settings or without or allow_changes)
+    if folder.complete and unchanged and finished(folder, observer.notice, strict):
+        return {**folder.json("result.json", RESULT), "run": str(run)}
+    return _continue(folder, asked, allow_changes, strict, allow_code, observer, stop)
+
+
+def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str]) -> Config:
+    """The run's configuration with the changes in it; UsageError for a member that it does not have."""
+    tables = folder.config().model_dump(mode="json", exclude_none=True)
+    members = {member["name"]: member for member in tables["members"]}
+    for name in without:
+        if name not in members:
+            near = suggestion(name, members)
+            raise UsageError(f"--without {name}: no such member{near}; there are: {', '.join(members)}")
+        if folder.complete:
+            raise UsageError(f"--without {name}: {folder.path} is complete, and nothing is left to learn")
+        members[name]["retired"] = True
+    for setting in settings:
+        toml.assign(tables, setting)
+    return toml.parse(tables, "configuration with what was changed")
+
+
+def _continue(
+    folder: RunFolder,
+    asked: Config,
+    allow_changes: bool,
+    strict: bool,
+    allow_code: Collection[str],
+    observer: Observer,
+    stop: Stop,
+) -> dict[str, Any]:
+    config = machine.resolved(asked)
+    with machine.settled(config):
+        splits = assemble.load_again(config, "--set data.source=PATH", reading(observer, stop))
+        found, _ = checkpoint.newest(folder.checkpoints, strict)
+        # pixels are normalised as they were from the start, whatever data is trained on now
+        interface = interface_of(folder, found.state if found else {}, observer.notice)
+        check_same(interface, splits, config.data.source)
+        members = assemble.build_members(config, interface, allow_code, saved=found is not None)
+        if found is None:
+            load_teachers(config, members, interface, observer)
+        assemble.check_memory(config, members, interface.shape, len(splits.train))
+        job = assemble.make_job(folder, config, splits, members, interface, stop, observer.notice)
+        with suppress(CheckpointError):  # without a stamp nobody knows where the run was
+            for difference in machine.elsewhere(folder.json("stamp.json"), config):
+                observer.notice(
+                    f"{difference}: the run continues, but not bit for bit as it would have there"
+                )
+        return run_job(job, interface, observer, allow_changes, strict)
+
+
+def run_job(
+    job: Job, interface: Interface, observer: Observer, allow_changes: bool = False, strict: bool = False
+) -> dict[str, Any]:
+    """Train a job to its end and write its result."""
+    observer.started(job.config.train.epochs, job.feed.steps)
+    with locked(job.folder):
+        try:
+            for event in fit(job, allow_changes=allow_changes, strict=strict):
+                if isinstance(event, Step):
+                    observer.update(event)
+                else:
+                    observer.epoch(event)
+        except DivergedError as error:
+            raise _with_way_out(error, job) from None
+        result = _result(job, interface)
+        votes.keep(job)
+        job.folder.write_json("result.json", result)
+    return result
+
+
+def _with_way_out(error: DivergedError, job: Job) -> DivergedError:
+    """The error, and how the others continue if some that learn are sound; KDCL targets need all of them."""
+    sound = [
+        name
+        for name, member in job.members.items()
+        if name not in error.members and any(p.requires_grad for p in member.parameters())
+    ]
+    if not error.members or not sound or job.config.consensus.cost.startswith("kdcl"):
+        return error
+    command = " ".join(
+        [job.folder.resume.removesuffix("`"), *(f"--without {name}" for name in error.members)]
+    )
+    return DivergedError(f"{error}, or the others continue alone: {command}`", error.members)
+
+
+def _result(job: Job, interface: Interface) -> dict[str, Any]:
+    """The figures of the checkpoint that the run stands for, in the form that docs/json.md promises."""
+    final = final_scores(job)
+    return {
+        **assemble.result_figures(final.test, final.valid, assemble.costs(job.members, interface.shape)),
+        "run": str(job.folder.path),
+        "seconds": final.seconds,
+        "samples_per_second": final.samples_per_second,
+        "epochs": final.epochs,
+        "checkpoint": final.checkpoint,
+        "fingerprint": job.feed.fingerprint,
+        "notices": [*job.feed.notices, *_retired(job)],
+    }
+
+
+def _retired(job: Job) -> list[str]:
+    names = [member.name for member in job.config.members if member.retired]
+    return [f"{', '.join(names)}: retired, learned nothing from there on"] if names else []

@@ -1,0 +1,28 @@
+"""Stopping, and progress of reading: what a long job asks and reports between two samples."""
+
+from collections.abc import Callable
+
+from concord.data.pictures import Watch
+from concord.errors import StoppedError
+from concord.training.observer import Observer
+
+Stop = Callable[[], bool]  # whether to stop as soon as the state can be saved
+
+
+def never() -> bool:
+    """The stop of a job that nobody stops."""
+    return False
+
+
+def reading(observer: Observer, stop: Stop = never) -> Watch:
+    """What is called while image files are decoded: reports progress, and stops if that is asked for."""
+
+    def watch(done: int, total: int) -> None:
+        if stop():
+            raise StoppedError(
+                f"stopped after reading {done:,} of {total:,} images; nothing was changed,"
+                " and the same command starts over"
+            )
+        observer.counted(done, total)
+
+    return watch

@@ -1,0 +1,1 @@
+"""A grid of runs: cells, presets, processes, the figures of a study."""

@@ -1,0 +1,148 @@
+"""The cells of a study."""
+
+from pathlib import Path
+
+import pytest
+
+from concord.errors import UsageError
+from concord.studies import grid
+
+BASE = {"members": [{"name": name, "network": "noel2017_st"} for name in "abc"]}
+
+
+def cells(study=None, **tables):
+    return grid.cells(*grid.parse(BASE | tables | {"study": study or {}}), Path("cells"))
+
+
+def rows(found):
+    return [(c.cost, c.weight, "".join(c.members), c.seed) for c in found]
+
+
+def test_a_grid_is_costs_times_weights_times_sets_times_seeds():
+    arms = [{"cost": "l2", "weights": [0.1, 0.01]}, {"cost": "sce", "weights": [1.0]}]
+    found = cells({"arms": arms, "seeds": [0, 5], "sets": [["a", "b"], ["a", "b", "c"]], "alone": True})
+    assert len(found) == 2 * (2 + 3 + 2 * (1 + 2 + 1) - 2)  # a and b alone stand in both sets
+    assert rows(found)[:6] == [
+        ("alone", 0.0, "a", 0),
+        ("alone", 0.0, "b", 0),
+        ("none", 0.0, "ab", 0),
+        ("l2", 0.1, "ab", 0),
+        ("l2", 0.01, "ab", 0),
+        ("sce", 1.0, "ab", 0),
+    ]
+    assert [c.seed for c in found] == sorted(c.seed for c in found)
+    assert len({c.name for c in found}) == len(found)
+
+
+def test_the_configuration_of_a_cell_is_the_base_with_what_the_row_says():
+    arms = [{"cost": "kl", "weights": [0.5]}]
+    tables = {"consensus": {"cost": "kl", "temperature": 3.0}, "train": {"epochs": 7, "seed": 99}}
+    plain, pulled = cells({"arms": arms, "seeds": [4], "sets": [["a", "c"]]}, **tables)
+    assert [m.name for m in pulled.config.members] == ["a", "c"]
+    assert (pulled.config.train.seed, pulled.config.train.epochs) == (4, 7)
+    assert (pulled.config.consensus.cost, pulled.config.consensus.weight) == ("kl", 0.5)
+    assert pulled.config.consensus.temperature == 3.0
+    assert (plain.config.consensus.cost, plain.config.consensus.weight) == ("none", 0.0)
+    assert plain.config.train == pulled.config.train
+
+
+def test_baselines_need_no_edges_and_no_temperature_of_the_base():
+    table = [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    found = cells({"alone": True, "seeds": [0]}, consensus={"cost": "kl", "temperature": 2.0, "edges": table})
+    assert [c.cost for c in found] == ["alone", "alone", "alone", "none"]
+
+
+def test_weights_that_differ_late_are_two_cells():
+    found = cells({"arms": [{"cost": "l2", "weights": [0.1, 0.10000001, 0.1]}], "seeds": [0]})
+    assert rows(found) == [("none", 0.0, "abc", 0), ("l2", 0.1, "abc", 0), ("l2", 0.10000001, "abc", 0)]
+    assert [c.name for c in found][1:] == ["a+b+c_l2-0.1_seed0", "a+b+c_l2-0.10000001_seed0"]
+
+
+def test_without_arms_the_plain_ensemble_runs_for_three_seeds():
+    assert rows(cells()) == [("none", 0.0, "abc", seed) for seed in (0, 1, 2)]
+
+
+def test_a_taught_member_learns_from_the_others_of_the_plain_run_of_its_seed():
+    found = cells({"distil": [0.5], "seeds": [4], "sets": [["a", "c"]]}, train={"label_smoothing": 0.2})
+    assert rows(found) == [("none", 0.0, "ac", 4), ("distil", 0.5, "ac", 4), ("distil", 0.5, "ac", 4)]
+    plain, _, taught = found
+    assert taught.name == "a+c_distil-0.5-c_seed4"
+    assert taught.only == ("c", "c")
+    teachers = {m.name: m.teacher for m in taught.config.members}
+    assert teachers == {"a": f"cells/{plain.name}:a", "c": None}
+    assert taught.teacher == Path("cells", plain.name)
+    consensus = taught.config.consensus
+    assert (consensus.cost, consensus.weight, consensus.edges) == ("kl", 0.5, "mean")
+    assert taught.config.train == plain.config.train
+
+
+def test_softened_labels_and_a_wider_network_change_nothing_else():
+    plain, soft, wide = cells({"smoothing": [0.1], "wider": "lenet5", "seeds": [0], "sets": [["a", "b"]]})
+    assert soft.config.train.label_smoothing == 0.1
+    assert soft.config.members == plain.config.members
+    assert (soft.cost, soft.weight, soft.only) == ("smoothing", 0.1, None)
+    assert [m.network for m in wide.config.members] == ["lenet5"]
+    assert wide.config.train == plain.config.train
+    assert (wide.members, wide.only) == (("a", "b"), ("wider", "ensemble"))
+
+
+def test_a_single_member_has_nobody_to_learn_from():
+    for study in ({"distil": [1.0]}, {"wider": "lenet5"}):
+        with pytest.raises(UsageError, match="need a set of several members"):
+            cells(study | {"sets": [["a"], ["b"]]})
+
+
+def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
+    with pytest.raises(UsageError, match=r"study\.wider stands for one set of members; there are 2"):
+        cells({"wider": "lenet5", "sets": [["a", "b"], ["a", "b", "c"]]})
+    with pytest.raises(UsageError, match=r"study\.smoothing 0\.1 is train\.label_smoothing"):
+        cells({"smoothing": [0.1]}, train={"label_smoothing": 0.1})
+    taught = [*BASE["members"][:2], BASE["members"][2] | {"teacher": "runs/x"}]
+    with pytest.raises(UsageError, match=r"study\.distil makes teachers itself; .* teacher of c"):
+        cells({"distil": [1.0]}, members=taught)
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        ({"arm": []}, "study.arm: unknown key (did you mean 'arms'?)"),
+        ({"arms": [{"cost": "l2", "wieghts": [1.0]}]}, "study.arms.0.wieghts: unknown key (did you mean"),
+        ({"arms": [{"cost": "l3", "weights": [1.0]}]}, "study.arms.0.cost"),
+        ({"arms": [{"cost": "none", "weights": [1.0]}]}, "study.arms.0.cost: the plain ensemble runs anyway"),
+        ({"arms": [{"cost": "l2", "weights": []}]}, "study.arms.0.weights"),
+        ({"arms": [{"cost": "l2", "weights": [0.0]}]}, "study.arms.0.weights.0"),
+        ({"arms": [{"cost": "l2", "weights": [float("nan")]}]}, "study.arms.0.weights.0"),
+        ({"arms": [{"cost": "l2"}]}, "study.arms.0.weights: Field required"),
+        ({"seeds": []}, "study.seeds"),
+        ({"seeds": ["0"]}, "study.seeds.0"),
+        ({"seeds": [True]}, "study.seeds.0"),
+        ({"published": "imagenet"}, "study.published"),
+        ({"smoothing": [1.0]}, "study.smoothing.0"),
+        ({"distil": [0.0]}, "study.distil.0"),
+        ({"wider": ""}, "study.wider"),
+        ([], "study: expected a table"),
+        (3, "study: expected a table"),
+    ],
+)
+def test_a_wrong_study_is_answered_with_the_key(study, said):
+    with pytest.raises(UsageError) as caught:
+        grid.parse(BASE | {"study": study}, "study.toml")
+    assert str(caught.value).startswith("study.toml:\n")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("sets", "said"), [([["a", "x"]], "names x;"), ([[]], "names nobody;")])
+def test_sets_name_members(sets, said):
+    with pytest.raises(UsageError, match=f"{said} the members are a, b, c"):
+        cells({"sets": sets})
+
+
+@pytest.mark.parametrize("study", [{"sets": [["a", "b"], ["c", "c"]]}, {"seeds": [0, 1, 0]}])
+def test_what_is_named_twice_is_refused(study):
+    with pytest.raises(UsageError, match=r"\['c', 'c'\] names one|\[0, 1, 0\] names one"):
+        cells(study)
+
+
+def test_faults_of_the_base_are_told_too():
+    with pytest.raises(UsageError, match=r"train\.epochs"):
+        grid.parse(BASE | {"train": {"epochs": 0}})
