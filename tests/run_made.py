@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from concord.cli import app
-from concord.data.images import Images, fingerprint
+from concord.data.images.images import Images, fingerprint
 from concord.data.splits import Splits
 from concord.errors import StoppedError
 from concord.runs import assemble

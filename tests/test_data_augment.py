@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from concord.data.augment import Augment
+from concord.data.images.augment import Augment
 from concord.errors import ShapeError, UsageError
 
 KEY = {"seed": 0, "epoch": 0}

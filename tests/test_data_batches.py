@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from concord.data.augment import Augment
 from concord.data.batches import Normalise, in_order, order, shuffled, steps_per_epoch
-from concord.data.images import Images, checked
+from concord.data.images.augment import Augment
+from concord.data.images.images import Images, checked
 from concord.data.names import Numbered
 from concord.errors import ShapeError, UsageError
 

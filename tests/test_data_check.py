@@ -7,7 +7,7 @@ import pytest
 from data_made import noisy, shared, write_idx, write_image
 from PIL import Image
 
-from concord.data.check import check
+from concord.data.images.check import check
 
 
 def picture(path, pixels):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from data_made import shared
 
-from concord.data.cifar import read
+from concord.data.images.cifar import read
 from concord.data.load import load
 from concord.errors import DataError
 
@@ -79,7 +79,7 @@ def test_all_wrong_files_are_named(folder):
 
 def test_real_labels_are_those_of_the_sheets():
     # The real pixels stand in JPEG sheets, which ../shared/tools/unpack_cifar10.py turns into this format.
-    from concord.data.idx import read as read_idx
+    from concord.data.images.idx import read as read_idx
 
     labels = read_idx(shared("cifar10") / "train-labels-idx1-ubyte.gz", 1)
     assert np.bincount(labels).tolist() == [5000] * 10

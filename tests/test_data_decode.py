@@ -11,8 +11,8 @@ import torch
 from data_made import noisy, write_image
 from PIL import Image
 
-from concord.data.decode import header, open_image, quiet
-from concord.data.fit import fit
+from concord.data.images.decode import header, open_image, quiet
+from concord.data.images.fit import fit
 from concord.errors import DataError
 
 

@@ -3,7 +3,7 @@
 import pytest
 from data_made import write_image
 
-from concord.data.files import below, expand
+from concord.data.images.files import below, expand
 from concord.errors import DataError
 
 

@@ -9,7 +9,7 @@ import torch
 from data_made import noisy, shared, write_image
 from PIL import Image
 
-from concord.data import pictures
+from concord.data.images import pictures
 from concord.data.load import load
 from concord.errors import DataError, ResourceError, StoppedError
 
@@ -292,7 +292,7 @@ def test_who_watches_can_end_the_reading_at_once(tmp_path, monkeypatch):
 
 def test_photographs_are_read_whole_and_in_colour():
     folder = shared("animals")
-    from concord.data.decode import open_image
+    from concord.data.images.decode import open_image
 
     for path in sorted(folder.iterdir()):
         expected = np.asarray(Image.open(path).convert("RGB"))

@@ -12,7 +12,7 @@ from data_made import idx_bytes, noisy
 from run_made import file_limit
 from torchvision import datasets
 
-from concord.data import get as room
+from concord.data.images import get as room
 from concord.data.load import load
 from concord.errors import DataError, ResourceError, UsageError
 

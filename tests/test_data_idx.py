@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from concord.data import memory
-from concord.data.idx import read, read_pair
-from concord.data.images import Images
+from concord.data.images.idx import read, read_pair
+from concord.data.images.images import Images
 from concord.errors import DataError, ResourceError
 
 SMALL = idx_bytes([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])  # two images of 2x2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from concord.data.images import Images, checked, fingerprint, joined
+from concord.data.images.images import Images, checked, fingerprint, joined
 from concord.data.names import Chained, Chosen, Numbered
 from concord.errors import DataError
 

@@ -6,10 +6,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from concord.data import batches, digits
+from concord.data import batches
 from concord.data.batches import Normalise
-from concord.data.images import Images
-from concord.data.instructions import (
+from concord.data.images import digits
+from concord.data.images.images import Images
+from concord.data.images.instructions import (
     DOWN,
     LENGTH,
     LETTERS,

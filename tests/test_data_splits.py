@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concord.data.images import checked
+from concord.data.images.images import checked
 from concord.data.names import Numbered
 from concord.data.splits import cut, imbalance, quotas
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from data_made import idx_bytes, noisy, write_image
 
-from concord.data.images import Images, checked
+from concord.data.images.images import Images, checked
+from concord.data.images.unlabelled import unlabelled
 from concord.data.names import Numbered
-from concord.data.unlabelled import unlabelled
 from concord.errors import DataError, UsageError
 
 

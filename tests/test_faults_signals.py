@@ -14,7 +14,7 @@ from data_made import write_image
 from run_made import FACTORY, call, outcome, write_npz
 
 from concord.cli import app, progress
-from concord.data import pictures
+from concord.data.images import pictures
 from concord.runs import assemble, machine
 from concord.training import checkpoint, evaluate, folder
 

@@ -12,7 +12,7 @@ from attack_made import network
 
 from concord.attack.fgsm import fgsm
 from concord.attack.gradient import away
-from concord.data.images import Images
+from concord.data.images.images import Images
 from concord.report.tables import plain
 from concord.runs.attack_plan import plan_of
 from concord.runs.pixels import unit

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from concord.cost.count import count
-from concord.data.digits import parts
+from concord.data.images.digits import parts
 from concord.errors import ShapeError, UsageError
 from concord.zoo.lenet5 import LeNet5, PartialConv2d, Subsampling, lenet5, squash
 

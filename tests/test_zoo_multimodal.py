@@ -9,9 +9,9 @@ from torchvision.models import DenseNet
 from concord.consensus.costs import l2
 from concord.consensus.edges import shape
 from concord.consensus.objective import pairwise
-from concord.data import digits
 from concord.data.batches import Normalise
-from concord.data.instructions import VOCABULARY, in_order, instructed, shuffled, wordings
+from concord.data.images import digits
+from concord.data.images.instructions import VOCABULARY, in_order, instructed, shuffled, wordings
 from concord.errors import ShapeError, UsageError
 from concord.tasks.classify import Classify
 from concord.training import evaluate

@@ -32,7 +32,7 @@ import torch
 
 from concord.attack.strike import margins, strike, stuck_samples, untouched
 from concord.attack.transfer import fooled_matrix
-from concord.data.images import Images
+from concord.data.images.images import Images
 from concord.errors import ConcordError, DataError, UsageError
 from concord.files.atomic import replace
 from concord.report.compare import paired_difference, summary

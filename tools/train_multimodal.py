@@ -26,9 +26,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from concord.consensus.costs import l2
 from concord.consensus.edges import shape
 from concord.consensus.objective import pairwise
-from concord.data import draws, instructions
+from concord.data import draws
 from concord.data.batches import Normalise, steps_per_epoch
-from concord.data.images import Images
+from concord.data.images import instructions
+from concord.data.images.images import Images
 from concord.data.load import load
 from concord.errors import ConcordError
 from concord.tasks.classify import Classify

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from concord.data.check import check
-from concord.data.get import get
+from concord.data.images.check import check
+from concord.data.images.get import get
 
 
 def data_check(source: str | Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from concord.bench.updates import BATCH, Updates, in_turns, noise, over, updates
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from concord.data.images import Images
+    from concord.data.images.images import Images
 
 WEIGHT = 0.01
 PAIR: Mapping[str, Any] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from concord.data.images import Images
+    from concord.data.images.images import Images
 
 Updates = Iterator[None]  # one update of all members per step
 BATCH = 64
@@ -18,7 +18,7 @@ def noise() -> "Images":
     """Noise with labels: what is in the images does not change the time."""
     import torch
 
-    from concord.data.images import Images
+    from concord.data.images.images import Images
 
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (IMAGES, 1, 28, 28), generator=generator, dtype=torch.uint8)

@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check_command(source: Path_, json_: Json = False) -> None:
-    from concord.data.check import check
+    from concord.data.images.check import check
     from concord.runs.watching import reading
 
     with progress.stop_flag() as stop:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from concord.data import draws
-from concord.data.augment import Augment
-from concord.data.images import Images
+from concord.data.images.augment import Augment
+from concord.data.images.images import Images
 from concord.errors import ShapeError, UsageError
 
 Batch = tuple[Tensor, Tensor]  # x (B, C, H, W) float32, y (B,) int64

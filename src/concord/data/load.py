@@ -13,11 +13,11 @@ from typing import Literal
 import torch
 
 from concord.data import draws
-from concord.data.duplicates import without_copies
-from concord.data.images import Images, joined
-from concord.data.parts import Bad, Parts
-from concord.data.pictures import Watch
-from concord.data.sources import read
+from concord.data.images.duplicates import without_copies
+from concord.data.images.images import Images, joined
+from concord.data.images.parts import Bad, Parts
+from concord.data.images.pictures import Watch
+from concord.data.images.sources import read
 from concord.data.splits import Splits, split
 from concord.data.text import printable
 from concord.errors import DataError, UsageError

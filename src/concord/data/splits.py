@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from concord.data import draws
-from concord.data.images import Images, fingerprint
-from concord.data.parts import Parts
+from concord.data.images.images import Images, fingerprint
+from concord.data.images.parts import Parts
 from concord.data.text import printable
 from concord.errors import DataError
 

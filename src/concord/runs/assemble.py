@@ -11,8 +11,8 @@ from concord.cost.count import count
 from concord.cost.record import Cost
 from concord.cost.smallest import takes
 from concord.data import memory
+from concord.data.images.pictures import Watch
 from concord.data.load import load
-from concord.data.pictures import Watch
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
 from concord.runs.adversary import adversarial_of

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from concord.attack.gradient import Classifier
 from concord.consensus.objective import ensemble_logits
-from concord.data.images import Images, fingerprint
+from concord.data.images.images import Images, fingerprint
 from concord.data.splits import cut
 from concord.errors import ConcordError, UsageError
 from concord.runs.loading import ENSEMBLE, Loaded, load_run, same_data

@@ -15,7 +15,7 @@ from concord.attack.norms import NORMS
 from concord.attack.pgd import pgd
 from concord.attack.strike import SHOWN, Attack, Struck, strike, stuck_samples, untouched
 from concord.attack.transfer import error_matrix, fooled_matrix
-from concord.data.images import Images
+from concord.data.images.images import Images
 from concord.errors import UsageError, suggestion
 from concord.files.atomic import disk_errors
 from concord.runs.adversary import step_size_of

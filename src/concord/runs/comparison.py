@@ -12,7 +12,7 @@ from concord.baseline.need import scratch
 from concord.baseline.published import MNIST_TEST
 from concord.baseline.samples import Samples, flat
 from concord.data import memory
-from concord.data.images import Images, fingerprint, joined
+from concord.data.images.images import Images, fingerprint, joined
 from concord.data.load import load
 from concord.data.splits import cut
 from concord.runs.intervals import wilson

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from concord.data.augment import Augment
 from concord.data.batches import in_order, shuffled, steps_per_epoch
+from concord.data.images.augment import Augment
+from concord.data.images.unlabelled import unlabelled
 from concord.data.splits import Splits
-from concord.data.unlabelled import unlabelled
 from concord.errors import UsageError
 from concord.runs.interface import Interface
 from concord.training.agreement import Batch

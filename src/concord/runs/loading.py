@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from concord.data.images import joined
-from concord.data.pictures import Watch
+from concord.data.images.images import joined
+from concord.data.images.pictures import Watch
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, UsageError, suggestion
 from concord.runs.assemble import build_members, load_again, load_data

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from concord.data.decode import header, open_image, quiet
-from concord.data.files import below, is_image_name
-from concord.data.folder import SPLITS, class_folders
+from concord.data.images.decode import header, open_image, quiet
+from concord.data.images.files import below, is_image_name
+from concord.data.images.folder import SPLITS, class_folders
 from concord.data.text import printable
 from concord.errors import DataError
 from concord.plain.maps import Map

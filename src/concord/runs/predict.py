@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from concord.data.decode import expand, open_image
+from concord.data.images.decode import expand, open_image
 from concord.errors import DataError
 from concord.runs.loading import ENSEMBLE, Loaded, load_run
 from concord.runs.machine import settled

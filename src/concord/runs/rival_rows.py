@@ -12,7 +12,7 @@ from concord.baseline.fit import Measured
 from concord.baseline.published import published
 from concord.baseline.samples import Samples
 from concord.consensus.objective import ensemble_logits
-from concord.data.images import Images, fingerprint
+from concord.data.images.images import Images, fingerprint
 from concord.data.splits import Splits
 from concord.errors import DataError
 from concord.runs.assemble import costs

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from concord.data.pictures import Watch
+from concord.data.images.pictures import Watch
 from concord.errors import StoppedError
 from concord.training.observer import Observer
 

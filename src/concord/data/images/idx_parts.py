@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from concord.data.idx import read_pair
-from concord.data.images import Images
-from concord.data.parts import Parts, attempt, stored_sizes
+from concord.data.images.idx import read_pair
+from concord.data.images.images import Images
+from concord.data.images.parts import Parts, attempt, stored_sizes
 from concord.data.text import printable
 from concord.errors import DataError
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from concord.data import memory
-from concord.data.images import Images, checked
+from concord.data.images.images import Images, checked
 from concord.data.names import Numbered
 from concord.data.text import printable
 from concord.errors import ConcordError, DataError

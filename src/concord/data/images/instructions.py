@@ -17,7 +17,7 @@ from torch import Tensor
 
 from concord.data import batches, draws
 from concord.data.batches import Normalise
-from concord.data.images import Images
+from concord.data.images.images import Images
 from concord.data.text import printable
 from concord.errors import DataError, UsageError
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from concord.data import memory
-from concord.data.images import Images, checked
+from concord.data.images.images import Images, checked
+from concord.data.images.parts import Parts, stored_sizes
 from concord.data.names import Numbered
-from concord.data.parts import Parts, stored_sizes
 from concord.data.text import printable
 from concord.errors import DataError
 

@@ -19,8 +19,8 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from concord.data.files import expand
-from concord.data.fit import fit
+from concord.data.images.files import expand
+from concord.data.images.fit import fit
 from concord.data.text import printable
 from concord.errors import DataError
 

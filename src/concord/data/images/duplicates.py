@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from concord.data.images import Images
-from concord.data.parts import Parts
+from concord.data.images.images import Images
+from concord.data.images.parts import Parts
 from concord.data.text import printable
 
 

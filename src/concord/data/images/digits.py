@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from concord.data.images import checked
+from concord.data.images.images import checked
+from concord.data.images.parts import Parts, stored_sizes
 from concord.data.names import Numbered
-from concord.data.parts import Parts, stored_sizes
 
 
 def parts() -> Parts:

@@ -7,7 +7,7 @@ A reader goes on after a fault and collects it. Whether faults end the job is de
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from concord.data.images import Images
+from concord.data.images.images import Images
 from concord.errors import DataError
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from concord.data import cifar, digits, folder, idx_parts, memory, npz
-from concord.data.fit import fit
-from concord.data.images import Images
-from concord.data.parts import Parts
-from concord.data.pictures import Watch
+from concord.data import memory
+from concord.data.images import cifar, digits, folder, idx_parts, npz
+from concord.data.images.fit import fit
+from concord.data.images.images import Images
+from concord.data.images.parts import Parts
+from concord.data.images.pictures import Watch
 from concord.data.text import printable
 from concord.errors import ConcordError, DataError, MissingDataError, suggestion
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from concord.data import memory
-from concord.data.images import Images, checked, joined
+from concord.data.images.images import Images, checked, joined
+from concord.data.images.parts import Parts, attempt, stored_sizes
 from concord.data.names import Numbered
-from concord.data.parts import Parts, attempt, stored_sizes
 from concord.data.text import printable
 from concord.errors import DataError
 

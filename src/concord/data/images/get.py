@@ -18,7 +18,8 @@ from urllib.error import URLError
 from torchvision import datasets
 from torchvision.datasets.utils import download_url
 
-from concord.data import cifar, memory
+from concord.data import memory
+from concord.data.images import cifar
 from concord.data.text import printable
 from concord.errors import ConcordError, DataError, ResourceError, UsageError, suggestion
 

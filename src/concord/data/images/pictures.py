@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from concord.data import decode, memory
-from concord.data.decode import Header, Mode
+from concord.data import memory
+from concord.data.images import decode
+from concord.data.images.decode import Header, Mode
 from concord.data.text import printable
 from concord.errors import DataError
 

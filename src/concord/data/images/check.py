@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from concord.data.duplicates import Copy, copies
-from concord.data.images import Images
-from concord.data.parts import Bad, Parts
-from concord.data.pictures import Watch
-from concord.data.sources import read
+from concord.data.images.duplicates import Copy, copies
+from concord.data.images.images import Images
+from concord.data.images.parts import Bad, Parts
+from concord.data.images.pictures import Watch
+from concord.data.images.sources import read
 from concord.data.splits import MOST_IMBALANCE, imbalance
 from concord.data.text import printable
 from concord.errors import DataError

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from concord.data import pictures
-from concord.data.files import below, is_image_name
-from concord.data.images import Images, checked
-from concord.data.parts import Bad, Parts
+from concord.data.images import pictures
+from concord.data.images.files import below, is_image_name
+from concord.data.images.images import Images, checked
+from concord.data.images.parts import Bad, Parts
 from concord.data.text import printable
 from concord.errors import DataError
 

@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concord.data import draws, idx, memory, pictures
-from concord.data.decode import Mode
-from concord.data.files import expand, is_image_name
-from concord.data.fit import fit
-from concord.data.images import Images
+from concord.data import draws, memory
+from concord.data.images import idx, pictures
+from concord.data.images.decode import Mode
+from concord.data.images.files import expand, is_image_name
+from concord.data.images.fit import fit
+from concord.data.images.images import Images
+from concord.data.images.parts import Bad
 from concord.data.load import listed
-from concord.data.parts import Bad
 from concord.data.text import printable
 from concord.errors import DataError, UsageError
 

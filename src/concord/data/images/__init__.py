@@ -1,0 +1,1 @@
+"""Labelled images of one size, read from folders, IDX, CIFAR-10, NPZ and scikit-learn's digits."""
