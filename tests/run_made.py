@@ -14,9 +14,9 @@ from concord.cli import app
 from concord.data.images.images import Images, fingerprint
 from concord.data.splits import Splits
 from concord.errors import StoppedError
-from concord.runs import assemble
+from concord.runs import assemble, folder, toml
 from concord.runs.interface import Interface
-from concord.training import checkpoint, folder, toml
+from concord.training import checkpoint
 from concord.training.fit import fit
 
 CLASSES = ("cat", "dog", "eel")

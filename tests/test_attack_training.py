@@ -9,10 +9,10 @@ from concord.attack.fgsm import fgsm
 from concord.attack.gradient import away
 from concord.data.batches import Normalise
 from concord.errors import UsageError
+from concord.runs import toml
 from concord.runs.adversary import adversarial_of, step_size_of
 from concord.runs.interface import Interface
 from concord.runs.pixels import classifier, normalised, unit
-from concord.training import toml
 
 FGSM = {"adversarial": {"kind": "fgsm", "eps": 0.1}}
 PGD = {"adversarial": {"kind": "pgd", "eps": 0.5, "norm": "l2", "steps": 3}}

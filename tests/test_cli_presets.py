@@ -5,9 +5,9 @@ import pytest
 import concord
 from concord.errors import DataError, UsageError
 from concord.report.noel2017 import FINAL, METHODS
+from concord.runs import toml
 from concord.studies.preset import PRESETS, preset
 from concord.studies.study import planned
-from concord.training import toml
 
 NOEL = sorted(FINAL)
 # what differs between the data sets: epochs, and whether official parts are pooled and shuffled

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 import concord
 from concord.errors import CheckpointError, DivergedError, StoppedError, UsageError
-from concord.training import toml
-from concord.training.plan import edges_of
+from concord.runs import toml
+from concord.runs.plan import edges_of
 
 TRAIN = {"epochs": 2, "batch_size": 32, "threads": 1, "precision": "float32", "device": "cpu"}
 BREAKS = """

@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from concord.cli.app import app
+from concord.runs import config, toml
 from concord.studies import grid
-from concord.training import config, toml
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/results/*.md")])

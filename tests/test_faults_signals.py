@@ -15,8 +15,8 @@ from run_made import FACTORY, call, outcome, write_npz
 
 from concord.cli import app, progress
 from concord.data.images import pictures
-from concord.runs import assemble, machine
-from concord.training import checkpoint, evaluate, folder
+from concord.runs import assemble, folder, machine
+from concord.training import checkpoint, evaluate
 
 EPOCHS = 4
 ARGUMENTS = ["--data", "data.npz", "--members", "a=own_net:make,b=own_net:make", "--consensus", "l2"]

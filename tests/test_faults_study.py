@@ -159,7 +159,7 @@ def test_ctrl_c_while_the_processes_start_is_a_stop_like_any_other(here, start):
 
 
 def study_settings():
-    from concord.training import toml
+    from concord.runs import toml
 
     return toml.read(Path("study/study.toml"))
 

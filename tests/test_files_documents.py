@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from concord.errors import CheckpointError
 from concord.files.documents import LARGEST, parse_object
-from concord.training.folder import RunFolder
+from concord.runs.folder import RunFolder
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -9,8 +9,9 @@ from safetensors.torch import save
 
 from concord.errors import CheckpointError
 from concord.files import tensors
-from concord.training import checkpoint, votes
-from concord.training.folder import RunFolder
+from concord.runs import votes
+from concord.runs.folder import RunFolder
+from concord.training import checkpoint
 
 
 def crowd(count):

@@ -21,7 +21,7 @@ LOWER = {
     "cost": {"errors", "layers"},
     "data": {"errors", "files"},
     "tasks": {"errors", "consensus"},
-    "training": {"errors", "files", "consensus", "tasks"},
+    "training": {"errors", "files", "consensus", "tasks", "runs"},  # until its settings are its own
 }
 UPPER = {"runs": set(LOWER)}
 UPPER["studies"] = {*LOWER, "runs"}

@@ -10,9 +10,9 @@ import torchvision
 import concord
 from concord.data.batches import Normalise
 from concord.errors import ResourceError, UsageError
+from concord.runs import toml
 from concord.runs.assemble import build_members, check_memory
 from concord.runs.interface import Interface
-from concord.training import toml
 
 DIGITS = Interface((1, 8, 8), tuple("0123456789"), Normalise((0.0,), (1.0,)))
 LAZY = """

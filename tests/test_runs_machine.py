@@ -8,8 +8,8 @@ import pytest
 import torch
 from run_made import call
 
+from concord.runs import toml
 from concord.runs.machine import commit, crowded, elsewhere, resolved, settled, stamp
-from concord.training import toml
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from concord.runs import toml
 from concord.runs.precision import idle_taps, precisions, untrusted
-from concord.training import toml
 
 
 @pytest.mark.parametrize(

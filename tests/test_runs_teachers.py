@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 import concord
 from concord.errors import CheckpointError, DataError, UsageError
+from concord.runs import toml
 from concord.runs.teachers import run_and_member
-from concord.training import toml
 
 SMALL = {"name": "small", "network": "noel2017_st(filters=4)"}
 TRAIN = {"epochs": 1, "batch_size": 256, "threads": 1, "precision": "float32"}

@@ -20,11 +20,12 @@ from run_made import (
 from torch import nn
 
 from concord.errors import CheckpointError, DivergedError, ResourceError, StoppedError, UsageError
-from concord.training import checkpoint, evaluate, toml
+from concord.runs import toml
+from concord.runs.final import final_scores, load_members, standing
+from concord.runs.folder import RunFolder
+from concord.training import checkpoint, evaluate
 from concord.training import fit as fitting
-from concord.training.final import final_scores, load_members, standing
 from concord.training.fit import fit
-from concord.training.folder import RunFolder
 from concord.training.loop import Step
 from concord.training.optim import learning_rate
 

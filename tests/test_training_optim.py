@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from training_made import member
 
-from concord.training.config import Adam, Sgd, Train
+from concord.runs.config import Adam, Sgd, Train
 from concord.training.optim import learning_rate, make_optimizer, set_rate
 
 

@@ -11,7 +11,7 @@ from concord.consensus.costs import sce
 from concord.consensus.edges import shape
 from concord.consensus.objective import pairwise
 from concord.errors import DivergedError, UsageError
-from concord.training import toml
+from concord.runs import toml
 from concord.training.agreement import Adversarial, Batch
 
 

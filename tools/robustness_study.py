@@ -38,13 +38,13 @@ from concord.files.atomic import replace
 from concord.report.compare import paired_difference, summary
 from concord.report.tables import Table, entries, markdown
 from concord.report.text import percent, points, probability, setting_label
+from concord.runs import toml
 from concord.runs.attack_inputs import images_of, load_all, networks_of
 from concord.runs.attack_plan import STEPS, Plan, plan_of, sizes
 from concord.runs.attack_runs import attack_of
 from concord.runs.pixels import unit
 from concord.studies import grid
 from concord.studies.grid import NONE, GridCell
-from concord.training import toml
 
 BATCH = 250
 OTHER = "another run"

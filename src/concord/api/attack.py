@@ -13,7 +13,7 @@ from concord.runs import attack_plan
 from concord.runs.attack_plan import Plan
 from concord.runs.attack_records import Robustness, notices
 from concord.runs.attack_runs import attack_loaded
-from concord.training.folder import RunFolder
+from concord.runs.folder import RunFolder
 from concord.training.observer import SILENT, Observer
 
 

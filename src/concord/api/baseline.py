@@ -6,11 +6,11 @@ from typing import Any
 
 from concord.baseline.wanted import check_options, named
 from concord.errors import UsageError
+from concord.runs import toml
 from concord.runs.comparison import Comparison
+from concord.runs.config import Data
 from concord.runs.loading import load_run
 from concord.runs.watching import Stop, never
-from concord.training import toml
-from concord.training.config import Data
 from concord.training.observer import SILENT, Observer
 
 IMAGES_PER_TRY = 10_000

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concord.training import toml
+from concord.runs import toml
 
 if TYPE_CHECKING:
     from concord.training.observer import Observer

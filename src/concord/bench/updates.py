@@ -54,10 +54,9 @@ def over(rates: Mapping[str, list[float]], one: str, other: str) -> float:
 def updates(settings: Mapping[str, Any], images: "Images", run: Path) -> Updates:
     """Updates of a training with these settings, and with everything that lies between them."""
     from concord.data.splits import Splits
-    from concord.runs import assemble, machine
+    from concord.runs import assemble, machine, toml
+    from concord.runs import folder as run_folder
     from concord.runs.interface import Interface
-    from concord.training import folder as run_folder
-    from concord.training import toml
     from concord.training.fit import fit
     from concord.training.loop import Step
 

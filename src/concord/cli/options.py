@@ -84,7 +84,7 @@ def tables_of(
     start: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Configuration tables: the file (or ``start``), over it the flags given, over those every --set."""
-    from concord.training import toml
+    from concord.runs import toml
 
     tables = toml.read(file) if file else start or {}
     if members is not None:

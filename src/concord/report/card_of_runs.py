@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field, ValidationError
 from concord.errors import CheckpointError, UsageError
 from concord.report.card import Card, model_card
 from concord.report.records import MemberView, RunView
+from concord.runs import toml, votes
+from concord.runs.final import standing
+from concord.runs.folder import RunFolder
 from concord.runs.interface import interface_of
-from concord.training import checkpoint, toml, votes
-from concord.training.final import standing
-from concord.training.folder import RunFolder
+from concord.training import checkpoint
 from concord.training.observer import SILENT, Observer
 
 FGSM = "attack/fgsm/attack.json"  # where `concord attack RUN` leaves its figures

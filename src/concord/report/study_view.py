@@ -14,10 +14,10 @@ from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, StudyView
 from concord.report.study_tables import study_tables
 from concord.report.tables import markdown, plain
 from concord.report.views import run_view
+from concord.runs import toml, votes
+from concord.runs.folder import RunFolder
 from concord.studies.grid import GridCell, Study
 from concord.studies.study import planned
-from concord.training import toml, votes
-from concord.training.folder import RunFolder
 from concord.training.observer import SILENT, Observer
 
 # measure of a study -> key of a result

@@ -8,11 +8,11 @@ from torch import Tensor
 from concord.attack.fgsm import fgsm
 from concord.attack.norms import NORMS
 from concord.attack.pgd import pgd
+from concord.runs.config import Config, Pgd
 from concord.runs.feeds import seed_of
 from concord.runs.interface import Interface
 from concord.runs.pixels import columns
 from concord.training.agreement import Adversarial, Sample
-from concord.training.config import Config, Pgd
 from concord.training.seeding import mix
 
 REACH = 2.5  # times eps that the steps go in all: to the border from anywhere inside, and along it

@@ -16,14 +16,14 @@ from concord.data.load import load
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
 from concord.runs.adversary import adversarial_of
+from concord.runs.config import Config
 from concord.runs.feeds import make_feed, seed_of
+from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface
 from concord.runs.precision import precisions
 from concord.runs.stacks import stacks_of
 from concord.tasks.classify import Classify
 from concord.training.agreement import ask, home_of
-from concord.training.config import Config
-from concord.training.folder import RunFolder
 from concord.training.job import Job
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained

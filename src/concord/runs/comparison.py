@@ -15,12 +15,12 @@ from concord.data import memory
 from concord.data.images.images import Images, fingerprint, joined
 from concord.data.load import load
 from concord.data.splits import cut
+from concord.runs.config import Data
 from concord.runs.intervals import wilson
 from concord.runs.loading import Loaded
 from concord.runs.rival_rows import from_measured, from_run, said_as
 from concord.runs.rivals import Rival, paired
 from concord.runs.watching import Stop, never, reading
-from concord.training.config import Data
 from concord.training.observer import SILENT, Observer
 
 FLOAT64 = 8

@@ -12,9 +12,9 @@ from concord.data.images.augment import Augment
 from concord.data.images.unlabelled import unlabelled
 from concord.data.splits import Splits
 from concord.errors import UsageError
+from concord.runs.config import Config
 from concord.runs.interface import Interface
 from concord.training.agreement import Batch
-from concord.training.config import Config
 from concord.training.job import Feed
 from concord.training.seeding import mix
 

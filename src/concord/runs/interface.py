@@ -7,7 +7,7 @@ from typing import Any
 from concord.data.batches import Normalise
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, DataError
-from concord.training.folder import RunFolder
+from concord.runs.folder import RunFolder
 
 INTERFACE = ("shape", "classes", "mean", "std")  # keys of interface.json
 

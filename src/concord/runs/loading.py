@@ -12,15 +12,15 @@ from concord.data.images.pictures import Watch
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, UsageError, suggestion
 from concord.runs.assemble import build_members, load_again, load_data
+from concord.runs.config import Config
+from concord.runs.final import standing
+from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions
 from concord.runs.watching import Stop, never, reading
 from concord.training import checkpoint
-from concord.training.config import Config
 from concord.training.evaluate import outputs
-from concord.training.final import standing
-from concord.training.folder import RunFolder
 from concord.training.observer import SILENT, Observer
 from concord.training.state import unpack_members
 

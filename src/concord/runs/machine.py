@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from concord.errors import UsageError
+from concord.runs.config import Config
 from concord.runs.packages import NEEDED
 from concord.runs.precision import native_bfloat16
-from concord.training.config import Config
 
 ATTENTION = ("flash", "mem_efficient", "cudnn")  # kernels of PyTorch on a GPU
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"

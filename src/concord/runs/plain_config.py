@@ -11,8 +11,8 @@ from pydantic import Field, PositiveFloat
 
 from concord.errors import UsageError
 from concord.plain.cnn import Shape
-from concord.training import toml
-from concord.training.section import Section
+from concord.runs import toml
+from concord.runs.section import Section
 
 Side = Annotated[int, Field(gt=0, le=1024)]
 Size = Annotated[int, Field(gt=0, le=1024)]

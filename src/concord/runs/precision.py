@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from concord.runs.config import Config
 from concord.training.agreement import home_of
-from concord.training.config import Config
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

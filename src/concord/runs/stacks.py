@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from concord.errors import UsageError
+from concord.runs.config import Config
 from concord.runs.interface import Interface
 from concord.training import stacked
 from concord.training.agreement import buffers_kept, home_of
-from concord.training.config import Config
 from concord.training.seeding import drawn
 
 Said = tuple[list[Tensor], list[dict[str, Tensor]]]  # outputs and buffers of each member

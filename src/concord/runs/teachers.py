@@ -11,11 +11,11 @@ from pathlib import Path
 from torch import nn
 
 from concord.errors import CheckpointError, DataError
+from concord.runs.config import Config
+from concord.runs.final import standing
+from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, interface_of
 from concord.training import checkpoint
-from concord.training.config import Config
-from concord.training.final import standing
-from concord.training.folder import RunFolder
 from concord.training.observer import SILENT, Observer
 from concord.training.state import unpack_members
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from concord.errors import CheckpointError, DivergedError, UsageError, suggestion
-from concord.runs import assemble, machine
+from concord.runs import assemble, machine, toml, votes
+from concord.runs import folder as run_folder
+from concord.runs.config import Config
+from concord.runs.final import final_scores, finished
+from concord.runs.folder import RunFolder, locked
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.teachers import load_teachers
 from concord.runs.watching import Stop, never, reading
-from concord.training import checkpoint, toml, votes
-from concord.training import folder as run_folder
-from concord.training.config import Config
-from concord.training.final import final_scores, finished
+from concord.training import checkpoint
 from concord.training.fit import fit
-from concord.training.folder import RunFolder, locked
 from concord.training.job import Job
 from concord.training.loop import Step
 from concord.training.observer import SILENT, Observer

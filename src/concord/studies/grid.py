@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from concord.errors import UsageError
-from concord.training import toml
-from concord.training.config import Config, Consensus, Cost, Member
-from concord.training.section import Section, Text
+from concord.runs import toml
+from concord.runs.config import Config, Consensus, Cost, Member
+from concord.runs.section import Section, Text
 
 NONE = "none"
 ALONE = "alone"

@@ -130,8 +130,8 @@ def _asked() -> bool:
 
 
 def _run(path: str, cell: "GridCell", threads: int, allow_code: tuple[str, ...]) -> dict[str, Any]:
+    from concord.runs import toml
     from concord.runs.train import resume, train
-    from concord.training import toml
 
     with _busy:
         if _asked():

@@ -14,11 +14,11 @@ from typing import Any
 
 from concord.errors import DivergedError, StoppedError, UsageError
 from concord.files.atomic import make_folder_of, write_text
+from concord.runs import toml
+from concord.runs.folder import RunFolder, locked
 from concord.studies import grid
 from concord.studies.grid import GridCell, Study
 from concord.studies.processes import run_all, threads_each
-from concord.training import toml
-from concord.training.folder import RunFolder, locked
 from concord.training.observer import Observer
 
 

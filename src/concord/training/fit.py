@@ -11,13 +11,13 @@ from math import isfinite
 from typing import Any
 
 from concord.errors import DivergedError, StoppedError
+from concord.runs.changes import adapted, differences, position_of, refuse
+from concord.runs.plan import consensus_of, edges_of, weight_of
 from concord.training import checkpoint, evaluate
 from concord.training.agreement import Batch
-from concord.training.changes import adapted, differences, position_of, refuse
 from concord.training.job import Job
 from concord.training.loop import Step, train
 from concord.training.optim import learning_rate, make_optimizer, set_rate
-from concord.training.plan import consensus_of, edges_of, weight_of
 from concord.training.position import Position
 from concord.training.state import pack_optimizer, unpack_members, unpack_optimizer
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from concord.runs.config import Config
+from concord.runs.folder import RunFolder
 from concord.tasks.classify import Classify
 from concord.training import evaluate
 from concord.training.agreement import Adversarial, Batch
-from concord.training.config import Config
-from concord.training.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from concord.training.config import Sgd, Train
+from concord.runs.config import Sgd, Train
 
 Rate = Callable[[int], float]
 

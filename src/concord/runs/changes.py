@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from concord.errors import CheckpointError, UsageError
-from concord.training import toml
+from concord.runs import toml
+from concord.runs.config import Config
+from concord.runs.folder import RunFolder
+from concord.runs.plan import uneven
 from concord.training.checkpoint import Checkpoint
-from concord.training.config import Config
-from concord.training.folder import RunFolder
-from concord.training.plan import uneven
 from concord.training.position import Position
 
 STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}

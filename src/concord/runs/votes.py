@@ -11,8 +11,8 @@ from concord.consensus.objective import ensemble_logits
 from concord.errors import CheckpointError, StoppedError
 from concord.files.atomic import replace
 from concord.files.tensors import parse_tensors
+from concord.runs.folder import RunFolder
 from concord.training.evaluate import InterruptedEvaluation, logits
-from concord.training.folder import RunFolder
 from concord.training.job import Job
 
 FILE = "votes.safetensors"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from concord.errors import UsageError
+from concord.runs import toml
+from concord.runs.config import Config
 from concord.studies.grid import Study
-from concord.training import toml
-from concord.training.config import Config
 
 MEMBER = {"name": "a", "network": "noel2017_st"}
 PAIR = {"members": [MEMBER, {"name": "b", "network": "noel2017_m"}]}

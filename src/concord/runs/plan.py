@@ -22,10 +22,10 @@ from concord.consensus.edges import (
     table,
 )
 from concord.consensus.objective import Consensus, pairwise
-from concord.training.config import Config
-from concord.training.config import Consensus as Settings
+from concord.runs.config import Config
+from concord.runs.config import Consensus as Settings
+from concord.runs.ramps import Cosine, Piecewise, Ramp
 from concord.training.loop import Weight
-from concord.training.ramps import Cosine, Piecewise, Ramp
 
 KDCL = {*kdcl.TARGETS, "kdcl_general"}
 Seen = Mapping[str, Any] | None

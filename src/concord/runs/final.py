@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from concord.errors import CheckpointError, StoppedError
+from concord.runs.changes import differences, refuse
+from concord.runs.folder import RunFolder
 from concord.training import checkpoint, evaluate
-from concord.training.changes import differences, refuse
-from concord.training.folder import RunFolder
 from concord.training.job import Job
 from concord.training.state import unpack_members
 

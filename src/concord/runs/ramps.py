@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from concord.training.section import Section
+from concord.runs.section import Section
 
 
 class Constant(Section):

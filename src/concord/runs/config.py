@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from concord.consensus.edges import table
-from concord.training.ramps import Constant, Ramps
-from concord.training.section import Count, Fraction, Section, Text
+from concord.runs.ramps import Constant, Ramps
+from concord.runs.section import Count, Fraction, Section, Text
 
 Matrix = list[list[float]]
 

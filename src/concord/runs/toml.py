@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from concord.errors import UsageError, suggestion
-from concord.training.config import Config
+from concord.runs.config import Config
 
 LARGEST_FILE = 2**20  # bytes; a configuration is small
 LONGEST_SHOWN = 200  # characters of a value in a message

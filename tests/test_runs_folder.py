@@ -9,9 +9,9 @@ from run_made import file_limit, settings
 
 from concord.errors import CheckpointError, DataError, ResourceError, UsageError
 from concord.files.atomic import disk_errors, replace
-from concord.training import folder as run_folder
-from concord.training import toml
-from concord.training.folder import RunFolder, create, locked
+from concord.runs import folder as run_folder
+from concord.runs import toml
+from concord.runs.folder import RunFolder, create, locked
 
 CONFIG = toml.parse(settings())
 STRANGE = ["with spaces", "ünï 漢字", "new\nline", "-dash", "q'u\"o", "a" * 200, "tab\tand \x1b[2J"]

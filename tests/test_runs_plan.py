@@ -12,9 +12,9 @@ from concord.consensus.costs import COSTS, kl
 from concord.consensus.edges import matched, random_matching, shape
 from concord.consensus.kdcl import TARGETS, general, towards, variance_weights
 from concord.consensus.objective import pairwise
-from concord.training.config import Config, Consensus, Member
-from concord.training.plan import consensus_of, edges_of, uneven, weight_of
-from concord.training.ramps import Cosine, Piecewise, Ramp
+from concord.runs.config import Config, Consensus, Member
+from concord.runs.plan import consensus_of, edges_of, uneven, weight_of
+from concord.runs.ramps import Cosine, Piecewise, Ramp
 
 LABELS = torch.tensor([0, 2, 1])
 SEEN = {

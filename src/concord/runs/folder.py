@@ -22,8 +22,8 @@ from typing import Any
 from concord.errors import CheckpointError, UsageError
 from concord.files.atomic import disk_errors, replace
 from concord.files.documents import parse_object
-from concord.training import toml
-from concord.training.config import Config
+from concord.runs import toml
+from concord.runs.config import Config
 
 
 @dataclass(frozen=True)
