@@ -20,7 +20,7 @@ class Calls(nn.Module):
 
 
 def three_layers(separable=False):
-    """The network of source 001."""
+    """The network of Merrikhi 2024."""
 
     def layer(c, n):
         wide = nn.Conv2d(c, c if separable and c > 3 else n, 5, 2, 2, groups=c if separable and c > 3 else 1)

@@ -16,7 +16,7 @@ from torch import nn
 
 
 def three(channels=3, classes=200):
-    """The network of source 001."""
+    """The network of Merrikhi 2024."""
     features = []
     for c, n in ((channels, 64), (64, 128), (128, 256)):
         features += [nn.Conv2d(c, n, 5, stride=2, padding=2), nn.ReLU()]

@@ -182,7 +182,7 @@ def test_the_parts_of_a_data_set_are_no_classes(here):
 
 
 def test_nine_photographs_are_all_right_after_training_and_one_seed_gives_one_training(here):
-    (here / "source.toml").write_text("epochs = 4\n")  # all else as in source 003
+    (here / "source.toml").write_text("epochs = 4\n")  # all else as in the USTH CNN
     (here / "short.toml").write_text("epochs = 1\n")
     found, again = (plain_train(name, shared("animals")) for name in ("source.toml", "short.toml"))
     assert found["correct"] == len(found["pictures"]) == 9

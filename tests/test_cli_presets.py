@@ -1,4 +1,4 @@
-"""The presets of ``concord study``, and that those of source 004 are its 39 ensembles by its protocol."""
+"""The presets of ``concord study``, and that those of Noel 2017 are its 39 ensembles by its protocol."""
 
 import pytest
 

@@ -31,7 +31,7 @@ def spent(cost):
 
 
 def test_convolution_by_hand():
-    # Layer 1 of source 001: 5² 3 64 + 64 parameters, 64² 5² 3 64 products, a bias for each of 64² 64 numbers.
+    # Layer 1 of Merrikhi 2024: 5² 3 64 + 64 parameters, 64² 5² 3 64 products, 64² 64 biases added.
     cost = count(nn.Conv2d(3, 64, 5, stride=2, padding=2), (3, 128, 128))
     assert spent(cost) == (4_864, 0, 19_660_800, 262_144)
     assert cost.flops == 2 * 19_660_800
@@ -43,7 +43,7 @@ def test_convolution_by_hand():
 
 
 def test_depthwise_separable_convolution_by_hand():
-    # Layer 2 of source 001: (5² 64 + 64) + (64 128 + 128) parameters, 32² 64 (5² + 128) products.
+    # Layer 2 of Merrikhi 2024: (5² 64 + 64) + (64 128 + 128) parameters, 32² 64 (5² + 128) products.
     pair = nn.Sequential(nn.Conv2d(64, 64, 5, stride=2, padding=2, groups=64), nn.Conv2d(64, 128, 1))
     cost = count(pair, (64, 64, 64))
     assert spent(cost) == (9_984, 0, 10_027_008, 32**2 * (64 + 128))

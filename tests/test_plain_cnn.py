@@ -1,4 +1,4 @@
-"""The network of source 003: against torch, learning, and its failure reproduced."""
+"""The network of the USTH CNN: against torch, learning, and its failure reproduced."""
 
 import math
 from random import Random

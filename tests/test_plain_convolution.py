@@ -40,7 +40,7 @@ def test_the_corner_of_the_picture_is_in_four_windows_as_the_source_counts():
 
 def test_output_size_is_the_formula_of_the_source():
     assert output_size(5, 3, 1, 1) == 5
-    assert output_size(7, 3, 2) == 3  # source 002's picture of stride 2
+    assert output_size(7, 3, 2) == 3  # Yao's picture of stride 2
     assert output_size(120, 3, 1) == 118
     assert output_size(6, 3, 2) == 2  # the floor
 

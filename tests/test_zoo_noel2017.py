@@ -1,4 +1,4 @@
-"""The networks of source 004: counts part by part, an independent forward pass, the traps of its code."""
+"""The networks of Noel 2017: counts part by part, an independent forward pass, the traps of its code."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The network of source 001, question 1: its figures, its receptive field, what each reduction computes."""
+"""The network of Merrikhi 2024, question 1: figures, receptive field, what each reduction computes."""
 
 import pytest
 import torch

@@ -62,9 +62,9 @@ def _cost(network: str, size: str) -> Cost:
     return cost_of(network, [size] if size else []).cost
 
 
-NOEL = "Noel 2017 (source 004), section 2"
+NOEL = "Noel 2017, section 2"
 COUNTER = "the author's counter, which adds partial products, says"
-S001 = "source 001, question 1"
+S001 = "Merrikhi 2024, question 1"
 VGG = "Simonyan, Zisserman 2014, arXiv:1409.1556, table 2"
 HE = "He et al. 2015, arXiv:1512.03385"
 XIE = "Xie et al. 2017, arXiv:1611.05431"

@@ -1,4 +1,4 @@
-"""Make src/concord/report/noel2017.json from the logs of source 004.
+"""Make src/concord/report/noel2017.json from the logs of Noel 2017.
 
     python tools/noel2017_curves.py ../shared/reference/noel2017_logs.json > src/concord/report/noel2017.json
 

@@ -113,7 +113,7 @@ def _check_classes(pictures: Pictures, config: PlainConfig, where: str) -> None:
 
 
 def _summary(network: CNN, config: PlainConfig) -> list[str]:
-    """What source 003 prints before it trains, with the sizes that the layers really have."""
+    """What the USTH CNN prints before it trains, with the sizes that the layers really have."""
     conv, pool = network.conv, network.pool
     inputs, hidden = config.shape().features(), config.dense1.output_size
     return [

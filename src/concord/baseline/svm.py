@@ -9,7 +9,7 @@ where the samples with an equal sign are the support vectors. With C, each sampl
 xi_i >= 0 at the price C xi_i: minimise 1/2 ||beta||^2 + C sum_i xi_i. With a kernel, beta . x becomes
 sum_i a_i y_i k(x_i, x) over the support vectors alone.
 
-Source: V. Vapnik, "The Nature of Statistical Learning Theory", 1995, and source 002; solved by LIBSVM (C.-C.
+Source: V. Vapnik, "The Nature of Statistical Learning Theory", 1995, and Yao; solved by LIBSVM (C.-C.
 Chang, C.-J. Lin, 2011) in scikit-learn's SVC, one machine for each pair of classes.
 """
 

@@ -1,4 +1,4 @@
-"""One training step of source 003's network beside loops as the source writes them."""
+"""One training step of the USTH CNN's network beside loops as the source writes them."""
 
 import platform
 import statistics
@@ -74,7 +74,7 @@ def _step(network: CNN, picture: Map) -> None:
 
 
 def naive_step(network: CNN, picture: Map, with_picture: bool) -> None:
-    """The same step with loops over lists, as source 003 has it: one loop for every index of a formula."""
+    """The same step with loops over lists, as the USTH CNN has it: one loop for every index of a formula."""
     _, width, channels = SOURCE.input_shape
     size, filters = SOURCE.filter_size, SOURCE.num_filters
     x = [[[[row[j * channels + c] for c in range(channels)] for j in range(width)] for row in picture]]

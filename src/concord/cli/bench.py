@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
     )(bench_cost.cost_command)
     verbs.command(
         "plain",
-        help="One training step in plain Python beside loops as source 003 writes them.\n\n"
+        help="One training step in plain Python beside loops as the USTH CNN writes them.\n\n"
         "Example: concord bench plain",
     )(bench_plain.bench_plain_command)
     verbs.command(

@@ -1,4 +1,4 @@
-"""``concord bench plain``: one training step of source 003's network beside loops as the source writes them.
+"""``concord bench plain``: a training step of the USTH CNN's network beside loops as the source writes them.
 
 Example:
     $ concord bench plain --rounds 5

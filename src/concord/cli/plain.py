@@ -1,4 +1,4 @@
-"""``concord plain train`` and ``concord plain show``: the network of source 003 in plain Python.
+"""``concord plain train`` and ``concord plain show``: the network of the USTH CNN in plain Python.
 
 Example:
     $ concord plain train animals.toml --data photos/animals
@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(help="Networks in plain Python, to be followed with pencil.", no_args_is_help=True)
     verbs.command(
         "train",
-        help="Train the network of source 003 on a folder of pictures.\n\n"
+        help="Train the network of the USTH CNN on a folder of pictures.\n\n"
         "Example: concord plain train animals.toml --data photos/animals",
     )(train_command)
     verbs.command(

@@ -1,7 +1,7 @@
 """``concord plain show``: one training step of a tiny network, every number of it.
 
-A 5x5 picture and a 3x3 filter with padding 1, as in source 003; then 2x2 max-pooling, a dense layer with ReLU
-and one with softmax. Everything printed is what the layers of ``concord.plain`` compute.
+A 5x5 picture and a 3x3 filter with padding 1, as in the USTH CNN; then 2x2 max-pooling, a dense layer with
+ReLU and one with softmax. Everything printed is what the layers of ``concord.plain`` compute.
 
 Example:
     $ concord plain show

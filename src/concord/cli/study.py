@@ -32,7 +32,7 @@ def study_command(
     epochs: Annotated[int | None, typer.Option(help="How often every image is seen.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds: 0, 1, ...")] = None,
     published: Annotated[
-        str | None, typer.Option(help="Print source 004 beside ours: mnist, notmnist, cifar10.")
+        str | None, typer.Option(help="Print Noel 2017 beside ours: mnist, notmnist, cifar10.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one per core.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,

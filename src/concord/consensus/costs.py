@@ -40,7 +40,7 @@ def sce(own: Tensor, peer: Tensor) -> Tensor:
 def sce_tf1(own: Tensor, peer: Tensor) -> Tensor:
     """The value of ``sce`` with the probabilities that act as targets held constant.
 
-    This is what the runs of source 004 optimised: TensorFlow 1's softmax_cross_entropy_with_logits does not
+    This is what the runs of Noel 2017 optimised: TensorFlow 1's softmax_cross_entropy_with_logits does not
     back-propagate into its labels. Gradient on own: p - q, the same as that of KL(q || p) with q constant.
 
     Shape: (B, K), (B, K) -> (B,)

@@ -3,7 +3,7 @@
 Edge i<-j means that member i learns from member j. ``weight[i][j]`` is its weight, 0 where there is no edge.
 ``detach[i][j]`` says whether j is held constant on that edge (the default): then only i receives its
 gradient. Two directed edges with detach give exactly the gradients of one undirected pair, so a pair of
-source 004 is two edges, and every asymmetry is a matter of the matrix.
+Noel 2017 is two edges, and every asymmetry is a matter of the matrix.
 
 Source: J. Noel, 2017, section 5.2 (chain of consecutive models); Y. Zhang et al., CVPR 2018, section 3.3 (all
 pairs).
@@ -157,7 +157,7 @@ def shape(name: str, members: int, detach: bool | Sequence[Sequence[bool]] = Tru
 def scaled(edges: Edges, scale: Scale, cost: str) -> Edges:
     """Weights in one of three conventions.
 
-    sum: as given. mass1: each member's incoming weights sum to 1. noel: as the code of source 004, where
+    sum: as given. mass1: each member's incoming weights sum to 1. noel: as the code of Noel 2017, where
     cross entropies are summed over pairs but l2 and l1 are averaged over them, so that only the latter are
     divided.
     """

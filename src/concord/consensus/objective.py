@@ -4,7 +4,7 @@ The gradient contract:
   * the term of edge i<-j is weight[i][j] * cost(l_i, l_j); l_j is a constant in it where detach[i][j];
   * terms are summed over edges and over classes; nothing is averaged here, the loop averages over the batch;
   * a weight of 0 is no edge: nothing is computed, so that no 0 * inf can leak.
-For two members with both edges and l2, member i receives weight * 2 (l_i - l_j), as from source 004's one
+For two members with both edges and l2, member i receives weight * 2 (l_i - l_j), as from Noel 2017's one
 undirected term. The summed value is then twice that term; ``per_edge`` gives the number to report.
 """
 
@@ -62,13 +62,13 @@ def _peers(i: int, logits: Sequence[Tensor], edges: Edges) -> list[tuple[float, 
 
 
 def per_edge(cost: Tensor, edges: Edges) -> Tensor:
-    """Mean of the summed cost over the weight of all edges: for one pair the cost of source 004 itself."""
+    """Mean of the summed cost over the weight of all edges: for one pair the cost of Noel 2017 itself."""
     total = sum(edges.mass(i) for i in range(edges.members))
     return cost / total if total else cost
 
 
 def ensemble_logits(logits: Sequence[Tensor]) -> Tensor:
-    """Mean of logits, the prediction of source 004's ensembles. Shape: M times (B, K) -> (B, K)"""
+    """Mean of logits, the prediction of Noel 2017's ensembles. Shape: M times (B, K) -> (B, K)"""
     return torch.stack(list(logits)).mean(0)
 
 

@@ -1,7 +1,7 @@
 """What convolutions, linear layers and element-wise layers cost, from their sizes alone.
 
-Source: source 001, question 1; V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning",
-2016, arXiv:1603.07285, relationships 6 and 14.
+Source: Merrikhi 2024, question 1; V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep
+learning", 2016, arXiv:1603.07285, relationships 6 and 14.
 """
 
 from collections.abc import Sequence

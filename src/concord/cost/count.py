@@ -1,6 +1,6 @@
 """Parameters, operations, memory and receptive field of any network, from one watched pass.
 
-Sources of the definitions: source 001, question 1; V. Dumoulin, F. Visin, 2016, arXiv:1603.07285.
+Sources of the definitions: Merrikhi 2024, question 1; V. Dumoulin, F. Visin, 2016, arXiv:1603.07285.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -94,7 +94,7 @@ def shuffled(
     """Batches ``start``, ``start`` + 1, ... of an epoch, on the device of the images.
 
     Equal seeds with different ``augment_seed`` give different views of the same images. With
-    ``shuffle=False`` every epoch has the stored order, as the runs of source 004 had. A batch does not
+    ``shuffle=False`` every epoch has the stored order, as the runs of Noel 2017 had. A batch does not
     depend on ``start``. Raises UsageError for sizes that describe no epoch.
 
     Shape: x (B, C, H, W) float32, y (B,) int64; the last batch may be smaller, or larger by one.

@@ -1,6 +1,6 @@
 """From a name or a path to training, validation and test images.
 
-Protocol of ``joint``: J. Noel, "A collaborative approach to deep learning", 2017 (source 004), whose code
+Protocol of ``joint``: J. Noel, "A collaborative approach to deep learning", 2017, whose code
 pools the official training and test parts, shuffles them and cuts a test part of the official size again.
 
 Departures: the cut is stratified by class, and a validation part comes out of the training part (the
@@ -104,5 +104,5 @@ def _skipped(bad: tuple[Bad, ...]) -> list[str]:
 
 
 def _shuffled(images: Images, seed: int) -> Images:
-    # Stored order matters: source 004 trains in it, without shuffling again.
+    # Stored order matters: Noel 2017 trains in it, without shuffling again.
     return images.subset(torch.from_numpy(draws.permutation(len(images), "joint", seed)))

@@ -1,6 +1,6 @@
 """Batch normalisation of one channel: the values x_1 ... x_B that one channel takes over a mini-batch.
 
-Source: source 002, "Batch Normalization" (algorithm 2 there, algorithm 1 of S. Ioffe, C. Szegedy, "Batch
+Source: Yao, "Batch Normalization" (algorithm 2 there, algorithm 1 of S. Ioffe, C. Szegedy, "Batch
 Normalization", 2015, arXiv:1502.03167; the backward pass is its section 3).
 
 What the source leaves out: its four lines use the statistics of the batch, and while testing running

@@ -1,4 +1,4 @@
-"""The network of source 003: convolution, max-pooling, dense with ReLU, dense with softmax.
+"""The network of the USTH CNN: convolution, max-pooling, dense with ReLU, dense with softmax.
 
 Departures from the source, whose program ended in NaN in its first epoch:
   * pictures come scaled to [0, 1] and centred, not as 0..255;

@@ -1,7 +1,7 @@
 """Convolution of a picture with several filters, forward and backward.
 
-Source: Nguyen Huy Hoang, "Convolutional Neural Network (CNN)" (source 003), sections II.A.1 and II.B.1, after
-A. Kravets, "Forward and backward propagation in convolutional neural networks", 2022.
+Source: Nguyen Huy Hoang, "Convolutional Neural Network (CNN)" (the USTH CNN), sections II.A.1 and II.B.1,
+after A. Kravets, "Forward and backward propagation in convolutional neural networks", 2022.
 
 Departures from the source: padding, stride and any number of channels, which it describes and leaves out of
 its program; the numbers under a filter (a patch) are one slice of a flat strip; its sum of products with a

@@ -1,6 +1,6 @@
 """A dense (fully connected) layer and ReLU, forward and backward.
 
-Source: source 003, sections II.A.3 and II.B.3.
+Source: the USTH CNN, sections II.A.3 and II.B.3.
 """
 
 from operator import mul

@@ -1,6 +1,6 @@
 """Dropout, in the form of the source and in that of torch.
 
-Source: source 002, "AlexNet (2012): Dropout" (N. Srivastava et al., "Dropout", 2014).
+Source: Yao, "AlexNet (2012): Dropout" (N. Srivastava et al., "Dropout", 2014).
 
 The source keeps a neuron with probability p, zeroes it with 1 - p, and multiplies by p while testing. torch
 multiplies by 1/p while training instead and changes nothing while testing ("inverted"). In both the

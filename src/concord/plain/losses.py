@@ -1,6 +1,6 @@
 """Softmax with cross-entropy, and squared error: one number per sample, and its gradient.
 
-Source: source 003, sections II.A.3 and II.B.3, which names both losses.
+Source: the USTH CNN, sections II.A.3 and II.B.3, which names both losses.
 """
 
 from math import exp, log
@@ -31,7 +31,7 @@ def cross_entropy_slope(z: Vector, label: int) -> Vector:
 
 
 def squared_error(y: Vector, target: Vector) -> float:
-    """1/2 sum_i (y_i - target_i)^2, as J of source 002 has it for one sample. Shape: (K,), (K,) -> ()"""
+    """1/2 sum_i (y_i - target_i)^2, as J of Yao has it for one sample. Shape: (K,), (K,) -> ()"""
     return sum((a - b) ** 2 for a, b in zip(y, target, strict=True)) / 2
 
 

@@ -1,6 +1,6 @@
 """The long short-term memory cell over a sequence: forward, and backward written out.
 
-Source: source 000, "LSTM in detail" (S. Hochreiter, J. Schmidhuber, 1997; forget gate: F. Gers, 2000).
+Source: Kalkan, "LSTM in detail" (S. Hochreiter, J. Schmidhuber, 1997; forget gate: F. Gers, 2000).
 
 Notes on the source:
   * Its a is split in the order f, i, g, o, which is used here. torch.nn.LSTM has i, f, g, o, and two biases

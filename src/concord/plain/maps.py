@@ -11,7 +11,7 @@ Map = list[list[float]]  # H rows of W * C numbers
 
 
 def output_size(size: int, window: int, stride: int, padding: int = 0) -> int:
-    """H_out = floor(1 + (H + 2 pad - HH) / stride), the formula of source 003, for one side.
+    """H_out = floor(1 + (H + 2 pad - HH) / stride), the formula of the USTH CNN, for one side.
 
     Raises ValueError when the window does not fit once.
     """

@@ -1,6 +1,6 @@
 """The multilayer perceptron: forward pass, and back-propagation as the adjoint equations of a Lagrangian.
 
-Source: source 002, "BP Algorithm: Forward Pass" and "Derivation of BP: Lagrangian Multiplier" (Y. LeCun, "A
+Source: Yao, "BP Algorithm: Forward Pass" and "Derivation of BP: Lagrangian Multiplier" (Y. LeCun, "A
 Theoretical Framework for Back-Propagation", 1988; D. Rumelhart, G. Hinton, R. Williams, 1986).
 
 Learning is a constrained problem: make sum_i ||y_i - x_i(L)||^2 small, subject to x(l) = f(A(l)),

@@ -1,6 +1,6 @@
 """Rosenblatt's perceptron, and how many updates it can need.
 
-Source: source 002, "The Perceptron Algorithm" and "Finite Stop of Perceptron for Separable Data" (theorem 1
+Source: Yao, "The Perceptron Algorithm" and "Finite Stop of Perceptron for Separable Data" (theorem 1
 of H. D. Block, 1962, and A. Novikoff, 1962, in the version of N. Cristianini and J. Shawe-Taylor, 2000).
 
 Errata of the source, put right here:

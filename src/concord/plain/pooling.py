@@ -1,7 +1,7 @@
 """Max and average pooling, forward and backward.
 
-Source: source 003, sections II.A.2 and II.B.2, after A. Kravets, "Forward and backward propagation of pooling
-layers in convolutional neural networks", 2022.
+Source: the USTH CNN, sections II.A.2 and II.B.2, after A. Kravets, "Forward and backward propagation of
+pooling layers in convolutional neural networks", 2022.
 
 Departures: any stride, also one that lets windows overlap (the source's windows lie side by side).
 """

@@ -1,6 +1,6 @@
 """The vanilla recurrent network: forward over a sequence, and back-propagation through time as sums.
 
-Source: source 000, "The Vanilla RNN Model", "Backpropagation through Vanilla RNN" and "Initial hidden state".
+Source: Kalkan, "The Vanilla RNN Model", "Backpropagation through Vanilla RNN" and "Initial hidden state".
 
 Departures from the source:
   * Biases b_h and b_y. Its slides have none: with zeros in them this is the source's cell.

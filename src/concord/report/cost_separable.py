@@ -4,7 +4,7 @@
 
 instead of K² M N + N and H W K² M N. Of the MACs that is 1/N + 1/K².
 
-Source: source 001, question 1, part 3.
+Source: Merrikhi 2024, question 1, part 3.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

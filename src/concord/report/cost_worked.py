@@ -1,4 +1,4 @@
-"""The cost of a network worked out by hand, step by step, as source 001 asks for it in its question 1."""
+"""The cost of a network worked out by hand, step by step, as Merrikhi 2024 asks for it in its question 1."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

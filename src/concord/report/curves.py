@@ -1,4 +1,4 @@
-"""Line charts over epochs, and accuracy against cost: the pictures A.1 to A.6 and B.1 to B.3 of source 004.
+"""Line charts over epochs, and accuracy against cost: the pictures A.1 to A.6 and B.1 to B.3 of Noel 2017.
 
 Collaborative members stand in colour, plain ones in grey, published figures dashed in the colour of ours.
 """
@@ -55,7 +55,7 @@ class Spot:
 def line_chart(
     panels: Sequence[Sequence[Panel]], *, title: str, last: int | None = None, logarithmic: bool = False
 ) -> str:
-    """Rows of panels under one legend; ``last`` keeps that many epochs at the end, as source 004 does."""
+    """Rows of panels under one legend; ``last`` keeps that many epochs at the end, as Noel 2017 does."""
     columns, rows = max(map(len, panels)), len(panels)
     drawn = {c.label: c for row in panels for panel in row for c in panel.curves}
     styles = _styles(list(drawn.values()))

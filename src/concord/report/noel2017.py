@@ -89,9 +89,9 @@ PROXY: dict[str, tuple[tuple[float, float], ...]] = {
 def published(dataset: str, members: Sequence[str]) -> Published:
     """The author's figures under concord's names of costs; ``members`` are the names of ST and M here."""
     if dataset not in FINAL:
-        raise UsageError(f"source 004 has {', '.join(FINAL)}, not {dataset!r}{suggestion(dataset, FINAL)}")
+        raise UsageError(f"Noel 2017 has {', '.join(FINAL)}, not {dataset!r}{suggestion(dataset, FINAL)}")
     if len(members) != 2:
-        raise UsageError(f"the ensembles of source 004 have two members, ST and M; got {len(members)}")
+        raise UsageError(f"the ensembles of Noel 2017 have two members, ST and M; got {len(members)}")
     columns = (*members, ENSEMBLE)
     scores: dict[Setting, Mapping[str, Mapping[str, float]]] = {}
     drawn: dict[Setting, Mapping[str, Series]] = {}

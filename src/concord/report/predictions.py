@@ -26,7 +26,7 @@ class Reliability:
 
 
 def ensemble_probabilities(logits: Tensor) -> Tensor:
-    """softmax of the mean of the members' logits, as source 004 predicts. Shape: (M, N, K) -> (N, K)"""
+    """softmax of the mean of the members' logits, as Noel 2017 predicts. Shape: (M, N, K) -> (N, K)"""
     return logits.double().mean(0).softmax(-1)
 
 

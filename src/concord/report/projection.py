@@ -1,4 +1,4 @@
-"""Two images that look alike and are not of one class: figure 3.4 of source 004, after C. Olah.
+"""Two images that look alike and are not of one class: figure 3.4 of Noel 2017, after C. Olah.
 
 The test images are projected on their first two principal components. Two points of different classes that
 fall together are marked by stars, one in each half. Along each axis stands the marked image with the weights

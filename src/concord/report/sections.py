@@ -15,7 +15,7 @@ from concord.report.run_tables import members_table, pairs_table, recall_table, 
 from concord.report.series import comparison_panels, is_plain, learning_panels, study_panels
 from concord.report.study_tables import study_tables
 
-LAST = 10  # epochs in the pictures of the end of training, as in source 004
+LAST = 10  # epochs in the pictures of the end of training, as in Noel 2017
 WORST = 12
 NO_RUN = "No single run is part of this report."
 NO_TEST_SET = "The predictions on the test set are not part of this report."

@@ -42,7 +42,7 @@ def is_plain(run: RunView) -> bool:
 
 
 def comparison_panels(runs: Sequence[RunView]) -> list[list[Panel]]:
-    """A panel per measure and column, a line per run: the pictures A.1 to A.6 of source 004."""
+    """A panel per measure and column, a line per run: the pictures A.1 to A.6 of Noel 2017."""
     split = drawn_split(run.metrics for run in runs)
     names = dict.fromkeys(member.name for run in runs for member in run.members)
     rows = []
@@ -65,7 +65,7 @@ def _run_curves(runs: Sequence[RunView], split: str, column: str, measure: str) 
 
 
 def learning_panels(run: RunView, beside: RunView | None = None) -> list[list[Panel]]:
-    """Training and test curves of every member, a plain run in grey beside: B.1 to B.3 of source 004."""
+    """Training and test curves of every member, a plain run in grey beside: B.1 to B.3 of Noel 2017."""
     split = drawn_split([run.metrics])
     rows = []
     for measure, ylabel in MEASURES.items():

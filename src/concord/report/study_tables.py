@@ -1,6 +1,6 @@
 """The tables of a study: scores of every setting, differences to the baselines, chosen weights.
 
-Made for the shape of source 004's figures A.7 to A.12: a row per setting, a column per member and one for the
+Made for the shape of Noel 2017's figures A.7 to A.12: a row per setting, a column per member and one for the
 ensemble.
 """
 

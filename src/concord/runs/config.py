@@ -30,7 +30,7 @@ class Data(Section):
     valid: Fraction = 0.1
     test: Fraction = 0.2
     seed: int = 0
-    joint: bool = False  # pool train and test before splitting, as source 004 did
+    joint: bool = False  # pool train and test before splitting, as Noel 2017 did
     drop_duplicates: bool = False
     bad_images: Literal["error", "skip"] = "error"
     limit: Count | None = None  # most images to train on
@@ -94,7 +94,7 @@ class Sgd(Section):
 
 class Adam(Section):
     kind: Literal["adam", "adamw"] = "adam"
-    lr: PositiveFloat = 0.5**10  # of source 004
+    lr: PositiveFloat = 0.5**10  # of Noel 2017
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
@@ -145,7 +145,7 @@ class Train(Section):
     clip: PositiveFloat | None = None
     patience: Count | None = None  # epochs without a better validation error before stopping
     label_smoothing: Fraction = 0.0
-    shuffle: bool = True  # false: the stored order in every epoch, as source 004
+    shuffle: bool = True  # false: the stored order in every epoch, as Noel 2017
     batches: Literal["shared", "own", "views"] = "shared"
     update: Literal["simultaneous", "alternating"] = "simultaneous"
     micro_batch: Annotated[Count, AfterValidator(_of_three)] | None = None  # most images in one pass

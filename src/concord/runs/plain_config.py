@@ -1,4 +1,4 @@
-"""The configuration file of ``concord plain train``, in the words of source 003.
+"""The configuration file of ``concord plain train``, in the words of the USTH CNN.
 
 Departures from its ``file_config.txt``: TOML; stride and padding of the convolution; the size of the second
 dense layer is ``num_classes`` (the source gives both, and they disagree: 2 and 3).
@@ -40,7 +40,7 @@ class Dense1(Section):
 
 
 class PlainConfig(Section):
-    """The network of source 003 and how it is trained; what is left out is as in the source."""
+    """The network of the USTH CNN and how it is trained; what is left out is as in the source."""
 
     input_shape: InputShape = InputShape()
     conv: Conv = Conv()
@@ -84,6 +84,6 @@ def _without_dense2(tables: dict[str, Any], path: Path) -> dict[str, Any]:
     if tables["dense2"] != {"output_size": classes}:
         raise UsageError(
             f"{path}:\n  dense2: the second dense layer has one output for each class,"
-            f" num_classes = {classes}: leave dense2 out (source 003 gives 2 in one place and 3 in another)"
+            f" num_classes = {classes}: leave dense2 out (the USTH CNN gives 2 in one place and 3 in another)"
         )
     return rest

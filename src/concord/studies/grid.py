@@ -52,7 +52,7 @@ class Study(Section):
     # each member taught by the others, which are finished: weights of the cost kl
     distil: tuple[Weight, ...] = Field((), strict=False)
     wider: Text | None = None  # one network instead of all members, such as noel2017_m(filters=17)
-    published: Literal["mnist", "notmnist", "cifar10"] | None = None  # figures of source 004 to print beside
+    published: Literal["mnist", "notmnist", "cifar10"] | None = None  # figures of Noel 2017 to print beside
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def learning_rate(train: Train, steps_per_epoch: int) -> Rate:
 
 
 SCHEDULES: dict[str, Callable[[float, float], float]] = {
-    # of 30 epochs, those numbered 15, 23 and 28 from 0 begin at a new rate, as in the logs of source 004
+    # of 30 epochs, those numbered 15, 23 and 28 from 0 begin at a new rate, as in the logs of Noel 2017
     "halving_epochs": lambda p, epoch: 0.5 ** ((epoch >= 0.5) + (epoch >= 0.75) + (epoch > 0.9)),
     "halving": lambda p, epoch: 0.5 ** ((p >= 0.5) + (p >= 0.75) + (p >= 0.9)),
     "cosine": lambda p, epoch: (1 + cos(pi * p)) / 2,

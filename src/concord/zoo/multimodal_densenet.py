@@ -2,8 +2,8 @@
 
 Source: G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, "Densely Connected Convolutional Networks",
 2016, arXiv:1608.06993, section 3: dense blocks, bottlenecks and transitions of DenseNet-BC. Two branches,
-fusion by concatenation and dense layers behind it are the structure of source 001, question 2.4. The maximum
-over the text is that of Y. Kim, "Convolutional Neural Networks for Sentence Classification", 2014,
+fusion by concatenation and dense layers behind it are the structure of Merrikhi 2024, question 2.4. The
+maximum over the text is that of Y. Kim, "Convolutional Neural Networks for Sentence Classification", 2014,
 arXiv:1408.5882, section 2.
 
 Departures from the papers:
@@ -12,8 +12,8 @@ Departures from the papers:
     token stands where the picture has its first convolution of 2k maps.
   * Id 0 is padding. Whatever looks at neighbours sees zeros there, as beyond the end of the text, so in
     evaluation mode more padding changes no output. In training, batch normalisation counts padding in.
-  * Source 001 puts feature maps together. A picture and a text have no common grid, so here it is one number
-    for each map: its mean over the picture, its maximum over the text.
+  * Merrikhi 2024 puts feature maps together. A picture and a text have no common grid, so here it is one
+    number for each map: its mean over the picture, its maximum over the text.
   * These numbers are normalised before the dense layer. A mean over a picture varies far less from sample to
     sample than a maximum over a text, and without this what only both together tell is hardly learned.
 """
@@ -180,7 +180,7 @@ def _refuse_sizes(smallest: int, vocabulary: int, dropout: int) -> None:
     example=(1, 28, 28),
     text=(26, 28),
     parameters=148_890,
-    source="Huang et al. 2016, section 3 (k=12), with a text branch: source 001, question 2.4",
+    source="Huang et al. 2016, section 3 (k=12), with a text branch: Merrikhi 2024, question 2.4",
 )
 def multimodal_densenet(
     channels: int = 1,

@@ -1,6 +1,6 @@
 """Three 5x5 convolutions and a classifier, and five ways to make do with fewer parameters.
 
-Source: source 001 (an assignment of a course on deep learning, 2024), question 1: the network in part 2,
+Source: Merrikhi 2024 (an assignment of a course on deep learning), question 1: the network in part 2,
 separable convolutions in part 3, the fully connected layer and the ways to reduce it in part 4. Part 4 has
 formulas and no totals. These are the totals for pictures of 128x128 and 200 classes:
 
@@ -157,7 +157,7 @@ class ThreeLayerNetwork(nn.Module):
         return self.head(self.features(x))
 
 
-@register(example=(3, 128, 128), parameters=14_136_648, source="source 001, question 1, parts 2 and 4")
+@register(example=(3, 128, 128), parameters=14_136_648, source="Merrikhi 2024, question 1, parts 2 and 4")
 def three_layer(channels: int = 3, classes: int = 200, *, side: int = 128) -> nn.Module:
     """A fully connected layer over all maps and positions.
 
@@ -166,7 +166,7 @@ def three_layer(channels: int = 3, classes: int = 200, *, side: int = 128) -> nn
     return ThreeLayerNetwork(ThreeLayers(channels), flat_head(classes, side), channels, side)
 
 
-@register(example=(3, 128, 128), parameters=13_158_600, source="source 001, question 1, parts 3 and 4")
+@register(example=(3, 128, 128), parameters=13_158_600, source="Merrikhi 2024, question 1, parts 3 and 4")
 def three_layer_separable(channels: int = 3, classes: int = 200, *, side: int = 128) -> nn.Module:
     """Layers 2 and 3 are depthwise separable.
 
@@ -176,7 +176,7 @@ def three_layer_separable(channels: int = 3, classes: int = 200, *, side: int = 
     return ThreeLayerNetwork(features, flat_head(classes, side), channels, side)
 
 
-@register(example=(3, 128, 128), parameters=1_080_648, source="source 001, question 1, part 4: pooling")
+@register(example=(3, 128, 128), parameters=1_080_648, source="Merrikhi 2024, question 1, part 4: pooling")
 def three_layer_pooled(channels: int = 3, classes: int = 200) -> nn.Module:
     """The mean over the picture before the fully connected layer; takes pictures of any size.
 
@@ -185,7 +185,9 @@ def three_layer_pooled(channels: int = 3, classes: int = 200) -> nn.Module:
     return ThreeLayerNetwork(ThreeLayers(channels), PooledHead(classes), channels)
 
 
-@register(example=(3, 128, 128), parameters=102_600, source="source 001, question 1, parts 3 and 4: pooling")
+@register(
+    example=(3, 128, 128), parameters=102_600, source="Merrikhi 2024, question 1, parts 3 and 4: pooling"
+)
 def three_layer_separable_pooled(channels: int = 3, classes: int = 200) -> nn.Module:
     """Both: separable layers 2 and 3, and the mean over the picture; takes pictures of any size.
 
@@ -195,7 +197,9 @@ def three_layer_separable_pooled(channels: int = 3, classes: int = 200) -> nn.Mo
 
 
 @register(
-    example=(3, 128, 128), parameters=2_667_848, source="source 001, question 1, part 4: sparse connections"
+    example=(3, 128, 128),
+    parameters=2_667_848,
+    source="Merrikhi 2024, question 1, part 4: sparse connections",
 )
 def three_layer_sparse(
     channels: int = 3, classes: int = 200, *, side: int = 128, groups: int = 8
@@ -208,7 +212,9 @@ def three_layer_sparse(
 
 
 @register(
-    example=(3, 128, 128), parameters=13_317_192, source="source 001, question 1, part 4: parameter sharing"
+    example=(3, 128, 128),
+    parameters=13_317_192,
+    source="Merrikhi 2024, question 1, part 4: parameter sharing",
 )
 def three_layer_shared(channels: int = 3, classes: int = 200, *, side: int = 128) -> nn.Module:
     """Layer 3 has the weights of layer 2.

@@ -1,4 +1,4 @@
-"""Images without labels, on which members are only asked to agree (source 004, open question 7)."""
+"""Images without labels, on which members are only asked to agree (Noel 2017, open question 7)."""
 
 from pathlib import Path
 
