@@ -11,7 +11,13 @@ from concord.report.curves import Spot, accuracy_against_cost, line_chart
 from concord.report.parts import Drawing, Folded, Heading, Part, Section
 from concord.report.projection import project, projection_figure
 from concord.report.records import ENSEMBLE, RunView, StudyView
-from concord.report.run_tables import members_table, pairs_table, recall_table, settings_table
+from concord.report.run_tables import (
+    members_table,
+    mistakes_table,
+    pairs_table,
+    recall_table,
+    settings_table,
+)
 from concord.report.series import comparison_panels, is_plain, learning_panels, study_panels
 from concord.report.study_tables import study_tables
 
@@ -187,6 +193,9 @@ def _mistakes(run: RunView) -> Iterator[Part]:
         )
         for i in wrong.tolist()
     ]
+    if held.images is None:
+        yield mistakes_table(captions)
+        return
     drawing = pictures.mistakes(held.images[wrong], captions, title=f"Worst mistakes of {run.name}")
     yield Drawing(
         drawing, "Wrong and sure: what the ensemble said and how surely, what is right, and the file."
@@ -211,7 +220,7 @@ def _projection(runs: Sequence[RunView]) -> Iterator[Part]:
     drawn = set()
     for run in runs:
         held = run.held
-        if held is None or len(held.images) < 3 or held.images[0].numel() < 2:
+        if held is None or held.images is None or len(held.images) < 3 or held.images[0].numel() < 2:
             continue
         if (key := (held.images.shape, tuple(held.names[:9]))) in drawn:
             continue
