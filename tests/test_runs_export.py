@@ -66,10 +66,9 @@ def messy(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def file(run):
+def written(run):
     """The ensemble as ONNX, with its script."""
-    written = concord.export(run, run.parent / "all.onnx", script=run.parent / "label.py")
-    return written.file
+    return concord.export(run, run.parent / "all.onnx", script=run.parent / "label.py")
 
 
 def labels_of(script, paths):
@@ -82,7 +81,7 @@ def labels_of(script, paths):
     return [(label, float(share)) for _, label, share in rows]
 
 
-def test_the_script_labels_messy_photos_as_predict_does_without_concord_and_torch(run, file, messy):
+def test_the_script_labels_messy_photos_as_predict_does_without_concord_and_torch(run, written, messy):
     predicted = concord.predict(run, messy)
     assert [row.error for row in predicted] == [None] * len(messy)
     given = labels_of(run.parent / "label.py", messy)
@@ -132,8 +131,8 @@ def test_onnx_takes_uint8_in_any_batch_and_gives_what_predict_says(run, member, 
     torch.testing.assert_close(torch.from_numpy(given), expected, rtol=0, atol=1e-5)
 
 
-def test_an_onnx_file_describes_itself(run, file):
-    about = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
+def test_an_onnx_file_describes_itself(written):
+    about = onnxruntime.InferenceSession(written.file).get_modelmeta().custom_metadata_map
     assert json.loads(about["classes"]) == ["cat", 'dog, "old"', "über kuh"]
     assert (json.loads(about["size"]), about["channels"], about["colour"]) == ([28, 28], "3", "RGB")
     assert (about["member"], about["network"]) == ("ensemble", "noel2017_st, lenet5")
@@ -172,13 +171,15 @@ def test_safetensors_holds_the_weights_of_one_member_and_the_description(run, tm
         concord.export(run, tmp_path / "all.safetensors")
 
 
-def test_json_has_the_keys_of_the_record(run, file, tmp_path, capsys):
-    status, out, err = call(capsys, "export", run, "--to", tmp_path / "net.onnx", "--json")
+def test_json_has_the_keys_of_the_record(run, written, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(capsys, "export", run, "--to", written.file, "--script", "label.py", "--json")
     given = json.loads(out)
     assert (status, err) == (0, "")
-    assert given == concord.export(run, tmp_path / "net.onnx").to_dict()
     keys = ["file", "member", "classes", "bytes", "format", "checked_batches", "largest_difference", "script"]
-    assert list(given) == keys
+    assert list(given) == list(written.to_dict()) == keys
+    assert given == written.to_dict() | {"script": given["script"]}
+    assert Path("label.py").read_text() == given["script"]
 
 
 def test_the_script_is_printed_or_written_where_the_user_says(run, tmp_path, capsys):

@@ -120,7 +120,13 @@ def test_the_status_is_3_when_no_image_could_be_read(run, digits, tmp_path, caps
     assert call(capsys, "predict", run, tmp_path, digits, "--strict")[0] == 3
 
 
-def test_switches_of_torch_are_left_as_they_were(run, digits):
+def test_a_gpu_computes_in_float32_too_and_its_switch_is_put_back(run):
+    """By default torch lets convolutions on a GPU compute in TF32, with 10 bits."""
+    loaded, seen = load_run(run), []
+    hook = loaded.members["st"].register_forward_pre_hook(
+        lambda *_: seen.append(torch.backends.cudnn.allow_tf32)
+    )
     before = torch.backends.cudnn.allow_tf32
-    concord.predict(run, digits)
-    assert torch.backends.cudnn.allow_tf32 == before
+    loaded.probabilities(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
+    hook.remove()
+    assert (seen, torch.backends.cudnn.allow_tf32) == ([False], before)
