@@ -13,16 +13,15 @@ from concord.data.splits import Splits
 from concord.errors import CheckpointError, UsageError, suggestion
 from concord.runs.assemble import build_members, load_again, load_data
 from concord.runs.config import Config
-from concord.runs.final import standing
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions, whole_float32
 from concord.runs.watching import Stop, never, reading
+from concord.runs.weights import fill, standing
 from concord.training import checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
-from concord.training.state import unpack_members
 
 ENSEMBLE = "ensemble"
 
@@ -62,8 +61,7 @@ class Loaded:
         x = self.interface.normalise(pixels.to(self.config.train.device))
         x = x.contiguous(memory_format=torch.channels_last)
         with whole_float32():
-            logits = outputs(list(self.chosen(member).values()), x)
-            return torch.stack(logits).mean(0).softmax(-1).cpu()
+            return torch.stack(outputs(self.chosen(member), x)).mean(0).softmax(-1).cpu()
 
 
 def check_member(member: str, names: Iterable[str]) -> None:
@@ -109,7 +107,7 @@ def load_run(
     interface = interface_of(folder, found.state, observer.notice)
     needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
     members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=True)
-    unpack_members(members, found)
+    fill(members, found)
     precise = precisions(config, members, interface.shape)
     return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)
 
