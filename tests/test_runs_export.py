@@ -131,7 +131,7 @@ def test_onnx_takes_uint8_in_any_batch_and_gives_what_predict_says(run, member, 
     torch.testing.assert_close(torch.from_numpy(given), expected, rtol=0, atol=1e-5)
 
 
-def test_an_onnx_file_describes_itself(written):
+def test_an_onnx_file_describes_itself(run, written):
     about = onnxruntime.InferenceSession(written.file).get_modelmeta().custom_metadata_map
     assert json.loads(about["classes"]) == ["cat", 'dog, "old"', "über kuh"]
     assert (json.loads(about["size"]), about["channels"], about["colour"]) == ([28, 28], "3", "RGB")
@@ -139,7 +139,9 @@ def test_an_onnx_file_describes_itself(written):
     assert about["values"] == "uint8, 0 to 255"
     assert re.fullmatch(r"\d+\.\d+\S*", about["concord_version"])
     fields = json.loads(about["preprocessing"])
-    assert (fields["filter"], fields["antialias"], fields["size"]) == ("bilinear", True, [28, 28])
+    assert (fields["interpolation"], fields["antialias"], fields["size"]) == ("bilinear", True, [28, 28])
+    resize = json.loads((run / "interface.json").read_text())["resize"]
+    assert {key: fields[key] for key in resize} == resize
     for word in ("EXIF", "v / 257", "white", "CMYK", "largest centred window", "bilinear", "Pillow"):
         assert word in about["preparation"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from concord.data.batches import Normalise
+from concord.data.normalise import Normalise
 from concord.errors import UsageError
 from concord.runs.loading import Loaded
 

@@ -3,17 +3,15 @@
 import json
 from importlib.metadata import version
 
+from concord.data.images.fit import Resize
 from concord.runs.loading import ENSEMBLE, Loaded
 
 COLOURS = {1: "grey", 3: "RGB"}
-STEPS = {  # the fields of ``preprocessing``, beside the size
+STEPS = {  # the fields of ``preprocessing`` before the resize
     "orientation": "EXIF orientation applied",
     "sixteen_bit": "v / 257, rounded",
     "transparency": "on white",
     "cmyk": "converted to RGB",
-    "window": "largest centred window with the proportions of the size",
-    "filter": "bilinear",
-    "antialias": True,
 }
 
 
@@ -29,7 +27,7 @@ def described(loaded: Loaded, member: str) -> dict[str, str]:
         "colour": colour,
         "values": "uint8, 0 to 255",
         "preparation": preparation(colour, height, width),
-        "preprocessing": json.dumps({**STEPS, "size": [height, width], "colour": colour}),
+        "preprocessing": json.dumps({**STEPS, "colour": colour, **Resize((height, width)).plain()}),
         "network": ", ".join(m.network for m in members),
         "member": member,
         "concord_version": version("concord"),

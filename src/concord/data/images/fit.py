@@ -4,9 +4,25 @@ torchvision's resize of uint8 tensors rounds differently on processors without A
 be other pixels there. Pillow's is the same everywhere, and programs without torch can repeat it.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from PIL import Image
 from torch import Tensor
+
+RULE = "the largest centred window with the proportions of size, scaled to size"
+
+
+@dataclass(frozen=True)
+class Resize:
+    """What ``fit`` does, in words, for whoever prepares pictures without concord."""
+
+    size: tuple[int, int]  # height, width
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it; for a square, the rule is "shorter side to size, then the centre"."""
+        return {"rule": RULE, "size": list(self.size), "interpolation": "bilinear", "antialias": True}
 
 
 def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
