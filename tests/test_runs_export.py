@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from messy_made import photo, write_messy
+from messy_made import KINDS, photo, write_messy
 from PIL import Image
 from run_made import call
 
@@ -62,7 +62,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def messy(tmp_path_factory):
-    return write_messy(tmp_path_factory.mktemp("messy"), 186)  # every kind three times
+    return write_messy(tmp_path_factory.mktemp("messy"), 3 * len(KINDS))
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,8 @@ def test_grey_runs_label_colour_photos_alike(messy, tmp_path):
     settings = {"members": [{"name": "m", "network": "noel2017_st"}], "train": {"epochs": 1, "threads": 1}}
     concord.train({**settings, "data": {"limit": 300, "size": 12}}, tmp_path / "run")
     concord.export(tmp_path / "run", tmp_path / "net/m.onnx", script=tmp_path / "label.py")
-    predicted = concord.predict(tmp_path / "run", messy[:62])
-    assert [label for label, _ in labels_of(tmp_path / "label.py", messy[:62])] == [
+    predicted = concord.predict(tmp_path / "run", messy[: len(KINDS)])
+    assert [label for label, _ in labels_of(tmp_path / "label.py", messy[: len(KINDS)])] == [
         row.label for row in predicted
     ]
 
