@@ -93,7 +93,7 @@ def test_the_table_of_costs_is_what_its_command_prints():
 COMMANDS = {
     "train": ("resume", "runs/first"),
     "eval": ("eval", "runs/first"),
-    "predict": ("predict", "runs/first", "new/"),
+    "predict": ("predict", "runs/first", "new/", "--top", 2, "--probabilities"),
     "cost": ("cost", "lenet5"),
     "zoo": ("zoo", "resnet20", "lenet5"),
     "study": ("study", "study.toml", "--jobs", 1, "--out", "study"),
