@@ -53,7 +53,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Tags(Counted):
-    """A class for every step of sequences of different lengths: (B, T, K), target (B, T) with -1 for no step."""
+    """A class for every step of sequences of different lengths; output (B, T, K), target (B, T), -1: none."""
 
     def loss(self, output, target):
         steps = F.cross_entropy(output.transpose(1, 2), target, ignore_index=-1, reduction="none")
