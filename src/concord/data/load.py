@@ -39,15 +39,16 @@ def load(
     drop_duplicates: bool = False,
     bad_images: Literal["error", "skip"] = "error",
     limit: int | None = None,
+    rest: bool = False,
     watch: Watch | None = None,
 ) -> Splits:
     """The splits of ``source``: 'digits', or the path of IDX files, CIFAR-10, class folders or an NPZ file.
 
     Parts that the source has of its own are kept; ``test`` is the fraction cut off where it has no test
     part, ``valid`` the fraction of what is then left to train on (0: an empty part), ``limit`` the most
-    images to train on of what is left then; ``watch`` is as in ``sources.read``. Equal arguments and files
-    give equal splits. Raises DataError that names the path or sample, UsageError for options out of range,
-    ResourceError before memory runs out.
+    images to train on of what is left then (``rest`` keeps the others too); ``watch`` is as in
+    ``sources.read``. Equal arguments and files give equal splits. Raises DataError that names the path or
+    sample, UsageError for options out of range, ResourceError before memory runs out.
     """
     _check_options(size, valid, test, bad_images)
     parts = read(source, size=size, watch=watch)
@@ -64,7 +65,7 @@ def load(
         parts = without_copies(parts)
         train = parts.train or train
     total = official or max(1, round(test * len(train)))
-    splits = split(train, parts, valid=valid, test=total, seed=seed, limit=limit)
+    splits = split(train, parts, valid=valid, test=total, seed=seed, limit=limit, rest=rest)
     notices += [*parts.notices, *splits.notices]
     return replace(splits, notices=tuple(notices), own_test=bool(official) or parts.test is not None)
 

@@ -1,7 +1,7 @@
 """Training, validation and test samples of a data set: disjoint, seeded, stratified by class."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Splits:
     fingerprint: str  # SHA-256 over the three parts in this order
     notices: tuple[str, ...]
     own_test: bool = False  # whether the source has a test part of its own
+    rest: Images | None = None  # the training images that ``limit`` left out, where they were asked for
 
 
 def quotas(counts: list[int], total: int) -> list[int]:
@@ -53,13 +54,20 @@ def cut(images: Images, total: int, *key: str | int) -> tuple[Tensor, Tensor]:
 
 
 def split(
-    train: Images, parts: Parts, *, valid: float, test: int, seed: int, limit: int | None = None
+    train: Images,
+    parts: Parts,
+    *,
+    valid: float,
+    test: int,
+    seed: int,
+    limit: int | None = None,
+    rest: bool = False,
 ) -> Splits:
     """Keep the valid and test part of ``parts`` where it has them, else cut them off ``train``.
 
     ``test`` is a number of images, ``valid`` the fraction of what is left of ``train`` after that. Of what is
-    left then, ``limit`` images in the proportions of the classes are trained on. Raises DataError if too
-    little is left to train on.
+    left then, ``limit`` images in the proportions of the classes are trained on; ``rest`` keeps the others.
+    Raises DataError if too little is left to train on.
     """
     test_images, valid_images = parts.test, parts.valid
     if test_images is None:
@@ -67,9 +75,11 @@ def split(
     if valid_images is None:
         total = max(1, round(valid * len(train))) if valid else 0
         train, valid_images = _cut_off(train, total, "valid", seed)
+    others = None
     if limit is not None and limit < len(train):
-        train = train.subset(cut(train, limit, "limit", seed)[1])
-    return _finished(train, valid_images, test_images)
+        left_out, chosen = cut(train, limit, "limit", seed)
+        train, others = train.subset(chosen), train.subset(left_out) if rest else None
+    return replace(_finished(train, valid_images, test_images), rest=others)
 
 
 def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, Images]:

@@ -111,8 +111,7 @@ def _sentence(found: Sequence[Finding], members: tuple[str, ...]) -> str:
             + _losses(found)
         )
     if seeds < SEEDS:
-        few = f"{seeds} seed{'s' * (seeds > 1)}"
-        return f"{together}: nothing is proven; that needs {SEEDS} seeds for each setting, and here is {few}."
+        return f"{together}: nothing is proven. A comparison needs {SEEDS} seeds for each setting; it has {seeds}."
     largest = max(found, key=lambda row: abs(row.difference.mean))
     return (
         f"{together}: nothing is proven. No cost has a test error lower than that of the plain ensemble by "
