@@ -111,7 +111,8 @@ def _sentence(found: Sequence[Finding], members: tuple[str, ...]) -> str:
             + _losses(found)
         )
     if seeds < SEEDS:
-        return f"{together}: nothing is proven. A comparison needs {SEEDS} seeds for each setting; it has {seeds}."
+        needed = f"A comparison needs {SEEDS} seeds for each setting; it has {seeds}."
+        return f"{together}: nothing is proven. {needed}"
     largest = max(found, key=lambda row: abs(row.difference.mean))
     return (
         f"{together}: nothing is proven. No cost has a test error lower than that of the plain ensemble by "
