@@ -8,6 +8,7 @@ from concord.runs import toml
 from concord.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from concord.runs.result import Result
     from concord.training.observer import Observer
 
 
@@ -18,7 +19,7 @@ def train(
     allow_code: Collection[str] = (),
     observer: "Observer | None" = None,
     stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> "Result":
     """Train as the configuration tables say, into a new run folder; gives what ``result.json`` holds.
 
     ``train({"members": [{"name": "st", "network": "noel2017_st"}]}, "runs/first")`` trains one member on
@@ -44,7 +45,7 @@ def resume(
     allow_code: Collection[str] = (),
     observer: "Observer | None" = None,
     stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> "Result":
     """Continue a run exactly where it stopped; gives what ``result.json`` holds.
 
     ``without`` names members that keep their weights from here on and from which nobody learns any more, such
