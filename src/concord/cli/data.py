@@ -24,8 +24,8 @@ def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(help="Check and download data sets.", no_args_is_help=True)
     verbs.command(
         "check",
-        help="Check a data set: class counts, damaged files, duplicates, leakage between splits. Exit status 1 if"
-        " it cannot be trained on.\n\nExample: concord data check photos/",
+        help="Check a data set: class counts, damaged files, duplicates, leakage between splits. Exit status"
+        " 1 if it cannot be trained on.\n\nExample: concord data check photos/",
     )(check_command)
     verbs.command(
         "get",
