@@ -4,11 +4,9 @@ import json
 import shutil
 
 import pytest
-import torch
 import yaml
 from data_made import write_image
 from run_made import Noted
-from safetensors.torch import save_file
 from test_cli_verbs import SETTINGS, call
 
 import concord

@@ -19,11 +19,12 @@ def noise() -> "Images":
     import torch
 
     from concord.data.images.images import Images
+    from concord.data.images.stores import InMemory
 
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (IMAGES, 1, 28, 28), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (IMAGES,), generator=generator)
-    return Images(pixels, labels, tuple("0123456789"), range(IMAGES))  # type: ignore[arg-type]
+    return Images(InMemory(pixels), labels, tuple("0123456789"), range(IMAGES))  # type: ignore[arg-type]
 
 
 def timed(contender: Updates, updates: int) -> float:

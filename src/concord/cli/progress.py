@@ -106,7 +106,7 @@ class Lines(Quiet):
 
     def counted(self, done: int, total: int) -> None:
         if self._due():
-            tell(f"read {done:,} of {total:,} images")
+            tell(f"read {done:,} of {total:,} images" if total else f"found {done:,} images so far")
 
     def _due(self) -> bool:
         due = time.monotonic() - self.last > PLAIN_SECONDS

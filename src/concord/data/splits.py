@@ -1,13 +1,14 @@
 """Training, validation and test samples of a data set: disjoint, seeded, stratified by class."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from concord.data import draws
-from concord.data.images.images import Images, fingerprint
+from concord.data.images.images import Images
 from concord.data.images.parts import Parts
 from concord.data.text import printable
 from concord.errors import DataError
@@ -25,7 +26,8 @@ class Splits:
     fingerprint: str  # SHA-256 over the three parts in this order
     notices: tuple[str, ...]
     own_test: bool = False  # whether the source has a test part of its own
-    rest: Images | None = None  # the training images that ``limit`` left out, where they were asked for
+    workers: int = 0  # processes that make the batches; 0: the process that trains
+    rest: Images | None = None  # training images that a limit left out, where they are asked for
 
 
 def quotas(counts: list[int], total: int) -> list[int]:
@@ -54,20 +56,13 @@ def cut(images: Images, total: int, *key: str | int) -> tuple[Tensor, Tensor]:
 
 
 def split(
-    train: Images,
-    parts: Parts,
-    *,
-    valid: float,
-    test: int,
-    seed: int,
-    limit: int | None = None,
-    rest: bool = False,
-) -> Splits:
+    train: Images, parts: Parts, *, valid: float, test: int, seed: int, limit: int | None = None
+) -> tuple[Images, Images, Images]:
     """Keep the valid and test part of ``parts`` where it has them, else cut them off ``train``.
 
     ``test`` is a number of images, ``valid`` the fraction of what is left of ``train`` after that. Of what is
-    left then, ``limit`` images in the proportions of the classes are trained on; ``rest`` keeps the others.
-    Raises DataError if too little is left to train on.
+    left then, ``limit`` images in the proportions of the classes are trained on. All are views of the pixels
+    that there are. Raises DataError if too little is left to train on.
     """
     test_images, valid_images = parts.test, parts.valid
     if test_images is None:
@@ -75,11 +70,19 @@ def split(
     if valid_images is None:
         total = max(1, round(valid * len(train))) if valid else 0
         train, valid_images = _cut_off(train, total, "valid", seed)
-    others = None
     if limit is not None and limit < len(train):
-        left_out, chosen = cut(train, limit, "limit", seed)
-        train, others = train.subset(chosen), train.subset(left_out) if rest else None
-    return replace(_finished(train, valid_images, test_images), rest=others)
+        train = train.subset(cut(train, limit, "limit", seed)[1]).compact()
+    counts = torch.bincount(train.labels.cpu(), minlength=len(train.classes)).tolist()
+    if sum(count > 0 for count in counts) < 2:
+        raise DataError("images of at least 2 classes are needed to train on")
+    return train, valid_images, test_images
+
+
+def left_out(whole: Images, parts: Sequence[Images]) -> Images | None:
+    """The images of the whole that are in no part, by their names; None if every one is."""
+    known = {name for part in parts for name in part.names}
+    index = [i for i, name in enumerate(whole.names) if name not in known]
+    return whole.subset(torch.tensor(index)) if index else None
 
 
 def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, Images]:
@@ -92,14 +95,13 @@ def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, 
     return images.subset(rest), images.subset(taken)
 
 
-def _finished(train: Images, valid: Images, test: Images) -> Splits:
-    counts = torch.bincount(train.labels.cpu(), minlength=len(train.classes)).tolist()
-    if sum(count > 0 for count in counts) < 2:
-        raise DataError("images of at least 2 classes are needed to train on")
-    whole = hashlib.sha256("".join(fingerprint(part) for part in (train, valid, test)).encode())
+def finished(train: Images, valid: Images, test: Images, workers: int = 0) -> Splits:
+    """The three parts with their fingerprint, and a notice for what is missing or unequal in them."""
+    whole = hashlib.sha256("".join(part.fingerprint for part in (train, valid, test)).encode())
     named = (("train", train), ("valid", valid), ("test", test))
     missing = [text for name, part in named if len(part) for text in missing_classes(part, name)]
-    return Splits(train, valid, test, whole.hexdigest(), (*missing, *imbalance_notice(train)))
+    notices = (*missing, *imbalance_notice(train))
+    return Splits(train, valid, test, whole.hexdigest(), notices, workers=workers)
 
 
 def missing_classes(images: Images, name: str) -> list[str]:

@@ -34,6 +34,11 @@ class Data(Section):
     drop_duplicates: bool = False
     bad_images: Literal["error", "skip"] = "error"
     limit: Count | None = None  # most images to train on
+    keep: Literal["auto", "memory", "disk", "decode"] = "auto"  # where the pixels of image files are
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that make batches
+
+
+Strength = Annotated[float, Field(ge=0)]
 
 
 class Augment(Section):
@@ -42,6 +47,28 @@ class Augment(Section):
     flip: bool = False
     shift: Annotated[int, Field(ge=0)] = 0
     crop: Annotated[int, Field(ge=0)] = 0
+    resized_crop: Annotated[float, Field(ge=0, le=1)] = 0.0  # smallest area of a window that is scaled up
+    brightness: Strength = 0.0
+    contrast: Strength = 0.0
+    saturation: Strength = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of a black window
+    mixup: Strength = 0.0  # alpha; labels become shares
+    cutmix: Strength = 0.0
+    policy: Literal["trivial", "rand"] | None = None
+    operations: Count | None = None  # of policy "rand": 2
+    magnitude: Annotated[int, Field(ge=0, le=30)] | None = None  # of policy "rand": 9
+
+    @property
+    def changes(self) -> bool:
+        """Whether training images differ from those in the files."""
+        return any(value not in (None, 0) for value in self.model_dump().values())
+
+    @model_validator(mode="after")
+    def fits(self) -> "Augment":
+        if self.policy != "rand" and (self.operations is not None or self.magnitude is not None):
+            raise ValueError('operations and magnitude belong to policy = "rand"')
+        return self
 
 
 class Member(Section):

@@ -12,7 +12,7 @@ from concord.baseline.fit import Measured
 from concord.baseline.published import published
 from concord.baseline.samples import Samples
 from concord.consensus.objective import ensemble_logits
-from concord.data.images.images import Images, fingerprint
+from concord.data.images.images import Images
 from concord.data.splits import Splits
 from concord.errors import DataError
 from concord.runs.assemble import costs
@@ -52,7 +52,7 @@ def from_run(loaded: Loaded, data: str | None, test: Images, mnist: bool) -> lis
     Raises DataError if the run was tested on other images than ``test``.
     """
     splits, _ = same_data(loaded, data)
-    if fingerprint(splits.test) != fingerprint(test):
+    if splits.test.fingerprint != test.fingerprint:
         raise DataError(
             f"{loaded.folder.path}: the test images of this run are not those of the table; give runs that "
             "were made from one source with the same data settings"
@@ -88,7 +88,7 @@ def _member(
 ) -> Rival:
     described = next(one for one in loaded.config.members if one.name == name)
     network = described.network.rpartition(":")[2]
-    changed = any(loaded.config.augment.model_dump().values())  # the published figure is without
+    changed = loaded.config.augment.changes  # the published figure is without
     seen = len(splits.train) + len(splits.valid)
     figure = published(network, {}, seen) if mnist and not changed else None
     spent = costs({name: loaded.members[name]}, loaded.interface.shape)[name]
