@@ -82,12 +82,6 @@ def test_the_commands_for_own_images_do_what_the_readme_says(told):
     assert "<html" in (home / "runs/first/report.html").read_text()
 
 
-def test_the_table_of_costs_is_what_its_command_prints():
-    (command,) = re.findall(r"^\$ concord (cost .* --input .*)$", (ROOT / "README.md").read_text(), re.M)
-    (table,) = [block for block in blocks(ROOT / "README.md", "text") if block.startswith("Cost side by")]
-    assert said(*shlex.split(command))[:2] == (0, table)
-
-
 # JSON
 
 COMMANDS = {
