@@ -9,7 +9,7 @@ from torch import nn
 
 from concord.cost.record import Priced
 from concord.errors import CheckpointError, DataError
-from concord.report.records import Held, MemberView, RunView
+from concord.report.records import DataView, Held, MemberView, RunView
 from concord.runs import predictions
 from concord.runs.assemble import costs
 from concord.runs.config import Config
@@ -28,17 +28,18 @@ if TYPE_CHECKING:
 def run_view(
     path: Path, data: str | None = None, allow_code: Collection[str] = (), observer: Observer = SILENT
 ) -> RunView:
-    """A run with its test set and what its members say about it; without them if the data cannot be read."""
+    """A run with its test set and what its members predict there; without them if the data cannot be read."""
     config = RunFolder(path).config()
     if own_modules(config):
         return _own_view(RunFolder(path), config, data, observer)
     loaded = load_run(path, allow_code=allow_code, observer=observer)
-    held = None
+    held, seen = None, None
     try:
-        held = _held(loaded, data, observer)
+        held, seen = _held(loaded, data, observer)
     except DataError as error:
-        observer.notice(f"{error}; the report goes without what needs the test images")
+        observer.notice(f"{error}; the report leaves out what needs the test images")
     spent = costs(loaded.members, loaded.interface.shape)
+    votes = predictions.votes(loaded.folder).get(predictions.ENSEMBLE, ())
     members = tuple(
         MemberView(
             described.name,
@@ -58,6 +59,8 @@ def run_view(
         metrics=loaded.folder.rows(),
         members=members,
         held=held,
+        samples=len(held.labels) if held else len(votes) or None,
+        data=seen,
     )
 
 
@@ -67,7 +70,7 @@ def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Obs
         observer.notice(
             f"{folder.path} has modules of your own: --data is ignored, its kept predictions are used"
         )
-    result = folder.json("result.json") if folder.complete else {}
+    result, held = folder.json("result.json") if folder.complete else {}, _kept(folder, config)
     spent = result.get("members", {})
     members = tuple(
         MemberView(
@@ -85,7 +88,8 @@ def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Obs
         result=result,
         metrics=folder.rows(),
         members=members,
-        held=_kept(folder, config),
+        held=held,
+        samples=len(held.labels) if held else None,
     )
 
 
@@ -104,11 +108,11 @@ def _stamp(folder: RunFolder, observer: Observer) -> dict[str, Any]:
     try:
         return folder.json("stamp.json")
     except CheckpointError as error:
-        observer.notice(f"{error}; the report does not say where the run was made")
+        observer.notice(f"{error}; the report leaves out where the run was made")
         return {}
 
 
-def _held(loaded: Loaded, data: str | None, observer: Observer) -> Held:
+def _held(loaded: Loaded, data: str | None, observer: Observer) -> tuple[Held, DataView]:
     splits, same = same_data(loaded, data, observer)
     if not same:
         observer.notice(f"{loaded.folder.path}: the data has changed since the run was trained")
@@ -116,9 +120,14 @@ def _held(loaded: Loaded, data: str | None, observer: Observer) -> Held:
     with settled(loaded.config):
         task = Classify(len(loaded.interface.classes))
         found = evaluate(loaded.members, feed.test(), task, keep=True).predictions
-    said = torch.stack([found[name]["logits"] for name in loaded.members])
+    predicted = torch.stack([found[name]["logits"] for name in loaded.members])
     test = splits.test
-    return Held(test.pixels, test.labels, test.names, test.classes, said)
+    held = Held(test.pixels, test.labels, test.names, test.classes, predicted)
+    parts = {"train": splits.train, "valid": splits.valid, "test": test}
+    counts = {
+        name: part.labels.bincount(minlength=len(test.classes)).tolist() for name, part in parts.items()
+    }
+    return held, DataView(test.classes, counts, tuple(splits.notices))
 
 
 def first_filters(network: nn.Module) -> "Tensor | None":
