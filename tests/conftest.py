@@ -1,9 +1,12 @@
-"""For all tests: one thread, torch's switches as they were found, soak tests only when asked for."""
+"""For all tests: one thread, caches of their own, torch's switches as found, soak tests only on request."""
+
+from itertools import count
 
 import pytest
 import torch
 
 ATTENTION = ("flash", "mem_efficient", "cudnn")
+NUMBERS = count()
 
 
 def pytest_addoption(parser):
@@ -21,6 +24,21 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def not_the_user_s_cache(tmp_path_factory):
+    """What fixtures of modules and sessions keep lies in a folder of this session."""
+    with pytest.MonkeyPatch.context() as session:
+        session.setenv("CONCORD_CACHE", str(tmp_path_factory.mktemp("cache") / "session"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """Nothing is kept from one test to the next."""
+    folder = tmp_path_factory.getbasetemp() / f"cache-{next(NUMBERS)}"  # made when something is kept
+    monkeypatch.setenv("CONCORD_CACHE", str(folder))
 
 
 @pytest.fixture(autouse=True)

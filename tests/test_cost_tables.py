@@ -82,7 +82,7 @@ def test_a_folded_table_by_hand():
     table = layer_table(priced(Functional(), (3, 8, 8)), depth=1)
     assert cells(table)[0] == ["one", "2 layers", "4x6x6", "112", "37.71", "3,888", "57.45", "288", "3x3 / 1"]
     assert [row[0] for row in cells(table)] == ["one", "(network)", "two", "(network)", "all"]
-    assert table.notes == ("Modules are summed up; --depth 2 opens one level more.",)
+    assert table.notes == ("Layers below level 1 of the modules are summed up.",)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, None])

@@ -15,7 +15,7 @@ def test_totals_by_hand():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     said = dict(totals(priced(network, (3, 8, 8))))
     assert said == {
-        "parameters": "120, and 9 numbers in buffers",
+        "parameters": "120, and 9 values in buffers",
         "size with buffers": "516 B at 32, 258 B at 16, 129 B at 8, 17 B at 1 bits each",
         "MACs": "3,888 (7,776 FLOPs, at two for each)",
         "other operations": "432",
@@ -43,10 +43,10 @@ class Sorted(nn.Module):
 
 
 ON_ZEROS = (
-    "by running it on the cpu, on zeros where only sizes were given: it does not run without numbers, "
-    "and may take other branches for others"
+    "by running the network on the cpu, with zeros where only sizes were given: it cannot run without "
+    "numbers, and other numbers may give other figures"
 )
-NO_RULE = "sort: no rule knows what they do, and no total holds it"
+NO_RULE = "sort: concord has no rule for these, and the totals leave them out"
 
 
 def test_whatever_is_said_of_a_network_says_what_was_not_counted_and_where():

@@ -30,7 +30,7 @@ from typing import NamedTuple, Self
 from concord.errors import UsageError
 
 NOTHING = 1 << 62  # lo = NOTHING, hi = -NOTHING: an empty interval, neutral in min and max
-PHASES = 1024  # so many are told apart
+PHASES = 1024  # at most that many are listed
 
 Place = int | Fraction  # a fraction only where it bounds a whole number
 
@@ -137,7 +137,7 @@ def hull(fields: Sequence[Field | None]) -> Field | None:
 
 
 def listed(phases: int) -> bool:
-    """Whether so many are told apart."""
+    """Whether that many phases are listed."""
     return phases <= PHASES
 
 
@@ -161,7 +161,7 @@ def _ends(fields: list[Field]) -> tuple[tuple[Place, ...], tuple[Place, ...], Pl
     period = _common_period(fields, steady)
     if not listed(period):
         return *_around(fields, widest.jump), widest.jump, False
-    # past the end of the map unequal jumps drift apart: there the widest ones go on alone
+    # past the end of the map unequal jumps drift apart: there the widest ones continue alone
     seen = [[f.ends(i) for f in (fields if i < widest.units else steady)] for i in range(period)]
     low = tuple([min([lo for lo, _ in ends]) for ends in seen])
     high = tuple([max([hi for _, hi in ends]) for ends in seen])
