@@ -18,9 +18,23 @@ from concord.runs import assemble, folder, toml
 from concord.runs.interface import Interface
 from concord.training import checkpoint
 from concord.training.fit import fit
+from concord.training.observer import Silent
 
 CLASSES = ("cat", "dog", "eel")
 TIMES = ("seconds", "epoch_seconds", "samples_per_second")
+
+
+class Noted(Silent):
+    """An observer that keeps the notices and the last count."""
+
+    def __init__(self):
+        self.notices, self.count = [], None
+
+    def notice(self, text):
+        self.notices.append(text)
+
+    def counted(self, done, total):
+        self.count = (done, total)
 
 
 def never():

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concord.runs import toml
+from concord.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from concord.training.observer import Observer
@@ -50,6 +51,7 @@ def resume(
     as one that diverged. ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an
     earlier one is used.
     """
+    RunFolder(Path(run)).config()  # refused before torch is imported, if it is not a run
     from concord.runs import train as runs
     from concord.runs.watching import never
     from concord.training.observer import SILENT
