@@ -181,7 +181,7 @@ def test_a_run_without_votes_says_how_to_make_them(one, votes):
     (one / "votes.safetensors").unlink()
     if votes is not None:
         save_file(votes, one / "votes.safetensors")
-    with pytest.raises(CheckpointError, match=r"remove result.json there, and `concord resume"):
+    with pytest.raises(CheckpointError, match=r"remove result.json from the folder, then `concord resume"):
         card_of(one)
 
 

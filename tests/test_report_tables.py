@@ -93,16 +93,22 @@ def test_members_and_ensemble_of_a_run():
         "seconds": 61.2,
     }
     run = RunView(
-        "r", {}, {}, result, (), (MemberView("a", "net", 44_730, 5), MemberView("b", "other", None, 7))
+        "r",
+        {},
+        {},
+        result,
+        (),
+        (MemberView("a", "net", 44_730, 5), MemberView("b", "other", None, 7)),
+        samples=100,
     )
     table = members_table([run])
     assert texts(table) == [
-        ["a", "net", "44,730", "5", "2.00", "-", "0.1000", "-"],
-        ["b", "other", "-", "7", "-", "-", "-", "-"],
-        ["ensemble", "mean of logits", "-", "12", "1.00", "-", "-", "0.5000"],
+        ["a", "2.00", "0.55 to 7.00", "-", "0.1000", "-", "44,730", "5", "net"],
+        ["b", "-", "-", "-", "-", "-", "-", "7", "other"],
+        ["ensemble", "1.00", "0.18 to 5.45", "-", "-", "0.5000", "-", "12", "mean of logits"],
     ]
     assert best(table) == [["0.1000"], [], ["1.00", "0.5000"]]
-    assert table.notes == ("r: all members agree on 98.00 % of the test samples, trained in 61 s.",)
+    assert table.notes[1:] == ("r: all members agree on 98.00 % of the test samples, trained in 61 s.",)
     assert members_table([run, run]).header[0] == "run"
 
 

@@ -5,22 +5,25 @@ mailed, archived and opened anywhere. Names come from other people's folders: th
 and its control characters are made visible.
 """
 
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from concord.report.parts import Drawing, Folded, Heading, Section
+from concord.report.parts import Beside, Drawing, Folded, Heading, Notice, Part, Section
 from concord.report.tables import Table
 from concord.report.text import visible
 
+SHRUNK = 0.68  # the smallest scale of a figure on a narrow screen
 
-def document(title: str, summary: Sequence[str], content: Sequence[Section]) -> str:
-    """The sections as one HTML document that loads nothing from anywhere."""
+
+def document(title: str, first: Sequence[Part], content: Sequence[Section]) -> str:
+    """Any sections as such a document; ``first`` stands before the contents: verdict, notices, a figure."""
     source = files("concord.report").joinpath("template.html").read_text(encoding="utf-8")
     template = _environment().from_string(source)
-    return template.render(title=title, summary=summary, sections=content)
+    return template.render(title=title, opening=first, sections=content)
 
 
 def _environment() -> Environment:
@@ -31,7 +34,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
+    environment.filters["lines"] = str.splitlines
+    environment.filters["least"] = _least
     environment.filters["drawn"] = lambda drawing: Markup(drawing.svg)
-    for name, kind in {"table": Table, "drawing": Drawing, "heading": Heading, "folded": Folded}.items():
-        environment.tests[name] = lambda part, kind=kind: isinstance(part, kind)
+    for kind in (Table, Drawing, Heading, Notice, Beside, Folded):
+        environment.tests[kind.__name__.lower()] = lambda part, kind=kind: isinstance(part, kind)
     return environment
+
+
+def _least(drawing: Drawing) -> int:
+    """Pixels below which the figure scrolls in its box rather than shrink: its letters stay readable."""
+    width = re.search(r'width="([0-9.]+)pt"', drawing.svg)
+    return round(SHRUNK * 4 / 3 * float(width[1])) if width else 0

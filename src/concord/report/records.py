@@ -45,6 +45,15 @@ class Held:
 
 
 @dataclass(frozen=True, eq=False)
+class DataView:
+    """How many images of every class each part has, and what reading them brought up."""
+
+    classes: tuple[str, ...]  # K
+    counts: Mapping[str, Sequence[int]]  # train, valid, test -> images of each class
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class RunView:
     """One run folder: ``result`` has the keys of ``concord train --json``, ``metrics`` its log's lines."""
 
@@ -55,6 +64,8 @@ class RunView:
     metrics: Sequence[Mapping[str, Any]]
     members: tuple[MemberView, ...]
     held: Held | None = None
+    samples: int | None = None  # in the test set
+    data: DataView | None = None
 
 
 @dataclass(frozen=True)
@@ -105,3 +116,5 @@ class StudyView:
     cells: tuple[Cell, ...]
     baselines: tuple[str, ...] = (NONE, ALONE)
     published: Published | None = None
+    notices: tuple[str, ...] = ()  # what the runs report of their data
+    looked_at: str | None = None  # the run that the page shows closely, and why this one

@@ -16,7 +16,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """The first ``names`` columns are names and stand left; the others are numbers and stand right."""
+    """The first ``names`` columns are names and stand left; the others are numbers and stand right.
+
+    A note of several lines stays in lines.
+    """
 
     caption: str
     header: tuple[str, ...]
@@ -45,7 +48,7 @@ def plain(table: Table) -> str:
     widths = [max(_cells(row[i]) for row in rows) for i in range(len(table.header))]
     lines = ["  ".join(_pad(row[i], widths[i], i < table.names) for i in range(len(row))) for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    notes = [visible(note) for note in table.notes]
+    notes = [visible(line) for note in table.notes for line in note.splitlines()]
     return "\n".join(
         line.rstrip() for line in [visible(table.caption), "", *lines, *([""] if notes else []), *notes]
     )
@@ -69,7 +72,7 @@ def markdown(table: Table) -> str:
     lines.append([":--" if i < table.names else "--:" for i in range(len(table.header))])
     lines += [[f"**{escape(e.text)}**" if e.best else escape(e.text) for e in row] for row in table.rows]
     body = ["| " + " | ".join(line) + " |" for line in lines]
-    notes = [line for note in table.notes for line in ("", paragraph(note))]
+    notes = [line for note in table.notes for part in note.splitlines() for line in ("", paragraph(part))]
     return "\n".join([paragraph(table.caption), "", *body, *notes]) + "\n"
 
 

@@ -27,6 +27,14 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
+def share(fraction: float) -> str:
+    """0.14 -> ``14 %``, 0.0042 -> ``0.42 %``: two digits are enough, and a small part is not nothing."""
+    if 0 < fraction < 0.0001:
+        return "less than 0.01 %"
+    digits = 0 if fraction >= 0.0995 else 1 if fraction >= 0.00995 else 2
+    return f"{100 * fraction:.{digits}f} %"
+
+
 def points(fraction: float | None, digits: int = 2) -> str:
     """A difference of two fractions, in percentage points with its sign: -0.0012 -> ``-0.12``."""
     return MISSING if fraction is None else f"{round(100 * fraction, digits) + 0.0:+.{digits}f}"  # no "-0.00"

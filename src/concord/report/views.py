@@ -9,7 +9,8 @@ from torch import nn
 
 from concord.cost.record import Priced
 from concord.errors import CheckpointError, DataError
-from concord.report.records import Held, MemberView, RunView
+from concord.report.records import DataView, Held, MemberView, RunView
+from concord.runs import votes
 from concord.runs.assemble import costs
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, load_run, same_data
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 def run_view(
     path: Path, data: str | None = None, allow_code: Collection[str] = (), observer: Observer = SILENT
 ) -> RunView:
-    """A run with its test set and what its members say about it; without them if the data cannot be read."""
+    """A run with its test set and what its members predict there; without them if the data cannot be read."""
     loaded = load_run(path, allow_code=allow_code, observer=observer)
-    held = None
+    held, seen = None, None
     try:
-        held = _held(loaded, data, observer)
+        held, seen = _held(loaded, data, observer)
     except DataError as error:
-        observer.notice(f"{error}; the report goes without what needs the test images")
+        observer.notice(f"{error}; the report leaves out what needs the test images")
     spent = costs(loaded.members, loaded.interface.shape)
     members = tuple(
         MemberView(
@@ -51,6 +52,8 @@ def run_view(
         metrics=loaded.folder.rows(),
         members=members,
         held=held,
+        samples=len(held.labels) if held else len(votes.read(loaded.folder).get(votes.ENSEMBLE, ())) or None,
+        data=seen,
     )
 
 
@@ -58,19 +61,24 @@ def _stamp(loaded: Loaded, observer: Observer) -> dict[str, Any]:
     try:
         return loaded.folder.json("stamp.json")
     except CheckpointError as error:
-        observer.notice(f"{error}; the report does not say where the run was made")
+        observer.notice(f"{error}; the report leaves out where the run was made")
         return {}
 
 
-def _held(loaded: Loaded, data: str | None, observer: Observer) -> Held:
+def _held(loaded: Loaded, data: str | None, observer: Observer) -> tuple[Held, DataView]:
     splits, same = same_data(loaded, data, observer)
     if not same:
         observer.notice(f"{loaded.folder.path}: the data has changed since the run was trained")
     feed = make_feed(loaded.config, splits, loaded.interface)
     with settled(loaded.config):
-        said = logits(list(loaded.members.values()), feed.test(), loaded.precision)
+        predicted = logits(list(loaded.members.values()), feed.test(), loaded.precision)
     test = splits.test
-    return Held(test.pixels, test.labels, test.names, test.classes, said)
+    held = Held(test.pixels, test.labels, test.names, test.classes, predicted)
+    parts = {"train": splits.train, "valid": splits.valid, "test": test}
+    counts = {
+        name: part.labels.bincount(minlength=len(test.classes)).tolist() for name, part in parts.items()
+    }
+    return held, DataView(test.classes, counts, tuple(splits.notices))
 
 
 def first_filters(network: nn.Module) -> "Tensor | None":
