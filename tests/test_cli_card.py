@@ -7,9 +7,8 @@ import pytest
 import torch
 import yaml
 from data_made import write_image
-from run_made import Noted
+from run_made import SETTINGS, Noted, call
 from safetensors.torch import save_file
-from test_cli_verbs import SETTINGS, call
 
 import concord
 from concord.errors import CheckpointError, UsageError
