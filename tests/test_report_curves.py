@@ -122,7 +122,8 @@ def test_the_axis_ends_at_three_times_the_middle_final_value():
 
 
 def test_the_axis_is_not_cut_without_last_for_two_curves_or_where_all_is_low():
-    for curves, options in ((ENDS, {}), (ENDS[1:], {"last": 2}), (ENDS[:2] * 2, {"last": 2})):
+    two = [Curve("a", (1, 2), (1.0, 0.02)), Curve("b", (1, 2), (0.9, 0.04))]
+    for curves, options in ((ENDS, {}), (two, {"last": 2}), (ENDS[:2] * 2, {"last": 2})):
         (ax,) = chart(panel(*curves), **options)
         assert ax.get_ylim()[1] > max(max(curve.values) for curve in curves)
 

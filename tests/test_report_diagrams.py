@@ -10,9 +10,9 @@ from concord.report.diagrams import confusion_matrix, reliability_diagram
 from concord.report.predictions import Reliability, reliability
 from concord.report.svg import COLOURS, FAINT, GREYS
 
-# Five bins; four samples of confidence 0.5 in the third (0.4, 0.6], of which one is right; one of 0.7 in the
-# fourth, right; three of 0.9 in the fifth, of which two are right.
-CONFIDENCE = [0.5] * 4 + [0.7] + [0.9] * 3
+# Five bins; four samples of confidence 0.55 in the third (0.4, 0.6], of which one is right; one of 0.65 in
+# the fourth, right; three of 0.95 in the fifth, of which two are right.
+CONFIDENCE = [0.55] * 4 + [0.65] + [0.95] * 3
 RIGHT = [True, False, False, False, True, True, True, False]
 
 
@@ -27,9 +27,9 @@ def bins():
 def test_the_bins_by_hand(bins):
     assert bins.count.tolist() == [0, 0, 4, 1, 3]
     assert bins.accuracy.tolist() == pytest.approx([0, 0, 1 / 4, 1, 2 / 3])
-    assert bins.confidence.tolist() == pytest.approx([0, 0, 0.5, 0.7, 0.9])
-    # (4 x 0.25 + 1 x 0.3 + 3 x (0.9 - 2/3)) / 8
-    assert bins.ece == pytest.approx((1 + 0.3 + 0.7) / 8)
+    assert bins.confidence.tolist() == pytest.approx([0, 0, 0.55, 0.65, 0.95])
+    # (4 (0.55 - 1/4) + (1 - 0.65) + 3 (0.95 - 2/3)) / 8
+    assert bins.ece == pytest.approx((1.2 + 0.35 + 0.85) / 8)
 
 
 def test_a_confidence_on_the_border_belongs_to_the_lower_bin():
@@ -60,15 +60,16 @@ def test_the_marks_of_the_reliability_diagram_stand_at_the_mean_confidence(bins)
     top, _ = drawn(reliability_diagram, bins, title="t").axes
     diagonal, marks = top.lines
     assert (points(diagonal), diagonal.get_color(), dashes(diagonal)) == ([(0, 0), (1, 1)], FAINT, (4, 2))
-    assert np.allclose(points(marks), [(0.5, 0.25), (0.7, 1), (0.9, 2 / 3)])
+    assert np.allclose(points(marks), [(0.55, 0.25), (0.65, 1), (0.95, 2 / 3)])
     assert (marks.get_marker(), marks.get_linestyle(), marks.get_color()) == ("o", "None", COLOURS[1])
 
 
 def test_titles_limits_and_labels_of_the_reliability_diagram(bins):
     top, below = drawn(reliability_diagram, bins, title="t").axes
-    assert top.get_title(loc="left") == "ECE 0.2500"
+    assert top.get_title(loc="left") == "ECE 0.3000"
     assert (top.get_xlim(), top.get_ylim()) == ((0, 1), (0, 1.02))
     assert (below.get_xlabel(), below.get_ylabel()) == ("confidence", "images")
+    assert top.get_gridspec().get_height_ratios() == (3, 1)
 
 
 def test_counts_have_a_logarithmic_axis_down_to_zero():
@@ -119,6 +120,19 @@ def test_limits_of_counts_and_names(classes, counts, names):
     assert ("c0" in [label.get_text() for label in ax.get_yticklabels()]) == names
 
 
+def test_letters_of_the_confusion_matrix_fit_their_cells():
+    """A cell is 0.42 inches wide, 30.24 points; a letter of 9 points takes 0.62 of that, 5.58 points."""
+    counts = torch.tensor([[12_345, 0], [0, 678]])
+    for name, angle in (("abcde", 0), ("abcdef", 90)):  # 27.9 and 33.5 points
+        figure = drawn(confusion_matrix, counts, ["x", name], title="t")
+        (ax,) = figure.axes
+        assert {label.get_rotation() for label in ax.get_xticklabels()} == {angle}
+        side = 2.4 + 0.62 * 9 / 72 * len(name) + 0.6
+        assert figure.get_size_inches().tolist() == pytest.approx([side, side])
+    sizes = {text.get_text(): text.get_fontsize() for text in ax.texts}
+    assert sizes == {"12345": pytest.approx(30.24 / (0.62 * 6)), "678": 9}
+
+
 # --- error against cost --------------------------------------------------------------------------------
 
 SPOTS = [
@@ -160,6 +174,18 @@ def test_names_stand_above_the_interval_of_a_member_and_below_that_of_an_ensembl
     assert placed["m"] == (pytest.approx(7), "bottom", True)
     assert placed["st"] == (pytest.approx(5), "bottom", True)
     assert placed["ensemble"] == (0, "top", False)
+
+
+def test_a_name_stands_at_the_outermost_end_of_all_marks_that_have_it():
+    others = [
+        Spot("m", "plain", 1_200, 0.06, low=0.05, high=0.065, plain=True),
+        Spot("ensemble", "l2", 2_000, 0.03, ensemble=True, low=0.025, high=0.05),
+    ]
+    (ax,) = drawn(error_against_cost, [SPOTS[0], SPOTS[2], *others], title="t").axes
+    placed = {text.get_text(): text.xy for text in ax.texts}
+    # between the costs, as a logarithmic axis has it
+    assert placed["m"] == pytest.approx((600, 7))
+    assert placed["ensemble"] == pytest.approx((1_000, 0))
 
 
 def test_the_axes_of_error_against_cost():
