@@ -73,8 +73,11 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
 
     @property
     def size(self) -> int:
-        """The largest of the sizes."""
-        return max(self.sizes)
+        """The largest of the sizes that a unit of the map has: a short map lacks some phases."""
+        if len(self.low) == 1:
+            return self.sizes[0]
+        sizes, live = self.sizes, range(max(0, self.first), min(self.last, self.units - 1) + 1)
+        return max([sizes[unit % len(sizes)] for unit in live[: len(sizes)]], default=max(sizes))
 
     @property
     def start(self) -> float | None:
