@@ -108,3 +108,25 @@ def test_the_dictionary_is_the_document_of_the_command_line(capsys):
     with pytest.raises(SystemExit):
         app.main(["cost", "multimodal_densenet", "--json"])
     assert json.loads(capsys.readouterr().out) == concord.cost_of("multimodal_densenet").to_dict()
+
+
+def test_calls_fields_and_sizes_in_the_dictionary():
+    """One layer twice; 2 of 3 axes agree in nothing."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Conv2d(2, 2, (1, 3), padding=(0, 1), bias=False)
+
+        def forward(self, x):
+            return self.one(self.one(x))
+
+    found = concord.cost_of(Twice(), (2, 4, 5)).to_dict()
+    (layer,) = found["layers"]
+    assert (layer["calls"], layer["output"], layer["receptive_field"]) == (2, [2, 4, 5], [1, 5])
+    assert (layer["macs"], layer["parameters"], layer["buffers"]) == (2 * 20 * 12, 12, 0)
+    assert (found["flops"], found["activations"], found["peak_activations"]) == (4 * 20 * 12, 80, 120)
+    assert found["bytes"] == {"32": 48, "16": 24, "8": 12, "1": 2}  # 12 bits are 2 bytes
+    assert found["receptive_field"] == found["receptive_fields"][0]
+    assert found["receptive_field"]["size"] == [1, 5]
+    assert (found["receptive_field"]["stride"], found["receptive_field"]["start"]) == (1, 0)
