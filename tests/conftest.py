@@ -27,15 +27,15 @@ def one_thread():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def not_the_user_s_cache(tmp_path_factory):
-    """What fixtures of modules and sessions keep lies in a folder of this session."""
-    with pytest.MonkeyPatch.context() as session:
-        session.setenv("CONCORD_CACHE", str(tmp_path_factory.mktemp("cache") / "session"))
+def own_cache(tmp_path_factory):
+    """No test writes into the cache folder of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONCORD_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
 @pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path_factory):
+def empty_cache(monkeypatch, tmp_path_factory):
     """Nothing is kept from one test to the next."""
     folder = tmp_path_factory.getbasetemp() / f"cache-{next(NUMBERS)}"  # made when something is kept
     monkeypatch.setenv("CONCORD_CACHE", str(folder))

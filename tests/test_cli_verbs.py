@@ -200,12 +200,12 @@ def test_predictions_are_those_of_the_members_on_the_same_pixels(run, digit_file
 
 
 def test_the_votes_of_a_run_are_what_its_members_name_for_the_test_samples(run):
-    from concord.runs import votes
+    from concord.runs import predictions
     from concord.runs.loading import load_run, same_data
 
     loaded = load_run(run[0])
     test = same_data(loaded, None)[0].test
-    kept = votes.read(loaded.folder)
+    kept = predictions.votes(loaded.folder)
     for column in ("ST", "B", "ensemble"):
         named = loaded.probabilities(test.pixels, column).argmax(-1)
         assert kept[column].tolist() == named.tolist()

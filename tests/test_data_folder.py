@@ -223,11 +223,11 @@ def test_a_folder_of_only_bad_images_is_refused_even_when_skipping(tmp_path):
 
 def test_what_does_not_fit_in_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     fill(tmp_path, ["a", "b"])
-    monkeypatch.setattr("concord.data.memory.available", lambda: 1000)
+    monkeypatch.setattr("concord.data.memory.available", lambda: 600)
     with pytest.raises(
-        ResourceError, match=r"10 images of 8x8 needs 1\.3 kB .*choose a smaller --set data\.size=N"
+        ResourceError, match=r"10 images of 8x8 needs 640 bytes .*data\.size=N, or --set data\.keep=disk"
     ):
-        load(str(tmp_path))
+        load(str(tmp_path), keep="memory")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -262,32 +262,42 @@ def test_many_threads_give_what_one_gives(tmp_path, monkeypatch):
     assert many.fingerprint == load(str(tmp_path), size=7).fingerprint
 
 
-def test_who_watches_hears_of_every_image_of_a_part(tmp_path):
+def test_who_watches_hears_of_every_image_found_looked_at_and_decoded(tmp_path):
     fill(tmp_path / "train", ["a", "b"], 3)
     fill(tmp_path / "test", ["a"], 2)
     heard = []
     load(str(tmp_path), watch=lambda done, total: heard.append((done, total)))
-    assert heard == [*((i, 6) for i in range(1, 7)), (1, 2), (2, 2)]
+    numbered = [(i, 8) for i in range(1, 9)]
+    assert heard == [(3, 0), (6, 0), (8, 0), *numbered, *numbered]
 
 
-def test_who_watches_can_end_the_reading_at_once(tmp_path, monkeypatch):
+@pytest.mark.parametrize("phase", ["scan", "headers", "pixels"])
+def test_who_watches_can_end_the_reading_at_once(phase, tmp_path, monkeypatch):
     fill(tmp_path, ["a", "b"], 100)
-    decoded = []
-    whole = pictures.decode.image
+    seen = {"header": 0, "image": 0}
+    whole = {"header": pictures.decode.header, "image": pictures.decode.image}
 
-    def slow(path, mode, size):
-        time.sleep(0.002)
-        decoded.append(path)
-        return whole(path, mode, size)
+    def slow(name):
+        def look(*given):
+            time.sleep(0.002)
+            seen[name] += 1
+            return whole[name](*given)
+
+        return look
 
     def watch(done, total):
-        if done == 5:
+        now = "scan" if total == 0 else "pixels" if seen["image"] else "headers"
+        if now == phase and done >= 5:
             raise StoppedError("enough")
 
-    monkeypatch.setattr(pictures.decode, "image", slow)
+    for name in seen:
+        monkeypatch.setattr(pictures.decode, name, slow(name))
     with pytest.raises(StoppedError, match="enough"):
         load(str(tmp_path), watch=watch)
-    assert 5 <= len(decoded) < 100  # of 200: those at work, and what the main thread was late for
+    looked, decoded = seen["header"], seen["image"]
+    # of 200: those at work, and what the main thread was late for
+    assert {"scan": looked == 0, "headers": 5 <= looked < 199, "pixels": 5 <= decoded < 199}[phase]
+    assert decoded == 0 or phase == "pixels"
 
 
 def test_photographs_are_read_whole_and_in_colour():

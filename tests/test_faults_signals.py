@@ -16,7 +16,7 @@ from run_made import FACTORY, call, outcome, write_npz
 from concord.cli import app, progress
 from concord.data.images import pictures
 from concord.runs import assemble, folder, machine
-from concord.training import checkpoint, evaluate
+from concord.training import checkpoint, fit
 
 EPOCHS = 4
 ARGUMENTS = ["--data", "data.npz", "--members", "a=own_net:make,b=own_net:make", "--consensus", "l2"]
@@ -74,8 +74,8 @@ PHASES = {
     "first update": (progress.Quiet, "update", 1, 1),
     "mid-epoch": (progress.Quiet, "update", 10, 10),
     "last update of an epoch": (progress.Quiet, "update", 7, 7),
-    "evaluation": (evaluate, "tally", 2, 14),
-    "last evaluation": (evaluate, "tally", EPOCHS + 1, 28),
+    "evaluation": (fit, "evaluate", 2, 14),
+    "last evaluation": (fit, "evaluate", EPOCHS + 1, 28),
     "saving": (checkpoint, "save", 2, 15),
     "writing metrics": (folder.RunFolder, "append", 1, 8),
 }

@@ -19,11 +19,12 @@ def noise() -> "Images":
     import torch
 
     from concord.data.images.images import Images
+    from concord.data.images.stores import InMemory
 
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (IMAGES, 1, 28, 28), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (IMAGES,), generator=generator)
-    return Images(pixels, labels, tuple("0123456789"), range(IMAGES))  # type: ignore[arg-type]
+    return Images(InMemory(pixels), labels, tuple("0123456789"), range(IMAGES))  # type: ignore[arg-type]
 
 
 def timed(contender: Updates, updates: int) -> float:
@@ -57,6 +58,7 @@ def updates(settings: Mapping[str, Any], images: "Images", run: Path) -> Updates
     from concord.runs import assemble, machine, toml
     from concord.runs import folder as run_folder
     from concord.runs.interface import Interface
+    from concord.runs.job import make_job
     from concord.training.fit import fit
     from concord.training.loop import Step
 
@@ -66,7 +68,7 @@ def updates(settings: Mapping[str, Any], images: "Images", run: Path) -> Updates
     interface = Interface.of(splits)
     members = assemble.build_members(config, interface, ())
     folder = run_folder.create(run, config, {}, interface.plain())
-    job = assemble.make_job(folder, config, splits, members, interface, lambda: False, lambda text: None)
+    job = make_job(folder, config, splits, members, interface)
     with machine.settled(config):
         for event in fit(job):
             if isinstance(event, Step):

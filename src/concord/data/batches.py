@@ -4,63 +4,22 @@ Nothing is remembered between batches, so a run that goes on at step 300 sees wh
 would have seen, and where iteration starts never changes a batch.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from concord.data import draws
+from concord.data.dataset import Draw
 from concord.data.images.augment import Augment
 from concord.data.images.images import Images
-from concord.errors import ShapeError, UsageError
+from concord.data.normalise import Normalise
+from concord.errors import UsageError
+
+__all__ = ["Batch", "Normalise", "in_order", "indices", "order", "ranges", "shuffled", "steps_per_epoch"]
 
 Batch = tuple[Tensor, Tensor]  # x (B, C, H, W) float32, y (B,) int64
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """(x - mean) / std for each channel, on the 0..255 scale of the stored pixels.
-
-    Shape: (B, C, H, W) uint8 -> (B, C, H, W) float32
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def of(cls, images: Images) -> "Normalise":
-        """Exact mean and standard deviation of each channel; a constant channel gets std 1.
-
-        Sums are whole numbers, counted by value: no rounding grows with the size of the data.
-        """
-        if not len(images):
-            raise UsageError("statistics need at least one image")
-        moments = [_moments(channel) for channel in images.pixels.cpu().transpose(0, 1)]
-        return cls(tuple(mean for mean, _ in moments), tuple(std or 1.0 for _, std in moments))
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        if pixels.ndim != 4 or pixels.shape[1] != len(self.mean):
-            raise ShapeError(f"expected (B, {len(self.mean)}, H, W), got {tuple(pixels.shape)}")
-        mean, std = _columns(self, pixels.device)
-        return pixels.to(torch.float32).sub_(mean).div_(std)
-
-
-def _moments(channel: Tensor) -> tuple[float, float]:
-    counts = torch.bincount(channel.reshape(-1), minlength=256).tolist()
-    n = sum(counts)
-    total = sum(v * count for v, count in enumerate(counts))
-    squares = sum(v * v * count for v, count in enumerate(counts))
-    return total / n, math.sqrt(n * squares - total * total) / n
-
-
-@lru_cache(maxsize=32)  # a tensor made anew for every batch would be a copy to the GPU for every batch
-def _columns(normalise: Normalise, device: torch.device) -> tuple[Tensor, Tensor]:
-    mean = torch.tensor(normalise.mean, dtype=torch.float32, device=device)
-    std = torch.tensor(normalise.std, dtype=torch.float32, device=device)
-    return mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -79,6 +38,22 @@ def order(n: int, *, seed: int, epoch: int) -> Tensor:
     return torch.from_numpy(draws.permutation(n, "order", seed, epoch))
 
 
+def indices(
+    n: int, *, batch_size: int, seed: int, epoch: int, start: int = 0, shuffle: bool = True
+) -> list[Tensor]:
+    """The numbers of the samples of batches ``start``, ``start`` + 1, ... of an epoch.
+
+    With ``shuffle=False`` every epoch has the stored order, as the runs of Noel 2017 had. The last batch
+    may be smaller, or larger by one. Raises UsageError for sizes that describe no epoch.
+    """
+    steps = steps_per_epoch(n, batch_size)
+    if not 0 <= start <= steps:
+        raise UsageError(f"start must be 0 to {steps} (steps per epoch), got {start}")
+    chosen = order(n, seed=seed, epoch=epoch) if shuffle else torch.arange(n)
+    last = (steps - 1) * batch_size
+    return [*chosen[:last].split(batch_size), chosen[last:]][-steps:][start:]
+
+
 def shuffled(
     images: Images,
     normalise: Normalise,
@@ -93,50 +68,26 @@ def shuffled(
 ) -> Iterator[Batch]:
     """Batches ``start``, ``start`` + 1, ... of an epoch, on the device of the images.
 
-    Equal seeds with different ``augment_seed`` give different views of the same images. With
-    ``shuffle=False`` every epoch has the stored order, as the runs of Noel 2017 had. A batch does not
-    depend on ``start``. Raises UsageError for sizes that describe no epoch.
+    Equal seeds with different ``augment_seed`` give different views of the same images. A batch does not
+    depend on ``start``. Raises UsageError as ``indices`` does.
 
     Shape: x (B, C, H, W) float32, y (B,) int64; the last batch may be smaller, or larger by one.
     """
-    steps = steps_per_epoch(len(images), batch_size)
-    if not 0 <= start <= steps:
-        raise UsageError(f"start must be 0 to {steps} (steps per epoch), got {start}")
-    chosen = order(len(images), seed=seed, epoch=epoch) if shuffle else torch.arange(len(images))
-    return _batches(
-        images,
-        normalise,
-        _cut(chosen, steps, batch_size)[start:],
-        augment,
-        (seed if augment_seed is None else augment_seed, epoch),
-    )
+    chosen = indices(len(images), batch_size=batch_size, seed=seed, epoch=epoch, start=start, shuffle=shuffle)
+    images = replace(images, augment=augment)
+    draw = Draw(seed if augment_seed is None else augment_seed, epoch)
+    pairs = (images.batch(index, draw) for index in chosen)
+    return ((normalise(pixels), labels) for pixels, labels in pairs)
 
 
-def _cut(chosen: Tensor, steps: int, batch_size: int) -> list[Tensor]:
-    """Batches of an epoch; the last takes whatever is left."""
-    return [*chosen[: (steps - 1) * batch_size].split(batch_size), chosen[(steps - 1) * batch_size :]][
-        -steps:
-    ]
-
-
-def _batches(
-    images: Images,
-    normalise: Normalise,
-    indices: list[Tensor],
-    augment: Augment | None,
-    key: tuple[int, int],
-) -> Iterator[Batch]:
-    for index in indices:
-        here = index.to(images.pixels.device, non_blocking=True)
-        pixels = images.pixels[here]
-        if augment is not None:
-            pixels = augment(pixels, index, seed=key[0], epoch=key[1])
-        yield normalise(pixels), images.labels[here]
+def ranges(n: int, batch_size: int = 500) -> list[Tensor]:
+    """The numbers of all samples in stored order, for evaluation; no batches if there are no samples."""
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be >= 1, got {batch_size}")
+    return list(torch.arange(n).split(batch_size)) if n else []
 
 
 def in_order(images: Images, normalise: Normalise, *, batch_size: int = 500) -> Iterator[Batch]:
     """All images in stored order, nothing drawn, for evaluation; no batches if there are no images."""
-    if batch_size < 1:
-        raise UsageError(f"batch_size must be >= 1, got {batch_size}")
-    pairs = zip(images.pixels.split(batch_size), images.labels.split(batch_size), strict=True)
-    return ((normalise(pixels), labels) for pixels, labels in pairs if len(labels))
+    pairs = (images.batch(index, None) for index in ranges(len(images), batch_size))
+    return ((normalise(pixels), labels) for pixels, labels in pairs)

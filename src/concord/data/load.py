@@ -7,7 +7,9 @@ Departures: the cut is stratified by class, and a validation part comes out of t
 author chose the weight on the test set).
 """
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,21 +17,24 @@ import torch
 from concord.data import draws
 from concord.data.images.duplicates import without_copies
 from concord.data.images.images import Images, joined
+from concord.data.images.keep import Keep, released, settled, used
 from concord.data.images.parts import Bad, Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
-from concord.data.splits import Splits, split
+from concord.data.images.stores import InFiles
+from concord.data.splits import Splits, finished, split
 from concord.data.text import printable
 from concord.errors import DataError, UsageError
 
-__all__ = ["Splits", "listed", "load"]
+__all__ = ["Splits", "listed", "load", "load_data"]
 
 SHOWN = 10
 LARGEST_SIZE = 4096
+MOST_WORKERS = 256
 
 
 def load(
-    source: str,
+    source: str | Path,
     *,
     size: int | None = None,
     valid: float = 0.1,
@@ -39,18 +44,31 @@ def load(
     drop_duplicates: bool = False,
     bad_images: Literal["error", "skip"] = "error",
     limit: int | None = None,
+    keep: Keep = "auto",
+    workers: int | None = None,
     watch: Watch | None = None,
 ) -> Splits:
     """The splits of ``source``: 'digits', or the path of IDX files, CIFAR-10, class folders or an NPZ file.
 
     Parts that the source has of its own are kept; ``test`` is the fraction cut off where it has no test
     part, ``valid`` the fraction of what is then left to train on (0: an empty part), ``limit`` the most
-    images to train on of what is left then; ``watch`` is as in ``sources.read``. Equal arguments and files
-    give equal splits. Raises DataError that names the path or sample, UsageError for options out of range,
-    ResourceError before memory runs out.
+    images to train on of what is left then. ``keep`` says where the pixels of image files are: in memory,
+    in a cache on disk, or decoded while they are used by ``workers`` processes (default: one for each core);
+    auto is memory if they fit in half of what is free, else disk if there is room, else decode. The
+    samples are the same with each. ``watch`` is as in ``sources.read``. Equal arguments and files give
+    equal splits.
+
+    Raises DataError that names the path or sample, UsageError for options out of range, ResourceError before
+    memory or disk runs out.
     """
-    _check_options(size, valid, test, bad_images)
+    source = os.fspath(source)
+    _check_options(size, valid, test, bad_images, workers)
     parts = read(source, size=size, watch=watch)
+    # Only what is needed is decoded; but with these two every image of the source must be looked at.
+    look = drop_duplicates or bad_images == "skip"
+    everything = look or limit is None
+    if everything:
+        parts = settled(parts, keep, watch, look=look)
     train = _accepted(source, parts, bad_images)
     notices = [*parts.notices, *_skipped(parts.bad)]
     official = len(parts.test) if parts.test is not None and joint else 0
@@ -59,17 +77,36 @@ def load(
         parts = replace(parts, test=None)
     elif joint:
         notices.append("the source has no test part of its own: joint=true changes nothing")
-    parts = replace(parts, train=train, notices=())
+    parts = replace(parts, train=train, bad=(), notices=())
     if drop_duplicates:
         parts = without_copies(parts)
         train = parts.train or train
     total = official or max(1, round(test * len(train)))
-    splits = split(train, parts, valid=valid, test=total, seed=seed, limit=limit)
-    notices += [*parts.notices, *splits.notices]
+    three = split(train, parts, valid=valid, test=total, seed=seed, limit=limit)
+    views = Parts(parts.kind, *three, notices=parts.notices)
+    if not everything:
+        views = settled(used(views), keep, watch, look=look)
+        _accepted(source, views, bad_images)
+    splits = _finished(views, workers)
+    notices += [*views.notices, *splits.notices]
     return replace(splits, notices=tuple(notices), own_test=bool(official) or parts.test is not None)
 
 
-def _check_options(size: int | None, valid: float, test: float, bad_images: str) -> None:
+load_data = load  # its name at the door of the package
+
+
+def _finished(views: Parts, workers: int | None) -> Splits:
+    assert views.train is not None
+    assert views.valid is not None
+    assert views.test is not None
+    train = released(views.train, statistics=True)
+    decoding = isinstance(train.store, InFiles)
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if decoding else 0
+    return finished(train, released(views.valid), released(views.test), workers)
+
+
+def _check_options(size: int | None, valid: float, test: float, bad_images: str, workers: int | None) -> None:
     if size is not None and not 1 <= size <= LARGEST_SIZE:
         raise UsageError(f"data.size must be 1 to {LARGEST_SIZE}, got {size}")
     if not 0 <= valid < 1:
@@ -78,6 +115,8 @@ def _check_options(size: int | None, valid: float, test: float, bad_images: str)
         raise UsageError(f"data.test is a fraction above 0 and below 1, got {test}")
     if bad_images not in ("error", "skip"):
         raise UsageError(f"data.bad_images must be 'error' or 'skip', got {bad_images!r}")
+    if workers is not None and not 0 <= workers <= MOST_WORKERS:
+        raise UsageError(f"data.workers must be 0 to {MOST_WORKERS}, got {workers}")
 
 
 def _accepted(source: str, parts: Parts, bad_images: str) -> Images:

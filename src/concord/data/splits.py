@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from concord.data import draws
-from concord.data.images.images import Images, fingerprint
+from concord.data.images.images import Images
 from concord.data.images.parts import Parts
 from concord.data.text import printable
 from concord.errors import DataError
@@ -25,6 +25,7 @@ class Splits:
     fingerprint: str  # SHA-256 over the three parts in this order
     notices: tuple[str, ...]
     own_test: bool = False  # whether the source has a test part of its own
+    workers: int = 0  # processes that make the batches; 0: the process that trains
 
 
 def quotas(counts: list[int], total: int) -> list[int]:
@@ -54,12 +55,12 @@ def cut(images: Images, total: int, *key: str | int) -> tuple[Tensor, Tensor]:
 
 def split(
     train: Images, parts: Parts, *, valid: float, test: int, seed: int, limit: int | None = None
-) -> Splits:
+) -> tuple[Images, Images, Images]:
     """Keep the valid and test part of ``parts`` where it has them, else cut them off ``train``.
 
     ``test`` is a number of images, ``valid`` the fraction of what is left of ``train`` after that. Of what is
-    left then, ``limit`` images in the proportions of the classes are trained on. Raises DataError if too
-    little is left to train on.
+    left then, ``limit`` images in the proportions of the classes are trained on. All are views of the pixels
+    that there are. Raises DataError if too little is left to train on.
     """
     test_images, valid_images = parts.test, parts.valid
     if test_images is None:
@@ -68,8 +69,11 @@ def split(
         total = max(1, round(valid * len(train))) if valid else 0
         train, valid_images = _cut_off(train, total, "valid", seed)
     if limit is not None and limit < len(train):
-        train = train.subset(cut(train, limit, "limit", seed)[1])
-    return _finished(train, valid_images, test_images)
+        train = train.subset(cut(train, limit, "limit", seed)[1]).compact()
+    counts = torch.bincount(train.labels.cpu(), minlength=len(train.classes)).tolist()
+    if sum(count > 0 for count in counts) < 2:
+        raise DataError("images of at least 2 classes are needed to train on")
+    return train, valid_images, test_images
 
 
 def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, Images]:
@@ -82,14 +86,13 @@ def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, 
     return images.subset(rest), images.subset(taken)
 
 
-def _finished(train: Images, valid: Images, test: Images) -> Splits:
-    counts = torch.bincount(train.labels.cpu(), minlength=len(train.classes)).tolist()
-    if sum(count > 0 for count in counts) < 2:
-        raise DataError("images of at least 2 classes are needed to train on")
-    whole = hashlib.sha256("".join(fingerprint(part) for part in (train, valid, test)).encode())
+def finished(train: Images, valid: Images, test: Images, workers: int = 0) -> Splits:
+    """The three parts with their fingerprint, and a notice for what is missing or unequal in them."""
+    whole = hashlib.sha256("".join(part.fingerprint for part in (train, valid, test)).encode())
     named = (("train", train), ("valid", valid), ("test", test))
     missing = [text for name, part in named if len(part) for text in missing_classes(part, name)]
-    return Splits(train, valid, test, whole.hexdigest(), (*missing, *imbalance_notice(train)))
+    notices = (*missing, *imbalance_notice(train))
+    return Splits(train, valid, test, whole.hexdigest(), notices, workers=workers)
 
 
 def missing_classes(images: Images, name: str) -> list[str]:

@@ -10,12 +10,13 @@ from torch import nn
 from concord.cost.record import Priced
 from concord.errors import CheckpointError, DataError
 from concord.report.records import DataView, Held, MemberView, RunView
-from concord.runs import votes
+from concord.runs import predictions
 from concord.runs.assemble import costs
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, load_run, same_data
 from concord.runs.machine import settled
-from concord.training.evaluate import logits
+from concord.tasks.classify import Classify
+from concord.training.evaluate import evaluate
 from concord.training.observer import SILENT, Observer
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def run_view(
         metrics=loaded.folder.rows(),
         members=members,
         held=held,
-        samples=len(held.labels) if held else len(votes.read(loaded.folder).get(votes.ENSEMBLE, ())) or None,
+        samples=len(held.labels)
+        if held
+        else len(predictions.votes(loaded.folder).get(predictions.ENSEMBLE, ())) or None,
         data=seen,
     )
 
@@ -71,7 +74,9 @@ def _held(loaded: Loaded, data: str | None, observer: Observer) -> tuple[Held, D
         observer.notice(f"{loaded.folder.path}: the data has changed since the run was trained")
     feed = make_feed(loaded.config, splits, loaded.interface)
     with settled(loaded.config):
-        predicted = logits(list(loaded.members.values()), feed.test(), loaded.precision)
+        task = Classify(len(loaded.interface.classes))
+        found = evaluate(loaded.members, feed.test(), task, keep=True).predictions
+    predicted = torch.stack([found[name]["logits"] for name in loaded.members])
     test = splits.test
     held = Held(test.pixels, test.labels, test.names, test.classes, predicted)
     parts = {"train": splits.train, "valid": splits.valid, "test": test}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from concord.attack.gradient import Classifier
 from concord.consensus.objective import ensemble_logits
-from concord.data.images.images import Images, fingerprint
+from concord.data.images.images import Images
 from concord.data.splits import cut
 from concord.errors import ConcordError, UsageError
 from concord.runs.loading import ENSEMBLE, Loaded, load_run, same_data
@@ -95,4 +95,4 @@ def _tested_on(run: Loaded, test: Images) -> bool:
         theirs, same = same_data(run, None)
     except ConcordError:  # the data are gone, so nobody knows
         return False
-    return same and fingerprint(theirs.test) == fingerprint(test)
+    return same and theirs.test.fingerprint == test.fingerprint

@@ -15,6 +15,7 @@ from concord.attack.norms import NORMS
 from concord.attack.pgd import pgd
 from concord.attack.strike import SHOWN, Attack, Struck, strike, stuck_samples, untouched
 from concord.attack.transfer import error_matrix, fooled_matrix
+from concord.data.batches import ranges
 from concord.data.images.images import Images
 from concord.errors import UsageError, suggestion
 from concord.files.atomic import disk_errors
@@ -38,8 +39,9 @@ class Target:
     wanted: int | None  # the class that images are to be taken for
 
     def samples(self) -> Iterator[tuple[Tensor, Tensor]]:
-        pairs = zip(self.images.pixels.split(BATCH), self.images.labels.split(BATCH), strict=True)
-        return ((unit(pixels), labels) for pixels, labels in pairs)
+        pairs = (self.images.batch(index, None) for index in ranges(len(self.images), BATCH))
+        device = self.images.labels.device
+        return ((unit(pixels.to(device)), labels) for pixels, labels in pairs)
 
 
 def attack_of(plan: Plan, eps: float) -> Attack:

@@ -12,6 +12,7 @@ from concord.runs.plan import uneven
 from concord.training.checkpoint import Checkpoint
 from concord.training.position import Position
 
+NO_DIFFERENCE = ("data.source: ", "data.keep: ", "data.workers: ")  # the samples are the same
 STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
 RETIREMENT = ".retired: False -> True"
 TENSORS = {"optimizer", "totals"}
@@ -41,7 +42,7 @@ def position_of(found: Checkpoint, tallied: Callable[[int], int]) -> Position:
 def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fingerprint: str) -> list[str]:
     """``key: old -> new`` for every setting, and for the data, that is not what the run was made with.
 
-    Where the same data lies now makes no difference.
+    Where the same data lies now, and how it gets from there into batches, makes no difference.
     """
     old = found.state if found else {}
     settings = _known(old["config"]) if "config" in old else folder.config().model_dump(mode="json")
@@ -50,7 +51,7 @@ def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fin
         listed.append("the weight of a KDCL target: as many as there are edges to a member -> 1")
     before = old.get("fingerprint") or _stamped(folder)
     if before == fingerprint:
-        return [change for change in listed if not change.startswith("data.source: ")]
+        return [change for change in listed if not change.startswith(NO_DIFFERENCE)]
     return listed if before is None else [*listed, f"data: {before[:12]}... -> {fingerprint[:12]}..."]
 
 

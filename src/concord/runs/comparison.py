@@ -1,5 +1,6 @@
 """Baselines and networks on one split: who is trained on what, row by row, and the document about it."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from concord.baseline.need import scratch
 from concord.baseline.published import MNIST_TEST
 from concord.baseline.samples import Samples, flat
 from concord.data import memory
-from concord.data.images.images import Images, fingerprint, joined
+from concord.data.images.images import Images, joined
 from concord.data.load import load
 from concord.data.splits import cut
 from concord.runs.config import Data
@@ -49,7 +50,7 @@ class Comparison:
         self._networks: list[Rival] = []
         self._first_run: Rival | None = None
         self.pool, self.test = self._images()
-        self.mnist = fingerprint(self.test) == MNIST_TEST
+        self.mnist = self.test.fingerprint == MNIST_TEST
         self.train_samples, self.test_samples = _samples(self.pool), _samples(self.test)
         self._refuse()
 
@@ -65,7 +66,7 @@ class Comparison:
             pool = pool.subset(cut(pool, limit, "limit", self.seed)[1])
         elif limit is not None:
             self._note(f"a limit of {limit:,}: there are {len(pool):,} images to train on, all are used")
-        need = 2 * FLOAT64 * (len(pool) + len(splits.test)) * pool.pixels[0].numel()
+        need = 2 * FLOAT64 * (len(pool) + len(splits.test)) * math.prod(pool.shape)
         memory.require(need, "the images as numbers", "a smaller --limit or --set data.size=N helps")
         return pool, splits.test
 
@@ -145,7 +146,7 @@ class Comparison:
         return {
             "data": self.read.source,
             "test_images": len(self.test),
-            "test_fingerprint": fingerprint(self.test),
+            "test_fingerprint": self.test.fingerprint,
             "mnist": self.mnist,
             "seed": self.seed,
             "cache_mb": CACHE,

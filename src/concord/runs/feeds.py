@@ -2,21 +2,26 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from concord.data.batches import in_order, shuffled, steps_per_epoch
+from concord.data.batches import indices, ranges, steps_per_epoch
+from concord.data.dataset import Draw, Tree
 from concord.data.images.augment import Augment
+from concord.data.images.images import Images
+from concord.data.images.mix import Mix
+from concord.data.images.stores import Store
 from concord.data.images.unlabelled import unlabelled
+from concord.data.loader import Loader, Wanted
 from concord.data.splits import Splits
 from concord.errors import UsageError
 from concord.runs.config import Config
 from concord.runs.interface import Interface
-from concord.training.agreement import Batch
+from concord.training.batch import Batch
 from concord.training.job import Feed
-from concord.training.seeding import mix
+from concord.training.seeding import mix as mixed
 
 
 def seed_of(*parts: object) -> int:
@@ -28,21 +33,57 @@ def seed_of(*parts: object) -> int:
 def make_feed(config: Config, splits: Splits, interface: Interface) -> Feed:
     """Batches for training and evaluation, on the configured device and in channels_last layout."""
     _need_validation(config, splits)
-    device = config.train.device
-    here = {name: getattr(splits, name).to(device) for name in ("train", "valid", "test")}
+    augment = _augment(config)
+    parts = _placed(splits, config.train.device, augment)
+    loader = Loader(parts, splits.workers)
+
+    def ready(pixels: Tree, labels: Tree) -> tuple[Tensor, Tensor]:
+        """A batch on the device, normalised."""
+        assert isinstance(pixels, Tensor)
+        assert isinstance(labels, Tensor)
+        device = config.train.device
+        x = interface.normalise(pixels.to(device, non_blocking=True))
+        return x, labels.to(device, non_blocking=True)
 
     def held(name: str) -> Callable[[], Iterator[tuple[Tensor, Tensor]]]:
-        return lambda: ((_laid(x), y) for x, y in in_order(here[name], interface.normalise))
+        def samples() -> Iterator[tuple[Tensor, Tensor]]:
+            wanted = [Wanted(name, index) for index in ranges(len(parts[name]))]
+            pairs = (ready(*made) for made in loader.batches(wanted))
+            return ((_laid(x), y) for x, y in pairs)
+
+        return samples
 
     return Feed(
         steps=steps_per_epoch(len(splits.train), config.train.batch_size),
-        train=_training_batches(config, splits, here["train"], interface),
+        train=_training_batches(config, splits, interface, loader, ready),
         valid=held("valid"),
         test=held("test"),
         has_valid=len(splits.valid) > 0,
         fingerprint=splits.fingerprint,
         notices=splits.notices,
     )
+
+
+def _augment(config: Config) -> Augment | None:
+    settings = config.augment.model_dump(exclude={"mixup", "cutmix"})
+    changes = any(value not in (None, 0) for value in settings.values())
+    return Augment(**settings) if changes else None
+
+
+def _placed(splits: Splits, device: str, augment: Augment | None) -> dict[str, Images]:
+    """The parts, with pixels on the device where batches can be made there; a store goes there once."""
+    parts = {name: getattr(splits, name) for name in ("train", "valid", "test")}
+    parts["train"] = replace(parts["train"], augment=augment)
+    if splits.workers or (augment is not None and augment.by_sample):
+        return parts
+    there: dict[int, Store] = {}
+    for images in parts.values():
+        if id(images.store) not in there:
+            there[id(images.store)] = images.to(device).store
+    return {
+        name: replace(images, store=there[id(images.store)], labels=images.labels.to(device))
+        for name, images in parts.items()
+    }
 
 
 def _need_validation(config: Config, splits: Splits) -> None:
@@ -64,39 +105,59 @@ def _laid(x: Tensor) -> Tensor:
 
 
 def _training_batches(
-    config: Config, splits: Splits, images: Any, interface: Interface
+    config: Config,
+    splits: Splits,
+    interface: Interface,
+    loader: Loader,
+    ready: Callable[[Tree, Tree], tuple[Tensor, Tensor]],
 ) -> Callable[[int, int], Iterator[Batch]]:
     train, names = config.train, [m.name for m in config.members]
-    augment = Augment(**config.augment.model_dump()) if any(config.augment.model_dump().values()) else None
+    mix = _mix(config, interface)
     extra = _extra_batches(config, splits, interface)
-
-    def stream(epoch: int, start: int, order: int, changes: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return shuffled(
-            images,
-            interface.normalise,
-            batch_size=train.batch_size,
-            seed=order,
-            augment_seed=changes,
-            epoch=epoch,
-            start=start,
-            augment=augment,
-            shuffle=train.shuffle,
-        )
-
     shared = seed_of(train.seed, "order")
     orders = [seed_of(train.seed, "order", n) if train.batches == "own" else shared for n in names]
     changes = [shared if train.batches == "shared" else seed_of(train.seed, "changes", n) for n in names]
     ways = sorted(set(zip(orders, changes, strict=True)), key=list(zip(orders, changes, strict=True)).index)
 
+    def indices_of(order: int, epoch: int, start: int) -> list[Tensor]:
+        return indices(
+            len(splits.train),
+            batch_size=train.batch_size,
+            seed=order,
+            epoch=epoch,
+            start=start,
+            shuffle=train.shuffle,
+        )
+
     def batches(epoch: int, start: int) -> Iterator[Batch]:
-        streams = [stream(epoch, start, order, change) for order, change in ways]
-        for step, parts in enumerate(zip(*streams, strict=True), start):
+        each = [indices_of(order, epoch, start) for order, _ in ways]
+        wanted = [
+            Wanted("train", index, Draw(change, epoch))
+            for step in zip(*each, strict=True)
+            for index, (_, change) in zip(step, ways, strict=True)
+        ]
+        made = loader.batches(wanted)
+        for number, step in enumerate(zip(*each, strict=True)):
+            parts = [ready(*next(made)) for _ in ways]
+            if mix is not None:  # views are mixed alike, so that members still see the same samples
+                parts = [
+                    mix(x, y, int(index[0]), seed=order, epoch=epoch)
+                    for (x, y), index, (order, _) in zip(parts, step, ways, strict=True)
+                ]
             inputs, targets = zip(*parts, strict=True)
             if train.batches == "views":  # the same samples for all: one tensor of labels says so
                 targets = targets[:1] * len(inputs)
-            yield Batch(tuple(map(_laid, inputs)), targets, train.batches != "own", extra(epoch, step))
+            aligned = train.batches != "own"
+            yield Batch(tuple(map(_laid, inputs)), targets, aligned, extra(epoch, start + number))
 
     return batches
+
+
+def _mix(config: Config, interface: Interface) -> Mix | None:
+    settings = config.augment
+    if not (settings.mixup or settings.cutmix):
+        return None
+    return Mix(len(interface.classes), settings.mixup, settings.cutmix)
 
 
 def _extra_batches(
@@ -110,7 +171,7 @@ def _extra_batches(
     pixels = unlabelled(settings.source, splits.train, seed).to(device)
 
     def draw(epoch: int, step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(mix(mix(seed, epoch), step))
+        generator = torch.Generator().manual_seed(mixed(mixed(seed, epoch), step))
         index = torch.randint(len(pixels), (settings.batch_size,), generator=generator)
         return _laid(interface.normalise(pixels[index.to(device, non_blocking=True)]))
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from concord.data.batches import Normalise
+from concord.data.images.fit import Resize
+from concord.data.normalise import Normalise
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, DataError
 from concord.runs.folder import RunFolder
@@ -19,16 +20,20 @@ class Interface:
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     normalise: Normalise
+    resize: Resize | None = None  # how a picture of any size gets to that shape; older runs do not say it
 
     @classmethod
     def of(cls, splits: Splits) -> "Interface":
-        c, h, w = splits.train.pixels.shape[1:]
-        return cls((c, h, w), splits.train.classes, Normalise.of(splits.train))
+        _, height, width = splits.train.shape
+        return cls(
+            splits.train.shape, splits.train.classes, Normalise.of(splits.train), Resize((height, width))
+        )
 
     def plain(self) -> dict[str, Any]:
         """What interface.json holds, in the types that JSON has."""
         plain = {"shape": self.shape, "classes": self.classes, **asdict(self.normalise)}
-        return {key: list(values) for key, values in plain.items()}
+        lists: dict[str, Any] = {key: list(values) for key, values in plain.items()}
+        return lists if self.resize is None else lists | {"resize": self.resize.plain()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Interface":
@@ -37,6 +42,9 @@ class Interface:
             c, h, w = map(int, plain["shape"])
             normalise = Normalise(tuple(map(float, plain["mean"])), tuple(map(float, plain["std"])))
             classes = tuple(map(str, plain["classes"]))
+            resize = Resize((h, w)) if "resize" in plain else None
+            if resize is not None and resize.plain() != plain["resize"]:
+                raise ValueError(f"resize is {plain['resize']}, this version does {resize.plain()}")
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"interface.json is damaged ({error})") from None
         sizes = {len(normalise.mean), len(normalise.std), c}
@@ -45,7 +53,7 @@ class Interface:
                 f"interface.json is damaged: images of {c}x{h}x{w} need {c} means and {c} standard deviations"
                 f" above 0, got {plain['mean']} and {plain['std']}, and {len(classes)} classes"
             )
-        return cls((c, h, w), classes, normalise)
+        return cls((c, h, w), classes, normalise, resize)
 
 
 def interface_of(folder: RunFolder, state: Mapping[str, Any], warn: Callable[[str], None]) -> Interface:
@@ -73,6 +81,5 @@ def check_same(interface: Interface, splits: Splits, source: str) -> None:
             f"{source} has the classes {', '.join(splits.test.classes)}, the run was trained on"
             f" {', '.join(interface.classes)}"
         )
-    shape = tuple(splits.test.pixels.shape[1:])
-    if shape != interface.shape:
-        raise DataError(f"{source} has images of {shape}, the run takes {interface.shape}")
+    if splits.test.shape != interface.shape:
+        raise DataError(f"{source} has images of {splits.test.shape}, the run takes {interface.shape}")

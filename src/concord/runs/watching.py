@@ -19,10 +19,8 @@ def reading(observer: Observer, stop: Stop = never) -> Watch:
 
     def watch(done: int, total: int) -> None:
         if stop():
-            raise StoppedError(
-                f"stopped after reading {done:,} of {total:,} images; nothing was changed,"
-                " and the same command starts over"
-            )
+            read = f"reading {done:,} of {total:,} images" if total else f"finding {done:,} images"
+            raise StoppedError(f"stopped after {read}; nothing was changed, and the same command starts over")
         observer.counted(done, total)
 
     return watch

@@ -1,12 +1,13 @@
 """Random changes of training images, drawn for each sample from (seed, epoch, sample) and nothing else.
 
-The batch a sample lands in, its place there and the step at which a run went on change nothing.
+The batch a sample lands in, its place there and the step at which a run was resumed change nothing.
 
 Source of pad-and-crop and flip: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image
 Recognition", CVPR 2016, section 4.2 (4 zero pixels on each side, a random crop, a horizontal flip).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from concord.data import draws
+from concord.data.images import transforms
 from concord.errors import ShapeError, UsageError
 
 
@@ -22,9 +24,17 @@ from concord.errors import ShapeError, UsageError
 class Augment:
     """What may happen to an image, in this order. Each draw is uniform and independent of the others.
 
-    flip   left and right are exchanged with probability 1/2
-    shift  moved by -shift..shift whole pixels along each axis; what comes in repeats the edge pixels
-    crop   ``crop`` pixels of 0 (black) on each side, then a window of the old size at a random place
+    resized_crop  a window with a random area of ``resized_crop`` to 1 of the image and a ratio of sides of
+                  3/4 to 4/3, scaled to the size of the image; 0: none
+    flip          left and right are exchanged with probability 1/2
+    shift         moved by -shift..shift whole pixels along each axis; what comes in repeats the edge pixels
+    crop          ``crop`` pixels of 0 (black) on each side, then a window of the old size at a random place
+    policy        "trivial": one change of random strength (TrivialAugmentWide); "rand": ``operations``
+                  changes of strength ``magnitude`` of 30 (RandAugment)
+    brightness, contrast, saturation
+                  multiplied by 1 - value to 1 + value, in random order with hue
+    hue           turned by -hue..hue of the circle of colours, 0.5 at most
+    erasing       with this probability, a random window becomes black
 
     Shape: (B, C, H, W) uint8 -> (B, C, H, W) uint8
     """
@@ -32,10 +42,25 @@ class Augment:
     flip: bool = False
     shift: int = 0
     crop: int = 0
+    resized_crop: float = 0.0
+    policy: Literal["trivial", "rand"] | None = None
+    operations: int | None = None
+    magnitude: int | None = None
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    erasing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.shift < 0 or self.crop < 0:
             raise UsageError(f"shift and crop are pixels >= 0, got {self.shift} and {self.crop}")
+        transforms.check(self)
+
+    @property
+    def by_sample(self) -> bool:
+        """Whether there is a change that is made image by image, on the CPU."""
+        return bool(transforms.before(self, (1, 1)) or transforms.after(self))
 
     def __call__(self, pixels: Tensor, samples: Tensor, *, seed: int, epoch: int) -> Tensor:
         """The changed images; ``samples`` (B,) are their numbers in the data set."""
@@ -44,6 +69,8 @@ class Augment:
                 f"expected (B, C, H, W) and (B,), got {tuple(pixels.shape)} and {tuple(samples.shape)}"
             )
         numbers = samples.cpu().numpy()
+        height, width = pixels.shape[2:]
+        pixels = transforms.applied(transforms.before(self, (height, width)), pixels, numbers, seed, epoch)
         if self.flip:
             turned = torch.from_numpy(_below(2, numbers, "flip", seed, epoch) == 1)
             chosen = turned.to(pixels.device, non_blocking=True).view(-1, 1, 1, 1)
@@ -54,7 +81,7 @@ class Augment:
                     _below(2 * margin + 1, numbers, name, axis, seed, epoch) for axis in ("y", "x")
                 )
                 pixels = _window(F.pad(pixels, [margin], padding_mode=mode), down, right, pixels.shape[2:])
-        return pixels
+        return transforms.applied(transforms.after(self), pixels, numbers, seed, epoch)
 
 
 def _below(limit: int, numbers: NDArray[np.int64], *key: str | int) -> NDArray[np.int64]:

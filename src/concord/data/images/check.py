@@ -10,6 +10,7 @@ import torch
 
 from concord.data.images.duplicates import Copy, copies
 from concord.data.images.images import Images
+from concord.data.images.keep import settled
 from concord.data.images.parts import Bad, Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
@@ -93,7 +94,7 @@ def check(source: str, *, size: int | None = None, watch: Watch | None = None) -
     Faults become part of the report; only ResourceError is raised.
     """
     try:
-        parts = read(source, size=size, watch=watch)
+        parts = settled(read(source, size=size, watch=watch), "auto", watch, disk=False)
     except DataError as error:
         return Report(source, problems=(str(error),))
     present = dict(parts.present())
@@ -133,7 +134,7 @@ def _within(present: Mapping[str, Images]) -> dict[str, Repeats]:
 def _across(parts: Parts) -> dict[str, Repeats]:
     leaks: dict[str, Repeats] = {}
     for (name, images), (later_name, later) in combinations(parts.present(), 2):
-        if images.pixels.shape[1:] == later.pixels.shape[1:]:
+        if images.shape == later.shape:
             found = copies(later, images)
             if found:
                 leaks[f"{later_name} in {name}"] = _repeats(list(found.values()))

@@ -13,7 +13,7 @@ from concord.data.text import printable
 
 def keys(images: Images) -> list[bytes]:
     """A 128-bit BLAKE2b digest of each image's pixels; equal digests are taken for equal pixels."""
-    rows = images.pixels.cpu().contiguous().numpy()
+    rows = (row for piece in images.pieces() for row in piece.cpu().contiguous().numpy())
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
 
 

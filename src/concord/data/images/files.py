@@ -1,6 +1,7 @@
 """Finding image files: below folders, and from what a user typed."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from concord.data.text import printable
@@ -11,30 +12,50 @@ SUFFIXES = frozenset(
 )
 
 
-def is_image_name(path: Path) -> bool:
+Found = Callable[[int], None]  # is told how many files have been found so far; an error of its ends that
+
+
+def is_image_name(path: Path | str) -> bool:
     """Whether the suffix is one of an image and the file is not hidden."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    name = str(path).rpartition("/")[2]
+    stem, dot, suffix = name.rpartition(".")
+    return bool(stem) and (dot + suffix).lower() in SUFFIXES and not name.startswith(".")
 
 
 def below(folder: Path, above: Iterable[Path] = ()) -> list[Path]:
-    """Every file below ``folder``, but for those in hidden folders, sorted by path.
+    """Every file below ``folder``, as ``names_below`` finds it."""
+    return [folder / name for name in names_below(folder, above)]
+
+
+def names_below(
+    folder: Path, above: Iterable[Path] = (), found: Found | None = None, already: int = 0
+) -> list[str]:
+    """Every file below ``folder`` by its path from there, but for those in hidden folders, sorted by folder.
 
     Links are followed; a folder is entered once, and those in ``above`` never, so that loops end.
+    ``found`` is told the number of files after each folder and each thousand files, ``already`` counted in.
     """
     entered = {_identity(path) for path in above}
-    found: list[Path] = []
-    pending = [folder]
+    names: list[str] = []
+    pending = [""]
     while pending:
-        here = pending.pop()
+        inside = pending.pop()
+        here = folder / inside
         if _identity(here) in entered:
             continue
         entered.add(_identity(here))
-        for entry in here.iterdir():
-            if not entry.is_dir():
-                found.append(entry)
-            elif not entry.name.startswith("."):
-                pending.append(entry)
-    return sorted(found, key=lambda path: path.parts)
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if not entry.is_dir():
+                    names.append(inside + entry.name)
+                elif not entry.name.startswith("."):
+                    pending.append(f"{inside}{entry.name}/")
+                if found and len(names) % 1000 == 999:
+                    found(already + len(names))
+        if found:
+            found(already + len(names))
+    # as sorted by their parts: a name never holds a NUL, which comes before everything else
+    return sorted(names, key=lambda name: name.replace("/", "\0"))
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -1,10 +1,25 @@
 """Images of any size -> images of one size."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 CHUNK = 1024
+RULE = "the largest centred window with the proportions of size, scaled to size"
+
+
+@dataclass(frozen=True)
+class Resize:
+    """What ``fit`` does, in words, for whoever prepares pictures without concord."""
+
+    size: tuple[int, int]  # height, width
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it; for a square, the rule is "shorter side to size, then the centre"."""
+        return {"rule": RULE, "size": list(self.size), "interpolation": "bilinear", "antialias": True}
 
 
 def fit(pixels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -4,16 +4,21 @@ The number of a class is its place among the sorted names of the training part. 
 name, so a class that is missing there shifts nothing.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from concord.data.images import pictures
-from concord.data.images.files import below, is_image_name
-from concord.data.images.images import Images, checked
+from concord.data.images.files import is_image_name, names_below
+from concord.data.images.images import Images
 from concord.data.images.parts import Bad, Parts
+from concord.data.images.stores import InFiles
+from concord.data.names import Chosen
 from concord.data.text import printable
 from concord.errors import DataError
 
@@ -28,8 +33,8 @@ SPLITS = {
 class Listing:
     """The files of each class of one part, and the files that are no images."""
 
-    files: Mapping[str, Sequence[Path]]
-    ignored: Sequence[Path] = ()
+    files: Mapping[str, Sequence[str]]  # paths from the root
+    ignored: Sequence[str] = ()
     empty: Sequence[str] = ()  # folders without an image
 
 
@@ -41,31 +46,38 @@ class Findings:
 
 def class_folders(folder: Path) -> list[Path]:
     """The folders in it that are not hidden, sorted by name."""
-    inside = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    return sorted(inside, key=lambda entry: entry.name)
+    with os.scandir(folder) as entries:
+        names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+    return [folder / name for name in names]
 
 
 def parts(root: Path, size: int | None = None, watch: pictures.Watch | None = None) -> Parts:
-    """Every image below ``root`` at one size; what is wrong with files and class maps is collected.
+    """Every image below ``root`` at one size, still undecoded; what is wrong with headers and class maps is
+    collected.
 
     Shape of each part: (N, C, H, W) uint8; C = 1 if all images of all parts are grey, else 3.
     """
     said = Findings()
-    listings = {part: _listing(place, root) for part, place in _places(root, said).items()}
+    listings: dict[str, Listing] = {}
+    for part, place in _places(root, said).items():
+        listings[part] = _listing(place, root, watch, sum(map(_count, listings.values())))
     _tell_ignored(root, listings, said)
     classes = tuple(listings["train"].files)
     if len(classes) < 2:
         raise DataError(_too_few(root, listings["train"], classes))
-    files = {part: _labelled(listing, part, classes, said) for part, listing in listings.items()}
-    found, bad = pictures.headers([path for labelled in files.values() for path in labelled])
+    files = {part: _numbered(listing, part, classes, said) for part, listing in listings.items()}
+    found = pictures.headers(root, [name for names, _ in files.values() for name in names], watch)
     plan = pictures.layout(found, size)
+    store, good = found.store(plan), found.good
     read: dict[str, Images | None] = {}
-    for part, labelled in files.items():
-        here = {path: k for path, k in labelled.items() if path in found}
-        read[part], worse = _read(root, here, classes, plan, watch)
-        bad |= worse
+    begin = 0
+    for part, (names, numbers) in files.items():
+        here = (good >= begin) & (good < begin + len(names))
+        rows, labels = np.flatnonzero(here), np.array(numbers, np.int64)[good[here] - begin]
+        read[part] = _part(store, rows, labels, classes)
+        begin += len(names)
         if read[part] is None:
-            said.problems.append(f"the {part} part of {printable(root)} has no image that can be read")
+            said.problems.append(nothing_in(part, root))
     return Parts(
         "folder",
         read["train"],
@@ -73,9 +85,13 @@ def parts(root: Path, size: int | None = None, watch: pictures.Watch | None = No
         test=read.get("test"),
         notices=(*said.notices, *plan.notices),
         problems=tuple(said.problems),
-        bad=tuple(Bad(_name(path, root), reason) for path, reason in bad.items()),
+        bad=tuple(Bad(found.names.name(i), reason) for i, reason in found.bad.items()),
         sizes=pictures.histogram(found),
     )
+
+
+def nothing_in(part: str, root: Path) -> str:
+    return f"the {part} part of {printable(root)} has no image that can be read"
 
 
 def _places(root: Path, said: Findings) -> dict[str, Path]:
@@ -120,18 +136,26 @@ def _tell_nested(place: Path, said: Findings) -> None:
 
 def _nested(folder: Path) -> str | None:
     """``car holds new, old`` if several folders in it have images."""
-    names = [inside.name for inside in class_folders(folder) if any(map(is_image_name, below(inside)))]
+    names = [inside.name for inside in class_folders(folder) if any(map(is_image_name, names_below(inside)))]
     return f"{printable(folder.name)} holds {_some(names)}" if len(names) > 1 else None
 
 
-def _listing(place: Path, root: Path) -> Listing:
-    files: dict[str, list[Path]] = {}
-    ignored = [entry for entry in place.iterdir() if not entry.is_dir()]
+def _count(listing: Listing) -> int:
+    return len(listing.ignored) + sum(map(len, listing.files.values()))
+
+
+def _listing(place: Path, root: Path, watch: pictures.Watch | None, already: int) -> Listing:
+    files: dict[str, list[str]] = {}
+    ignored = [_name(entry, root) for entry in place.iterdir() if not entry.is_dir()]
     empty = []
+    counted = already
     for folder in class_folders(place):
-        inside = below(folder, above={root, place})
-        images = [path for path in inside if is_image_name(path)]
-        ignored += [path for path in inside if not is_image_name(path)]
+        found = None if watch is None else lambda count: watch(count, 0)
+        head = f"{_name(folder, root)}/"
+        inside = [head + name for name in names_below(folder, {root, place}, found, counted)]
+        counted += len(inside)
+        images = [name for name in inside if is_image_name(name)]
+        ignored += [name for name in inside if not is_image_name(name)]
         if images:
             files[folder.name] = images
         else:
@@ -140,7 +164,7 @@ def _listing(place: Path, root: Path) -> Listing:
 
 
 def _tell_ignored(root: Path, listings: Mapping[str, Listing], said: Findings) -> None:
-    ignored = sorted(_name(path, root) for listing in listings.values() for path in listing.ignored)
+    ignored = sorted(name for listing in listings.values() for name in listing.ignored)
     if ignored:
         said.notices.append(f"{len(ignored):,} files ignored that are no images: {_some(ignored)}")
     for part, listing in listings.items():
@@ -161,28 +185,27 @@ def _too_few(root: Path, train: Listing, classes: Sequence[str]) -> str:
     )
 
 
-def _labelled(listing: Listing, part: str, classes: Sequence[str], said: Findings) -> dict[Path, int]:
+def _numbered(
+    listing: Listing, part: str, classes: Sequence[str], said: Findings
+) -> tuple[list[str], list[int]]:
+    """The files of a part, class by class, and the number of the class of each."""
     extra = [name for name in listing.files if name not in classes]
     if extra:
         said.problems.append(
             f"the {part} part has classes that train does not have: {_some(extra)}; "
             f"train has {_some(classes)}; rename or remove them"
         )
-    return {path: k for k, name in enumerate(classes) for path in listing.files.get(name, ())}
+    pairs = [(path, k) for k, name in enumerate(classes) for path in listing.files.get(name, ())]
+    return [path for path, _ in pairs], [k for _, k in pairs]
 
 
-def _read(
-    root: Path,
-    labelled: Mapping[Path, int],
-    classes: tuple[str, ...],
-    plan: pictures.Layout,
-    watch: pictures.Watch | None,
-) -> tuple[Images | None, dict[Path, str]]:
-    tensor, good, bad = pictures.pixels(list(labelled), plan, watch)
-    if not good:
-        return None, bad
-    labels = np.array([labelled[path] for path in good], np.int64)
-    return checked(tensor, labels, classes, [_name(path, root) for path in good]), bad
+def _part(
+    store: InFiles, rows: NDArray[np.int64], labels: NDArray[np.int64], classes: tuple[str, ...]
+) -> Images | None:
+    if not len(rows):
+        return None
+    names = Chosen(store.names, rows)
+    return Images(store, torch.from_numpy(labels), classes, names, torch.from_numpy(rows))
 
 
 def _name(path: Path, root: Path) -> str:

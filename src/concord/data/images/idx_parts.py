@@ -64,7 +64,7 @@ def read_official(folder: Path) -> Parts:
     if prefix is not None:
         classes = train.classes if train is not None else None
         test = attempt(problems, lambda: read_pair(*_pair(folder, prefix), classes))
-    if train is not None and test is not None and train.pixels.shape[1:] != test.pixels.shape[1:]:
-        sizes = " and ".join(f"{p.pixels.shape[3]}x{p.pixels.shape[2]}" for p in (train, test))
+    if train is not None and test is not None and train.shape != test.shape:
+        sizes = " and ".join(f"{p.shape[2]}x{p.shape[1]}" for p in (train, test))
         problems.append(f"{printable(folder)}: training and test images differ in size ({sizes})")
     return Parts("IDX", train, test=test, problems=tuple(problems), sizes=stored_sizes(train, test))

@@ -51,7 +51,7 @@ def parts(path: Path) -> Parts:
     arrays, layout, others = _arrays(path)
     count = _class_count(arrays[layout["train"][1]], path)
     read = {part: _images(arrays, x, y, count, path) for part, (x, y) in layout.items()}
-    shapes = {tuple(images.pixels.shape[1:]) for images in read.values()}
+    shapes = {images.shape for images in read.values()}
     if len(shapes) > 1:
         told = " and ".join(map(str, sorted(shapes)))
         raise DataError(f"{printable(path)}: images of {' and '.join(read)} differ in size, {told}")

@@ -53,6 +53,6 @@ def stored_sizes(*parts: Images | None) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for images in parts:
         if images is not None:
-            name = f"{images.pixels.shape[3]}x{images.pixels.shape[2]}"
+            name = f"{images.shape[2]}x{images.shape[1]}"
             sizes[name] = sizes.get(name, 0) + len(images)
     return sizes

@@ -1,23 +1,42 @@
-"""Many image files -> one tensor: look at all headers, decide on size and channels, then decode."""
+"""Many image files -> what all of them have in common: look at every header, decide on size and channels."""
 
+import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from concord.data import memory
 from concord.data.images import decode
-from concord.data.images.decode import Header, Mode
+from concord.data.images.decode import Mode
+from concord.data.images.stores import InFiles, stamp
+from concord.data.names import Packed
 from concord.data.text import printable
 from concord.errors import DataError
 
 DEFAULT_SIZE = 64
-Watch = Callable[[int, int], None]  # is told how many of how many images are read; an error of its ends that
+PIECE = 64  # files that a thread takes at a time
+END = 512  # bytes at each end of a file that count for its mark
+MOST_EXACT = 2**28  # bytes of pixels, up to which all of them count for fingerprint and statistics
+# Is told how many of how many images are read, of 0 while they are being found; an error of its ends that.
+Watch = Callable[[int, int], None]
+HEADER = np.dtype(
+    [
+        ("height", np.int32),
+        ("width", np.int32),
+        ("grey", np.bool_),
+        ("bytes", np.int64),
+        ("changed", np.int64),
+        ("mark", np.uint64),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -33,80 +52,147 @@ class Layout:
         return (1 if self.mode == "L" else 3, *self.size)
 
 
-def headers(files: Sequence[Path]) -> tuple[dict[Path, Header], dict[Path, str]]:
-    """The headers of the files that can be opened, and for the others the reason why not."""
-    good: dict[Path, Header] = {}
-    bad: dict[Path, str] = {}
+@dataclass(frozen=True, eq=False)
+class Headers:
+    """What the files say of themselves: a record for each, and the reasons of those that cannot be opened."""
 
-    def look(path: Path) -> None:
-        good[path] = decode.header(path)
+    root: Path
+    names: Packed
+    records: NDArray[np.void]  # (N,) of HEADER
+    bad: dict[int, str]  # by number
 
-    _each(look, files, bad)
-    return {path: good[path] for path in files if path in good}, bad
+    @property
+    def good(self) -> NDArray[np.int64]:
+        """Numbers of the files that can be opened."""
+        return np.delete(np.arange(len(self.names)), list(self.bad))
+
+    def store(self, plan: Layout) -> InFiles:
+        """The files that can be opened, to be decoded when asked for."""
+        good = self.good
+        records = self.records[good]
+        names = Packed.of(self.names.name(i) for i in good) if self.bad else self.names
+        stamps = np.stack([records["bytes"], records["changed"]], 1)
+        exact = len(good) * int(np.prod(plan.shape)) <= MOST_EXACT
+        marks = None if exact else np.ascontiguousarray(records["mark"])
+        return InFiles(self.root, names, plan.mode, plan.size, stamps, marks)
 
 
-def layout(found: Mapping[Path, Header], size: int | None) -> Layout:
+def headers(root: Path, names: Sequence[str], watch: Watch | None = None) -> Headers:
+    """What the headers of the files ``names`` below ``root`` say."""
+    packed = Packed.of(names)
+    records = np.zeros(len(packed), HEADER)
+
+    def look(i: int) -> None:
+        path = root / packed.name(i)
+        found = decode.header(path)
+        records[i] = (found.height, found.width, found.grey, *stamp(path), _mark(path))
+
+    return Headers(root, packed, records, _each(look, len(packed), packed, root, watch))
+
+
+def _mark(path: Path) -> int:
+    """64 bits of the size and both ends of a file: the end of a PNG or JPEG depends on all of its pixels."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(END)
+        file.seek(max(0, size - END))
+        ends = b"%d\n%b%b" % (size, start, file.read(END))
+    return int.from_bytes(hashlib.blake2b(ends, digest_size=8).digest(), "little")
+
+
+def layout(found: Headers, size: int | None) -> Layout:
     """Grey if every image is; ``size`` if given, else the common size, else 64x64 with a notice."""
-    mode: Mode = "L" if all(header.grey for header in found.values()) else "RGB"
+    records = found.records[found.good]
+    mode: Mode = "L" if records["grey"].all() else "RGB"
     sizes = histogram(found)
     if size is not None:
         notices = () if set(sizes) <= {f"{size}x{size}"} else (f"images resized to {size}x{size}",)
         return Layout(mode, (size, size), notices)
-    if not found:
+    if not len(records):
         return Layout(mode, (DEFAULT_SIZE, DEFAULT_SIZE))
     if len(sizes) == 1:
-        one = next(iter(found.values()))
-        return Layout(mode, (one.height, one.width))
-    smallest = min(found.values(), key=lambda h: h.height * h.width)
-    largest = max(found.values(), key=lambda h: h.height * h.width)
-    span = f"{smallest.width}x{smallest.height} to {largest.width}x{largest.height}"
+        return Layout(mode, (int(records["height"][0]), int(records["width"][0])))
+    areas = records["height"].astype(np.int64) * records["width"]
+    smallest, largest = records[areas.argmin()], records[areas.argmax()]
+    span = f"{smallest['width']}x{smallest['height']} to {largest['width']}x{largest['height']}"
     resized = f"resized to {DEFAULT_SIZE}x{DEFAULT_SIZE}: choose with --set data.size=N"
     return Layout(mode, (DEFAULT_SIZE, DEFAULT_SIZE), (f"images differ in size ({span}); {resized}",))
 
 
-def histogram(found: Mapping[Path, Header]) -> dict[str, int]:
+def histogram(found: Headers) -> dict[str, int]:
     """How many images have each size, most frequent first: '640x480' (width x height) -> 12."""
-    return dict(Counter(f"{h.width}x{h.height}" for h in found.values()).most_common())
+    records = found.records[found.good]
+    pairs = zip(records["width"].tolist(), records["height"].tolist(), strict=True)
+    return {f"{width}x{height}": n for (width, height), n in Counter(pairs).most_common()}
 
 
-def pixels(
-    files: Sequence[Path], plan: Layout, watch: Watch | None = None
-) -> tuple[Tensor, list[Path], dict[Path, str]]:
-    """The decoded images, their files, and the reasons for those that could not be decoded.
+def decoded(
+    files: InFiles, place: Callable[[int, Tensor], None], watch: Watch | None = None
+) -> dict[int, str]:
+    """Hand every image to ``place(row, pixels)``, in threads; the reasons of those that cannot be decoded.
+
+    A file that has changed since its header was read is among them.
+    """
+
+    def one(row: int) -> None:
+        place(row, files.decoded(row))
+
+    return _each(one, len(files), files.names, files.root, watch)
+
+
+def in_memory(files: InFiles, watch: Watch | None = None) -> tuple[Tensor, dict[int, str]]:
+    """All images decoded, zeros for those that cannot be, and the reasons for these.
 
     Shape: (N, C, H, W) uint8. Raises ResourceError before reading if they will not fit in memory.
     """
-    channels, height, width = plan.shape
-    need = 2 * len(files) * channels * height * width  # once as a whole, once cut into splits
-    memory.require(need, f"{len(files):,} images of {width}x{height}", "choose a smaller --set data.size=N")
-    out = torch.empty((len(files), *plan.shape), dtype=torch.uint8)
-    row = {path: i for i, path in enumerate(files)}
-    bad: dict[Path, str] = {}
-
-    def place(path: Path) -> None:
-        out[row[path]] = decode.image(path, plan.mode, plan.size)
-
-    _each(place, files, bad, watch)
-    good = [path for path in files if path not in bad]
-    kept = out if not bad else out[torch.tensor([row[path] for path in good], dtype=torch.int64)]
-    return kept, good, bad
+    channels, height, width = files.shape
+    need = len(files) * channels * height * width
+    what = f"{len(files):,} images of {width}x{height}"
+    memory.require(need, what, "choose a smaller --set data.size=N, or --set data.keep=disk")
+    out = torch.zeros((len(files), *files.shape), dtype=torch.uint8)
+    return out, decoded(files, out.__setitem__, watch)
 
 
 def _each(
-    do: Callable[[Path], None], files: Sequence[Path], bad: dict[Path, str], watch: Watch | None = None
-) -> None:
-    def one(path: Path) -> str | None:
-        try:
-            do(path)
-        except DataError as error:
-            return str(error).removeprefix(printable(path)).lstrip(" :")
-        return None
+    do: Callable[[int], None], count: int, names: Packed, root: Path, watch: Watch | None
+) -> dict[int, str]:
+    """``do`` for each number, in threads; the reasons of those that raise DataError, by number."""
+    bad: dict[int, str] = {}
+    threads = min(8, os.cpu_count() or 1)
+    size = max(1, min(PIECE, count // (4 * threads)))
 
-    # Pillow decodes without Python's lock, so threads help; warnings are set once, around all of them.
-    with decode.quiet(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        # An error of the watch ends the loop, and with it the map, which cancels what has not begun.
-        for done, (path, reason) in enumerate(zip(files, pool.map(one, files), strict=True), 1):
+    def some(numbers: range) -> list[str | None]:
+        return [_reason(do, i, root, names) for i in numbers]
+
+    # Pillow decodes without Python's lock, so threads help; warnings are set once, around all of them. A few
+    # pieces wait at a time, so that a million files need no million futures.
+    waiting: deque[tuple[range, Future[list[str | None]]]] = deque()
+
+    def settle() -> None:
+        numbers, future = waiting.popleft()
+        for i, reason in zip(numbers, future.result(), strict=True):
             if reason is not None:
-                bad[path] = reason
+                bad[i] = reason
             if watch:
-                watch(done, len(files))
+                watch(i + 1, count)
+
+    with decode.quiet(), ThreadPoolExecutor(threads) as pool:
+        try:
+            for start in range(0, count, size):
+                numbers = range(start, min(start + size, count))
+                waiting.append((numbers, pool.submit(some, numbers)))
+                if len(waiting) > 2 * threads:
+                    settle()
+            while waiting:
+                settle()
+        finally:  # an error of the watch ends what has not begun
+            pool.shutdown(cancel_futures=True)
+    return bad
+
+
+def _reason(do: Callable[[int], None], i: int, root: Path, names: Packed) -> str | None:
+    try:
+        do(i)
+    except DataError as error:
+        return str(error).removeprefix(printable(root / names.name(i))).lstrip(" :")
+    return None

@@ -4,14 +4,13 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from concord.data import memory
 from concord.data.images import cifar, digits, folder, idx_parts, npz
 from concord.data.images.fit import fit
 from concord.data.images.images import Images
 from concord.data.images.parts import Parts
 from concord.data.images.pictures import Watch
+from concord.data.images.stores import InMemory
 from concord.data.text import printable
 from concord.errors import ConcordError, DataError, MissingDataError, suggestion
 
@@ -27,7 +26,8 @@ LOOKED_FOR = """
 def read(source: str, *, size: int | None = None, watch: Watch | None = None) -> Parts:
     """Everything at ``source``; all images are scaled to ``size`` x ``size`` if that is given.
 
-    ``watch`` is told how many of how many image files of a part are decoded, and may end that by an error.
+    Images in folders are found, but not decoded. ``watch`` is told how many of how many image files are
+    looked at (of 0 while they are being found), and may end that by an error.
     Raises DataError that names the path and what was looked for. Faults inside are collected in Parts.
     """
     if source == "digits":
@@ -90,12 +90,12 @@ def resized(parts: Parts, size: int | None) -> Parts:
 
 
 def _all_of(parts: Parts, size: int) -> bool:
-    return all(images.pixels.shape[2:] == torch.Size((size, size)) for _, images in parts.present())
+    return all(images.shape[1:] == (size, size) for _, images in parts.present())
 
 
 def _fitted(images: Images | None, size: int) -> Images | None:
     if images is None:
         return None
-    need = len(images) * images.pixels.shape[1] * size * size
+    need = len(images) * images.shape[0] * size * size
     memory.require(need, f"{len(images):,} images of {size}x{size}", "choose a smaller --set data.size=N")
-    return replace(images, pixels=fit(images.pixels, (size, size)))
+    return replace(images, store=InMemory(fit(images.pixels, (size, size))), rows=None)

@@ -29,15 +29,15 @@ def unlabelled(source: str, like: Images, seed: int) -> Tensor:
     Shape: (N, C, H, W) uint8. Raises DataError that names what cannot be used.
     """
     if source == "noise":
-        return _noise(tuple(like.pixels.shape), seed)
-    channels, height, width = like.pixels.shape[1:]
+        return _noise((len(like), *like.shape), seed)
+    channels, height, width = like.shape
     if channels not in MODES:
         raise UsageError(f"unlabelled images have 1 or 3 channels, these members take {channels}")
     path = Path(source)
     if path.is_file() and not is_image_name(path):
         grey = torch.from_numpy(idx.read(path, 3)).unsqueeze(1)
         return fit(grey, (height, width)).expand(-1, channels, -1, -1).contiguous()
-    return _pictures(source, pictures.Layout(MODES[channels], (height, width)))
+    return _pictures(source, MODES[channels], (height, width))
 
 
 def _noise(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -48,9 +48,14 @@ def _noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.from_numpy(values).reshape(shape)
 
 
-def _pictures(source: str, plan: pictures.Layout) -> Tensor:
-    pixels, _, reasons = pictures.pixels(expand([source]), plan)
+def _pictures(source: str, mode: Mode, size: tuple[int, int]) -> Tensor:
+    """All pictures, decoded into memory; those that cannot be are named."""
+    paths = expand([source])
+    names = [str(path.absolute()) for path in paths]
+    found = pictures.headers(Path("/"), names)
+    pixels, reasons = pictures.in_memory(found.store(pictures.Layout(mode, size)))
+    reasons = found.bad | {int(found.good[row]): reason for row, reason in reasons.items()}
     if reasons:
-        bad = tuple(Bad(path.name, reason) for path, reason in reasons.items())
+        bad = tuple(Bad(paths[i].name, reason) for i, reason in sorted(reasons.items()))
         raise DataError(f"{len(bad):,} of the images in {printable(source)} cannot be used:\n{listed(bad)}")
     return pixels

@@ -1,0 +1,134 @@
+"""Batches made by worker processes while this one computes, or by this one when they are asked for.
+
+PyTorch's DataLoader does the work. What is asked of it is a list of batches, each named by its samples, so
+that neither the number of workers nor which of them makes a batch can change one.
+"""
+
+import multiprocessing
+import signal
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from concord.data.dataset import Dataset, Draw, Tree
+from concord.errors import ConcordError, ResourceError
+
+Made = tuple[Tree, Tree]
+AHEAD = 2  # batches that each worker makes before they are asked for
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """One batch: which part of the data, the numbers of its samples, and what is drawn."""
+
+    part: str
+    index: Tensor
+    draw: Draw | None = None
+
+
+class Loader:
+    """Makes batches of the parts of a data set, in ``workers`` processes that live as long as this object."""
+
+    def __init__(self, parts: Mapping[str, Dataset], workers: int = 0, context: str | None = None) -> None:
+        """``context``: how processes start; default: fork where there is one, which needs no ``__main__``."""
+        self._parts, self._workers, self._asked = parts, workers, _Asked()
+        self._context = context or ("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
+        self._loader: DataLoader[Any] | None = None
+        self._busy = False
+
+    def batches(self, wanted: Iterable[Wanted]) -> Iterator[Made]:
+        """The batches, in the order given. DataError and the like are raised where their batch would come."""
+        if self._workers == 0 or self._busy:  # the workers have one list at a time
+            return (self._parts[one.part].batch(one.index, one.draw) for one in wanted)
+        return self._from_workers(wanted)
+
+    def close(self) -> None:
+        """End the workers; the next batch starts new ones."""
+        self._loader = None
+
+    def _from_workers(self, wanted: Iterable[Wanted]) -> Iterator[Made]:
+        self._busy, self._asked.wanted = True, wanted
+        try:
+            for made in self._started():
+                if isinstance(made, ConcordError):
+                    raise made
+                yield made
+        except RuntimeError as error:
+            self.close()
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ResourceError(
+                "a worker process that makes batches ended unexpectedly, as when memory runs out "
+                f"({str(error).splitlines()[0]}); set data.workers to a smaller number"
+            ) from error
+        finally:
+            self._busy = False
+
+    def _started(self) -> Iterator[Any]:
+        if self._loader is None:
+            self._loader = DataLoader(
+                _Batches(self._parts),  # type: ignore[arg-type]
+                batch_size=None,
+                sampler=self._asked,
+                num_workers=self._workers,
+                prefetch_factor=AHEAD,
+                persistent_workers=True,
+                worker_init_fn=_settle,
+                multiprocessing_context=self._context,
+                collate_fn=_as_it_is,
+                generator=torch.Generator(),  # or it would draw from the generator of this process
+            )
+        # torch answers the end of a worker with an error wherever this process is; the handler is put back,
+        # and the end is noticed where the next batch is waited for.
+        there = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGCHLD) if there else None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
+            warnings.filterwarnings("ignore", category=UserWarning, message=".*create.*worker processes.*")
+            iterator = iter(self._loader)
+        if there:
+            signal.signal(signal.SIGCHLD, before)
+        return iterator
+
+
+class _Asked:
+    """The list of batches that is made next."""
+
+    wanted: Iterable[Wanted] = ()
+
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.int64], Draw | None]]:
+        # a tensor would cross to the worker as a file of shared memory
+        return ((one.part, one.index.numpy(), one.draw) for one in self.wanted)
+
+
+class _Batches:
+    """What a worker is asked for."""
+
+    def __init__(self, parts: Mapping[str, Dataset]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, key: tuple[str, NDArray[np.int64], Draw | None]) -> Made | ConcordError:
+        part, index, draw = key
+        try:
+            return self._parts[part].batch(torch.from_numpy(index), draw)
+        except ConcordError as error:  # torch would wrap it in a traceback
+            return error
+
+
+def _as_it_is(made: Any) -> Any:
+    return made
+
+
+def _settle(worker: int) -> None:
+    # A signal to the whole group, as Ctrl-C and batch systems send it, is for the process that trains: it
+    # saves its state and then ends the workers, who also end by themselves when it is gone.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
