@@ -108,7 +108,7 @@ def test_the_bar_by_hand(monkeypatch):
     second = torch.tensor([[1.0, 0.0], [0.0, 5.0], [0.0, 1.0]])
     for index in (0, 9, 10):
         losses = torch.tensor([0.5, 0.25 + index])
-        bar.update(Step(index, losses, torch.tensor(0.0), 0.1, (first, second), (labels, labels)))
+        bar.update(Step(index, losses, torch.tensor(0.0), 0.1, (first, second), (labels, labels), 3))
         if index == 0:
             expected = {"completed": 1, "description": "epoch 1/3"}
             assert shown.fields == expected | {"figures": "loss 0.500 0.250  agree 67 %  2 images/s"}
@@ -121,7 +121,7 @@ def test_one_member_agrees_with_nobody():
     one = torch.zeros(4, 2)
     bar = progress.Bar(shown)
     bar.started(epochs=1, steps=1)
-    bar.update(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),)))
+    bar.update(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),), 4))
     assert "agree" not in shown.fields["figures"]
 
 

@@ -58,7 +58,7 @@ def test_chance_is_called_chance():
 
 
 def test_two_seeds_prove_nothing_nor_do_differences_without_spread():
-    assert "needs 3 seeds for each setting, and here is 2 seeds" in "".join(
+    assert "needs 3 seeds for each setting; it has 2." in "".join(
         verdict_sentences(study(PLAIN[:2], BETTER[:2]))
     )
     same = cells("l1", 1.0, [0.08, 0.10, 0.09, 0.11])  # 2 points each: a t test would say p = 0

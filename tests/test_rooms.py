@@ -64,6 +64,17 @@ def test_room_imports_only_what_the_table_allows(room):
         assert not extra, f"{path.relative_to(ROOT)} may not import {sorted(extra)}"
 
 
+def test_the_tour_shows_this_table():
+    text = (ROOT.parent.parent / "docs/tour.md").read_text().split("## Rooms\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    shown = {}
+    for room, _, allowed in rows:
+        lower, _, rest = allowed.strip().partition("every room above from errors to training")
+        names = {name for name in (lower or rest).split(", ") if name and name != "nothing"}
+        shown[room.strip(" `")] = names if lower else names | set(LOWER)
+    assert shown == MAY_IMPORT
+
+
 def test_every_room_is_in_the_table():
     there = {path.stem for path in ROOT.iterdir() if path.name != "__pycache__" and path.name != "py.typed"}
     assert there <= set(MAY_IMPORT) | set(DOORS)

@@ -120,6 +120,9 @@ def _axes(ax: "Axes") -> None:
 
     ax.set_xscale("log")
     ax.margins(x=0.16, y=0.16)
+    low, high = ax.get_ylim()
+    ax.set_yticks([tick for tick in ax.get_yticks() if max(low, 0) <= tick <= high])
+    ax.set_ylim(low, high)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -111,8 +111,8 @@ def _sentence(found: Sequence[Finding], members: tuple[str, ...]) -> str:
             + _losses(found)
         )
     if seeds < SEEDS:
-        few = f"{seeds} seed{'s' * (seeds > 1)}"
-        return f"{together}: nothing is proven; that needs {SEEDS} seeds for each setting, and here is {few}."
+        needed = f"A comparison needs {SEEDS} seeds for each setting; it has {seeds}."
+        return f"{together}: nothing is proven. {needed}"
     largest = max(found, key=lambda row: abs(row.difference.mean))
     return (
         f"{together}: nothing is proven. No cost has a test error lower than that of the plain ensemble by "

@@ -34,6 +34,7 @@ def run_view(
     except DataError as error:
         observer.notice(f"{error}; the report leaves out what needs the test images")
     spent = costs(loaded.members, loaded.interface.shape)
+    votes = predictions.votes(loaded.folder).get(predictions.ENSEMBLE, ())
     members = tuple(
         MemberView(
             described.name,
@@ -53,9 +54,7 @@ def run_view(
         metrics=loaded.folder.rows(),
         members=members,
         held=held,
-        samples=len(held.labels)
-        if held
-        else len(predictions.votes(loaded.folder).get(predictions.ENSEMBLE, ())) or None,
+        samples=len(held.labels) if held else len(votes) or None,
         data=seen,
     )
 

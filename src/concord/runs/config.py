@@ -155,8 +155,12 @@ class OwnOptimizer(Section):
     name: Text
 
 
+REST = "rest"
+
+
 class Unlabelled(Section):
-    """Extra images on which members only agree: "noise", or a file or folder of images."""
+    """Extra images on which members only agree: "noise", a file or folder of images, or ``REST``, which is
+    the training images that ``data.limit`` leaves out."""
 
     source: Text
     batch_size: Count = 64

@@ -17,7 +17,7 @@ from concord.data.images.unlabelled import unlabelled
 from concord.data.loader import Loader, Wanted
 from concord.data.splits import Splits
 from concord.errors import UsageError
-from concord.runs.config import Config
+from concord.runs.config import REST, Config
 from concord.runs.interface import Interface
 from concord.training.batch import Batch
 from concord.training.job import Feed
@@ -168,7 +168,7 @@ def _extra_batches(
         return lambda epoch, step: None
     settings, device = config.unlabelled, config.train.device
     seed = seed_of(config.train.seed, "unlabelled")
-    pixels = unlabelled(settings.source, splits.train, seed).to(device)
+    pixels = _unlabelled(settings.source, splits, seed).to(device)
 
     def draw(epoch: int, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(mixed(mixed(seed, epoch), step))
@@ -176,3 +176,14 @@ def _extra_batches(
         return _laid(interface.normalise(pixels[index.to(device, non_blocking=True)]))
 
     return draw
+
+
+def _unlabelled(source: str, splits: Splits, seed: int) -> Tensor:
+    if source != REST:
+        return unlabelled(source, splits.train, seed)
+    if splits.rest is None:
+        raise UsageError(
+            'unlabelled.source = "rest" takes the training images that data.limit leaves out, and none are'
+            " left out: set a smaller data.limit"
+        )
+    return splits.rest.pixels
