@@ -14,13 +14,28 @@ from concord.cli import app
 from concord.data.images.images import Images, fingerprint
 from concord.data.splits import Splits
 from concord.errors import StoppedError
-from concord.runs import assemble, folder, toml
+from concord.runs import folder, job, toml
 from concord.runs.interface import Interface
 from concord.training import checkpoint
 from concord.training.fit import fit
+from concord.training.observer import Silent
 
 CLASSES = ("cat", "dog", "eel")
 TIMES = ("seconds", "epoch_seconds", "samples_per_second")
+
+
+class Noted(Silent):
+    """An observer that keeps the notices and the last count."""
+
+    def __init__(self, warn=lambda text: None):
+        self.notices, self.count, self.warn = [], None, warn
+
+    def notice(self, text):
+        self.notices.append(text)
+        self.warn(text)
+
+    def counted(self, done, total):
+        self.count = (done, total)
 
 
 def never():
@@ -80,7 +95,7 @@ def settings(members=2, **changes):
     return tables
 
 
-def make_job(path, tables=None, *, stop=never, starts=0, data=None, warn=None, members=None):
+def make_job(path, tables=None, *, stop=never, starts=0, data=None, warn=None, members=None, **choices):
     """A job in a run folder at ``path``, which is made if there is none."""
     config = toml.parse(tables or settings())
     data = data or splits()
@@ -88,14 +103,14 @@ def make_job(path, tables=None, *, stop=never, starts=0, data=None, warn=None, m
     if not (path / "config.toml").exists():
         folder.create(path, config, {}, interface.plain())
     made = members or {m.name: member(starts + i) for i, m in enumerate(config.members)}
-    told = warn if warn is not None else lambda text: pytest.fail(text)
-    return assemble.make_job(folder.RunFolder(path), config, data, made, interface, stop, told)
+    observer = Noted(warn if warn is not None else pytest.fail)
+    run = folder.RunFolder(path)
+    return job.make_job(run, config, data, made, interface, stop=stop, observer=observer, **choices)
 
 
-def train(path, tables=None, *, allow_changes=False, **options):
+def train(path, tables=None, **options):
     """Run a job to its end, or to its StoppedError."""
-    job = make_job(path, tables, **options)
-    return list(fit(job, allow_changes=allow_changes))
+    return list(fit(make_job(path, tables, **options)))
 
 
 def after(polls):

@@ -53,7 +53,7 @@ def test_weight_zero_trains_every_member_as_if_alone(tmp_path):
 )
 def test_the_adversary_of_a_run_stays_near_the_pixels_and_climbs(adversarial, tmp_path):
     job = make_job(tmp_path, settings(adversarial=adversarial))
-    interface = Interface.from_plain(job.folder.json("interface.json"))
+    interface = Interface.from_plain(job.store.folder.json("interface.json"))
     network = job.members["m0"].eval()
     (x,), (y,), *_ = next(job.feed.train(0, 0))
     loss = away(network, y)

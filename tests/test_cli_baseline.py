@@ -17,7 +17,7 @@ from concord.baseline import published
 from concord.cli import solver
 from concord.data import memory
 from concord.errors import DataError, ResourceError, UsageError
-from concord.runs import comparison, rivals
+from concord.runs import comparison, rival_rows
 
 RUN = {
     "data": {"limit": 300},
@@ -173,13 +173,13 @@ def test_components_that_only_the_whole_set_allows_can_be_chosen_for():
 
 def test_the_first_batch_of_a_network_stays_outside_of_the_clock(run, monkeypatch):
     asked = []
-    real = rivals.logits
+    real = rival_rows.logits
 
     def watched(members, samples, precision):
         asked.append(isinstance(samples, islice))
         return real(members, samples, precision)
 
-    monkeypatch.setattr(rivals, "logits", watched)
+    monkeypatch.setattr(rival_rows, "logits", watched)
     concord.baselines(["linear"], runs=[run[0]])
     assert asked == [True, False] * 2
 

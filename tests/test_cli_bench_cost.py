@@ -3,6 +3,7 @@
 import pytest
 
 from concord.bench import cost as bench_cost
+from concord.cli import bench_cost as command
 
 # What each calls the multiply-accumulates of VGG-16 at 3x224x224; exact: 15,470,264,320.
 VGG16 = {
@@ -65,7 +66,7 @@ def test_the_printed_table_says_what_a_larger_picture_costs(monkeypatch, capsys)
     }
     measured = {"torch": "2", "networks": {"net": row}, "not_installed": ["fvcore"]}
     monkeypatch.setattr(bench_cost, "bench_cost", lambda rounds: measured)
-    bench_cost.cost_command(rounds=3, json_=False)
+    command.cost_command(rounds=3, json_=False)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line]
     assert lines == [
         "build + count, milliseconds, median of 3 rounds; torch 2",

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from data_made import write_image
+from run_made import Noted
 from safetensors.torch import save_file
 from test_cli_verbs import SETTINGS, call
 
@@ -106,7 +107,7 @@ def test_runs_on_other_data_under_the_same_settings_are_refused(runs, tmp_path):
         card_of(runs / "a", other)
 
 
-def test_an_attack_on_these_weights_is_in_the_card_and_others_are_not(one, runs, tmp_path, capsys):
+def test_an_attack_on_these_weights_is_in_the_card_and_others_are_not(one, runs, tmp_path):
     concord.attack_runs([one], eps=[0.1], limit=40)
     assert "error in % on 40 test images" in card_of(one)[1]
 
@@ -121,12 +122,14 @@ def test_an_attack_on_these_weights_is_in_the_card_and_others_are_not(one, runs,
     elsewhere = json.loads(file.read_text())
     for figures in (several, elsewhere, {**sound, "checkpoints": ["step-00000001"]}):
         file.write_text(json.dumps(figures))
-        assert "Not measured" in card_of(one)[1]
-        assert "of other runs, weights or images" in capsys.readouterr().err
+        noted = Noted()
+        assert "Not measured" in card_of(one, observer=noted)[1]
+        assert "of other runs, weights or images" in noted.notices[0]
     for figures in ({**sound, "networks": {"ST": {}}}, {k: v for k, v in sound.items() if k != "own_test"}):
         file.write_text(json.dumps(figures))
-        assert "Not measured" in card_of(one)[1]
-        assert "damaged or of an older version" in capsys.readouterr().err
+        noted = Noted()
+        assert "Not measured" in card_of(one, observer=noted)[1]
+        assert "damaged or of an older version" in noted.notices[0]
 
 
 def test_a_run_that_is_not_complete_says_how_to_finish_it(one):
@@ -158,17 +161,19 @@ def test_weights_cut_short_are_told(one):
         card_of(one)
 
 
-def test_class_names_are_those_under_the_manifest(one, capsys):
+def test_class_names_are_those_under_the_manifest(one):
     file = one / "interface.json"
     damage(file, classes=["zebra"] * 10)
-    assert "zebra" not in card_of(one)[1]
-    assert "is not as the run was made with" in capsys.readouterr().err
+    noted = Noted()
+    assert "zebra" not in card_of(one, observer=noted)[1]
+    assert "is not as the run was made with" in noted.notices[0]
 
 
-def test_a_card_does_without_a_stamp(one, capsys):
+def test_a_card_does_without_a_stamp(one):
     damage(one / "stamp.json", versions=[])
-    assert "Begun" not in card_of(one)[1]
-    assert "stamp.json is missing or damaged" in capsys.readouterr().err
+    noted = Noted()
+    assert "Begun" not in card_of(one, observer=noted)[1]
+    assert "stamp.json is missing or damaged" in noted.notices[0]
 
 
 @pytest.mark.parametrize("votes", [None, {}, {"ensemble": torch.zeros(0)}])

@@ -192,7 +192,7 @@ def test_nine_photographs_are_all_right_after_training_and_one_seed_gives_one_tr
 
 def test_a_file_as_the_folder_for_results_is_refused_before_any_training(here):
     with pytest.raises(UsageError, match=r"--out small.toml: expected the name of a folder, this is a file"):
-        plain_train("small.toml", "pets", out="small.toml", tell=pytest.fail)
+        plain_train("small.toml", "pets", out="small.toml", show=pytest.fail)
 
 
 def test_results_are_never_written_over_others(here):

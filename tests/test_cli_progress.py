@@ -59,7 +59,7 @@ def test_a_terminal_shows_a_bar_with_epoch_loss_agreement_and_images_per_second(
     assert status == 0
     assert COLOUR.search(sent)
     frames = COLOUR.sub("", sent).split("\r")
-    told = r"epoch 1/1 .*━.* 7/7 loss \d\.\d{3} \d\.\d{3}  agree (\d+) %  (\d+) img/s 0:00:00"
+    told = r"epoch 1/1 .*━.* 7/7 loss \d\.\d{3} \d\.\d{3}  agree (\d+) %  (\d+) images/s 0:00:00"
     last = [found for frame in frames if (found := re.search(told, frame))][-1]
     assert int(last[1]) <= 100
     assert int(last[2]) > 0
@@ -70,7 +70,7 @@ def test_a_terminal_shows_a_bar_with_epoch_loss_agreement_and_images_per_second(
 def test_no_color_is_respected(here):
     status, sent = on_a_terminal([*COMMAND, "--out", "grey"], here, NO_COLOR="1")
     assert status == 0
-    assert "img/s" in sent
+    assert "images/s" in sent
     assert not COLOUR.search(sent)
 
 
@@ -89,45 +89,49 @@ class Shown:
     def __init__(self):
         self.fields = {}
 
+    def add_task(self, name, **fields):
+        return 0
+
     def update(self, task, **fields):
         self.fields |= fields
 
 
 def test_the_bar_by_hand(monkeypatch):
     """Of three images the members name two alike; three images in two seconds, then six in one."""
-    clock = iter([10.0, 12.0, 13.0])
+    clock = iter([0.0, 10.0, 10.0, 10.0, 12.0, 13.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     shown = Shown()
-    bar = progress.Bar(shown, 0, epochs=3, steps=6)
+    bar = progress.Bar(shown)
+    bar.started(epochs=3, steps=6)
     labels = torch.tensor([0, 1, 0])
     first = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
     second = torch.tensor([[1.0, 0.0], [0.0, 5.0], [0.0, 1.0]])
     for index in (0, 9, 10):
         losses = torch.tensor([0.5, 0.25 + index])
-        bar.step(Step(index, losses, torch.tensor(0.0), 0.1, (first, second), (labels, labels)))
+        bar.update(Step(index, losses, torch.tensor(0.0), 0.1, (first, second), (labels, labels)))
         if index == 0:
             expected = {"completed": 1, "description": "epoch 1/3"}
-            assert shown.fields == expected | {"said": "loss 0.500 0.250  agree 67 %  2 img/s"}
+            assert shown.fields == expected | {"figures": "loss 0.500 0.250  agree 67 %  2 images/s"}
     expected = {"completed": 11, "description": "epoch 2/3"}
-    assert shown.fields == expected | {"said": "loss 0.500 10.250  agree 67 %  6 img/s"}
+    assert shown.fields == expected | {"figures": "loss 0.500 10.250  agree 67 %  6 images/s"}
 
 
 def test_one_member_agrees_with_nobody():
     shown = Shown()
     one = torch.zeros(4, 2)
-    bar = progress.Bar(shown, 0, epochs=1, steps=1)
-    bar.step(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),)))
-    assert "agree" not in shown.fields["said"]
+    bar = progress.Bar(shown)
+    bar.started(epochs=1, steps=1)
+    bar.update(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),)))
+    assert "agree" not in shown.fields["figures"]
 
 
 def test_reading_many_images_is_told_every_ten_seconds_and_not_when_quiet(monkeypatch, capsys):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    for quiet in (False, True):
-        watch = progress.reading(quiet=quiet)
+    for shown in (progress.Lines(), progress.Quiet()):
         for done in range(1, 31):
             clock[0] += 0.9
-            watch(1000 * done, 30_000)
+            shown.counted(1000 * done, 30_000)
     assert capsys.readouterr().err.splitlines() == [
         "concord: read 12,000 of 30,000 images",
         "concord: read 24,000 of 30,000 images",

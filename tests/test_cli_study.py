@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from run_made import FACTORY, write_npz
+from run_made import FACTORY, Noted, write_npz
 
 import concord
 from concord.errors import DivergedError
@@ -104,7 +104,7 @@ def test_a_study_that_was_moved_goes_on_with_its_own_teachers(made, tmp_path):
     assert f'teacher = "{tmp_path}/moved/cells/{lost[0]}:b"' in config
 
 
-def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp_path, monkeypatch, capsys):
+def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp_path, monkeypatch):
     settings, folder, _ = made
     trained = []
 
@@ -118,7 +118,8 @@ def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp
                 yield cell, result(folder, cell.name)
 
     monkeypatch.setattr(studies, "run_all", run_all)
-    figures = concord.study(settings, tmp_path / "study", report=False)
+    noted = Noted()
+    figures = concord.study(settings, tmp_path / "study", report=False, observer=noted)
     pupils = [f"a+b_distil-0.5-{name}_seed0" for name in "ab"]
     assert figures["failed"] == {
         "a+b_none_seed0": "the loss of a is nan",
@@ -127,4 +128,4 @@ def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp
     assert not set(pupils) & set(trained)
     assert trained[-2:] == [f"a+b_distil-0.5-{name}_seed1" for name in "ab"]  # after all teachers
     assert len(cells(figures, "distil")) == 2
-    assert "14/14" in capsys.readouterr().err
+    assert noted.count == (14, 14)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from data_made import write_image
 from PIL import Image
+from run_made import Noted
 from sklearn.datasets import load_digits
 
 import concord
@@ -216,12 +217,12 @@ def test_predictions_are_those_of_the_members_on_the_same_pixels(run, digit_file
 
 
 def test_the_votes_of_a_run_are_what_its_members_name_for_the_test_samples(run):
-    from concord.runs import votes
+    from concord.runs import predictions
     from concord.runs.loading import load_run, same_data
 
     loaded = load_run(run[0])
     test = same_data(loaded, None)[0].test
-    kept = votes.read(loaded.folder)
+    kept = predictions.votes(loaded.folder)
     for column in ("ST", "B", "ensemble"):
         named = loaded.probabilities(test.pixels, column).argmax(-1)
         assert kept[column].tolist() == named.tolist()
@@ -317,9 +318,9 @@ def test_study_makes_the_table_and_goes_on_where_it_stopped(tmp_path, capsys):
     assert alone == plain  # weight 0 is training alone
     assert len(figures["cells"]) == 8
     assert "l2" in (tmp_path / "study/table.md").read_text()
-    capsys.readouterr()
-    assert concord.study(settings, tmp_path / "study", jobs=1)["cells"] == figures["cells"]
-    assert "8 of 8 runs are there already" in capsys.readouterr().err
+    noted = Noted()
+    assert concord.study(settings, tmp_path / "study", jobs=1, observer=noted)["cells"] == figures["cells"]
+    assert noted.notices == ["8 of 8 runs are there already"]
     with pytest.raises(UsageError, match="seeds"):
         concord.study({**settings, "study": {"seeds": [0]}}, tmp_path / "study")
 

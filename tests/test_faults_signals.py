@@ -16,7 +16,7 @@ from run_made import FACTORY, call, outcome, write_npz
 from concord.cli import app, progress
 from concord.data.images import pictures
 from concord.runs import assemble, folder, machine
-from concord.training import checkpoint, evaluate
+from concord.training import checkpoint, fit
 
 EPOCHS = 4
 ARGUMENTS = ["--data", "data.npz", "--members", "a=own_net:make,b=own_net:make", "--consensus", "l2"]
@@ -71,11 +71,11 @@ def before(monkeypatch, place, name, act):
 PHASES = {
     "start-up": (assemble, "load_data", 1, 0),
     "members are built": (assemble, "build_members", 1, 0),
-    "first update": (progress.Quiet, "step", 1, 1),
-    "mid-epoch": (progress.Quiet, "step", 10, 10),
-    "last update of an epoch": (progress.Quiet, "step", 7, 7),
-    "evaluation": (evaluate, "tally", 2, 14),
-    "last evaluation": (evaluate, "tally", EPOCHS + 1, 28),
+    "first update": (progress.Quiet, "update", 1, 1),
+    "mid-epoch": (progress.Quiet, "update", 10, 10),
+    "last update of an epoch": (progress.Quiet, "update", 7, 7),
+    "evaluation": (fit, "evaluate", 2, 14),
+    "last evaluation": (fit, "evaluate", EPOCHS + 1, 28),
     "saving": (checkpoint, "save", 2, 15),
     "writing metrics": (folder.RunFolder, "append", 1, 8),
 }
@@ -103,8 +103,6 @@ def test_a_signal_at_any_phase_is_saved_within_one_step_and_resumes_exactly(
 
 
 def test_a_signal_before_anything_runs_is_an_interruption(here, monkeypatch, capsys):
-    before(monkeypatch, app.attend, "tell", lambda: None)
-
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
@@ -124,9 +122,9 @@ def test_a_signal_while_images_are_decoded_ends_that_and_changes_nothing(
         before(patch, pictures.decode, "image", once(number, at=3))
         status, out, err = call(capfd, "train", *line, "--out", run)
     assert (status, out, run.exists()) == (75, "", False)
-    assert "of 40 images; nothing was changed, and the same command begins anew" in err
+    assert "of 40 images; nothing was changed, and the same command starts over" in err
     with monkeypatch.context() as patch:
-        before(patch, progress.Quiet, "step", once(number, at=6))
+        before(patch, progress.Quiet, "update", once(number, at=6))
         assert call(capfd, "train", *line, "--out", run)[0] == 75
     files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with monkeypatch.context() as patch:
@@ -165,7 +163,7 @@ def test_a_clock_that_runs_backwards_changes_nothing(here, tmp_path, monkeypatch
     monkeypatch.setattr(time, "time", lambda: Backwards.now().timestamp())
     monkeypatch.setattr(machine, "datetime", Backwards)
     with monkeypatch.context() as patch:
-        before(patch, progress.Quiet, "step", once(signal.SIGTERM, at=17))
+        before(patch, progress.Quiet, "update", once(signal.SIGTERM, at=17))
         assert call(capsys, "train", *ARGUMENTS, "--out", run, "--quiet")[0] == 75
     steps = checkpoint.steps(run / "ckpt")
     assert len(steps) > 1

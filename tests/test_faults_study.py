@@ -94,7 +94,7 @@ def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_
     os.killpg(process.pid, signal.SIGTERM)  # to all, as a scheduler does; only the study itself reacts
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
-    assert "the same command goes on from here" in err
+    assert "the same command continues from here" in err
     assert "Traceback" not in err
     wait_for(lambda: not group(process), 20)
     assert not any((Path(cell) / "result.json").exists() for cell in CELLS)

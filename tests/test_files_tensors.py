@@ -9,7 +9,7 @@ from safetensors.torch import save
 
 from concord.errors import CheckpointError
 from concord.files import tensors
-from concord.runs import votes
+from concord.runs import predictions
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint
 
@@ -35,7 +35,7 @@ def test_votes_that_are_none_are_refused_by_path(bomb, tmp_path):
     content, words = BOMBS[bomb]
     (tmp_path / "votes.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError) as refused:
-        votes.read(RunFolder(tmp_path))
+        predictions.votes(RunFolder(tmp_path))
     assert str(refused.value).startswith(f"{tmp_path}/votes.safetensors: no safetensors file")
     assert words in str(refused.value)
 
@@ -52,4 +52,4 @@ def test_a_crowd_of_tensors_is_refused_before_it_is_listed(tmp_path, monkeypatch
 def test_votes_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "votes.safetensors").symlink_to("/proc/self/mem")
     with pytest.raises(CheckpointError, match=r"votes\.safetensors: cannot be read \(Input/output error\)"):
-        votes.read(RunFolder(tmp_path))
+        predictions.votes(RunFolder(tmp_path))

@@ -21,7 +21,7 @@ LOWER = {
     "cost": {"errors", "layers"},
     "data": {"errors", "files"},
     "tasks": {"errors", "consensus"},
-    "training": {"errors", "files", "consensus", "tasks", "runs"},  # until its settings are its own
+    "training": {"errors", "files", "consensus", "tasks"},
 }
 UPPER = {"runs": set(LOWER)}
 UPPER["studies"] = {*LOWER, "runs"}

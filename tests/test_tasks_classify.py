@@ -26,7 +26,7 @@ def drawn(seed, rows=20, members=3):
 
 
 def scores(logits, labels):
-    return TASK.scores(TASK.tally(logits, [labels] * len(logits)), NAMES[: len(logits)])
+    return TASK.scores(TASK.tally(logits, [labels] * len(logits)), NAMES[: len(logits)]).to_dict()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -66,7 +66,7 @@ def test_an_output_of_another_shape_is_refused(size):
 def test_low_precision_outputs_are_compared_and_scored_in_float32():
     (logits, *_), labels = drawn(0)
     low = logits.bfloat16()
-    assert TASK.predictions(low).dtype == torch.float32
+    assert TASK.compare(low, labels).rows.dtype == torch.float32
     torch.testing.assert_close(TASK.loss(low, labels), F.cross_entropy(low.float(), labels, reduction="none"))
 
 
@@ -103,7 +103,7 @@ def test_calibration_error_by_hand():
     logits = torch.stack([confidence.log(), (1 - confidence).log()], 1)
     labels = torch.tensor([0, 1, 0, 0])
     task = Classify(2)
-    (row,) = task.scores(task.tally([logits], [labels]), ["st"])["members"].values()
+    (row,) = task.scores(task.tally([logits], [labels]), ["st"]).to_dict()["members"].values()
     assert row["ece"] == pytest.approx((0.8 + 0.76) / 4)
     assert row["error"] == 0.25
 
@@ -151,7 +151,7 @@ def test_recalls_are_those_of_scikit_learn_and_add_up_over_batches(seed):
         TASK.tally([z[part] for z in logits], [labels[part]] * 3) for part in (slice(7), slice(7, 20))
     )
     samples, right = TASK.by_class(tally, 3)
-    found = TASK.scores(tally, NAMES)
+    found = TASK.scores(tally, NAMES).to_dict()
     rows = [*logits, torch.stack(logits).mean(0)]
     for z, hits, mine in zip(rows, right, [*found["members"].values(), found["ensemble"]], strict=True):
         expected = recall_score(labels, z.argmax(-1), average=None)
@@ -207,7 +207,7 @@ def test_error_correlation_is_numpys_over_all_batches():
     parts = (slice(7), slice(7, 20))
     tally = sum(TASK.tally([z[part] for z in logits], [labels[part]] * 3) for part in parts)
     wrong = (torch.stack(logits).argmax(-1) != labels).double()
-    np.testing.assert_allclose(TASK.scores(tally, NAMES)["error_correlation"], np.corrcoef(wrong))
+    np.testing.assert_allclose(TASK.scores(tally, NAMES).to_dict()["error_correlation"], np.corrcoef(wrong))
 
 
 def test_members_without_mistakes_have_no_correlation():
@@ -224,16 +224,16 @@ def test_error_covariance_is_that_of_kdcl_over_all_batches():
     )
     expected = error_covariance(torch.stack(logits), labels)
     torch.testing.assert_close(
-        torch.tensor(TASK.scores(total, NAMES)["error_covariance"], dtype=torch.float64), expected
+        torch.tensor(TASK.scores(total, NAMES).to_dict()["error_covariance"], dtype=torch.float64), expected
     )
 
 
 def test_members_with_samples_of_their_own_are_scored_but_not_compared():
     logits, _ = drawn(0)
     labels = [drawn(seed)[1] for seed in range(3)]
-    found = TASK.scores(TASK.tally(logits, labels), NAMES)
+    found = TASK.scores(TASK.tally(logits, labels), NAMES).to_dict()
     for name, z, y in zip(NAMES, logits, labels, strict=True):
-        (expected,) = TASK.scores(TASK.tally([z], [y]), [name])["members"].values()
+        (expected,) = TASK.scores(TASK.tally([z], [y]), [name]).to_dict()["members"].values()
         assert found["members"][name] == pytest.approx(expected)
     for compared in (
         "ensemble",

@@ -17,8 +17,10 @@ from safetensors.torch import save as tensor_bytes
 from torch import nn
 
 from concord.errors import CheckpointError, ResourceError
+from concord.files import manifest
+from concord.runs import weights
 from concord.training import checkpoint
-from concord.training.state import pack_optimizer, unpack_members, unpack_optimizer
+from concord.training.state import pack_optimizer, unpack_optimizer
 
 
 def content(step, size=50):
@@ -42,12 +44,11 @@ def mark(found):
 def rewrite_manifest(path, **changes):
     """The manifest as it would be if these files had been saved."""
     file = path / "MANIFEST.json"
-    manifest = json.loads(file.read_text())
-    for name in manifest["files"]:
+    found = json.loads(file.read_text())
+    for name in found["files"]:
         if (path / name).is_file():
-            data = (path / name).read_bytes()
-            manifest["files"][name] = {"size": len(data), "sha256": checkpoint._hash(data)}
-    file.write_text(json.dumps(manifest | changes))
+            found["files"][name] = manifest.entry_of((path / name).read_bytes())._asdict()
+    file.write_text(json.dumps(found | changes))
 
 
 def names(folder):
@@ -332,10 +333,10 @@ def test_a_manifest_that_is_none_is_refused_by_path(lie, tmp_path):
 def test_a_manifest_reaches_no_file_outside_its_folder(name, tmp_path):
     (tmp_path / "secret").write_bytes(b"secret")
     path = save(tmp_path, 1)
-    entry = {"size": 6, "sha256": checkpoint._hash(b"secret")}
-    manifest = json.loads((path / "MANIFEST.json").read_text())
-    manifest["files"] = {name: entry} | manifest["files"]
-    (path / "MANIFEST.json").write_text(json.dumps(manifest))
+    entry = {"size": 6, "sha256": manifest.entry_of(b"secret").sha256}
+    listed = json.loads((path / "MANIFEST.json").read_text())
+    listed["files"] = {name: entry} | listed["files"]
+    (path / "MANIFEST.json").write_text(json.dumps(listed))
     with pytest.raises(CheckpointError):
         checkpoint.load(path)
 
@@ -474,15 +475,15 @@ def found(tensors):
 def test_a_checkpoint_of_another_network_says_so(other, reason):
     tensors = {"member-a": network().state_dict()}
     with pytest.raises(
-        CheckpointError, match="member-a was made for another network, this is Sequential"
+        CheckpointError, match="member 'a' was made for another network, this is Sequential"
     ) as caught:
-        unpack_members({"a": other}, found(tensors))
+        weights.fill({"a": other}, found(tensors))
     assert reason in str(caught.value)
 
 
 def test_a_member_that_was_not_saved_is_named():
     with pytest.raises(CheckpointError, match="step-00000001 has no member 'b'"):
-        unpack_members({"b": network()}, found({"member-a": network().state_dict()}))
+        weights.fill({"b": network()}, found({"member-a": network().state_dict()}))
 
 
 @pytest.mark.parametrize("kind", ["adam", "sgd", "sgd without momentum"])
@@ -511,7 +512,7 @@ def test_an_optimiser_goes_on_as_if_it_had_not_been_packed(kind):
     for seed in range(3):
         update(first, before, seed)
     second, after = make()
-    unpack_members({"a": second}, found({"member-a": first.state_dict()}))
+    weights.fill({"a": second}, found({"member-a": first.state_dict()}))
     unpack_optimizer(after, {"a": second}, pack_optimizer(before, {"a": first}))
     for seed in range(3, 6):
         update(second, after, seed)

@@ -8,7 +8,7 @@ from training_made import member, run, samples, shared_batches, state
 import concord
 from concord.errors import UsageError
 from concord.runs.loading import load_run
-from concord.training.agreement import ask, home_of
+from concord.training.devices import forward, home_of
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 
@@ -28,7 +28,7 @@ class Elsewhere(nn.Module):
 def test_a_sample_goes_to_its_member_and_the_answer_comes_back():
     one, x = Elsewhere(), samples(0)[0]
     assert home_of(one, x) == torch.device("meta")
-    assert ask(one, x, torch.float32).device == x.device
+    assert forward(one, x, torch.float32).device == x.device
     assert one.seen == "meta"
 
 
@@ -73,7 +73,7 @@ def test_what_an_update_tells_is_on_the_cpu(alternating):
         b._replace(inputs=(b.inputs[0].cuda(),), targets=(b.targets[0].cuda(),)) for b in shared_batches(2)
     ]
     for step in run(members, batches, alternating=alternating):
-        told = (step.losses, step.consensus, *step.logits, *step.targets)
+        told = (step.losses, step.consensus, *step.outputs, *step.targets)
         assert {tensor.device.type for tensor in told} == {"cpu"}
         assert step.targets[0] is step.targets[1]
 

@@ -20,14 +20,16 @@ from run_made import (
 from torch import nn
 
 from concord.errors import CheckpointError, DivergedError, ResourceError, StoppedError, UsageError
-from concord.runs import toml
-from concord.runs.final import final_scores, load_members, standing
+from concord.runs import toml, weights
 from concord.runs.folder import RunFolder
+from concord.runs.plan import plan_of
 from concord.training import checkpoint, evaluate
 from concord.training import fit as fitting
+from concord.training.epoch import Epoch
+from concord.training.final import final
 from concord.training.fit import fit
 from concord.training.loop import Step
-from concord.training.optim import learning_rate
+from concord.training.position import Position
 
 SGD = {"kind": "sgd", "lr": 0.05, "momentum": 0.9, "nesterov": True}
 ADAMW = {"kind": "adamw", "lr": 0.01, "weight_decay": 0.1, "decay": "all"}
@@ -117,7 +119,7 @@ def test_a_stop_at_any_moment_resumes_exactly(straight, tmp_path):
     assert total == 1 + 3 * (6 + 2)  # before the first update, after each, before each batch of evaluation
     for polls in range(total):
         path = tmp_path / str(polls)
-        with pytest.raises(StoppedError, match=rf"saved: `concord resume {path}` goes on"):
+        with pytest.raises(StoppedError, match=rf"saved: `concord resume {path}` continues from here"):
             train(path, tables, stop=after(polls))
         train(path, tables, starts=9)
         assert outcome(path) == straight("tested every epoch")[1]
@@ -131,9 +133,9 @@ def test_a_stop_is_heard_within_one_step(polls, updates, rows, tmp_path):
     job = make_job(tmp_path / "run", variant("tested every epoch"), stop=after(polls))
     with pytest.raises(StoppedError, match=f"stopped after {updates} updates"):
         list(fit(job))
-    found = checkpoint.newest(job.folder.checkpoints)[0]
+    found = checkpoint.newest(job.store.folder.checkpoints)[0]
     assert found.path.name == f"step-{updates:08d}"
-    assert len(job.folder.rows()) == rows
+    assert len(job.store.folder.rows()) == rows
 
 
 def test_checkpoints_between_epochs_change_nothing(straight, tmp_path):
@@ -149,8 +151,8 @@ def test_a_killed_training_goes_on_from_the_last_checkpoint(straight, tmp_path):
     for event in fit(job):
         if isinstance(event, Step) and event.index == 8:
             break
-    job.folder.append({"epoch": 2, "half": "a row without its checkpoint"})
-    with job.folder.metrics.open("ab") as file:
+    job.store.folder.append({"epoch": 2, "half": "a row without its checkpoint"})
+    with job.store.folder.metrics.open("ab") as file:
         file.write(b'{"epoch": 3, "torn')
     train(tmp_path / "run", variant("adam"), starts=5)
     assert outcome(tmp_path / "run") == straight("adam")[1]
@@ -168,9 +170,11 @@ def test_what_is_yielded_is_every_step_and_the_rows_of_the_file(straight):
     steps = [e.index for e in events if isinstance(e, Step)]
     rows = [e for e in events if not isinstance(e, Step)]
     assert steps == list(range(18))
-    assert rows == RunFolder(path).rows()
-    assert [(r["epoch"], r["step"]) for r in rows] == [(1, 6), (2, 12), (3, 18)]
-    assert [r["test"] is None for r in rows] == [True, True, False]
+    assert [row.to_dict() for row in rows] == RunFolder(path).rows()
+    task = make_job(path, variant("adam")).task
+    assert [Epoch.read(line, task) for line in RunFolder(path).rows()] == rows
+    assert [(r.epoch, r.step) for r in rows] == [(1, 6), (2, 12), (3, 18)]
+    assert [r.test is None for r in rows] == [True, True, False]
 
 
 def test_training_averages_are_those_of_the_steps(straight):
@@ -181,9 +185,9 @@ def test_training_averages_are_those_of_the_steps(straight):
     assert sizes.sum() == 44
     losses = torch.stack([s.losses.double() for s in steps])  # (6, M)
     mean = (losses * sizes[:, None]).sum(0) / sizes.sum()
-    assert [row["train"]["members"][m]["loss"] for m in ("m0", "m1")] == pytest.approx(mean.tolist())
-    wrong = sum((s.logits[0].argmax(1) != s.targets[0]).sum().item() for s in steps)
-    assert row["train"]["members"]["m0"]["error"] == pytest.approx(wrong / 44)
+    assert [row.losses[m] for m in ("m0", "m1")] == pytest.approx(mean.tolist())
+    wrong = sum((s.outputs[0].argmax(1) != s.targets[0]).sum().item() for s in steps)
+    assert row.train.members["m0"].error == pytest.approx(wrong / 44)
 
 
 def test_every_update_has_the_rate_of_its_schedule(tmp_path, monkeypatch):
@@ -192,12 +196,19 @@ def test_every_update_has_the_rate_of_its_schedule(tmp_path, monkeypatch):
     real = fitting.set_rate
     monkeypatch.setattr(fitting, "set_rate", lambda o, rate: (seen.append(rate), real(o, rate)))
     train_in_parts(tmp_path / "run", tables, polls=4)
-    rate = learning_rate(toml.parse(tables).train, 6)
+    rate = plan_of(toml.parse(tables), 6).rate
     assert seen == [rate(index) for index in range(18)]
     assert len(set(seen)) > 10
 
 
 # Early stopping
+
+
+def final_of(job):
+    """What the training stands for, found out from its store alone."""
+    newest = checkpoint.steps(job.store.folder.checkpoints)[-1]
+    position = Position(**checkpoint.load(newest).state["position"])
+    return final(job, position.best_step, None)
 
 
 class Fixed(nn.Module):
@@ -223,46 +234,46 @@ def test_early_stopping_takes_the_best_epoch(tmp_path):
     tables = settings(members=1, train__patience=2, train__epochs=9, consensus={})
     job = make_job(tmp_path / "run", tables, members={"m0": Fixed([9, 6, 2, 5, 4, 0])})
     rows = [e for e in fit(job) if not isinstance(e, Step)]
-    errors = [row["valid"]["ensemble"]["error"] for row in rows]
+    errors = [row.valid.ensemble.error for row in rows]
     assert len(rows) == 5  # two epochs after the third, which was the best
     assert min(errors) == errors[2]
-    kept = [p.name for p in checkpoint.steps(job.folder.checkpoints)]
+    kept = [p.name for p in checkpoint.steps(job.store.folder.checkpoints)]
     assert kept == ["step-00000018", "step-00000024", "step-00000030"]
     job.members["m0"].errors = [2]
-    final = final_scores(job)
-    assert final.checkpoint == "step-00000018"
-    assert final.valid["ensemble"]["error"] == errors[2]
-    weights = checkpoint.load(job.folder.checkpoints / final.checkpoint).tensors["member-m0"]["weight"]
+    found = final_of(job)
+    assert found.checkpoint == "step-00000018"
+    assert found.valid.ensemble.error == errors[2]
+    weights = checkpoint.load(job.store.folder.checkpoints / found.checkpoint).tensors["member-m0"]["weight"]
     assert torch.equal(job.members["m0"].weight.detach(), weights)
 
 
 def test_without_patience_the_last_epoch_counts(straight):
     path, _, events = straight("adam")
-    final = final_scores(make_job(path, variant("adam")))
-    assert final.checkpoint == "step-00000018"
-    assert final.test == events[-1]["test"]
-    assert final.epochs == 3
-    seconds = sum(r["seconds"] for r in events if not isinstance(r, Step))
-    assert final.seconds == pytest.approx(seconds)
-    assert final.samples_per_second == pytest.approx(3 * 44 / seconds)
+    found = final_of(make_job(path, variant("adam")))
+    assert found.checkpoint == "step-00000018"
+    assert found.test == events[-1].test
+    assert found.epochs == 3
+    seconds = sum(r.seconds for r in events if not isinstance(r, Step))
+    assert found.seconds == pytest.approx(seconds)
+    assert found.samples_per_second == pytest.approx(3 * 44 / seconds)
 
 
-def test_rows_of_an_older_version_are_scored_anew(straight, tmp_path):
-    path = tmp_path / "run"
-    shutil.copytree(straight("adam")[0], path)
-    expected = final_scores(make_job(path, variant("adam")))
-    text = (path / "metrics.jsonl").read_text()
-    (path / "metrics.jsonl").write_text(text.replace("error_correlation", "something_older"))
-    found = final_scores(make_job(path, variant("adam"), starts=3))
-    assert (found.test, found.valid) == (expected.test, expected.valid)
+def test_scores_found_out_again_are_those_of_the_last_epoch(straight):
+    """With the predictions that the last epoch has made, and without them."""
+    path, _, events = straight("adam")
+    job = make_job(path, variant("adam"), starts=3)
+    again, at_once = final_of(job), final(job, None, events[-1])
+    assert (again.test, again.valid) == (at_once.test, at_once.valid)
+    for name in job.members:
+        assert torch.equal(again.predictions[name]["logits"], at_once.predictions[name]["logits"])
 
 
 def test_a_stop_during_the_last_scores_leaves_them_to_a_resume(straight, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(straight("patience")[0], path)
-    with pytest.raises(StoppedError, match="stopped before the last scores"):
-        final_scores(make_job(path, variant("patience"), stop=lambda: True))
-    assert final_scores(make_job(path, variant("patience"))).test["members"]
+    with pytest.raises(StoppedError, match="stopped after"):
+        final_of(make_job(path, variant("patience"), stop=lambda: True))
+    assert final_of(make_job(path, variant("patience"))).test.members
 
 
 # Divergence
@@ -307,7 +318,7 @@ def test_one_member_that_diverges_is_named_and_checkpoints_stay(value, tmp_path)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_member_that_is_not_finite_in_evaluation_only_is_named(value, tmp_path):
     members = {"m0": member(0), "m1": Poisoned(evaluation=1, value=value)}
-    with pytest.raises(DivergedError, match=r"what m1.* says after 12 updates is not finite"):
+    with pytest.raises(DivergedError, match=r"predictions of m1.* after 12 updates are not finite"):
         train(tmp_path / "run", members=members)
     assert all_sound(tmp_path / "run") == ["step-00000006"]
     assert len(RunFolder(tmp_path / "run").rows()) == 1
@@ -330,7 +341,7 @@ def test_weights_that_blow_up_in_the_last_update_of_an_epoch_are_not_saved(tmp_p
     with pytest.raises(DivergedError, match="parameters of m1 are not finite after 12 updates"):
         until(job, 11, lambda: blow_up(job.members["m1"]))
     assert all_sound(tmp_path / "run") == ["step-00000006"]
-    assert len(job.folder.rows()) == 1
+    assert len(job.store.folder.rows()) == 1
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
@@ -423,7 +434,7 @@ def test_a_run_with_another_batch_size_resumes_exactly_from_then_on(stopped, tmp
 def test_another_optimiser_starts_its_moments_anew(stopped):
     told = []
     train(stopped, settings(train__optimizer=SGD), allow_changes=True, warn=told.append)
-    assert any("sgd cannot go on from what adam remembers" in text for text in told)
+    assert any("sgd cannot use the moments of adam" in text for text in told)
     found = checkpoint.newest(stopped / "ckpt")[0]
     assert {key.rpartition("/")[2] for key in found.tensors["optimizer"]} == {"momentum_buffer"}
 
@@ -515,7 +526,7 @@ def test_all_checkpoints_damaged_is_an_error_that_changes_nothing(straight, tmp_
         train(path, variant("adam"))
     assert RunFolder(path).rows() == rows
     with pytest.raises(CheckpointError, match="no checkpoint can be used"):
-        standing(RunFolder(path))
+        weights.standing(RunFolder(path))
 
 
 def test_lost_metrics_are_missed_before_anything_is_trained(straight, tmp_path):
@@ -529,7 +540,7 @@ def test_lost_metrics_are_missed_before_anything_is_trained(straight, tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(stopped):
     members = {"m0": member(0), "m1": nn.Sequential(nn.Flatten(), nn.Linear(36, 3))}
-    with pytest.raises(CheckpointError, match="member-m1 was made for noel2017_st, this is Sequential"):
+    with pytest.raises(CheckpointError, match="member 'm1' was made for noel2017_st, this is Sequential"):
         train(stopped, members=members)
 
 
@@ -557,15 +568,15 @@ def test_sums_of_an_epoch_begun_by_another_version_are_refused_with_the_way_out(
 
 def test_the_standing_checkpoint_is_the_newest_sound_one_and_says_so(stopped):
     run = RunFolder(stopped)
-    assert standing(run).name == "step-00000008"
+    assert weights.standing(run).name == "step-00000008"
     damage(stopped / "ckpt" / "step-00000008")
     told = []
-    assert standing(run, told.append).name == "step-00000006"
+    assert weights.standing(run, told.append).name == "step-00000006"
     assert "damaged" in told[0]
     with pytest.raises(CheckpointError, match=r"damaged.* without --strict an earlier checkpoint is used"):
-        standing(run, strict=True)
+        weights.standing(run, strict=True)
     run.write_json("result.json", {"checkpoint": "step-00000006"})
-    assert standing(run).name == "step-00000006"
+    assert weights.standing(run).name == "step-00000006"
 
 
 def test_a_kdcl_run_of_a_version_with_other_weights_is_told(tmp_path):
@@ -585,7 +596,7 @@ def test_a_strict_resume_refuses_a_damaged_newest_checkpoint_and_leaves_everythi
     damage(stopped / "ckpt" / "step-00000008")
     before = {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}
     with pytest.raises(CheckpointError, match=r"damaged.* without --strict an earlier checkpoint is used"):
-        list(fit(make_job(stopped), strict=True))
+        list(fit(make_job(stopped, strict=True)))
     assert {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()} == before
     list(fit(make_job(stopped, warn=lambda text: None)))
 
@@ -593,18 +604,18 @@ def test_a_strict_resume_refuses_a_damaged_newest_checkpoint_and_leaves_everythi
 def test_a_run_without_a_checkpoint_stands_for_nothing_yet(tmp_path):
     job = make_job(tmp_path / "run")
     with pytest.raises(CheckpointError, match="has no checkpoint yet; `concord resume"):
-        standing(job.folder)
+        weights.standing(job.store.folder)
 
 
 def test_members_come_back_from_a_checkpoint(straight):
     path, (last, _, _), _ = straight("adam")
     members = {"m0": member(8), "m1": member(9)}
-    load_members(members, path / "ckpt" / last)
+    weights.fill(members, checkpoint.load(path / "ckpt" / last))
     saved = checkpoint.load(path / "ckpt" / last).tensors
     for name, one in members.items():
         assert all(torch.equal(one.state_dict()[k], v) for k, v in saved[f"member-{name}"].items())
     with pytest.raises(CheckpointError, match="has no member 'x'"):
-        load_members({"x": member(0)}, path / "ckpt" / last)
+        weights.fill({"x": member(0)}, checkpoint.load(path / "ckpt" / last))
 
 
 # Full disks
@@ -634,7 +645,7 @@ def test_saving_between_epochs_follows_the_clock(tmp_path, monkeypatch):
     seen = []
     for event in fit(job):
         if isinstance(event, Step):
-            seen.append([p.name[-2:] for p in checkpoint.steps(job.folder.checkpoints)])
+            seen.append([p.name[-2:] for p in checkpoint.steps(job.store.folder.checkpoints)])
             now[0] += 4.0
     assert seen[:7] == [[], [], [], ["03"], ["03"], ["03"], ["03", "06"]]
 
@@ -642,4 +653,4 @@ def test_saving_between_epochs_follows_the_clock(tmp_path, monkeypatch):
 def test_evaluation_needs_samples(tmp_path):
     job = make_job(tmp_path / "run")
     with pytest.raises(UsageError, match="there are no samples"):
-        evaluate.tally(list(job.members.values()), [], job.task)
+        evaluate.evaluate(job.members, [], job.task)

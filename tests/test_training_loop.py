@@ -23,6 +23,7 @@ from training_made import (
     shared_batches,
     state,
     statistics,
+    together,
     train_alone,
 )
 
@@ -31,8 +32,8 @@ from concord.consensus.edges import shape, table
 from concord.consensus.kdcl import min_logit, naive, towards
 from concord.consensus.objective import pairwise
 from concord.errors import DivergedError
-from concord.tasks.classify import Classify
-from concord.training.agreement import Adversarial, Batch
+from concord.training.batch import Batch
+from concord.training.cohort import Adversarial
 from concord.training.loop import train
 from concord.training.seeding import mix
 
@@ -230,11 +231,11 @@ def test_a_step_tells_true_means_and_the_cost_of_one_edge():
     a, b = (twin(x).detach() for twin in twins)
     torch.testing.assert_close(step.losses, torch.stack([F.cross_entropy(a, y), F.cross_entropy(b, y)]))
     torch.testing.assert_close(step.consensus, ((a - b) ** 2).sum(1).mean())
-    assert torch.equal(step.logits[0], a)
-    assert torch.equal(step.logits[1], b)
+    assert torch.equal(step.outputs[0], a)
+    assert torch.equal(step.outputs[1], b)
     assert (step.index, step.weight) == (7, 0.25)
-    assert all(z.grad_fn is None for z in (*step.logits, step.losses, step.consensus))
-    assert step.targets == (y, y)
+    assert all(z.grad_fn is None for z in (*step.outputs, step.losses, step.consensus))
+    assert all(torch.equal(target, y) for target in step.targets)
 
 
 @pytest.mark.parametrize("alternating", [False, True])
@@ -256,15 +257,7 @@ def test_the_weight_may_depend_on_the_update():
 def test_one_update_is_made_for_each_step_asked_for():
     members = cohort(2)
     start = [state(one) for one in members]
-    updates = train(
-        members,
-        iter(shared_batches(2)),
-        optimizer_for(members),
-        task=Classify(3),
-        consensus=pairwise(l2),
-        edges=shape("chain", 2),
-        weight=1.0,
-    )
+    updates = train(together(members), iter(shared_batches(2)), optimizer_for(members), weight=1.0)
     assert same(state(members[0]), start[0])
     next(updates)
     after = state(members[0])
@@ -398,8 +391,8 @@ def test_bfloat16_computes_outputs_low_and_keeps_weights_and_costs_in_float32(al
     batches = shared_batches(2)
     steps = run(members, batches, precision=[torch.bfloat16] * len(members), alternating=alternating)
     reference = run(exact, batches, alternating=alternating)
-    assert all(torch.equal(z, z.bfloat16().float()) for step in steps for z in step.logits)
-    assert not all(torch.equal(z, z.bfloat16().float()) for step in reference for z in step.logits)
+    assert all(torch.equal(z, z.bfloat16().float()) for step in steps for z in step.outputs)
+    assert not all(torch.equal(z, z.bfloat16().float()) for step in reference for z in step.outputs)
     torch.testing.assert_close(steps[0].losses, reference[0].losses, rtol=0.05, atol=0.05)
     for one, other in zip(members, exact, strict=True):
         assert all(p.dtype == torch.float32 for p in one.parameters())
@@ -485,7 +478,7 @@ def test_members_agree_on_the_inputs_as_they_came(alternating):
     parts = {"alternating": alternating, "weight": 0.5}
     (step,) = run(ours, [Batch((x,), (y,))], adversarial=Adversarial(shaken), **parts)
     (plain,) = run(theirs, [Batch((x,), (y,))], **parts)
-    assert torch.equal(step.logits[0], plain.logits[0])
+    assert torch.equal(step.outputs[0], plain.outputs[0])
     if not alternating:  # in turn, the second meets a first that has learned something else
         assert torch.equal(step.consensus, plain.consensus)
     assert not same(state(ours[0]), state(theirs[0]))

@@ -6,13 +6,14 @@ from torch import nn
 from training_made import member
 
 from concord.runs.config import Adam, Sgd, Train
-from concord.training.optim import learning_rate, make_optimizer, set_rate
+from concord.runs.plan import optimizer_of
+from concord.training.optim import learning_rate, set_rate
 
 
 def rates(steps, **settings):
-    train = Train(optimizer=Sgd(kind="sgd", lr=1.0), **settings)
-    rate = learning_rate(train, steps)
-    return [rate(index) for index in range(train.epochs * steps)]
+    settings = {"schedule": "halving"} | settings
+    rate = learning_rate(1.0, settings.pop("schedule"), steps=steps, **settings)
+    return [rate(index) for index in range(settings["epochs"] * steps)]
 
 
 def test_halving_epochs_drops_at_epochs_15_23_and_28_of_30():
@@ -49,8 +50,8 @@ def test_warm_up_multiplies_the_schedule():
 
 
 def test_the_rate_scales_with_the_one_configured():
-    assert learning_rate(Train(epochs=2), 3)(0) == 0.5**10
-    assert learning_rate(Train(epochs=2), 3)(3) == 0.5**11
+    assert learning_rate(0.5**10, "halving", epochs=2, steps=3)(0) == 0.5**10
+    assert learning_rate(0.5**10, "halving", epochs=2, steps=3)(3) == 0.5**11
 
 
 def test_only_kernels_decay_unless_all_are_asked_for():
@@ -60,7 +61,7 @@ def test_only_kernels_decay_unless_all_are_asked_for():
         ("all", {n for n, _ in one.named_parameters()}),
     ):
         train = Train(optimizer=Sgd(kind="sgd", lr=0.5, momentum=0.0, weight_decay=0.1, decay=decay))
-        optimizer = make_optimizer({"st": one}, train)
+        optimizer = optimizer_of(train)({"st": one})
         before = {name: p.detach().clone() for name, p in one.named_parameters()}
         for p in one.parameters():
             p.grad = torch.zeros_like(p)
@@ -74,7 +75,7 @@ def test_adam_adds_the_decay_to_the_gradient_and_adamw_to_the_weight():
     for kind in ("adam", "adamw"):
         layer = nn.Linear(2, 1, bias=False)
         nn.init.constant_(layer.weight, 2.0)
-        optimizer = make_optimizer({"st": layer}, Train(optimizer=Adam(kind=kind, lr=0.1, weight_decay=0.5)))
+        optimizer = optimizer_of(Train(optimizer=Adam(kind=kind, lr=0.1, weight_decay=0.5)))({"st": layer})
         layer.weight.grad = torch.zeros_like(layer.weight)
         optimizer.step()
         moved[kind] = layer.weight[0, 0].item()
@@ -91,8 +92,8 @@ def test_one_optimiser_for_all_is_one_for_each_bit_for_bit(chosen):
     train = Train(optimizer=chosen)
     together = {"st": member(0), "m": member(1, width=5)}
     apart = {"st": member(0), "m": member(1, width=5)}
-    joint = make_optimizer(together, train)
-    each = [make_optimizer({name: one}, train) for name, one in apart.items()]
+    joint = optimizer_of(train)(together)
+    each = [optimizer_of(train)({name: one}) for name, one in apart.items()]
     for seed in range(3):
         for one in (*together.values(), *apart.values()):
             generator = torch.Generator().manual_seed(seed)
@@ -105,25 +106,23 @@ def test_one_optimiser_for_all_is_one_for_each_bit_for_bit(chosen):
 
 
 def test_settings_reach_the_optimiser():
-    group = make_optimizer({"st": member(0)}, Train(optimizer=Adam(betas=(0.8, 0.9), eps=0.1))).param_groups[
-        0
-    ]
+    group = optimizer_of(Train(optimizer=Adam(betas=(0.8, 0.9), eps=0.1)))({"st": member(0)}).param_groups[0]
     assert (group["betas"], group["eps"], group["lr"], group["member"]) == ((0.8, 0.9), 0.1, 0.5**10, "st")
     sgd = Sgd(kind="sgd", momentum=0.7, nesterov=True)
-    group = make_optimizer({"st": member(0)}, Train(optimizer=sgd)).param_groups[0]
+    group = optimizer_of(Train(optimizer=sgd))({"st": member(0)}).param_groups[0]
     assert (group["momentum"], group["nesterov"]) == (0.7, True)
 
 
 def test_frozen_parameters_are_left_out():
     one = member(0)
     one[0].weight.requires_grad_(False)
-    held = [p for group in make_optimizer({"st": one}, Train()).param_groups for p in group["params"]]
+    held = [p for group in optimizer_of(Train())({"st": one}).param_groups for p in group["params"]]
     assert len(held) == len(list(one.parameters())) - 1
 
 
 def test_a_new_rate_reaches_every_group_and_keeps_the_moments():
     one = member(0)
-    optimizer = make_optimizer({"st": one}, Train())
+    optimizer = optimizer_of(Train())({"st": one})
     for p in one.parameters():
         p.grad = torch.ones_like(p)
     optimizer.step()

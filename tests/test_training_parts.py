@@ -12,7 +12,8 @@ from concord.consensus.edges import shape
 from concord.consensus.objective import pairwise
 from concord.errors import DivergedError, UsageError
 from concord.runs import toml
-from concord.training.agreement import Adversarial, Batch
+from concord.training.batch import Batch
+from concord.training.cohort import Adversarial
 
 
 def plain_members(count):
@@ -65,7 +66,7 @@ def test_a_batch_in_parts_gives_the_update_of_the_whole(batches, most):
         torch.testing.assert_close(state(one), state(other), rtol=1e-9, atol=1e-12)
     for one, other in zip(parts, whole, strict=True):
         torch.testing.assert_close((one.losses, one.consensus), (other.losses, other.consensus))
-        torch.testing.assert_close(one.logits, other.logits)
+        torch.testing.assert_close(one.outputs, other.outputs)
 
 
 def test_no_pass_is_larger_than_asked_for():

@@ -24,7 +24,8 @@ from concord.consensus.edges import shape
 from concord.consensus.objective import pairwise
 from concord.errors import UsageError
 from concord.training import stacked
-from concord.training.agreement import Adversarial, Batch
+from concord.training.batch import Batch
+from concord.training.cohort import Adversarial
 
 STEPS = 4
 
@@ -68,7 +69,7 @@ def test_stacked_members_train_as_with_a_pass_for_each(kind, batches):
         torch.testing.assert_close(state(one), state(other), rtol=1e-9, atol=1e-12)
     for one, other in zip(together, apart, strict=True):
         torch.testing.assert_close(one.losses, other.losses)
-        torch.testing.assert_close(one.logits, other.logits)
+        torch.testing.assert_close(one.outputs, other.outputs)
 
 
 def test_members_outside_a_stack_and_teachers_keep_their_own_pass():

@@ -15,7 +15,8 @@ from concord.data.images.instructions import VOCABULARY, in_order, instructed, s
 from concord.errors import ShapeError, UsageError
 from concord.tasks.classify import Classify
 from concord.training import evaluate
-from concord.training.agreement import Batch
+from concord.training.batch import Batch
+from concord.training.cohort import Cohort
 from concord.training.loop import train
 from concord.zoo.multimodal_densenet import multimodal_densenet
 
@@ -311,8 +312,9 @@ def test_only_who_sees_picture_and_text_learns_the_task():
                 yield Batch(tuple(view(*pair) for view in views), (y,))
 
     optimizer = torch.optim.Adam([p for one in members for p in one.parameters()], 0.01)
-    parts = {"task": task, "consensus": pairwise(l2), "edges": shape("chain", 3), "weight": 0.0}
-    losses = torch.stack([step.losses for step in train(members, batches(), optimizer, **parts)])
+    named = {view.__name__: member for view, member in zip(views, members, strict=True)}
+    bound = Cohort(named, task, pairwise(l2), shape("chain", 3))
+    losses = torch.stack([step.losses for step in train(bound, batches(), optimizer)])
     fused, picture, text = losses[-10:].mean(0).tolist()
     assert fused < 0.5 * losses[:5, 0].mean()
     assert fused < 1 < 1.5 < text < 2.2 < picture
@@ -320,5 +322,5 @@ def test_only_who_sees_picture_and_text_learns_the_task():
     data = instructed(others, known, seed=1)
     for member, view, best, worst in zip(members, views, (0, 0.8, 0.7), (0.4, 1, 0.9), strict=True):
         samples = ((view(*pair), y) for pair, y in in_order(data, normalise))
-        scores = task.scores(evaluate.tally([member], samples, task), ["member"])
-        assert best <= scores["ensemble"]["error"] <= worst
+        scores = task.scores(evaluate.evaluate({"member": member}, samples, task).tally, ["member"])
+        assert best <= scores.ensemble.error <= worst

@@ -10,8 +10,9 @@ from concord.consensus.costs import l2
 from concord.consensus.edges import shape
 from concord.consensus.objective import pairwise
 from concord.tasks.classify import Classify
-from concord.training.agreement import Batch
-from concord.training.loop import train
+from concord.training.batch import Batch
+from concord.training.cohort import Cohort
+from concord.training.loop import Rule, train
 from concord.training.seeding import mix
 
 CLASSES = 3
@@ -67,13 +68,29 @@ def optimizer_for(members, kind="sgd", lr=0.05):
 
 def run(members, batches, optimizer=None, **options):
     """All steps of a training; without options an l2 of weight 1 between neighbours."""
-    settings = {
-        "task": Classify(CLASSES),
-        "consensus": pairwise(l2),
-        "edges": shape("chain", len(members)),
-        "weight": 1.0,
-    } | options
-    return list(train(members, batches, optimizer or optimizer_for(members), **settings))
+    rule = {key: options.pop(key) for key in ("alternating", "clip", "most") if key in options}
+    loop = {key: options.pop(key) for key in ("weight", "start") if key in options}
+    updates = train(
+        together(members, **options),
+        batches,
+        optimizer or optimizer_for(members),
+        rule=Rule(**rule),
+        **({"weight": 1.0} | loop),
+    )
+    return list(updates)
+
+
+def together(members, *, names=None, seeds=None, precision=None, stacks=(), **options):
+    """A cohort of members in a row; what is given by place belongs to the name at that place."""
+    called = names or [f"member {i}" for i in range(len(members))]
+    parts = {"task": Classify(CLASSES), "consensus": pairwise(l2), "edges": shape("chain", len(members))}
+    return Cohort(
+        dict(zip(called, members, strict=True)),
+        **(parts | options),
+        seeds=None if seeds is None else dict(zip(called, seeds, strict=True)),
+        precision=None if precision is None else dict(zip(called, precision, strict=True)),
+        stacks=tuple(tuple(called[i] for i in group) for group in stacks),
+    )
 
 
 def state(one):

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concord.runs import toml
+from concord.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from concord.runs.result import Result
     from concord.training.observer import Observer
 
 
@@ -17,7 +19,7 @@ def train(
     allow_code: Collection[str] = (),
     observer: "Observer | None" = None,
     stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> "Result":
     """Train as the configuration tables say, into a new run folder; gives what ``result.json`` holds.
 
     ``train({"members": [{"name": "st", "network": "noel2017_st"}]}, "runs/first")`` trains one member on
@@ -43,13 +45,14 @@ def resume(
     allow_code: Collection[str] = (),
     observer: "Observer | None" = None,
     stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> "Result":
     """Continue a run exactly where it stopped; gives what ``result.json`` holds.
 
     ``without`` names members that keep their weights from here on and from which nobody learns any more, such
     as one that diverged. ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an
     earlier one is used.
     """
+    RunFolder(Path(run)).config()  # refused before torch is imported, if it is not a run
     from concord.runs import train as runs
     from concord.runs.watching import never
     from concord.training.observer import SILENT

@@ -58,6 +58,7 @@ def updates(settings: Mapping[str, Any], images: "Images", run: Path) -> Updates
     from concord.runs import assemble, machine, toml
     from concord.runs import folder as run_folder
     from concord.runs.interface import Interface
+    from concord.runs.job import make_job
     from concord.training.fit import fit
     from concord.training.loop import Step
 
@@ -67,7 +68,7 @@ def updates(settings: Mapping[str, Any], images: "Images", run: Path) -> Updates
     interface = Interface.of(splits)
     members = assemble.build_members(config, interface, ())
     folder = run_folder.create(run, config, {}, interface.plain())
-    job = assemble.make_job(folder, config, splits, members, interface, lambda: False, lambda text: None)
+    job = make_job(folder, config, splits, members, interface)
     with machine.settled(config):
         for event in fit(job):
             if isinstance(event, Step):

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from concord.data.text import printable
 
 if TYPE_CHECKING:
+    from concord.training.epoch import Epoch
     from concord.training.loop import Step
     from concord.training.observer import Observer
 
@@ -52,17 +53,25 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
-    """One epoch in one line: error of members and ensemble on the validation split, or else in training."""
-    split = "valid" if row["valid"] else "train"
-    scores = row[split]
-    parts = [f"{name} {100 * s['error']:.2f}" for name, s in scores["members"].items()]
-    if scores["ensemble"] and len(parts) > 1:
-        parts.append(f"ensemble {100 * scores['ensemble']['error']:.2f}")
-        parts.append(f"agreement {100 * scores['agreement']:.1f}")
+def epoch_line(epoch: "Epoch[Any]", epochs: int) -> str:
+    """One epoch in one line: the first figure of members and ensemble on the validation split, or in
+    training.
+
+    Of classifiers that is the error, in per cent.
+    """
+    split, scores = ("valid", epoch.valid) if epoch.valid is not None else ("train", epoch.train)
+    plain = scores.to_dict()
+    named = dict(plain["members"])
+    if plain["ensemble"] and len(named) > 1:
+        named["ensemble"] = plain["ensemble"]
+    figure = next(iter(next(iter(named.values()))))
+    scale, unit = (100, "error %") if figure == "error" else (1, figure)
+    parts = [f"{name} {scale * row[figure]:.2f}" for name, row in named.items()]
+    if plain.get("agreement") is not None and len(plain["members"]) > 1:
+        parts.append(f"agreement {100 * plain['agreement']:.1f}")
     return (
-        f"epoch {row['epoch']:>3}/{epochs}  {split} error %: {'  '.join(parts)}"
-        f"  {row['samples_per_second']:.0f} images/s"
+        f"epoch {epoch.epoch:>3}/{epochs}  {split} {unit}: {'  '.join(parts)}"
+        f"  {epoch.samples_per_second:.0f} images/s"
     )
 
 
@@ -71,7 +80,7 @@ class Quiet:
 
     def started(self, epochs: int, steps: int) -> None: ...
     def update(self, step: "Step") -> None: ...
-    def epoch(self, row: Mapping[str, Any]) -> None: ...
+    def epoch(self, epoch: "Epoch[Any]") -> None: ...
     def counted(self, done: int, total: int) -> None: ...
 
     def notice(self, text: str) -> None:
@@ -91,8 +100,8 @@ class Lines(Quiet):
         if self._due():
             tell(f"update {step.index + 1}/{self.epochs * self.steps}  loss {_losses(step)}")
 
-    def epoch(self, row: Mapping[str, Any]) -> None:
-        tell(epoch_line(row, self.epochs))
+    def epoch(self, epoch: "Epoch[Any]") -> None:
+        tell(epoch_line(epoch, self.epochs))
         self.last = time.monotonic()
 
     def counted(self, done: int, total: int) -> None:
@@ -123,9 +132,9 @@ class Bar(Lines):
         self.since = time.monotonic()
 
     def update(self, step: "Step") -> None:
-        epoch = f"epoch {step.index // self.steps + 1}/{self.epochs}"
-        self.progress.update(self.task, completed=step.index + 1, description=epoch)
-        self.images += len(step.targets[0])
+        place = f"epoch {step.index // self.steps + 1}/{self.epochs}"
+        self.progress.update(self.task, completed=step.index + 1, description=place)
+        self.images += step.samples
         if step.index % SHOWN_STEPS == 0:
             now = time.monotonic()
             rate = self.images / max(now - self.since, 1e-9)
@@ -133,17 +142,18 @@ class Bar(Lines):
             figures = f"loss {_losses(step)}{_agreement(step)}  {rate:.0f} images/s"
             self.progress.update(self.task, figures=figures)
 
-    def epoch(self, row: Mapping[str, Any]) -> None:
-        line = epoch_line(row, self.epochs)
+    def epoch(self, epoch: "Epoch[Any]") -> None:
+        line = epoch_line(epoch, self.epochs)
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self.images, self.since = 0, time.monotonic()  # the evaluation is no training
 
 
 def _agreement(step: "Step") -> str:
-    """Share of the batch that all members name alike; nothing to tell of one member."""
-    if len(step.logits) < 2:
+    """Share of the batch that all members name alike; nothing for one member, or for other outputs."""
+    logits = [output for output in step.outputs if getattr(output, "ndim", 0) == 2]
+    if len(logits) < max(2, len(step.outputs)):
         return ""
-    named = list(zip(*(said.argmax(-1).tolist() for said in step.logits), strict=True))
+    named = list(zip(*(rows.argmax(-1).tolist() for rows in logits), strict=True))
     return f"  agree {100 * sum(len(set(row)) == 1 for row in named) / len(named):.0f} %"
 
 

@@ -47,4 +47,4 @@ def resume_command(
             observer=observer,
             stop=stop,
         )
-    report_result(result, json_)
+    report_result(result.to_dict(), json_)

@@ -73,4 +73,4 @@ def train_command(
 
     with progress.stop_flag() as stop, progress.training(quiet) as observer:
         result = train(tables, out, allow_code=allowed, observer=observer, stop=stop)
-    report_result(result, json_)
+    report_result(result.to_dict(), json_)

@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field, ValidationError
 from concord.errors import CheckpointError, UsageError
 from concord.report.card import Card, model_card
 from concord.report.records import MemberView, RunView
-from concord.runs import toml, votes
-from concord.runs.final import standing
+from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.runs.interface import interface_of
+from concord.runs.weights import standing
 from concord.training import checkpoint
 from concord.training.observer import SILENT, Observer
 
@@ -185,11 +185,11 @@ def _stamp(folder: RunFolder, observer: Observer) -> dict[str, Any]:
 
 
 def _test_samples(folder: RunFolder) -> int:
-    said = votes.read(folder).get(votes.ENSEMBLE, ())
+    said = predictions.votes(folder).get(predictions.ENSEMBLE, ())
     if not len(said):
         raise CheckpointError(
-            f"{folder.path / votes.FILE} is missing or empty, which says how many test images there are:"
-            f" remove result.json there, and {folder.resume} makes both anew"
+            f"{folder.path / predictions.FILE} is missing or empty, so the number of test images is unknown:"
+            f" remove result.json there, and {folder.resume} makes both again"
         )
     return len(said)
 

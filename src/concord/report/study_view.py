@@ -14,7 +14,7 @@ from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, StudyView
 from concord.report.study_tables import study_tables
 from concord.report.tables import markdown, plain
 from concord.report.views import run_view
-from concord.runs import toml, votes
+from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.studies.grid import GridCell, Study
 from concord.studies.study import planned
@@ -41,7 +41,7 @@ def _cell(cell: GridCell, run: RunFolder) -> Cell:
         measure: {column: row[key] for column, row in rows.items() if row[key] is not None}
         for measure, key in MEASURES.items()
     }
-    named = {column: said.tolist() for column, said in votes.read(run).items()}
+    named = {column: said.tolist() for column, said in predictions.votes(run).items()}
     pairs = (
         {}
         if cell.only

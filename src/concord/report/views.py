@@ -14,7 +14,8 @@ from concord.runs.assemble import costs
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, load_run, same_data
 from concord.runs.machine import settled
-from concord.training.evaluate import logits
+from concord.tasks.classify import Classify
+from concord.training.evaluate import evaluate
 from concord.training.observer import SILENT, Observer
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def _held(loaded: Loaded, data: str | None, observer: Observer) -> Held:
         observer.notice(f"{loaded.folder.path}: the data has changed since the run was trained")
     feed = make_feed(loaded.config, splits, loaded.interface)
     with settled(loaded.config):
-        said = logits(list(loaded.members.values()), feed.test(), loaded.precision)
+        task = Classify(len(loaded.interface.classes))
+        found = evaluate(loaded.members, feed.test(), task, keep=True).predictions
+    said = torch.stack([found[name]["logits"] for name in loaded.members])
     test = splits.test
     return Held(test.pixels, test.labels, test.names, test.classes, said)
 

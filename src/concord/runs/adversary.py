@@ -12,7 +12,8 @@ from concord.runs.config import Config, Pgd
 from concord.runs.feeds import seed_of
 from concord.runs.interface import Interface
 from concord.runs.pixels import columns
-from concord.training.agreement import Adversarial, Sample
+from concord.tasks.task import Tree
+from concord.training.cohort import Adversarial
 from concord.training.seeding import mix
 
 REACH = 2.5  # times eps that the steps go in all: to the border from anywhere inside, and along it
@@ -34,7 +35,7 @@ def adversarial_of(config: Config, interface: Interface) -> Adversarial | None:
         return None
     seeds = [seed_of(config.train.seed, "adversary", member.name) for member in config.members]
 
-    def craft(i: int, loss: Callable[[Sample], Tensor], x: Sample, index: int) -> Sample:
+    def craft(i: int, loss: Callable[[Tree], Tensor], x: Tree, index: int) -> Tree:
         assert isinstance(x, Tensor)  # the members of a run take one batch of images
         mean, std = columns(interface.normalise, x)
         low, high = -mean / std, (1 - mean) / std

@@ -1,8 +1,7 @@
 """From a configuration to a training that can start: the one place where data, zoo and training meet."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +14,10 @@ from concord.data.images.pictures import Watch
 from concord.data.load import load
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
-from concord.runs.adversary import adversarial_of
 from concord.runs.config import Config
-from concord.runs.feeds import make_feed, seed_of
-from concord.runs.folder import RunFolder
+from concord.runs.feeds import seed_of
 from concord.runs.interface import Interface
-from concord.runs.precision import precisions
-from concord.runs.stacks import stacks_of
-from concord.tasks.classify import Classify
-from concord.training.agreement import ask, home_of
-from concord.training.job import Job
+from concord.training.devices import forward, home_of
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
 
@@ -144,66 +137,10 @@ def _kept(members: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.random.fork_rng([]):
         for member in everyone:
-            ask(member.eval(), torch.zeros(2, *shape), torch.float32)
+            forward(member.eval(), torch.zeros(2, *shape), torch.float32)
     return kept // 2
 
 
 def costs(members: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> dict[str, Cost]:
     """Parameters and multiply-accumulates of every member."""
     return {name: count(member, shape) for name, member in members.items()}
-
-
-def result_figures(
-    test: Mapping[str, Any], valid: Mapping[str, Any] | None, spent: Mapping[str, Cost]
-) -> dict[str, Any]:
-    """The part of a result that ``train`` and ``eval`` share, under the keys that design.md promises."""
-
-    def figures(scores: Mapping[str, float], other: Mapping[str, float] | None) -> dict[str, Any]:
-        valid_error = other["error"] if other else None
-        return {
-            "test_error": scores["error"],
-            "valid_error": valid_error,
-            "nll": scores["nll"],
-            "ece": scores["ece"],
-            "balanced_accuracy": scores["balanced_accuracy"],
-        }
-
-    members = {
-        name: figures(scores, valid["members"][name] if valid else None)
-        | {"parameters": spent[name].parameters, "macs": spent[name].macs}
-        for name, scores in test["members"].items()
-    }
-    return {
-        "members": members,
-        "ensemble": figures(test["ensemble"], valid["ensemble"] if valid else None)
-        | {"probabilities": test["ensemble_probabilities"]},
-        "agreement": test["agreement"],
-        "disagreement": test["disagreement"],
-        "error_correlation": test["error_correlation"],
-    }
-
-
-def make_job(
-    folder: RunFolder,
-    config: Config,
-    splits: Splits,
-    members: dict[str, nn.Module],
-    interface: Interface,
-    stop: Callable[[], bool],
-    warn: Callable[[str], None],
-) -> Job:
-    """Everything together."""
-    return Job(
-        folder=folder,
-        config=config,
-        members=members,
-        seeds=tuple(seed_of(config.train.seed, "dropout", name) for name in members),
-        feed=make_feed(config, splits, interface),
-        interface=interface.plain(),
-        task=Classify(len(interface.classes), config.train.label_smoothing),
-        precision=tuple(precisions(config, members, interface.shape).values()),
-        stacks=stacks_of(config, members, interface),
-        adversarial=adversarial_of(config, interface),
-        stop=stop,
-        warn=warn,
-    )

@@ -25,7 +25,7 @@ from concord.runs.attack_plan import Plan
 from concord.runs.attack_records import Attacked, Gallery, Point, Rate, Robustness, Transfer, Triple
 from concord.runs.machine import settled
 from concord.runs.pixels import unit
-from concord.training.observer import Observer
+from concord.training.observer import SILENT, Observer
 
 BATCH = 250
 
@@ -75,7 +75,7 @@ def attacked_names(networks: Collection[str], member: str | None) -> list[str]:
 
 
 def attack_all(
-    target: Target, attacked: Sequence[str], plan: Plan, observer: Observer, *, title: str
+    target: Target, attacked: Sequence[str], plan: Plan, observer: Observer = SILENT, *, title: str
 ) -> Robustness:
     """Every attack on every network asked for, and what all networks say of the images."""
     names, labels, classes = list(target.networks), target.images.labels.cpu(), target.images.classes

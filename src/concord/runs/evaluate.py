@@ -1,6 +1,7 @@
 """Scores of a run on its test split, or on that of other data with the same classes."""
 
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from concord.runs import assemble
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, load_run, same_data
 from concord.runs.machine import settled
+from concord.runs.result import comparison_of, ensemble_of, members_of
 from concord.runs.watching import Stop, never
 from concord.tasks.classify import Classify
 from concord.training import evaluate as scoring
@@ -40,19 +42,19 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
         observer.notice("this is not the data that the run was trained on")
     feed = make_feed(loaded.config, splits, loaded.interface)
     task, members = Classify(len(loaded.interface.classes)), loaded.members
-    tallies = {
-        split: scoring.tally(list(members.values()), samples(), task, loaded.precision)
-        for split, samples, there in (("test", feed.test, True), ("valid", feed.valid, feed.has_valid))
-        if there
-    }
-    scores = {split: task.scores(tally, list(members)) for split, tally in tallies.items()}
+    tested = scoring.evaluate(members, feed.test(), task, stop=stop).tally
+    test, valid = task.scores(tested, list(members)), None
+    if feed.has_valid:
+        valid = task.scores(scoring.evaluate(members, feed.valid(), task, stop=stop).tally, list(members))
     costs = assemble.costs(members, loaded.interface.shape)
     rows = loaded.folder.rows(("seconds", "samples_per_second"))
     seconds = sum(row["seconds"] for row in rows)
     images = sum(row["seconds"] * row["samples_per_second"] for row in rows)
     return {
-        **assemble.result_figures(scores["test"], scores.get("valid"), costs),
-        "recall": _recall(*task.by_class(tallies["test"], len(members)), loaded),
+        "members": {name: asdict(row) for name, row in members_of(test, valid, costs).items()},
+        "ensemble": asdict(ensemble_of(test, valid)),
+        **asdict(comparison_of(test)),
+        "recall": _recall(*task.by_class(tested, len(members)), loaded),
         "run": str(loaded.folder.path),
         "samples": len(splits.test),
         "seconds": seconds,

@@ -19,7 +19,7 @@ from concord.data.splits import Splits
 from concord.errors import UsageError
 from concord.runs.config import Config
 from concord.runs.interface import Interface
-from concord.training.agreement import Batch
+from concord.training.batch import Batch
 from concord.training.job import Feed
 from concord.training.seeding import mix as mixed
 

@@ -6,6 +6,8 @@ RUN/interface.json  shape and classes of the images, and how pixels are normalis
 RUN/metrics.jsonl   one line per epoch
 RUN/ckpt/           checkpoints, see ``checkpoint``
 RUN/result.json     the final figures; there when the run is complete
+RUN/predictions.safetensors   of the test set, see ``predictions``
+RUN/MANIFEST.json   SHA-256 and size of whatever a complete run shows
 RUN/.lock           held while a process trains here
 """
 
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from concord.errors import CheckpointError, UsageError
+from concord.files import manifest
 from concord.files.atomic import disk_errors, replace
 from concord.files.documents import parse_object
 from concord.runs import toml
@@ -72,7 +75,18 @@ class RunFolder:
         return content
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        replace(self.path / name, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+        replace(self.path / name, _document(content))
+
+    def complete_with(self, result: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        """Write these files, the manifest of all figures, and result.json, whose presence ends the run."""
+        content = {**files, "result.json": _document(result)}
+        for name in ("config.toml", "interface.json", "metrics.jsonl"):
+            if (self.path / name).is_file():
+                content[name] = (self.path / name).read_bytes()
+        for name, written in files.items():
+            replace(self.path / name, written)
+        replace(self.path / manifest.FILE, manifest.document(content))
+        replace(self.path / "result.json", content["result.json"])
 
     def rows(self, needs: Iterable[str] = ()) -> list[dict[str, Any]]:
         """The epochs logged so far; a last line torn by a kill is passed over.
@@ -120,7 +134,12 @@ class RunFolder:
         """Let a run go on with another configuration; a result that it had is no longer its result."""
         with disk_errors(self.path):
             (self.path / "result.json").unlink(missing_ok=True)
+            (self.path / manifest.FILE).unlink(missing_ok=True)
         replace(self.path / "config.toml", toml.to_toml(config).encode())
+
+
+def _document(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def refuse_taken(path: Path) -> None:

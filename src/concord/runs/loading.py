@@ -13,16 +13,15 @@ from concord.data.splits import Splits
 from concord.errors import CheckpointError, UsageError, suggestion
 from concord.runs.assemble import build_members, load_again, load_data
 from concord.runs.config import Config
-from concord.runs.final import standing
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions
 from concord.runs.watching import Stop, never, reading
+from concord.runs.weights import fill, standing
 from concord.training import checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
-from concord.training.state import unpack_members
 
 ENSEMBLE = "ensemble"
 
@@ -63,8 +62,7 @@ class Loaded:
         x = self.interface.normalise(pixels.to(self.config.train.device))
         x = x.contiguous(memory_format=torch.channels_last)
         chosen = self.chosen(member)
-        said = outputs(list(chosen.values()), x, [self.precisions[name] for name in chosen])
-        return torch.stack(said).mean(0).softmax(-1).cpu()
+        return torch.stack(outputs(chosen, x)).mean(0).softmax(-1).cpu()
 
 
 def load_run(
@@ -99,7 +97,7 @@ def load_run(
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
     interface = interface_of(folder, found.state, observer.notice)
     members = build_members(config, interface, allow_code, saved=True)
-    unpack_members(members, found)
+    fill(members, found)
     precise = precisions(config, members, interface.shape)
     return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)
 

@@ -5,8 +5,7 @@ of errors, disagreement matching pairs whoever disagrees most. Before the first 
 at, so the former starts with equal weights and the latter with a random matching.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
@@ -22,13 +21,47 @@ from concord.consensus.edges import (
     table,
 )
 from concord.consensus.objective import Consensus, pairwise
-from concord.runs.config import Config
+from concord.runs.config import Config, Train
 from concord.runs.config import Consensus as Settings
+from concord.runs.config import Sgd as SgdSettings
 from concord.runs.ramps import Cosine, Piecewise, Ramp
-from concord.training.loop import Weight
+from concord.training.job import Plan, Seen
+from concord.training.loop import Rule, Weight
+from concord.training.optim import Adam, MakeOptimizer, Sgd, learning_rate
 
 KDCL = {*kdcl.TARGETS, "kdcl_general"}
-Seen = Mapping[str, Any] | None
+
+
+def plan_of(config: Config, steps: int) -> Plan:
+    """How the configuration says that members are optimised, in epochs of that many updates."""
+    train = config.train
+
+    def bind(epoch: int, seen: Seen) -> tuple[Consensus, Edges]:
+        consensus = consensus_of(config.consensus, len(config.members), seen)
+        return consensus, edges_of(config, epoch, seen)
+
+    return Plan(
+        epochs=train.epochs,
+        optimizer=optimizer_of(train),
+        rate=learning_rate(
+            train.optimizer.lr, train.schedule, epochs=train.epochs, steps=steps, warmup=train.warmup
+        ),
+        bind=bind,
+        weight=weight_of(config.consensus, train.epochs * steps),
+        rule=Rule(train.update == "alternating", train.clip, train.micro_batch),
+        patience=train.patience,
+        test_each_epoch=train.test == "epoch",
+        checkpoint_seconds=train.checkpoint_seconds,
+    )
+
+
+def optimizer_of(train: Train) -> MakeOptimizer:
+    """The optimiser that the settings name."""
+    chosen = train.optimizer
+    if isinstance(chosen, SgdSettings):
+        return Sgd(chosen.lr, chosen.momentum, chosen.nesterov, chosen.weight_decay, chosen.decay)
+    decoupled = chosen.kind == "adamw"
+    return Adam(chosen.lr, chosen.betas, chosen.eps, chosen.weight_decay, chosen.decay, decoupled)
 
 
 def consensus_of(settings: Settings, members: int, seen: Seen) -> Consensus:

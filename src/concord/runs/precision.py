@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from concord.runs.config import Config
-from concord.training.agreement import home_of
+from concord.training.devices import home_of
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -1,7 +1,7 @@
 """Rows for the table of baselines: from a fitted classifier, and from every member of a run."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -19,7 +19,9 @@ from concord.runs.assemble import costs
 from concord.runs.feeds import make_feed
 from concord.runs.loading import ENSEMBLE, Loaded, same_data
 from concord.runs.rivals import Rival
-from concord.training.evaluate import logits
+from concord.tasks.classify import Classify
+from concord.tasks.task import Tree
+from concord.training.evaluate import evaluate
 
 
 def said_as(settings: Mapping[str, float]) -> str:
@@ -58,20 +60,27 @@ def from_run(loaded: Loaded, data: str | None, test: Images, mnist: bool) -> lis
     feed = make_feed(loaded.config, splits, loaded.interface)
     seconds = sum(row["seconds"] for row in loaded.folder.rows(("seconds",)))
     rows: list[Rival] = []
-    said: list[Tensor] = []
-    for name, member in loaded.members.items():
-        logits([member], islice(feed.test(), 1), [loaded.precisions[name]])  # the first batch is slower
+    found: list[Tensor] = []
+    for name in loaded.members:
+        _logits(loaded, name, islice(feed.test(), 1))  # the first batch is slower
         began = time.perf_counter()
-        said.append(logits([member], feed.test(), [loaded.precisions[name]])[0])  # (N, K)
+        found.append(_logits(loaded, name, feed.test()))
         took = time.perf_counter() - began
-        rows.append(_member(loaded, name, said[-1], splits, seconds, took, mnist))
-    return rows if len(rows) == 1 else [*rows, _ensemble(loaded, rows, said, splits.test)]
+        rows.append(_member(loaded, name, found[-1], splits, seconds, took, mnist))
+    return rows if len(rows) == 1 else [*rows, _ensemble(loaded, rows, found, splits.test)]
+
+
+def _logits(loaded: Loaded, name: str, samples: Iterable[tuple[Tree, Tree]]) -> Tensor:
+    """Logits of one member for all samples. Shape: -> (N, K)"""
+    task = Classify(len(loaded.interface.classes))
+    found = evaluate({name: loaded.members[name]}, samples, task, keep=True)
+    return found.predictions[name]["logits"]
 
 
 def _member(
     loaded: Loaded,
     name: str,
-    said: Tensor,
+    logits: Tensor,
     splits: Splits,
     seconds: float,
     took: float,
@@ -88,7 +97,7 @@ def _member(
         f"{loaded.folder.path.name}: {name}",
         about,
         len(splits.train),
-        _wrong(said, splits.test),
+        _wrong(logits, splits.test),
         seconds,
         took,
         spent.parameters,
@@ -97,12 +106,12 @@ def _member(
     )
 
 
-def _ensemble(loaded: Loaded, rows: Sequence[Rival], said: Sequence[Tensor], test: Images) -> Rival:
+def _ensemble(loaded: Loaded, rows: Sequence[Rival], logits: Sequence[Tensor], test: Images) -> Rival:
     return Rival(
         f"{loaded.folder.path.name}: {ENSEMBLE}",
         f"mean of {len(rows)} logits",
         rows[0].images,
-        _wrong(ensemble_logits(list(said)), test),
+        _wrong(ensemble_logits(list(logits)), test),
         rows[0].fit_seconds,
         sum(row.predict_seconds for row in rows),
         sum(row.numbers for row in rows),
@@ -110,5 +119,5 @@ def _ensemble(loaded: Loaded, rows: Sequence[Rival], said: Sequence[Tensor], tes
     )
 
 
-def _wrong(said: Tensor, test: Images) -> NDArray[np.bool_]:
-    return (said.argmax(-1) != test.labels.cpu()).numpy()
+def _wrong(logits: Tensor, test: Images) -> NDArray[np.bool_]:
+    return (logits.argmax(-1) != test.labels.cpu()).numpy()

@@ -9,7 +9,8 @@ from concord.errors import UsageError
 from concord.runs.config import Config
 from concord.runs.interface import Interface
 from concord.training import stacked
-from concord.training.agreement import buffers_kept, home_of
+from concord.training.agreement import buffers_kept
+from concord.training.devices import home_of
 from concord.training.seeding import drawn
 
 Said = tuple[list[Tensor], list[dict[str, Tensor]]]  # outputs and buffers of each member
@@ -17,8 +18,8 @@ Said = tuple[list[Tensor], list[dict[str, Tensor]]]  # outputs and buffers of ea
 
 def stacks_of(
     config: Config, members: Mapping[str, nn.Module], interface: Interface
-) -> tuple[tuple[int, ...], ...]:
-    """Groups of two or more learners of one network, by index; none unless ``train.stacked``.
+) -> tuple[tuple[str, ...], ...]:
+    """Groups of two or more learners of one network, by name; none unless ``train.stacked``.
 
     Raises UsageError if there is no such group (and no retired member that would have made one), or if one
     pass does not give a group what a pass for each gives.
@@ -26,16 +27,16 @@ def stacks_of(
     if not config.train.stacked:
         return ()
     x = torch.rand(2, *interface.shape, generator=torch.Generator().manual_seed(0))
-    groups: dict[object, list[int]] = {}
-    for i, member in enumerate(config.members):
+    groups: dict[object, list[str]] = {}
+    for member in config.members:
         if member.teacher is None and not member.retired:
-            groups.setdefault((member.network, home_of(members[member.name], x)), []).append(i)
+            groups.setdefault((member.network, home_of(members[member.name], x)), []).append(member.name)
     found = tuple(tuple(group) for group in groups.values() if len(group) > 1)
     if not found and not any(member.retired for member in config.members):
         listed = ", ".join(f"{m.name} is {m.network}" for m in config.members)
         raise UsageError(f"train.stacked needs two members of one network on one device that learn: {listed}")
     for group in found:
-        _compare([config.members[i].name for i in group], members, x)
+        _compare(group, members, x)
     return found
 
 

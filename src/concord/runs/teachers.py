@@ -12,12 +12,11 @@ from torch import nn
 
 from concord.errors import CheckpointError, DataError
 from concord.runs.config import Config
-from concord.runs.final import standing
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, interface_of
+from concord.runs.weights import fill, standing
 from concord.training import checkpoint
 from concord.training.observer import SILENT, Observer
-from concord.training.state import unpack_members
 
 
 def load_teachers(
@@ -39,7 +38,7 @@ def load_teachers(
         saved = checkpoint.load(standing(folder))
         if interface_of(folder, saved.state, observer.notice) != interface:
             raise DataError(f"{path} was trained on images of another shape, normalisation or set of classes")
-        unpack_members({taught: members[member.name]}, saved)
+        fill({taught: members[member.name]}, saved)
 
 
 def run_and_member(teacher: str) -> tuple[Path, str]:

@@ -3,24 +3,27 @@
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from concord.errors import CheckpointError, DivergedError, UsageError, suggestion
-from concord.runs import assemble, machine, toml, votes
+from concord.runs import assemble, machine, predictions, toml
 from concord.runs import folder as run_folder
 from concord.runs.config import Config
-from concord.runs.final import final_scores, finished
 from concord.runs.folder import RunFolder, locked
 from concord.runs.interface import Interface, check_same, interface_of
+from concord.runs.job import make_job
+from concord.runs.result import Result, comparison_of, ensemble_of, members_of
 from concord.runs.teachers import load_teachers
 from concord.runs.watching import Stop, never, reading
+from concord.runs.weights import finished
+from concord.tasks.classify import ClassScores
 from concord.training import checkpoint
-from concord.training.fit import fit
+from concord.training.epoch import Epoch
+from concord.training.final import final
+from concord.training.fit import Training
 from concord.training.job import Job
-from concord.training.loop import Step
 from concord.training.observer import SILENT, Observer
-
-RESULT = ("members", "ensemble", "agreement")  # keys of result.json that are shown
 
 
 def train(
@@ -30,7 +33,7 @@ def train(
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
     stop: Stop = never,
-) -> dict[str, Any]:
+) -> Result:
     """Train into a new run folder; gives what ``result.json`` holds.
 
     What is wrong is refused before the folder is made.
@@ -45,12 +48,13 @@ def train(
         members = assemble.build_members(config, interface, allow_code)
         load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))
-        job = assemble.make_job(RunFolder(out), config, splits, members, interface, stop, observer.notice)
+        folder = RunFolder(out)
+        job = make_job(folder, config, splits, members, interface, observer=observer, stop=stop)
         run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
         warning = machine.crowded(config)
         if warning:
             observer.notice(warning)
-        return run_job(job, interface, observer)
+        return run_job(job, folder, config, interface)
 
 
 def _pointless(config: Config) -> list[str]:
@@ -69,7 +73,7 @@ def resume(
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
     stop: Stop = never,
-) -> dict[str, Any]:
+) -> Result:
     """Continue a run exactly where it stopped; gives what ``result.json`` holds.
 
     ``without`` names members that keep their weights from here on and from which nobody learns any more, such
@@ -80,8 +84,17 @@ def resume(
     asked = _asked(folder, settings, without)
     unchanged = not (settings or without or allow_changes)
     if folder.complete and unchanged and finished(folder, observer.notice, strict):
-        return {**folder.json("result.json", RESULT), "run": str(run)}
+        return read_result(folder)
     return _continue(folder, asked, allow_changes, strict, allow_code, observer, stop)
+
+
+def read_result(folder: RunFolder) -> Result:
+    """The result of a finished run; CheckpointError if its document is damaged."""
+    try:
+        return Result.read(folder.json("result.json"), str(folder.path))
+    except (KeyError, TypeError, AttributeError) as error:
+        file = folder.path / "result.json"
+        raise CheckpointError(f"{file}: damaged or of an older version, it lacks {error}") from None
 
 
 def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str]) -> Config:
@@ -108,7 +121,7 @@ def _continue(
     allow_code: Collection[str],
     observer: Observer,
     stop: Stop,
-) -> dict[str, Any]:
+) -> Result:
     config = machine.resolved(asked)
     with machine.settled(config):
         splits = assemble.load_again(config, "--set data.source=PATH", reading(observer, stop))
@@ -120,65 +133,70 @@ def _continue(
         if found is None:
             load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))
-        job = assemble.make_job(folder, config, splits, members, interface, stop, observer.notice)
+        job = make_job(
+            folder,
+            config,
+            splits,
+            members,
+            interface,
+            allow_changes=allow_changes,
+            strict=strict,
+            observer=observer,
+            stop=stop,
+        )
         with suppress(CheckpointError):  # without a stamp nobody knows where the run was
             for difference in machine.elsewhere(folder.json("stamp.json"), config):
                 observer.notice(
                     f"{difference}: the run continues, but not bit for bit as it would have there"
                 )
-        return run_job(job, interface, observer, allow_changes, strict)
+        return run_job(job, folder, config, interface)
 
 
-def run_job(
-    job: Job, interface: Interface, observer: Observer, allow_changes: bool = False, strict: bool = False
-) -> dict[str, Any]:
-    """Train a job to its end and write its result."""
-    observer.started(job.config.train.epochs, job.feed.steps)
-    with locked(job.folder):
+def run_job(job: Job[ClassScores], folder: RunFolder, config: Config, interface: Interface) -> Result:
+    """Train a job to its end, and write its result and predictions."""
+    with locked(folder):
+        training, last = Training(job), None
         try:
-            for event in fit(job, allow_changes=allow_changes, strict=strict):
-                if isinstance(event, Step):
-                    observer.update(event)
-                else:
-                    observer.epoch(event)
+            for event in training.run():
+                last = event if isinstance(event, Epoch) else None
         except DivergedError as error:
-            raise _with_way_out(error, job) from None
-        result = _result(job, interface)
-        votes.keep(job)
-        job.folder.write_json("result.json", result)
+            raise _with_way_out(error, job, folder, config) from None
+        done = final(job, training.position.best_step, last)
+        costs = assemble.costs(job.members, interface.shape)
+        result = Result(
+            members_of(done.test, done.valid, costs),
+            ensemble_of(done.test, done.valid),
+            comparison_of(done.test),
+            str(folder.path),
+            done.seconds,
+            done.samples_per_second,
+            done.epochs,
+            done.checkpoint,
+            job.feed.fingerprint,
+            (*job.feed.notices, *_retired(config)),
+        )
+        labels = torch.cat([y for _, y in job.feed.test()])
+        folder.complete_with(
+            result.to_dict(), {predictions.FILE: predictions.content_of(done.predictions, labels)}
+        )
     return result
 
 
-def _with_way_out(error: DivergedError, job: Job) -> DivergedError:
+def _with_way_out(
+    error: DivergedError, job: Job[ClassScores], folder: RunFolder, config: Config
+) -> DivergedError:
     """The error, and how the others continue if some that learn are sound; KDCL targets need all of them."""
     sound = [
         name
         for name, member in job.members.items()
         if name not in error.members and any(p.requires_grad for p in member.parameters())
     ]
-    if not error.members or not sound or job.config.consensus.cost.startswith("kdcl"):
+    if not error.members or not sound or config.consensus.cost.startswith("kdcl"):
         return error
-    command = " ".join(
-        [job.folder.resume.removesuffix("`"), *(f"--without {name}" for name in error.members)]
-    )
+    command = " ".join([folder.resume.removesuffix("`"), *(f"--without {name}" for name in error.members)])
     return DivergedError(f"{error}, or the others continue alone: {command}`", error.members)
 
 
-def _result(job: Job, interface: Interface) -> dict[str, Any]:
-    """The figures of the checkpoint that the run stands for, in the form that docs/json.md promises."""
-    final = final_scores(job)
-    return {
-        **assemble.result_figures(final.test, final.valid, assemble.costs(job.members, interface.shape)),
-        "run": str(job.folder.path),
-        "seconds": final.seconds,
-        "samples_per_second": final.samples_per_second,
-        "epochs": final.epochs,
-        "checkpoint": final.checkpoint,
-        "fingerprint": job.feed.fingerprint,
-        "notices": [*job.feed.notices, *_retired(job)],
-    }
-
-
-def _retired(job: Job) -> list[str]:
-    names = [member.name for member in job.config.members if member.retired]
+def _retired(config: Config) -> list[str]:
+    names = [member.name for member in config.members if member.retired]
     return [f"{', '.join(names)}: retired, learned nothing from there on"] if names else []

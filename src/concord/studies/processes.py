@@ -137,7 +137,7 @@ def _run(path: str, cell: "GridCell", threads: int, allow_code: tuple[str, ...])
         if _asked():
             raise StoppedError("not started")
         if (Path(path) / "config.toml").exists():
-            return resume(Path(path), allow_code=allow_code, stop=_asked)
+            return resume(Path(path), allow_code=allow_code, stop=_asked).to_dict()
         settings = cell.config.model_dump(mode="json", exclude_none=True)
         settings["train"].setdefault("threads", threads)
-        return train(toml.parse(settings), Path(path), allow_code=allow_code, stop=_asked)
+        return train(toml.parse(settings), Path(path), allow_code=allow_code, stop=_asked).to_dict()

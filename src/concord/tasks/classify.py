@@ -4,8 +4,8 @@ Source: C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neur
 section 2 (expected calibration error, 15 bins).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
@@ -16,10 +16,45 @@ from torch import Tensor
 from concord.consensus.kdcl import error_covariance
 from concord.consensus.objective import ensemble_log_probabilities, ensemble_logits
 from concord.errors import ShapeError
+from concord.tasks.task import Compared, Watched
 
 BINS = 15
 HEAD = 3 + 3 * BINS  # samples, mistakes, nats; samples, confidence and right answers of every bin
 NO_LABEL = -(2**62)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well one classifier does: fractions, and nats per sample."""
+
+    error: float
+    nll: float
+    ece: float
+    balanced_accuracy: float  # mean recall of the classes that have samples
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Figures of every member and of the ensemble, and how members differ.
+
+    ``ensemble`` is the mean of logits, ``ensemble_probabilities`` the mean of probabilities; ``agreement`` is
+    the share of samples on which all members name the same class; ``disagreement`` that on which a pair does
+    not; ``error_covariance`` the second moment of errors (``consensus.kdcl.error_covariance``);
+    ``error_correlation`` the correlation of mistakes, None for a member that makes none or only such. Where
+    members had samples of their own, whatever compares them is None.
+    """
+
+    members: Mapping[str, Figures]
+    ensemble: Figures | None
+    ensemble_probabilities: Figures | None
+    agreement: float | None
+    disagreement: list[list[float]] | None
+    error_covariance: list[list[float]] | None
+    error_correlation: list[list[float | None]] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, as a line of metrics.jsonl holds them."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -32,21 +67,36 @@ class Classify:
     def loss(self, output: Tensor, labels: Tensor) -> Tensor:
         """-ln softmax(output)[label]. Shape: (B, K), (B,) -> (B,)
 
-        PyTorch's default ignore_index of -100 would silently drop samples, so it is moved out of the way.
+        Labels may also be probabilities (B, K), as mixed images have. PyTorch's default ignore_index of -100
+        would silently drop samples, so it is moved out of the way.
         """
         if output.ndim != 2 or output.shape[1] != self.classes:
             raise ShapeError(f"a member must give (B, {self.classes}) logits, got {tuple(output.shape)}")
         return F.cross_entropy(
-            self.predictions(output),
+            output.float(),
             labels,
             reduction="none",
             label_smoothing=self.label_smoothing,
             ignore_index=NO_LABEL,
         )
 
-    def predictions(self, output: Tensor) -> Tensor:
-        """What members compare: the logits, in float32 whatever they were computed in."""
-        return output.float()
+    def compare(self, output: Tensor, labels: Tensor | None) -> Compared:
+        """One row for each sample: its logits, in float32 whatever they were computed in."""
+        rows = output.float()
+        return Compared(rows, torch.ones_like(rows[:, 0]), labels)
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Mean of logits, as Noel 2017 predicts. Shape: M times (B, K) -> (B, K)"""
+        return ensemble_logits([output.float() for output in outputs])
+
+    def watched(self, scores: ClassScores) -> Watched:
+        """The error of the ensemble."""
+        assert scores.ensemble is not None
+        return Watched(scores.ensemble.error)
+
+    def kept(self, output: Tensor) -> Mapping[str, Tensor]:
+        """The logits of every sample."""
+        return {"logits": output.float()}
 
     def tally(self, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> Tensor:
         """Everything that ``scores`` needs, as sums: tallies of two batches add up to the tally of both.
@@ -57,6 +107,7 @@ class Classify:
         Shape: M times (B, K), M times (B,) -> (2 + (M + 2) (48 + 2 K) + 3 M^2,) float64
         """
         aligned = all(y is labels[0] for y in labels)
+        logits, labels = [z.float() for z in logits], [_named(y) for y in labels]
         rows = [*logits, ensemble_logits(logits), ensemble_log_probabilities(logits)]
         log_p = torch.stack(rows).double().log_softmax(-1)  # (M + 2, B, K)
         truth = torch.stack([*labels, labels[0], labels[0]])  # (M + 2, B)
@@ -66,29 +117,27 @@ class Classify:
             return torch.cat([own.new_zeros(2), own.flatten(), own.new_zeros(3 * len(logits) ** 2)])
         return torch.cat([_between(log_p[:-2], truth[0]), own.flatten(), _pairs(log_p[:-2], truth[0])])
 
-    def scores(self, tally: Tensor, names: Sequence[str]) -> dict[str, Any]:
-        """Scores of every member and of the ensemble: fractions, and nats per sample.
-
-        ``balanced_accuracy`` is the mean recall of the classes that have samples. ``ensemble`` is the mean of
-        logits, ``ensemble_probabilities`` the mean of probabilities; ``agreement`` is the share of samples on
-        which all members name the same class; ``disagreement`` that on which a pair does not;
-        ``error_covariance`` the second moment of errors (``consensus.kdcl.error_covariance``);
-        ``error_correlation`` the correlation of mistakes, None for a member that makes none or only such.
-        """
+    def scores(self, tally: Tensor, names: Sequence[str]) -> ClassScores:
+        """Scores of every member and of the ensemble."""
         m = len(names)
         compared, agreed = tally[:2].tolist()
         own = self._rows(tally, m)
         pairs = tally[2 + own.numel() :].view(3, m, m) / max(compared, 1)
         *members, ensemble, probabilities = [_score(row) for row in own]
-        return {
-            "members": dict(zip(names, members, strict=True)),
-            "ensemble": ensemble,
-            "ensemble_probabilities": probabilities,
-            "agreement": agreed / compared if compared else None,
-            "disagreement": pairs[0].tolist() if compared else None,
-            "error_covariance": pairs[1].tolist() if compared else None,
-            "error_correlation": _correlation(pairs[2]) if compared else None,
-        }
+        named = {name: row for name, row in zip(names, members, strict=True) if row is not None}
+        if not compared:
+            return ClassScores(named, ensemble, probabilities, None, None, None, None)
+        disagreement, covariance = pairs[0].tolist(), pairs[1].tolist()
+        correlation = _correlation(pairs[2])
+        agreement = agreed / compared
+        return ClassScores(named, ensemble, probabilities, agreement, disagreement, covariance, correlation)
+
+    def read(self, plain: Mapping[str, Any]) -> ClassScores:
+        """The scores that ``to_dict`` wrote down."""
+        whole = {key: plain[key] for key in ClassScores.__dataclass_fields__}
+        figures = {name: _figures(row) for name, row in plain["members"].items()}
+        both = {key: _figures(plain[key]) for key in ("ensemble", "ensemble_probabilities")}
+        return ClassScores(**{**whole, **both, "members": figures})
 
     def size(self, members: int) -> int:
         """Numbers in a tally."""
@@ -156,7 +205,17 @@ def _correlation(both: Tensor) -> list[list[float | None]]:
     return [[x if isfinite(x) else None for x in row] for row in r.tolist()]
 
 
-def _score(row: Tensor) -> dict[str, float] | None:
+def _named(labels: Tensor) -> Tensor:
+    """Class numbers; of probabilities (B, K) the likeliest class."""
+    return labels if labels.ndim == 1 else labels.argmax(-1)
+
+
+def _figures(plain: Mapping[str, float] | None) -> Figures | None:
+    """Figures out of plain values, which may hold more than these."""
+    return None if plain is None else Figures(**{key: plain[key] for key in Figures.__dataclass_fields__})
+
+
+def _score(row: Tensor) -> Figures | None:
     """Error, mean negative log-likelihood, sum_b |right_b - confidence_b| / N, and mean recall of one row."""
     samples, wrong, nll = row[:3].tolist()
     if not samples:
@@ -165,4 +224,4 @@ def _score(row: Tensor) -> dict[str, float] | None:
     ece = (right - confidence).abs().sum().item() / samples
     of_class, named = row[HEAD:].view(2, -1)
     balanced = (named / of_class)[of_class > 0].mean().item()
-    return {"error": wrong / samples, "nll": nll / samples, "ece": ece, "balanced_accuracy": balanced}
+    return Figures(wrong / samples, nll / samples, ece, balanced)

@@ -16,7 +16,6 @@ manifest does. Nothing is ever unpickled, and folders that concord did not make 
     step-00000123.aside       found damaged, or left behind by changed settings; read by nobody
 """
 
-import hashlib
 import json
 import os
 import re
@@ -25,18 +24,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
 from concord.errors import CheckpointError
+from concord.files import manifest
 from concord.files.atomic import disk_errors, sync_folder, write_synced
 from concord.files.documents import parse_object
 from concord.files.tensors import parse_tensors
 
-FORMAT = 1
 STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
 LEFT = re.compile(r"step-[0-9]{8,}(\.old)?\.tmp-[0-9]+")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -52,13 +51,6 @@ class Checkpoint:
     state: Mapping[str, Any]
 
 
-class Entry(NamedTuple):
-    """What the manifest says about a file."""
-
-    size: int
-    sha256: str
-
-
 def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> Path:
     """Commit a checkpoint and give its path; after a ResourceError the older ones are as they were."""
     final = folder / f"step-{step:08d}"
@@ -70,9 +62,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping
             temporary.mkdir(parents=True)
             for name, content in files.items():
                 write_synced(temporary / name, content)
-            entries = {n: Entry(len(c), _hash(c))._asdict() for n, c in files.items()}
-            manifest = {"format": FORMAT, "step": step, "files": entries}
-            write_synced(temporary / "MANIFEST.json", _json(manifest))
+            write_synced(temporary / manifest.FILE, manifest.document(files, step=step))
             sync_folder(temporary)
             _put(temporary, final)
         finally:
@@ -108,13 +98,9 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=1, allow_nan=False).encode()
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def load(path: Path) -> Checkpoint:
     """Read and verify one checkpoint; CheckpointError names the file that is missing or damaged."""
-    contents = {name: _verified(path / name, entry) for name, entry in _manifest(path).items()}
+    contents = {name: manifest.content(path / name, entry) for name, entry in _entries(path).items()}
     try:
         state = parse_object(contents.pop("state.json"))
     except (KeyError, ValueError):
@@ -125,31 +111,16 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(path, tensors, state)
 
 
-def _manifest(path: Path) -> dict[str, Entry]:
-    try:
-        manifest = parse_object((path / "MANIFEST.json").read_bytes())
-        version, step = manifest["format"], manifest["step"]
-        entries = {str(name): Entry(**entry) for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}/MANIFEST.json: missing or damaged ({error})") from None
-    if version != FORMAT:
-        raise CheckpointError(f"{path}: checkpoint format {version!r}; this concord reads format {FORMAT}")
+def _entries(path: Path) -> dict[str, manifest.Entry]:
+    """What the manifest names; CheckpointError if it is not that of this checkpoint."""
+    found, entries = manifest.read(path)
     strange = [name for name in entries if not FILE.fullmatch(name)]
     if strange:
-        raise CheckpointError(f"{path}/MANIFEST.json: {strange[0]!r} is no name of a file of a checkpoint")
+        raise CheckpointError(f"{path}/{manifest.FILE}: {strange[0]!r} is not a file of a checkpoint")
+    step = found.get("step")
     if type(step) is not int or path.name.removesuffix(".old") != f"step-{step:08d}":
-        raise CheckpointError(f"{path}/MANIFEST.json: this is the checkpoint of step {step!r}")
+        raise CheckpointError(f"{path}/{manifest.FILE}: this is the checkpoint of step {step!r}")
     return entries
-
-
-def _verified(path: Path, entry: Entry) -> bytes:
-    try:
-        content = path.read_bytes() if path.stat().st_size == entry.size else None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    if content is None or _hash(content) != entry.sha256:
-        raise CheckpointError(f"{path}: damaged, its content is not what was saved (size or SHA-256 differs)")
-    return content
 
 
 def steps(folder: Path) -> list[Path]:

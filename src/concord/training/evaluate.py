@@ -1,70 +1,86 @@
-"""What members say about held-out samples."""
+"""Predictions on held-out samples, in float32 whatever members were trained in."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from concord.errors import ShapeError
-from concord.tasks.classify import Classify
-from concord.training.agreement import Sample, ask
+from concord.tasks.task import Task, Tree
+from concord.training.devices import forward
 
-Samples = Iterable[tuple[Sample, Tensor]]
-Precision = Sequence[torch.dtype]  # of each member; empty: float32
+Samples = Iterable[tuple[Tree, Tree]]
 
 
 class InterruptedEvaluation(Exception):
     """A stop was asked for between two batches."""
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """A tally over all samples, and what the task keeps of every member's predictions."""
+
+    tally: Tensor
+    predictions: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)  # member -> key -> (N, ...)
+
+
 @torch.no_grad()
-def outputs(members: Sequence[nn.Module], x: Sample, precision: Precision = ()) -> list[Tensor]:
-    """Logits of every member in evaluation mode, given as float32 whatever they were computed in.
+def outputs(members: Mapping[str, nn.Module], x: Tree) -> list[Tree]:
+    """Output of every member in evaluation mode and float32."""
+    with evaluating(members):
+        found = [forward(member, x, torch.float32) for member in members.values()]
+    return [tree_map(_single, output) for output in found]
 
-    Shape: (B, C, H, W) -> M times (B, K)
-    """
-    said = []
-    for member, low in zip(members, precision or [torch.float32] * len(members), strict=True):
+
+def _single(leaf: Any) -> Any:
+    return leaf.float() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+
+
+@contextmanager
+def evaluating(members: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Members in evaluation mode; afterwards each of their modules is in the mode that it had."""
+    modes = [(module, module.training) for member in members.values() for module in member.modules()]
+    for member in members.values():
         member.eval()
-        said.append(ask(member, x, low).float())
-    return said
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
-def tally(
-    members: Sequence[nn.Module],
+def evaluate(
+    members: Mapping[str, nn.Module],
     samples: Samples,
-    task: Classify,
-    precision: Precision = (),
+    task: Task[Any],
+    *,
+    keep: bool = False,
     stop: Callable[[], bool] = lambda: False,
-) -> Tensor:
-    """Sum of the task's tallies over all batches; ``task.scores`` makes figures of it.
+) -> Evaluated:
+    """Tally of the task over all batches, and with ``keep`` what it keeps of the predictions, on the CPU.
 
     Raises InterruptedEvaluation when ``stop`` says so, and ShapeError when there are no samples.
     """
     total: Tensor | None = None
+    kept: dict[str, list[Mapping[str, Tensor]]] = {name: [] for name in members}
     for x, y in samples:
         if stop():
             raise InterruptedEvaluation
-        part = task.tally(outputs(members, x, precision), [y] * len(members))
+        found = outputs(members, x)
+        part = task.tally(found, [y] * len(found))
         total = part if total is None else total + part
+        if keep:
+            for name, output in zip(members, found, strict=True):
+                kept[name].append({key: value.cpu() for key, value in task.kept(output).items()})
     if total is None:
         raise ShapeError("there are no samples to evaluate on")
-    return total
+    predictions = {name: _joined(parts) for name, parts in kept.items() if parts and parts[0]}
+    return Evaluated(total, predictions)
 
 
-def logits(
-    members: Sequence[nn.Module],
-    samples: Samples,
-    precision: Precision = (),
-    stop: Callable[[], bool] = lambda: False,
-) -> Tensor:
-    """What every member says about every sample, on the CPU. Shape: -> (M, N, K)
-
-    Raises InterruptedEvaluation when ``stop`` says so.
-    """
-    said = []
-    for x, _ in samples:
-        if stop():
-            raise InterruptedEvaluation
-        said.append(torch.stack(outputs(members, x, precision)).cpu())
-    return torch.cat(said, 1)
+def _joined(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}

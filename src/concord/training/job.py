@@ -1,17 +1,24 @@
-"""What a training is made of: where samples come from, and everything together."""
+"""Everything that a training is made of."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic
 
 import torch
 from torch import nn
 
-from concord.runs.config import Config
-from concord.runs.folder import RunFolder
-from concord.tasks.classify import Classify
-from concord.training import evaluate
-from concord.training.agreement import Adversarial, Batch
+from concord.consensus.edges import Edges
+from concord.consensus.objective import Consensus
+from concord.tasks.task import S, Task
+from concord.training.batch import Batch
+from concord.training.cohort import Adversarial
+from concord.training.evaluate import Samples
+from concord.training.loop import Rule, Weight
+from concord.training.observer import SILENT, Observer
+from concord.training.optim import MakeOptimizer, Rate
+from concord.training.store import Memory, Store
+
+Seen = Mapping[str, Any] | None  # the validation scores of the epoch before, as plain values
 
 
 @dataclass(frozen=True)
@@ -20,26 +27,40 @@ class Feed:
 
     steps: int
     train: Callable[[int, int], Iterator[Batch]]
-    valid: Callable[[], evaluate.Samples]
-    test: Callable[[], evaluate.Samples]
+    valid: Callable[[], Samples]
+    test: Callable[[], Samples]
     has_valid: bool
     fingerprint: str
     notices: tuple[str, ...] = ()  # what whoever reads the result should know about the data
 
 
 @dataclass(frozen=True)
-class Job:
+class Plan:
+    """How members are optimised. ``bind`` gives the consensus and the edges of an epoch (from 0)."""
+
+    epochs: int
+    optimizer: MakeOptimizer
+    rate: Rate | None  # of an update; None leaves the rate to the optimizer
+    bind: Callable[[int, Seen], tuple[Consensus, Edges]]
+    weight: Weight
+    rule: Rule = field(default_factory=Rule)
+    patience: int | None = None  # epochs without a better validation score before stopping
+    test_each_epoch: bool = False  # otherwise the test set is predicted once, at the end
+    checkpoint_seconds: float = 60.0  # between saves within an epoch
+
+
+@dataclass(frozen=True)
+class Job(Generic[S]):
     """Everything that a training is made of. ``seeds`` are those of each member's dropout."""
 
-    folder: RunFolder
-    config: Config
     members: Mapping[str, nn.Module]
-    seeds: tuple[int, ...]
     feed: Feed
-    interface: Mapping[str, Any]  # what interface.json holds
-    task: Classify
-    precision: tuple[torch.dtype, ...]  # of each member
+    task: Task[S]
+    plan: Plan
+    store: Store = field(default_factory=Memory)
+    seeds: Mapping[str, int] | None = None
+    precision: Mapping[str, torch.dtype] | None = None  # of each member; None: float32
     adversarial: Adversarial | None = None
-    stacks: tuple[tuple[int, ...], ...] = ()
+    stacks: tuple[tuple[str, ...], ...] = ()
     stop: Callable[[], bool] = lambda: False
-    warn: Callable[[str], None] = lambda text: None
+    observer: Observer = SILENT

@@ -5,16 +5,18 @@ are done by whoever iterates. It never names an architecture: a member is any ``
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from concord.consensus.edges import Edges
-from concord.consensus.objective import Consensus, per_edge
-from concord.errors import DivergedError
+from concord.consensus.objective import per_edge
+from concord.errors import DivergedError, UsageError
+from concord.tasks.task import Tree
 from concord.training import agreement
-from concord.training.agreement import Adversarial, Batch, Cohort, Task
+from concord.training.batch import Batch, batches_of, joined
+from concord.training.cohort import Cohort, Pass
 
 Weight = Callable[[int], float]
 
@@ -27,135 +29,138 @@ class Step:
     losses: Tensor  # (M,) mean loss of each member, without consensus; of x and x' if there is an adversary
     consensus: Tensor  # () mean consensus cost per sample and edge, before weighting
     weight: float
-    logits: tuple[Tensor, ...]  # M times (B, K), on the inputs as they came
-    targets: tuple[Tensor, ...]  # M times (B,)
+    outputs: tuple[Tree, ...]  # of each member, on the inputs as they came
+    targets: tuple[Tree, ...]  # of each member; one object for all if row b is the same sample for all
+    samples: int  # B, of each member
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an update is made.
+
+    ``alternating``: each member in turn, which meets its peers with the weights that they have by then.
+    ``clip`` bounds the gradient norm of each member by itself. ``most`` bounds the samples of one pass: a
+    larger batch goes in parts whose gradients are added up, in less memory and with the same result but for
+    rounding where samples do not meet in the network, as they do in batch normalisation; an alternating
+    update ignores it. ``after`` is called with the index after every update of the weights.
+    """
+
+    alternating: bool = False
+    clip: float | None = None
+    most: int | None = None
+    after: Callable[[int], None] = lambda index: None
 
 
 def train(
-    members: Sequence[nn.Module],
-    batches: Iterable[Batch],
+    cohort: Cohort,
+    batches: Iterable[Batch | Sequence[Tree]],
     optimizer: torch.optim.Optimizer,
     *,
-    task: Task,
-    consensus: Consensus,
-    edges: Edges,
-    weight: float | Weight,
-    alternating: bool = False,
-    precision: Sequence[torch.dtype] | None = None,
-    clip: float | None = None,
-    seeds: Sequence[int] | None = None,
-    names: Sequence[str] | None = None,
-    adversarial: Adversarial | None = None,
-    stacks: Sequence[Sequence[int]] = (),
-    most: int | None = None,
+    weight: float | Weight = 0.0,
+    rule: Rule = Rule(),
     start: int = 0,
 ) -> Iterator[Step]:
     """Minimise  sum_i mean_b loss(f_i(x), y) + weight mean_b consensus(f_1(x), ..., f_M(x)).
 
-    A ``weight`` of 0 is the plain ensemble: the consensus is not computed, and every member gets bit for bit
-    the weights that it would get alone. ``seeds`` makes dropout of member i at update s a function of
-    (seeds[i], s). ``clip`` bounds the gradient norm of each member by itself. ``start`` is the index of the
-    first update. Terms of a pairwise consensus are added up in the order of ``names``, so that members in
-    another order end with the same weights bit for bit. With ``adversarial`` the loss of a member is that of
-    ``agreement.hardened``; members agree on the inputs as they came. ``stacks`` are groups of members of one
-    architecture, without dropout, whose outputs are computed in one pass: faster where a pass for each leaves
-    the device idle, equal but for rounding. ``most`` bounds the samples of one pass: a larger batch goes in
-    parts whose gradients are added up, in less memory and with the same result but for rounding where samples
-    do not meet in the network, as they do in batch normalisation. An alternating update knows neither.
+    ``batches`` are Batches, or pairs (x, y) as a DataLoader gives them. A ``weight`` of 0 is the plain
+    ensemble: the consensus is not computed, and every member gets bit for bit the weights that it would get
+    alone. ``start`` is the index of the first update. With an adversary in the cohort the loss of a member is
+    that of ``agreement.hardened``; members agree on the inputs as they came.
 
-    Raises DivergedError, with the members named, in place of an update with a loss that is no number: then
-    weights and the optimiser's state are as before it, while running statistics have seen the batch. In an
-    alternating update the members before the one that is named have had their turn.
+    Raises UsageError if the optimizer lacks a parameter that learns. Raises DivergedError, with the members
+    named, in place of an update with a loss that is not a number: then weights and the optimizer's state are
+    as before it, while running statistics have seen the batch. In an alternating update the members before
+    the one that is named have had their turn.
     """
-    called = names or [f"member {i}" for i in range(len(members))]
-    edges = replace(edges, order=tuple(sorted(range(len(members)), key=lambda i: called[i])))
-    precise = precision or [torch.float32] * len(members)
-    cohort = Cohort(members, called, task, consensus, edges, precise, seeds, adversarial, stacks)
-    for index, batch in enumerate(batches, start):
-        for member in members:  # a teacher, which learns nothing, stays in evaluation mode
+    _require_all(cohort, optimizer)
+    for index, batch in enumerate(batches_of(batches), start):
+        for member in cohort.networks():  # a teacher, which learns nothing, stays in evaluation mode
             member.train(any(p.requires_grad for p in member.parameters()))
         alpha = weight(index) if callable(weight) else weight
-        if alternating:
-            yield in_turn(cohort, batch, optimizer, alpha, index, clip)
-        else:
-            yield at_once(cohort, batch, optimizer, alpha, index, clip, most)
+        update = in_turn if rule.alternating else at_once
+        yield update(cohort, batch, optimizer, alpha, index, rule)
+
+
+def _require_all(cohort: Cohort, optimizer: torch.optim.Optimizer) -> None:
+    """UsageError that names the member whose parameters no group of the optimizer has."""
+    there = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, member in cohort.members.items():
+        missing = [n for n, p in member.named_parameters() if p.requires_grad and id(p) not in there]
+        if missing:
+            raise UsageError(
+                f"the optimizer does not have {len(missing)} of the parameters of member {name!r}, such as"
+                f" {missing[0]}; make it of the parameters of all members, or freeze those with"
+                " requires_grad_(False)"
+            )
 
 
 def at_once(
-    cohort: Cohort,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    weight: float,
-    index: int,
-    clip: float | None,
-    most: int | None,
+    cohort: Cohort, batch: Batch, optimizer: torch.optim.Optimizer, weight: float, index: int, rule: Rule
 ) -> Step:
     """One update in which every member meets its peers as they were before it."""
     optimizer.zero_grad()
     done = []
-    for n, part in enumerate(batch.parts(most)):
-        share = len(part.targets[0]) / len(batch.targets[0])
-        losses, cost, logits = together(replace(cohort, part=n), part, weight, index)
+    for n, part in enumerate(batch.parts(rule.most)):
+        share = part.samples / batch.samples
+        losses, cost, outputs = together(Pass(cohort, index, n), part, weight)
         # fetched here, not after the backward pass, which a GPU would have to finish first
-        told, between, *heard = fetched([z.detach() for z in (losses, cost, *logits)])
+        own, between, *rows = fetched([losses, cost, *outputs])
         if n == 0:
-            targets = fetched([batch.of(i)[1] for i in range(len(cohort))])
-        check(told, between, cohort.names, index)
+            targets = _targets(batch, len(cohort))
+        check(own, between, cohort.names, index)
         (share * (losses.sum() + weight * cost)).backward()
-        done.append((share * told, share * between, heard))
-    apply(cohort, optimizer, clip)
-    parts, costs, said = zip(*done, strict=True)
-    whole = [torch.cat(pieces) for pieces in zip(*said, strict=True)]
-    return record(cohort, targets, index, torch.stack(parts).sum(0), torch.stack(costs).sum(), weight, whole)
+        done.append((share * own, share * between, rows))
+    apply(cohort, optimizer, rule, index)
+    parts, costs, pieces = zip(*done, strict=True)
+    whole = tuple(joined(list(each)) for each in zip(*pieces, strict=True))
+    consensus = per_edge(torch.stack(costs).sum(), cohort.edges)
+    return Step(index, torch.stack(parts).sum(0), consensus, weight, whole, targets, batch.samples)
 
 
-def together(cohort: Cohort, batch: Batch, weight: float, index: int) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Mean losses, mean consensus cost and predictions of all members. Shape: -> (M,), (), M times (B, K)"""
-    everyone = range(len(cohort))
-    outputs = cohort.outputs(batch, index)
-    means = [cohort.task.loss(outputs[i], batch.of(i)[1]).mean() for i in everyone]
-    losses = torch.stack([agreement.hardened(cohort, i, batch, means[i], index) for i in everyone])
-    logits = [cohort.task.predictions(output) for output in outputs]
-    cost = agreement.shared(cohort, batch, logits, index) if weight else losses.new_zeros(())
-    return losses, cost, logits
+def together(run: Pass, batch: Batch, weight: float) -> tuple[Tensor, Tensor, list[Tree]]:
+    """Mean losses, mean consensus cost and outputs of all members. Shape: -> (M,), (), M outputs"""
+    task, everyone = run.cohort.task, range(len(run.cohort))
+    outputs = run.outputs(batch)
+    means = [task.loss(outputs[i], batch.of(i)[1]).mean() for i in everyone]
+    losses = torch.stack([agreement.hardened(run, i, batch, means[i]) for i in everyone])
+    cost = agreement.shared(run, batch, outputs) if weight else losses.new_zeros(())
+    return losses, cost, outputs
 
 
 def in_turn(
-    cohort: Cohort,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    weight: float,
-    index: int,
-    clip: float | None,
+    cohort: Cohort, batch: Batch, optimizer: torch.optim.Optimizer, weight: float, index: int, rule: Rule
 ) -> Step:
     """One update of each member in turn; it meets its peers with the weights that they have by then.
 
     Source: Y. Zhang et al., "Deep mutual learning", CVPR 2018, algorithm 1.
     """
-    losses, costs, logits = [], [], []
+    run, task = Pass(cohort, index), cohort.task
+    losses, costs, outputs = [], [], []
     for i in range(len(cohort)):
         x, y = batch.of(i)
-        output = cohort.output(i, x, index)
-        loss, own = cohort.task.loss(output, y).mean(), cohort.task.predictions(output)
+        output = run.output(i, x)
+        loss = task.loss(output, y).mean()
         cost = loss.new_zeros(())
         if weight:
-            cost = agreement.alone(cohort, i, batch, own, index)
-        loss = agreement.hardened(cohort, i, batch, loss, index)
+            cost = agreement.alone(run, i, batch, task.compare(output, y))
+        loss = agreement.hardened(run, i, batch, loss)
         check(loss[None], cost, cohort.names[i : i + 1], index)
         optimizer.zero_grad()  # to None, so that the optimizer passes over all other members
         total = loss + weight * cost
         if total.requires_grad:
             total.backward()
-            apply(cohort, optimizer, clip)
+            apply(cohort, optimizer, rule, index)
         losses.append(loss.detach())
         costs.append(cost.detach())
-        logits.append(own.detach())
-    targets = [batch.of(i)[1] for i in range(len(cohort))]
-    return record(cohort, targets, index, torch.stack(losses), torch.stack(costs).sum(), weight, logits)
+        outputs.append(output)
+    own, between, *rows = fetched([torch.stack(losses), torch.stack(costs).sum(), *outputs])
+    targets = _targets(batch, len(cohort))
+    consensus = per_edge(between, cohort.edges)
+    return Step(index, own, consensus, weight, tuple(rows), targets, batch.samples)
 
 
 def check(losses: Tensor, cost: Tensor, names: Sequence[str], index: int) -> None:
-    """DivergedError, with the members named, if a loss or the consensus cost is no number."""
+    """DivergedError, with the members named, if a loss or the consensus cost is not a number."""
     if torch.cat([losses.detach(), cost.detach()[None]]).isfinite().all():
         return
     bad = [name for name, finite in zip(names, losses.isfinite().tolist(), strict=True) if not finite]
@@ -167,29 +172,23 @@ def check(losses: Tensor, cost: Tensor, names: Sequence[str], index: int) -> Non
     )
 
 
-def apply(cohort: Cohort, optimizer: torch.optim.Optimizer, clip: float | None) -> None:
+def apply(cohort: Cohort, optimizer: torch.optim.Optimizer, rule: Rule, index: int) -> None:
     """Clip each member's gradient by its own norm, then update: members stay independent of each other."""
-    if clip is not None:
-        for member in cohort.members:
-            nn.utils.clip_grad_norm_(member.parameters(), clip)
+    if rule.clip is not None:
+        for member in cohort.networks():
+            nn.utils.clip_grad_norm_(member.parameters(), rule.clip)
     optimizer.step()
+    rule.after(index)
 
 
-def record(
-    cohort: Cohort,
-    targets: Sequence[Tensor],
-    index: int,
-    losses: Tensor,
-    cost: Tensor,
-    weight: float,
-    logits: Sequence[Tensor],
-) -> Step:
-    """The Step that tells what happened."""
-    told, between, *said = fetched([z.detach() for z in (losses, cost, *logits)])
-    return Step(index, told, per_edge(between, cohort.edges), weight, tuple(said), tuple(fetched(targets)))
+def fetched(trees: Sequence[Tree]) -> list[Tree]:
+    """Detached copies on the CPU."""
+    leaves, spec = tree_flatten(list(trees))
+    return tree_unflatten([leaf.detach().cpu() for leaf in leaves], spec)
 
 
-def fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The same on the CPU; one that stands there twice stays one, as labels that all members share do."""
-    copies = {key: tensor.cpu() for key, tensor in {id(t): t for t in tensors}.items()}
-    return [copies[id(tensor)] for tensor in tensors]
+def _targets(batch: Batch, members: int) -> tuple[Tree, ...]:
+    """Targets of every member on the CPU; one object that several members have stays one."""
+    given = [batch.of(i)[1] for i in range(members)]
+    copies = {key: fetched([target])[0] for key, target in {id(t): t for t in given}.items()}
+    return tuple(copies[id(target)] for target in given)

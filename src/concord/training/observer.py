@@ -4,10 +4,10 @@ A library has nothing to print: it reports to an observer, and the default one i
 draws progress from it, a notebook one quiet line.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from concord.training.epoch import Epoch
     from concord.training.loop import Step
 
 
@@ -16,7 +16,7 @@ class Observer(Protocol):
 
     def started(self, epochs: int, steps: int) -> None: ...  # epochs, and updates of each
     def update(self, step: "Step") -> None: ...
-    def epoch(self, row: Mapping[str, Any]) -> None: ...  # a line of metrics.jsonl
+    def epoch(self, epoch: "Epoch[Any]") -> None: ...
     def notice(self, text: str) -> None: ...  # a sentence for the user
     def counted(self, done: int, total: int) -> None: ...  # things done of all things to do
 
@@ -26,7 +26,7 @@ class Silent:
 
     def started(self, epochs: int, steps: int) -> None: ...
     def update(self, step: "Step") -> None: ...
-    def epoch(self, row: Mapping[str, Any]) -> None: ...
+    def epoch(self, epoch: "Epoch[Any]") -> None: ...
     def notice(self, text: str) -> None: ...
     def counted(self, done: int, total: int) -> None: ...
 

@@ -5,57 +5,89 @@ decay 1e-4 (added to the gradient, as an L2 term in the loss is; ``adamw`` decou
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import cos, pi
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from concord.runs.config import Sgd, Train
+from concord.errors import UsageError, suggestion
 
 Rate = Callable[[int], float]
+MakeOptimizer = Callable[[Mapping[str, nn.Module]], torch.optim.Optimizer]
+Decay = Literal["kernels", "all"]
 
 
-def make_optimizer(members: Mapping[str, nn.Module], train: Train) -> torch.optim.Optimizer:
-    """One optimiser with two groups per member: what decays and what does not.
+def groups_of(members: Mapping[str, nn.Module], weight_decay: float, decay: Decay) -> list[dict[str, Any]]:
+    """Two groups of parameters per member: what decays and what does not.
 
-    Updates are element by element, so one optimiser for all equals one for each bit for bit. ``kernels``
-    decays parameters of two or more dimensions: weights of convolutions and dense layers, not biases and
-    normalisation.
+    ``kernels`` decays parameters of two or more dimensions: weights of convolutions and dense layers, not
+    biases and normalisation.
     """
-    chosen = train.optimizer
     groups: list[dict[str, Any]] = []
     for name, member in members.items():
         kernels = [p for p in member.parameters() if p.requires_grad and p.ndim >= 2]
         others = [p for p in member.parameters() if p.requires_grad and p.ndim < 2]
-        rest = chosen.weight_decay if chosen.decay == "all" else 0.0
+        rest = weight_decay if decay == "all" else 0.0
         groups += [
-            {"params": params, "weight_decay": decay, "member": name}
-            for params, decay in ((kernels, chosen.weight_decay), (others, rest))
+            {"params": params, "weight_decay": own, "member": name}
+            for params, own in ((kernels, weight_decay), (others, rest))
             if params
         ]
-    if isinstance(chosen, Sgd):
-        return torch.optim.SGD(
-            groups, lr=chosen.lr, momentum=chosen.momentum, nesterov=chosen.nesterov, fused=True
-        )
-    kind = torch.optim.Adam if chosen.kind == "adam" else torch.optim.AdamW
-    return kind(groups, lr=chosen.lr, betas=chosen.betas, eps=chosen.eps, fused=True)
+    return groups
 
 
-def learning_rate(train: Train, steps_per_epoch: int) -> Rate:
-    """The rate of update ``index`` (from 0) of N; p = index / N.
+@dataclass(frozen=True)
+class Sgd:
+    """Stochastic gradient descent; call it with the members.
+
+    Updates are element by element, so one optimiser for all members equals one for each bit for bit.
+    """
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay: Decay = "kernels"
+
+    def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
+        groups = groups_of(members, self.weight_decay, self.decay)
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam, or AdamW where the weight decay is decoupled; call it with the members."""
+
+    lr: float = 0.5**10
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 1e-4
+    decay: Decay = "kernels"
+    decoupled: bool = False
+
+    def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
+        kind = torch.optim.AdamW if self.decoupled else torch.optim.Adam
+        groups = groups_of(members, self.weight_decay, self.decay)
+        return kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+
+
+def learning_rate(lr: float, schedule: str, *, epochs: int, steps: int, warmup: float = 0.0) -> Rate:
+    """The rate of update ``index`` (from 0) of N = epochs x steps; p = index / N.
 
     halving: lr 2^-n, n = how many of 50 %, 75 %, 90 % of the updates are over. halving_epochs: the same by
     whole epochs, as the author's code has it. cosine: lr (1 + cos(pi p)) / 2. A warm-up multiplies by (p +
-    1/N) / warmup while that is below 1.
+    1/N) / warmup while that is below 1. UsageError for an unknown schedule.
     """
-    updates = train.epochs * steps_per_epoch
+    if schedule not in SCHEDULES:
+        known = ", ".join(SCHEDULES)
+        raise UsageError(f"no schedule {schedule!r}{suggestion(schedule, SCHEDULES)}; there are: {known}")
+    updates, factor = epochs * steps, SCHEDULES[schedule]
 
     def rate(index: int) -> float:
-        p = index / updates
-        warm = min(1.0, (index + 1) / (train.warmup * updates)) if train.warmup else 1.0
-        factor = SCHEDULES[train.schedule](p, index // steps_per_epoch / train.epochs)
-        return train.optimizer.lr * warm * factor
+        warm = min(1.0, (index + 1) / (warmup * updates)) if warmup else 1.0
+        return lr * warm * factor(index / updates, index // steps / epochs)
 
     return rate
 

@@ -6,27 +6,32 @@ import torch
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError
-from concord.training.checkpoint import Checkpoint
 
 
-def unpack_members(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
-    """Copy saved tensors into all members; CheckpointError if one is missing or another network."""
-    networks = {m["name"]: m["network"] for m in found.state.get("config", {}).get("members", ())}
+def unpack_members(members: Mapping[str, nn.Module], saved: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Copy saved tensors into all members; CheckpointError if one is missing or of another network."""
+    check_members(members, saved, "the saved state")
     for name, member in members.items():
-        if f"member-{name}" not in found.tensors:
-            raise CheckpointError(f"{found.path} has no member {name!r}")
-        unpack_member(
-            member, found.tensors[f"member-{name}"], f"{found.path}/member-{name}", networks.get(name)
-        )
+        member.load_state_dict(dict(saved[name]))
 
 
-def unpack_member(
-    member: nn.Module, tensors: Mapping[str, Tensor], where: str, network: str | None = None
+def check_members(
+    members: Mapping[str, nn.Module],
+    saved: Mapping[str, Mapping[str, Tensor]],
+    where: str,
+    networks: Mapping[str, str] | None = None,
 ) -> None:
-    """Copy saved tensors into a member; CheckpointError if they are of another network than it.
+    """CheckpointError unless there are tensors of each member, with the names and sizes that it has.
 
-    ``network`` is the name of the one that they were saved from.
+    ``networks`` are the names of those that they were saved from.
     """
+    for name, member in members.items():
+        if name not in saved:
+            raise CheckpointError(f"{where} has no member {name!r}")
+        _check_member(member, saved[name], f"{where}: member {name!r}", (networks or {}).get(name))
+
+
+def _check_member(member: nn.Module, tensors: Mapping[str, Tensor], where: str, network: str | None) -> None:
     own = member.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     sizes = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
@@ -36,7 +41,6 @@ def unpack_member(
         raise CheckpointError(
             f"{where} was made for {network or 'another network'}, this is {type(member).__name__} ({listed})"
         )
-    member.load_state_dict(dict(tensors))
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, members: Mapping[str, nn.Module]) -> dict[str, Tensor]:
@@ -59,12 +63,9 @@ def unpack_optimizer(
         for member, network in members.items()
         for name, parameter in network.named_parameters()
     }
+    check_optimizer(members, tensors)
     for path, value in tensors.items():
         owner, _, key = path.rpartition("/")
-        if owner not in named:
-            raise CheckpointError(
-                f"the checkpoint has optimiser state of {owner!r}, which is not a parameter here"
-            )
         parameter = named[owner]
         same = value.shape == parameter.shape
         like = (
@@ -73,3 +74,14 @@ def unpack_optimizer(
             else torch.empty_like(value, device=parameter.device)
         )
         optimizer.state[parameter][key] = like.copy_(value)
+
+
+def check_optimizer(members: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """CheckpointError for state of something that is not a parameter of the members."""
+    known = {f"{member}/{name}" for member, net in members.items() for name, _ in net.named_parameters()}
+    for path in tensors:
+        owner = path.rpartition("/")[0]
+        if owner not in known:
+            raise CheckpointError(
+                f"the checkpoint has optimiser state of {owner!r}, which is not a parameter here"
+            )

@@ -1,0 +1,62 @@
+"""A manifest beside files: size and SHA-256 of each, so that one changed digit is noticed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from concord.errors import CheckpointError
+from concord.files.documents import parse_object
+
+FILE = "MANIFEST.json"
+FORMAT = 1
+
+
+class Entry(NamedTuple):
+    """What the manifest says about a file."""
+
+    size: int
+    sha256: str
+
+
+def entry_of(content: bytes) -> Entry:
+    return Entry(len(content), hashlib.sha256(content).hexdigest())
+
+
+def document(files: Mapping[str, bytes], **more: object) -> bytes:
+    """The manifest of these files."""
+    entries = {name: entry_of(content)._asdict() for name, content in files.items()}
+    return json.dumps({"format": FORMAT, **more, "files": entries}, indent=1, allow_nan=False).encode()
+
+
+def read(folder: Path) -> tuple[dict[str, object], dict[str, Entry]]:
+    """Its own keys, and the entries; CheckpointError if it is missing, damaged or of another format."""
+    try:
+        found = parse_object((folder / FILE).read_bytes())
+        version = found["format"]
+        entries = {str(name): Entry(**entry) for name, entry in found["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder}/{FILE}: missing or damaged ({error})") from None
+    if version != FORMAT:
+        raise CheckpointError(f"{folder}: checkpoint format {version!r}; this concord reads format {FORMAT}")
+    return found, entries
+
+
+def content(path: Path, entry: Entry) -> bytes:
+    """The bytes of a file that are as the manifest says, or CheckpointError."""
+    try:
+        found = path.read_bytes() if path.stat().st_size == entry.size else None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    if found is None or entry_of(found) != entry:
+        raise CheckpointError(f"{path}: damaged, its content is not what was saved (size or SHA-256 differs)")
+    return found
+
+
+def verified(folder: Path, name: str) -> bytes:
+    """The content of a file that the manifest of its folder names; CheckpointError if it is not the same."""
+    _, entries = read(folder)
+    if name not in entries:
+        raise CheckpointError(f"{folder}/{FILE}: it does not name {name}")
+    return content(folder / name, entries[name])

@@ -1,0 +1,62 @@
+"""From the parts of a run to a training that can start."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from concord.data.splits import Splits
+from concord.runs.adversary import adversarial_of
+from concord.runs.config import Config
+from concord.runs.feeds import make_feed, seed_of
+from concord.runs.folder import RunFolder
+from concord.runs.interface import Interface
+from concord.runs.plan import plan_of
+from concord.runs.precision import precisions
+from concord.runs.stacks import stacks_of
+from concord.runs.store import RunStore
+from concord.runs.watching import never
+from concord.tasks.classify import Classify, ClassScores
+from concord.training.job import Job
+from concord.training.observer import SILENT, Observer
+
+
+def make_job(
+    folder: RunFolder,
+    config: Config,
+    splits: Splits,
+    members: dict[str, nn.Module],
+    interface: Interface,
+    *,
+    allow_changes: bool = False,
+    strict: bool = False,
+    observer: Observer = SILENT,
+    stop: Callable[[], bool] = never,
+) -> Job[ClassScores]:
+    """Everything together, with the run folder as its store."""
+    feed = make_feed(config, splits, interface)
+    task = Classify(len(interface.classes), config.train.label_smoothing)
+    store = RunStore(
+        folder,
+        config,
+        members,
+        interface.plain(),
+        feed.fingerprint,
+        feed.steps,
+        task.size,
+        observer,
+        allow_changes,
+        strict,
+    )
+    return Job(
+        members=members,
+        feed=feed,
+        task=task,
+        plan=plan_of(config, feed.steps),
+        store=store,
+        seeds={name: seed_of(config.train.seed, "dropout", name) for name in members},
+        precision=precisions(config, members, interface.shape),
+        adversarial=adversarial_of(config, interface),
+        stacks=stacks_of(config, members, interface),
+        stop=stop,
+        observer=observer,
+    )

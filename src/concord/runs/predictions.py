@@ -1,0 +1,76 @@
+"""What every member predicts for the test set, kept in RUN/predictions.safetensors under a manifest.
+
+    members/NAME/logits   (N, K) float32
+    labels                (N,) int64
+
+Whatever is said later about the test set is made from it: scores, votes, confusions. Two runs that differ by
+their seed alone can be compared sample by sample (churn). Runs of older versions kept votes.safetensors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor
+
+from concord.consensus.objective import ensemble_logits
+from concord.errors import CheckpointError
+from concord.files import manifest
+from concord.files.tensors import parse_tensors
+from concord.runs.folder import RunFolder
+
+FILE = "predictions.safetensors"
+VOTES = "votes.safetensors"
+ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Logits of every member and the labels of the test set. Shape: (N, K) of each member, (N,)"""
+
+    logits: Mapping[str, Tensor]
+    labels: Tensor
+
+    def votes(self) -> dict[str, Tensor]:
+        """The class that each member and the ensemble name. Shape: (N,) int32 of each"""
+        rows = {**self.logits, ENSEMBLE: ensemble_logits(list(self.logits.values()))}
+        return {name: row.argmax(-1).to(torch.int32) for name, row in rows.items()}
+
+
+def content_of(members: Mapping[str, Mapping[str, Tensor]], labels: Tensor) -> bytes:
+    """The file: what the task kept of every member, and the labels."""
+    tensors = {
+        f"members/{name}/{key}": value.contiguous()
+        for name, kept in members.items()
+        for key, value in kept.items()
+    }
+    return tensor_bytes({**tensors, "labels": labels.cpu().contiguous()})
+
+
+def read(folder: RunFolder) -> Predictions | None:
+    """The predictions of a finished run; None if it kept none. CheckpointError if they are damaged."""
+    file = folder.path / FILE
+    if not file.is_file():
+        return None
+    tensors = parse_tensors(file, manifest.verified(folder.path, FILE))
+    labels = tensors.pop("labels", None)
+    logits = {name.split("/")[1]: value for name, value in tensors.items() if name.endswith("/logits")}
+    if labels is None or not logits or any(len(value) != len(labels) for value in logits.values()):
+        raise CheckpointError(f"{file}: damaged, it lacks labels or the logits of a sample")
+    return Predictions(logits, labels)
+
+
+def votes(folder: RunFolder) -> dict[str, Tensor]:
+    """The votes of a run; none if it kept none. CheckpointError if the file is damaged or cannot be read."""
+    found = read(folder)
+    if found is not None:
+        return found.votes()
+    file = folder.path / VOTES
+    if not file.is_file():
+        return {}
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from None
+    return parse_tensors(file, content)

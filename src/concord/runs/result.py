@@ -1,0 +1,127 @@
+"""The final figures of a run, as records and as the document of result.json."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from concord.cost.record import Cost
+from concord.tasks.classify import ClassScores, Figures
+
+
+@dataclass(frozen=True)
+class EnsembleResult:
+    """Test figures of the mean of logits; ``probabilities`` are those of the mean of probabilities."""
+
+    test_error: float
+    valid_error: float | None
+    nll: float
+    ece: float
+    balanced_accuracy: float
+    probabilities: Figures
+
+
+@dataclass(frozen=True)
+class MemberResult:
+    """Test figures of one member, and what it costs."""
+
+    test_error: float
+    valid_error: float | None
+    nll: float
+    ece: float
+    balanced_accuracy: float
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How members differ on the test set: shares of samples, and correlations of their mistakes."""
+
+    agreement: float | None
+    disagreement: list[list[float]] | None
+    error_correlation: list[list[float | None]] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Mapping[str, Any]):
+    """What a finished run stands for; as a mapping it is the document of result.json."""
+
+    members: Mapping[str, MemberResult]
+    ensemble: EnsembleResult
+    between: Comparison
+    run: str
+    seconds: float
+    samples_per_second: float
+    epochs: int
+    checkpoint: str
+    fingerprint: str
+    notices: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of result.json."""
+        plain = asdict(self)
+        between = plain.pop("between")
+        head = {"members": plain.pop("members"), "ensemble": plain.pop("ensemble")}
+        return {**head, **between, **plain, "notices": list(self.notices)}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any], run: str) -> "Result":
+        """The result that a document describes; KeyError or TypeError if it lacks something."""
+        members = {name: MemberResult(**_own(MemberResult, row)) for name, row in plain["members"].items()}
+        ensemble = _own(EnsembleResult, plain["ensemble"])
+        ensemble["probabilities"] = Figures(**ensemble["probabilities"])
+        between = Comparison(**{key: plain.get(key) for key in Comparison.__dataclass_fields__})
+        rest = {key: plain[key] for key in ("seconds", "samples_per_second", "epochs", "checkpoint")}
+        return cls(
+            members=members,
+            ensemble=EnsembleResult(**ensemble),
+            between=between,
+            run=run,
+            fingerprint=plain["fingerprint"],
+            notices=tuple(plain["notices"]),
+            **rest,
+        )
+
+    def __getitem__(self, key: str) -> Any:
+        return self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        return len(self.to_dict())
+
+
+def _own(record: type, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: row[key] for key in record.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def members_of(
+    test: ClassScores, valid: ClassScores | None, spent: Mapping[str, Cost]
+) -> dict[str, MemberResult]:
+    """Test figures of every member, beside its validation error and its cost."""
+    return {
+        name: MemberResult(
+            figures.error,
+            valid.members[name].error if valid else None,
+            figures.nll,
+            figures.ece,
+            figures.balanced_accuracy,
+            spent[name].parameters,
+            spent[name].macs,
+        )
+        for name, figures in test.members.items()
+    }
+
+
+def ensemble_of(test: ClassScores, valid: ClassScores | None) -> EnsembleResult:
+    """Test figures of the ensemble, beside its validation error."""
+    own, probabilities = test.ensemble, test.ensemble_probabilities
+    assert own is not None
+    assert probabilities is not None
+    error = valid.ensemble.error if valid and valid.ensemble else None
+    return EnsembleResult(own.error, error, own.nll, own.ece, own.balanced_accuracy, probabilities)
+
+
+def comparison_of(test: ClassScores) -> Comparison:
+    return Comparison(test.agreement, test.disagreement, test.error_correlation)
