@@ -87,7 +87,7 @@ def test_the_commands_for_own_images_do_what_the_readme_says(told):
 COMMANDS = {
     "train": ("resume", "runs/first"),
     "eval": ("eval", "runs/first"),
-    "predict": ("predict", "runs/first", "new/"),
+    "predict": ("predict", "runs/first", "new/", "--top", 2, "--probabilities"),
     "cost": ("cost", "lenet5"),
     "zoo": ("zoo", "resnet20", "lenet5"),
     "study": ("study", "study.toml", "--jobs", 1, "--out", "study"),

@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from concord.data.images.files import expand
-from concord.data.images.fit import fit
+from concord.data.images.fit import fit_image
 from concord.data.text import printable
 from concord.errors import DataError
 
@@ -82,8 +82,8 @@ def image(path: Path, mode: Mode, size: tuple[int, int] | None) -> Tensor:
     """``open_image`` for callers that are within ``quiet`` already, in any thread."""
     with _opened(path) as opened:
         upright = ImageOps.exif_transpose(opened)
-        pixels = F.pil_to_tensor(_flat(upright).convert(mode))
-    return pixels if size is None else fit(pixels, size)
+        whole = _flat(upright).convert(mode)
+        return F.pil_to_tensor(whole if size is None else fit_image(whole, size))
 
 
 @contextmanager
