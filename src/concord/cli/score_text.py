@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from concord.cli.options import print_json
-from concord.data.text import printable
+from concord.files.text import printable
 
 
 def report_result(result: Mapping[str, Any], as_json: bool) -> None:

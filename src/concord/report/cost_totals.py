@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from concord.cost.document import BITS
 from concord.cost.energy import energy
 from concord.cost.record import Cost, Priced, ReceptiveField, times
+from concord.files.text import printable
 from concord.report.cost_tables import share, strides
 from concord.report.tables import Table, entries
-from concord.report.text import MISSING, visible, whole
+from concord.report.text import MISSING, whole
 
 LINEAR = ("Linear", "addmm", "mm")  # layers, and products with weights outside a layer
 
@@ -54,7 +55,7 @@ def _field_lines(priced: Priced) -> list[tuple[str, str]]:
 
 
 def _field(seen: ReceptiveField) -> str:
-    where = f"up to {visible(seen.path) or '(network)'}, {visible(seen.type)}"
+    where = f"up to {printable(seen.path) or '(network)'}, {printable(seen.type)}"
     starts = [MISSING if start is None else f"{start:g}" for start in seen.start]
     start = starts[0] if len(set(starts)) == 1 else "x".join(starts)
     return f"{seen.text}, stride {strides(seen.stride)}, start {start}, {where}"
@@ -68,7 +69,7 @@ def reservations(cost: Cost) -> list[tuple[str, str]]:
         why = "it cannot run without numbers, and other numbers may give other figures"
         lines.append(("counted", f"{how}: {why}"))
     if cost.without_rule:
-        what = ", ".join(map(visible, cost.without_rule))
+        what = ", ".join(map(printable, cost.without_rule))
         lines.append(("not counted", f"{what}: concord has no rule for these, and the totals leave them out"))
     return lines
 

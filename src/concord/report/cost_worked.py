@@ -6,10 +6,10 @@ from concord.cost.arithmetic import INPUTS, NAMES
 from concord.cost.field import Field
 from concord.cost.record import Cost, Layer, Priced, times
 from concord.cost.rules import worked
+from concord.files.text import printable
 from concord.report.cost_separable import if_separable, pairs
 from concord.report.cost_tables import share, strides
 from concord.report.cost_totals import LINEAR, linear_parameters, reservations
-from concord.report.text import visible
 
 
 def worked_answer(priced: Priced) -> list[str]:
@@ -25,7 +25,7 @@ def worked_answer(priced: Priced) -> list[str]:
 def _layer(layer: Layer) -> Iterator[str]:
     rule, windows = layer.one_call.rule, layer.one_call.windows
     letters = rule.letters
-    name, output = visible(layer.path) or "network", times(layer.output[1:])
+    name, output = printable(layer.path) or "network", times(layer.output[1:])
     if windows is None:
         yield f"{name}: {layer.type}, to {output}"
     else:

@@ -12,9 +12,9 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from concord.files.text import printable
 from concord.report.parts import Beside, Drawing, Folded, Heading, Notice, Part, Section
 from concord.report.tables import Table
-from concord.report.text import visible
 
 SHRUNK = 0.68  # the smallest scale of a figure on a narrow screen
 
@@ -32,7 +32,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     environment.filters["lines"] = str.splitlines
     environment.filters["least"] = _least

@@ -5,7 +5,7 @@ from typing import Any
 
 from concord.errors import CheckpointError
 from concord.report.curves import Curve, Panel, line_chart
-from concord.report.page import document
+from concord.report.document import document
 from concord.report.parts import Drawing, Notice, Part, Section
 from concord.report.records import ENSEMBLE
 from concord.report.run_tables import settings_table

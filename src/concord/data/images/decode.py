@@ -23,8 +23,8 @@ from torchvision.transforms.v2 import functional as F
 
 from concord.data.images.files import expand
 from concord.data.images.fit import fit_image
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 __all__ = ["Header", "Mode", "expand", "header", "image", "open_image", "quiet"]
 
