@@ -1,5 +1,6 @@
 import pytest
 
+from concord.files.text import printable
 from concord.report.records import Cell, MemberView, Published, RunView, StudyView
 from concord.report.run_tables import members_table, recall_table, settings_table
 from concord.report.study_prices import pairs_table, sizes_table
@@ -11,7 +12,7 @@ from concord.report.study_tables import (
     study_tables,
 )
 from concord.report.tables import Entry, Table, markdown, plain, scored
-from concord.report.text import percent, points, probability, setting_label, short, visible, whole
+from concord.report.text import percent, points, probability, setting_label, short, whole
 
 PAIR = ("st", "m")
 
@@ -149,8 +150,8 @@ def test_equal_best_values_are_all_marked_and_unknown_ones_never():
 
 
 def test_control_characters_become_visible_and_letters_stay():
-    assert visible("\x1b[2J\n\u202egpj.exe\udc80\x7f") == "\\x1b[2J\\n\\u202egpj.exe\\udc80\\x7f"
-    assert visible("Größe 日本 ±") == "Größe 日本 ±"
+    assert printable("\x1b[2J\n\u202egpj.exe\udc80\x7f") == "\\x1b[2J\\n\\u202egpj.exe\\udc80\\x7f"
+    assert printable("Größe 日本 ±") == "Größe 日本 ±"
 
 
 def test_short_texts_keep_both_ends():

@@ -40,7 +40,7 @@ def test_a_proven_gain_is_named_with_its_interval():
     # differences -3, -2, -3, -3 points: mean -2.75, sd 0.5, half width 3.1824 * 0.5 / 2
     assert "consensus with sce 1 lowers the test error below that of the plain ensemble" in sentence
     assert "st from 11.50 to 8.75 %: -2.75 percentage points (95 %: -3.55 to -1.95)" in sentence
-    assert "4 seeds, paired t test, corrected for 2 comparisons" in sentence
+    assert "Paired t test over 4 seeds, corrected for 2 comparisons." in sentence
 
 
 def test_p_is_that_of_the_paired_t_test_times_the_comparisons():

@@ -11,8 +11,8 @@ import typer
 
 from concord.cli import complete, progress
 from concord.cli.options import AllowCode, DataPath, Json, print_json
-from concord.data.text import printable
 from concord.errors import ConcordError
+from concord.files.text import printable
 from concord.runs import attack_plan
 
 Runs = Annotated[

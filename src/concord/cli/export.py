@@ -37,7 +37,7 @@ def export_command(
     json_: Json = False,
 ) -> None:
     from concord.api.evaluate import export
-    from concord.data.text import printable
+    from concord.files.text import printable
 
     written = export(
         run, to, member=member, script=script, allow_code=allow_code or [], observer=progress.Quiet()

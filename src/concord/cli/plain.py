@@ -44,7 +44,7 @@ def train_command(
     json_: Json = False,
 ) -> None:
     from concord.api.plain import plain_train
-    from concord.data.text import printable
+    from concord.files.text import printable
 
     chosen = out or _next(Path("runs") / f"plain-{config.stem}")
     show = (lambda text: None) if json_ else print

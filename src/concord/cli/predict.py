@@ -47,7 +47,7 @@ def predict_command(
     json_: Json = False,
 ) -> None:
     from concord.api.evaluate import predict
-    from concord.data.text import printable
+    from concord.files.text import printable
 
     rows = predict(
         run,
@@ -86,14 +86,14 @@ def _with_input(files: Sequence[str]) -> Iterator[str]:
 
 
 def _print_rows(rows: Sequence["Prediction"]) -> None:
-    from concord.data.text import printable
+    from concord.files.text import printable
 
     for row in rows:
         print("  ".join((printable(row.file), *_words(row))))
 
 
 def _words(row: "Prediction") -> Iterator[str]:
-    from concord.data.text import printable
+    from concord.files.text import printable
 
     if row.error is not None:
         yield row.error

@@ -23,8 +23,8 @@ from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
 from concord.data.images.stores import InFiles
 from concord.data.splits import Splits, finished, left_out, split
-from concord.data.text import printable
 from concord.errors import DataError, UsageError
+from concord.files.text import printable
 
 __all__ = ["Splits", "listed", "load", "load_data"]
 

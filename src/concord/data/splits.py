@@ -10,8 +10,8 @@ from torch import Tensor
 from concord.data import draws
 from concord.data.images.images import Images
 from concord.data.images.parts import Parts
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 MOST_IMBALANCE = 20
 

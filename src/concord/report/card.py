@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE
+from concord.files.text import printable
 from concord.report.compare import columns, summary
-from concord.report.records import ENSEMBLE, RunView
+from concord.report.records import RunView
 from concord.report.run_tables import settings_table
 from concord.report.summary import run_summary, score_sentence, smallest
 from concord.report.tables import Entry, Table, entries, escape, markdown, scored
-from concord.report.text import decimal, percent, visible, whole
+from concord.report.text import decimal, percent, whole
 from concord.runs.intervals import wilson
 
 CLASSES = 20  # named in the text
@@ -70,7 +72,7 @@ def _header(card: Card) -> str:
         "metrics": ["accuracy"],
         "model-index": [{"name": card.run.name, "results": [result]}],
     }
-    return "\n".join(f"{k}: {visible(json.dumps(v, ensure_ascii=False))}" for k, v in fields.items())
+    return "\n".join(f"{k}: {printable(json.dumps(v, ensure_ascii=False))}" for k, v in fields.items())
 
 
 def _summary(run: RunView) -> str:
@@ -126,7 +128,7 @@ def _allowed(card: Card) -> list[str]:
 
 def _console(*commands: Sequence[str]) -> str:
     """Commands as a shell takes them, in a block of their own."""
-    lines = [f"$ {visible(shlex.join(command))}" for command in commands]
+    lines = [f"$ {printable(shlex.join(command))}" for command in commands]
     return "\n".join(["```console", *lines, "```"])
 
 

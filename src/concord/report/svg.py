@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from concord.report.text import visible
+from concord.files.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ SETTINGS: Any = {
 
 def svg(width: float, height: float, title: str, draw: "Callable[[Figure], None]") -> str:
     """An SVG of ``width`` x ``height`` inches with ``draw`` on it; ``title`` is what a screen reader says."""
-    title = visible(title)
+    title = printable(title)
     with _settings():
         from matplotlib.figure import Figure
 

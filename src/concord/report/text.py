@@ -1,21 +1,13 @@
-"""Strings that people read: names made harmless, numbers made short."""
+"""Strings that people read: names and numbers made short."""
+
+from concord.files.text import printable
 
 MISSING = "-"
 
 
-def visible(text: str) -> str:
-    r"""The text with every character that a terminal would obey, or nobody would see, written as its escape.
-
-    Class and file names come from other people: a real escape character becomes the four characters ``\x1b``.
-    What ``str.isprintable`` refuses is escaped: control characters, direction overrides, line breaks, and the
-    surrogates that stand for bytes of no encoding. Letters of any script stay.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def short(text: str, limit: int) -> str:
-    """``visible``, cut in its middle to ``limit`` characters: both ends of a file name tell something."""
-    text = visible(text)
+    """``printable``, cut in its middle to ``limit`` characters: both ends of a file name tell something."""
+    text = printable(text)
     if len(text) <= limit:
         return text
     left = (limit - 1) // 2

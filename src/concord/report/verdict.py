@@ -11,6 +11,7 @@ Source: S. Holm, "A simple sequentially rejective multiple test procedure", 1979
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from concord.consensus.names import NONE
 from concord.report.compare import (
     LEVEL,
     Difference,
@@ -22,7 +23,7 @@ from concord.report.compare import (
     paired_difference,
     settings,
 )
-from concord.report.records import ALONE, NONE, Setting, StudyView
+from concord.report.records import ALONE, Setting, StudyView
 from concord.report.text import percent, points, setting_label
 
 MEASURE = "test_error"
@@ -104,10 +105,11 @@ def _sentence(found: Sequence[Finding], members: tuple[str, ...]) -> str:
     seeds = max(row.difference.n for row in found)
     best = winner(found)
     if best is not None:
-        rows = [row for row in found if row.setting == best and row.proven and row.difference.mean < 0]
+        gains = [row for row in found if row.setting == best and row.proven and row.difference.mean < 0]
+        gains.sort(key=lambda row: columns(members).index(row.column))
         return (
             f"{together}: consensus with {setting_label(*best)} lowers the test error below that of the "
-            f"plain ensemble, of {_listed([_gain(row) for row in rows])} ({_test(found, seeds)})."
+            f"plain ensemble, of {_listed([_gain(row) for row in gains])}. {_test(found, seeds)}."
             + _losses(found)
         )
     if seeds < SEEDS:
@@ -116,14 +118,14 @@ def _sentence(found: Sequence[Finding], members: tuple[str, ...]) -> str:
     largest = max(found, key=lambda row: abs(row.difference.mean))
     return (
         f"{together}: nothing is proven. No cost has a test error lower than that of the plain ensemble by "
-        f"more than chance explains ({_test(found, seeds)}). The largest difference is "
-        f"{_change(largest)} for {largest.column} with {setting_label(*largest.setting)}." + _losses(found)
+        f"more than chance explains. The largest difference is {_change(largest)} for {largest.column} "
+        f"with {setting_label(*largest.setting)}. {_test(found, seeds)}." + _losses(found)
     )
 
 
 def _test(found: Sequence[Finding], seeds: int) -> str:
     several = f", corrected for {len(found)} comparisons" if len(found) > 1 else ""
-    return f"{seeds} seeds, paired t test{several}"
+    return f"Paired t test over {seeds} seeds{several}"
 
 
 def _gain(row: Finding) -> str:

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from concord.data.text import printable
 from concord.errors import UsageError
+from concord.files.text import printable
 from concord.runs.export_deployed import Ask, example
 from concord.training.checkpoint import plain
 

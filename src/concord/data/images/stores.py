@@ -20,8 +20,8 @@ from torch import Tensor
 from concord.data.images import decode
 from concord.data.images.decode import Mode
 from concord.data.names import Packed
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 PIECE = 1024  # rows of a piece that is copied
 DECODED = 16  # rows of a piece that is decoded
@@ -145,7 +145,7 @@ class InFiles:
 def stamp(path: Path) -> tuple[int, int]:
     """Bytes of a file and the time of its last change; DataError if it is gone."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116  as in decode
     except OSError as error:
         raise DataError(f"{printable(path)} cannot be read: {error.strerror}") from error
     return status.st_size, status.st_mtime_ns
