@@ -6,7 +6,10 @@ from typing import Any
 
 from concord.api import evaluate as finished
 from concord.api.report import write_report
+from concord.consensus.names import ENSEMBLE
+from concord.runs.export import Exported
 from concord.runs.folder import RunFolder
+from concord.runs.predict import Prediction
 from concord.runs.result import Result
 from concord.runs.train import read_result
 
@@ -46,18 +49,32 @@ class Run(Mapping[str, Any]):
         """Write the HTML report, or a model card for a path that ends in .md; gives its path."""
         return write_report([self.path], to, allow_code=self.allow_code if _is_page(to) else ())
 
-    def predict(self, files: str | Path | Sequence[str | Path], *, member: str = "ensemble") -> Any:
-        """Label and confidence of image files, folders or patterns."""
-        return finished.predict(self.path, files, member=member, allow_code=self.allow_code)
+    def predict(
+        self,
+        files: str | Path | Sequence[str | Path],
+        *,
+        member: str = ENSEMBLE,
+        top: int = 1,
+        probabilities: bool = False,
+    ) -> list[Prediction]:
+        """Label and confidence of image files, folders or patterns; see ``concord.predict``."""
+        return finished.predict(
+            self.path,
+            files,
+            member=member,
+            top=top,
+            probabilities=probabilities,
+            allow_code=self.allow_code,
+        )
 
-    def evaluate(self, data: str | Path | None = None) -> Any:
+    def evaluate(self, data: str | Path | None = None) -> dict[str, Any]:
         """Scores on the run's own test split, or on that of other data with the same classes."""
         return finished.evaluate(
             self.path, data=None if data is None else str(data), allow_code=self.allow_code
         )
 
-    def export(self, member: str, to: str | Path) -> Any:
-        """Write one member, or "ensemble", as .onnx, .pt2 or .safetensors."""
+    def export(self, member: str, to: str | Path) -> Exported:
+        """Write one member, or "ensemble", as .onnx, .pt2 or .safetensors; see ``concord.export``."""
         return finished.export(self.path, to, member=member, allow_code=self.allow_code)
 
 
