@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from concord.consensus.names import NONE
+
 if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
-    from concord.consensus.names import NONE
 from concord.cost.record import Priced
 
 ALONE = "alone"  # the cost of a member that is trained by itself
