@@ -45,7 +45,11 @@ def cost_command(
     ] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Default: as in the paper.")] = None,
     depth: Annotated[
-        int | None, typer.Option(min=1, help="Sum up below so many module names; default: whatever fits.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Depth of the module tree at which layers are summed up; default: what fits the terminal.",
+        ),
     ] = None,
     worked: Annotated[bool, typer.Option(help="Work out every layer by hand, step by step.")] = False,
     html: Annotated[

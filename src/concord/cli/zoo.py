@@ -45,7 +45,9 @@ def _print_all(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         figures = f"{row['parameters']:>12,}  {row['macs']:>15,}  {_field(row['receptive_field']):>5}"
         print(f"{row['name']:{width}}  {_shape(row['input']):>10}  {figures}  {row['source']}")
-    print("field: side of what one unit of the last map sees. What can be chosen: concord zoo NAME")
+    print(
+        "field: side of the receptive field of one unit of the last map. Sizes of a network: concord zoo NAME"
+    )
     print("Every layer of a network: concord cost NAME")
     print("Any network of torchvision and timm, and your own package.module:factory, can be a member too.")
 

@@ -35,7 +35,7 @@ class MemberView:
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """The test set and what every member said about it; tensors on the CPU."""
+    """The test set and the logits of every member on it; tensors on the CPU."""
 
     images: "Tensor"  # (N, C, H, W) uint8
     labels: "Tensor"  # (N,)
