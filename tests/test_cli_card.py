@@ -6,8 +6,7 @@ import shutil
 import pytest
 import yaml
 from data_made import write_image
-from run_made import Noted
-from test_cli_verbs import SETTINGS, call
+from run_made import SETTINGS, Noted, call
 
 import concord
 from concord.errors import CheckpointError, UsageError

@@ -14,20 +14,11 @@ import pytest
 import torch
 from data_made import write_image
 from PIL import Image
-from run_made import Noted
+from run_made import SETTINGS, Noted, call
 from sklearn.datasets import load_digits
 
 import concord
-from concord.cli import app
 from concord.errors import CheckpointError, DataError, ResourceError, UsageError
-
-MEMBERS = [{"name": "ST", "network": "noel2017_st"}, {"name": "B", "network": "noel2017_text_st"}]
-SETTINGS = {
-    "data": {"valid": 0.2},
-    "members": MEMBERS,
-    "consensus": {"cost": "l2", "weight": 0.01},
-    "train": {"epochs": 2, "batch_size": 128, "threads": 1, "precision": "float32"},
-}
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +34,6 @@ def digit_files(tmp_path_factory):
     for i, image in enumerate(images):
         Image.fromarray((image * 255 // 16).astype(np.uint8)).save(folder / f"{i:02}.png")
     return folder
-
-
-def call(capsys, *arguments):
-    """Exit status and the two streams of one command."""
-    with pytest.raises(SystemExit) as left:
-        app.main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return left.value.code, out, err
 
 
 def test_train_gives_what_the_run_folder_holds(run):

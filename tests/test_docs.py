@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from docs_made import ROOT, blocks
 from pydantic import BaseModel
 from torch import nn
 
@@ -16,12 +17,7 @@ from concord.cli.app import app
 from concord.runs import config, toml
 from concord.studies import grid
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/results/*.md")])
-
-
-def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from docs_made import ROOT, blocks
 from PIL import Image
-from test_docs import ROOT, blocks
 
 from concord.cli import app
 

@@ -1,6 +1,7 @@
 """Which room may import which: the table of design.md, and its guard."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,13 @@ def test_the_guard_sees_every_form_of_import(tmp_path):
         file = tmp_path / "x.py"
         file.write_text(text)
         assert rooms_imported(file) == {room}
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("*.py")), ids=lambda p: p.name)
+def test_no_test_imports_another(path):
+    """What tests share stands in modules named ``*_made``."""
+    text = path.read_text()
+    imported = {module.partition(".")[0] for _, _, module in imports_of(path)}
+    # also in the code of other processes, which stands in strings
+    assert not {name for name in imported if name.startswith("test_")}
+    assert not re.search(r"^\s*(from|import) test_", text, re.MULTILINE)

@@ -12,6 +12,7 @@ from concord.report.records import MemberView, RunView
 from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.runs.interface import interface_of
+from concord.runs.loading import refuse_own
 from concord.runs.weights import standing
 from concord.training import checkpoint
 from concord.training.observer import SILENT, Observer
@@ -83,6 +84,7 @@ def card_text(runs: Sequence[Path], observer: Observer = SILENT) -> str:
     Raises UsageError if they are not, CheckpointError for a run that is not complete or is damaged.
     """
     first, *others = [RunFolder(path) for path in runs]
+    refuse_own(first, first.config())
     results = [_result(folder) for folder in (first, *others)]
     _check_same_training((first, *others), results)
     found = checkpoint.load(standing(first))  # verified, so that the sizes are those of whole files

@@ -1,4 +1,4 @@
-"""The cost of a network worked out by hand, step by step, as Merrikhi 2024 asks for it in its question 1."""
+"""The cost of a network worked out by hand, step by step, as in question 1 of Merrikhi 2024."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,7 +18,7 @@ def worked_answer(priced: Priced) -> list[str]:
     for layer in priced.cost.layers:
         if layer.macs:
             lines += [*_layer(layer), ""]
-    last = [f"{name:17}{said}" for name, said in reservations(priced.cost)]
+    last = [f"{name:17}{text}" for name, text in reservations(priced.cost)]
     return [*lines, *_sums(priced.cost), *last]
 
 
@@ -101,8 +101,8 @@ def _sums(cost: Cost) -> Iterator[str]:
 def _added(layers: Sequence[Layer], figure: str) -> str:
     """``4,864 + 204,928 = ``; nothing for one layer alone."""
     numbers = [f"{getattr(layer, figure):,}" for layer in layers]
-    told = " + ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "...", numbers[-1]])
-    return f"{told} = " if len(numbers) > 1 else ""
+    terms = " + ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "...", numbers[-1]])
+    return f"{terms} = " if len(numbers) > 1 else ""
 
 
 def _linear_macs(cost: Cost) -> int:

@@ -37,7 +37,7 @@ class MemberView:
 class Held:
     """The test set and the logits of every member on it; tensors on the CPU."""
 
-    images: "Tensor"  # (N, C, H, W) uint8
+    images: "Tensor | None"  # (N, C, H, W) uint8; None where the samples are not pictures or not kept
     labels: "Tensor"  # (N,)
     names: Sequence[str]  # N file names, or whatever tells one sample from another
     classes: tuple[str, ...]  # K

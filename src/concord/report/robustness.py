@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from concord.report.page import document
+from concord.report.document import document
 from concord.report.parts import Drawing, Folded, Notice, Part, Section
 from concord.report.robustness_figures import Line, eps_chart, largest_change, triples
 from concord.report.tables import Entry, Table, entries

@@ -146,6 +146,15 @@ def recall_table(
     return Table("Recall in %", ("class", "test samples", *names), tuple(rows), notes=tuple(notes))
 
 
+def mistakes_table(captions: Sequence[tuple[str, str, float, str]]) -> Table:
+    """The worst mistakes where there are no pictures: (true class, predicted class, confidence, sample)."""
+    rows = [entries(name, true, said, percent(confidence)) for true, said, confidence, name in captions]
+    header = ("sample", "class", "predicted class", "confidence in %")
+    return Table(
+        "Wrong predictions of the ensemble with the highest confidence", header, tuple(rows), names=3
+    )
+
+
 def settings_table(caption: str, runs: Mapping[str, Mapping[str, Any]]) -> Table:
     """Nested mappings as one line per value, ``optimizer.learning_rate`` and so on, with a column per run."""
     flat = [dict(_flat(settings)) for settings in runs.values()]

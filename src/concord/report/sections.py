@@ -10,7 +10,14 @@ from concord.report.curves import line_chart
 from concord.report.parts import Drawing, Folded, Heading, Notice, Part, Section
 from concord.report.projection import project, projection_figure
 from concord.report.records import ENSEMBLE, Held, RunView, StudyView
-from concord.report.run_tables import classes_table, members_table, pairs_table, recall_table, settings_table
+from concord.report.run_tables import (
+    classes_table,
+    members_table,
+    mistakes_table,
+    pairs_table,
+    recall_table,
+    settings_table,
+)
 from concord.report.series import comparison_panels, is_plain, learning_panels, study_panels
 from concord.report.study_tables import study_tables
 
@@ -190,6 +197,9 @@ def _mistakes(run: RunView) -> Iterator[Part]:
         )
         for i in wrong.tolist()
     ]
+    if held.images is None:
+        yield mistakes_table(captions)
+        return
     drawing = pictures.mistakes(held.images[wrong], captions, title=f"Worst mistakes of {run.name}")
     yield Drawing(
         drawing,
@@ -215,7 +225,7 @@ def _projection(runs: Sequence[RunView]) -> Iterator[Part]:
     drawn = set()
     for run in runs:
         held = run.held
-        if held is None or len(held.images) < 3 or held.images[0].numel() < 2:
+        if held is None or held.images is None or len(held.images) < 3 or held.images[0].numel() < 2:
             continue
         if (key := (held.images.shape, tuple(held.names[:9]))) in drawn:
             continue

@@ -12,8 +12,10 @@ from concord.errors import CheckpointError, DataError
 from concord.report.records import DataView, Held, MemberView, RunView
 from concord.runs import predictions
 from concord.runs.assemble import costs
+from concord.runs.config import Config
 from concord.runs.feeds import make_feed
-from concord.runs.loading import Loaded, load_run, same_data
+from concord.runs.folder import RunFolder
+from concord.runs.loading import Loaded, load_run, own_modules, same_data
 from concord.runs.machine import settled
 from concord.tasks.classify import Classify
 from concord.training.evaluate import evaluate
@@ -27,6 +29,9 @@ def run_view(
     path: Path, data: str | None = None, allow_code: Collection[str] = (), observer: Observer = SILENT
 ) -> RunView:
     """A run with its test set and what its members predict there; without them if the data cannot be read."""
+    config = RunFolder(path).config()
+    if own_modules(config):
+        return _own_view(RunFolder(path), config, data, observer)
     loaded = load_run(path, allow_code=allow_code, observer=observer)
     held, seen = None, None
     try:
@@ -49,7 +54,7 @@ def run_view(
     return RunView(
         name=path.name,
         config=loaded.config.model_dump(mode="json", exclude_none=True),
-        stamp=_stamp(loaded, observer),
+        stamp=_stamp(loaded.folder, observer),
         result=loaded.folder.json("result.json") if loaded.folder.complete else {},
         metrics=loaded.folder.rows(),
         members=members,
@@ -59,9 +64,48 @@ def run_view(
     )
 
 
-def _stamp(loaded: Loaded, observer: Observer) -> dict[str, Any]:
+def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Observer) -> RunView:
+    """The view of a run of a Python user's modules: of what the run kept, without networks and samples."""
+    if data is not None:
+        observer.notice(
+            f"{folder.path} has modules of your own: --data is ignored, its kept predictions are used"
+        )
+    result = folder.json("result.json") if folder.complete else {}
+    spent = result.get("members", {})
+    members = tuple(
+        MemberView(
+            member.name,
+            member.network,
+            spent.get(member.name, {}).get("parameters"),
+            spent.get(member.name, {}).get("macs"),
+        )
+        for member in config.members
+    )
+    return RunView(
+        name=folder.path.name,
+        config=config.model_dump(mode="json", exclude_none=True),
+        stamp=_stamp(folder, observer),
+        result=result,
+        metrics=folder.rows(),
+        members=members,
+        held=_kept(folder, config),
+    )
+
+
+def _kept(folder: RunFolder, config: Config) -> Held | None:
+    """The predictions that a complete run kept; None without them."""
+    kept = predictions.read(folder) if folder.complete else None
+    if kept is None:
+        return None
+    names = [f"sample {i}" for i in range(len(kept.labels))]
+    classes = tuple(folder.json("interface.json", ["classes"])["classes"])
+    logits = torch.stack([kept.logits[member.name] for member in config.members])
+    return Held(None, kept.labels, names, classes, logits)
+
+
+def _stamp(folder: RunFolder, observer: Observer) -> dict[str, Any]:
     try:
-        return loaded.folder.json("stamp.json")
+        return folder.json("stamp.json")
     except CheckpointError as error:
         observer.notice(f"{error}; the report leaves out where the run was made")
         return {}

@@ -74,13 +74,16 @@ class Augment(Section):
         return self
 
 
+NAME, LONGEST_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", 60  # of a member
+
+
 class Member(Headed):
     """One network in training.
 
     ``network`` is a name of the zoo, torchvision or timm, or package.module:factory.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
+    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
     network: Text
     pretrained: bool = False
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
@@ -93,7 +96,7 @@ def _listed(known: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in known)
 
 
-def _known_cost(name: str) -> str:
+def known_cost(name: str) -> str:
     if name in names.COSTS or name.startswith(names.OWN):
         return name
     other = names.OTHER_WORDS.get(name)
@@ -107,7 +110,7 @@ def _known_edges(name: str) -> str:
     raise ValueError(f"Input should be one of {_listed(names.EDGES)}{suggestion(name, names.EDGES)}")
 
 
-Cost = Annotated[str, AfterValidator(_known_cost)]
+Cost = Annotated[str, AfterValidator(known_cost)]
 Shape = Annotated[str, AfterValidator(_known_edges)]
 
 

@@ -6,7 +6,7 @@ scores = ensemble.evaluate((x_test, y_test))
 p = ensemble.predict_proba(x_new)
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, Literal, overload
 
@@ -16,21 +16,33 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader
 
-from concord.errors import UsageError
-from concord.runs import own_run
-from concord.runs.given import Given, Parts, classes_of, part_of, parts_of
+from concord.data.loader import Loader
+from concord.errors import ShapeError, UsageError
+from concord.runs import own_run, own_saved
+from concord.runs.given import Given, Parts, classes_of, part_of, parts_of, refuse_other, sample_inputs
 from concord.runs.history import History
+from concord.runs.inputs import input_batches
 from concord.runs.notebook import observer_here
-from concord.runs.own import Binding, Bound, Choices, Cost, own_job
+from concord.runs.own import own_job
+from concord.runs.own_members import (
+    Members,
+    known,
+    named,
+    output_of,
+    refuse_lazy,
+    refuse_task,
+    try_members,
+    widths,
+)
+from concord.runs.own_settings import Binding, Bound, Choices, Cost, config_of
+from concord.runs.samples import Reader, first_two, in_order
 from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores
 from concord.tasks.task import S, Task, Tree
-from concord.training.batch import joined
-from concord.training.evaluate import outputs
+from concord.training.batch import count, joined
+from concord.training.evaluate import evaluate
 from concord.training.observer import Observer
 from concord.training.optim import Adam, Sgd
-
-BATCH = 500  # samples of one pass of prediction
 
 
 class Ensemble(Generic[S]):
@@ -55,7 +67,7 @@ class Ensemble(Generic[S]):
     @overload
     def __init__(
         self: "Ensemble[ClassScores]",
-        members: Mapping[str, nn.Module] | Sequence[nn.Module],
+        members: Members,
         *,
         consensus: Cost = ...,
         weight: float = ...,
@@ -67,7 +79,7 @@ class Ensemble(Generic[S]):
     @overload
     def __init__(
         self,
-        members: Mapping[str, nn.Module] | Sequence[nn.Module],
+        members: Members,
         *,
         consensus: Cost = ...,
         weight: float = ...,
@@ -78,7 +90,7 @@ class Ensemble(Generic[S]):
 
     def __init__(
         self,
-        members: Mapping[str, nn.Module] | Sequence[nn.Module],
+        members: Members,
         *,
         consensus: Cost = "none",
         weight: float = 0.0,
@@ -86,16 +98,14 @@ class Ensemble(Generic[S]):
         temperature: float | None = None,
         task: Task[Any] | Literal["classify"] = "classify",
     ) -> None:
-        self.members: dict[str, nn.Module] = own_run.named(members)
+        self.members: dict[str, nn.Module] = named(members)
         self.binding = Binding(consensus, weight, edges, temperature)
-        self.binding.settings()  # refused here, not at the first fit
-        if isinstance(task, str) and task != "classify":
-            raise UsageError(f'task is "classify" or an object like concord.Task, got {task!r}')
-        self._task: Task[Any] | None = None if isinstance(task, str) else task
+        config_of(self.members, self.binding, Choices(), Classify(2))  # refused here, not at the first fit
+        self._task: Task[Any] | None = None if task == "classify" else refuse_task(task)
 
     def __getitem__(self, name: str) -> nn.Module:
         """The module of that name itself."""
-        return self.members[own_run.known(name, self.members)]
+        return self.members[known(name, self.members)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.members)
@@ -131,7 +141,7 @@ class Ensemble(Generic[S]):
         alternating: bool = False,
         micro_batch: int | None = None,
         precision: torch.dtype = torch.float32,
-        workers: int = 0,
+        workers: int | None = None,
         seed: int = 0,
         out: str | Path | None = None,
         checkpoint_seconds: float = 60.0,
@@ -172,32 +182,43 @@ class Ensemble(Generic[S]):
             seed=seed,
             checkpoint_seconds=checkpoint_seconds,
         )
-        self._settle_task(data)
-        parts = parts_of(data, valid, test, task=self.task, seed=seed)
-        own_run.try_members(self.members, _first(parts), self.task)
-        observer = observer_here() if observer is None else observer
+        task: Task[S] = self._task_for(data)
+        config = config_of(self.members, self.binding, choices, task)
+        parts = parts_of(data, valid, test, task=task, seed=config.train.seed)
+        _try(self.members, parts, task)
         folder = None if out is None else Path(out)
         job = own_job(
-            self.members, parts, self.task, self.binding, choices, out=folder, observer=observer, stop=stop
+            self.members,
+            parts,
+            task,
+            self.binding,
+            choices,
+            config,
+            out=folder,
+            observer=observer_here() if observer is None else observer,
+            stop=stop,
         )
-        return own_run.run(job, folder)
+        self._task = task
+        return own_run.run(job, folder, config)
 
-    def _settle_task(self, data: Given) -> None:
+    def _task_for(self, data: Given) -> Any:
+        """The task; that of a classifier has as many classes as the data name, or as members give logits."""
+        refuse_other(data)
         if self._task is not None:
-            return
-        classes = classes_of(data)
-        if classes is None:
+            return self._task
+        classes, x = classes_of(data), sample_inputs(data)
+        if classes is None and x is None:
             raise UsageError(
-                "the number of classes cannot be seen in these data: give task=concord.Classify(K)"
+                "a loader does not say how many classes there are: give task=concord.Classify(K)"
             )
-        self._task = Classify(classes if isinstance(classes, int) else len(classes))
+        return Classify(classes or widths(self.members, x))
 
     def evaluate(self, data: Given) -> S:
         """Scores of every member and of the ensemble on data that were not trained on.
 
         ``scores.members["small"].error``, ``scores.ensemble.nll``; ``data`` as for ``fit``, with targets.
         """
-        return own_run.scores(self.members, part_of(data, self.task), self.task)
+        return _scores(self.members, data, self.task)
 
     def predict_proba(self, x: Any) -> Any:
         """Probabilities of the ensemble: softmax of the mean of logits. Shape: (N, ...) -> (N, K)
@@ -208,24 +229,25 @@ class Ensemble(Generic[S]):
 
     def predict(self, x: Any) -> Any:
         """The class that the ensemble names, (N,); for other tasks, what the task combines of the outputs."""
-        combined = self._combined(self.members, x)
-        return self._as_given(x, combined.argmax(-1) if isinstance(self._task, Classify) else combined)
+        return self._as_given(x, self._labels(self.members, x))
 
     def member(self, name: str) -> "MemberView[S]":
         """One member by name, to predict with it alone."""
-        return MemberView(self, own_run.known(name, self.members))
+        return MemberView(self, known(name, self.members))
 
     def _combined(self, members: Mapping[str, nn.Module], x: Any) -> Tree:
-        pieces = [
-            self.task.combine(outputs(members, piece)) for piece in own_run.pieces(own_run.inputs(x), BATCH)
-        ]
-        return joined(pieces)
+        task = self.task
+        return joined([task.combine(_outputs(members, batch, task)) for batch in input_batches(x)])
 
     def _probabilities(self, members: Mapping[str, nn.Module], x: Any) -> Tensor:
         if not isinstance(self.task, Classify):
             raise UsageError("predict_proba is for classifiers; use predict")
         combined: Tensor = self._combined(members, x).softmax(-1)
         return combined
+
+    def _labels(self, members: Mapping[str, nn.Module], x: Any) -> Tree:
+        combined = self._combined(members, x)
+        return combined.argmax(-1) if isinstance(self.task, Classify) else combined
 
     def _as_given(self, x: Any, found: Tree) -> Any:
         arrays = any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(x))
@@ -237,7 +259,7 @@ class Ensemble(Generic[S]):
         ``concord.load(path, members=...)`` reads it back. An older ensemble there is replaced; UsageError if
         something else is there.
         """
-        own_run.save(Path(path), self.members, self.binding, self.task)
+        own_saved.save(Path(path), self.members, self.binding, self.task)
 
 
 class MemberView(Generic[S]):
@@ -252,9 +274,7 @@ class MemberView(Generic[S]):
 
     def evaluate(self, data: Given) -> Any:
         """Figures of this member: ``.error``, ``.nll``, ... of a classifier."""
-        task = self.ensemble.task
-        found = own_run.scores({self.name: self.module}, part_of(data, task), task)
-        return found.members[self.name]
+        return _scores({self.name: self.module}, data, self.ensemble.task).members[self.name]
 
     def predict_proba(self, x: Any) -> Any:
         """Probabilities of this member. Shape: (N, ...) -> (N, K)"""
@@ -262,16 +282,35 @@ class MemberView(Generic[S]):
 
     def predict(self, x: Any) -> Any:
         """The class that this member names, (N,); for other tasks its outputs."""
-        combined = self.ensemble._combined({self.name: self.module}, x)
-        found = combined.argmax(-1) if isinstance(self.ensemble._task, Classify) else combined
-        return self.ensemble._as_given(x, found)
+        return self.ensemble._as_given(x, self.ensemble._labels({self.name: self.module}, x))
 
 
-def _first(parts: Parts) -> tuple[Tree, Tree] | None:
-    """Two samples to try members with; None where data come from a loader."""
-    train = parts.train
-    if isinstance(train, DataLoader):
-        return None
-    x, y = train.batch(torch.arange(min(2, len(train))), None)
-    normalise = train.spec.normalise
-    return (normalise(x) if normalise is not None and isinstance(x, Tensor) else x), y
+def _try(members: Mapping[str, nn.Module], parts: Parts, task: Task[Any]) -> None:
+    """Two samples of every part through all members, before anything is trained."""
+    for name, part in parts.sets().items():
+        try_members(members, *first_two(part), task, "" if name == "data" else name)
+    refuse_lazy(members)  # a loader gives no sample before the training
+
+
+def _scores(members: Mapping[str, nn.Module], data: Given, task: Task[S]) -> S:
+    part = part_of(data, task)
+    if isinstance(part, DataLoader):
+        samples = Reader(part, task, lambda x, y, where: try_members(members, x, y, task, where)).batches()
+    else:
+        try_members(members, *first_two(part), task)
+        samples = in_order(part, "data", Loader({"data": part}))
+    return task.scores(evaluate(members, samples, task).tally, list(members))
+
+
+def _outputs(members: Mapping[str, nn.Module], x: Tree, task: Task[Any]) -> list[Tree]:
+    """The output of every member; logits of a classifier have one row for each sample."""
+    found = []
+    for name, member in members.items():
+        output = output_of(name, member, x)
+        if isinstance(task, Classify) and tuple(output.shape) != (count(x), task.classes):
+            raise ShapeError(
+                f"member {name!r} must give logits ({count(x)}, {task.classes}), got {tuple(output.shape)};"
+                " a single sample needs a first axis too: x[None]"
+            )
+        found.append(output)
+    return found

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
-from concord.data import draws
+from concord.data import draws, trees
 from concord.data.dataset import Dataset, Draw, Spec, Tree
 from concord.data.splits import Splits
 from concord.data.tensors import Tensors
 from concord.data.wrapped import Wrapped
 from concord.errors import UsageError
+from concord.runs.inputs import arrays, of_concord
+from concord.runs.samples import first_two
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 
@@ -55,6 +59,12 @@ class Parts:
     valid: "Dataset | DataLoader[Any] | None"
     test: "Dataset | DataLoader[Any] | None"
     notices: tuple[str, ...] = ()
+    workers: int = 0  # processes that make batches, unless something else is asked for
+
+    def sets(self) -> dict[str, Dataset]:
+        """The parts that are data sets, by the names of the arguments."""
+        given = {"data": self.train, "valid": self.valid, "test": self.test}
+        return {n: part for n, part in given.items() if part is not None and not isinstance(part, DataLoader)}
 
 
 def parts_of(data: Given, valid: Given, test: Given, *, task: Task[Any], seed: int) -> Parts:
@@ -64,7 +74,9 @@ def parts_of(data: Given, valid: Given, test: Given, *, task: Task[Any], seed: i
     is not data, and for a fraction of a loader.
     """
     if isinstance(data, Splits):
-        return Parts(data.train, data.valid if len(data.valid) else None, data.test, data.notices)
+        return Parts(
+            data.train, data.valid if len(data.valid) else None, data.test, data.notices, data.workers
+        )
     train = part_of(data, task, "data")
     train, tested = _cut(train, test, task, "test", seed)
     train, held = _cut(train, valid, task, "valid", seed)
@@ -73,26 +85,48 @@ def parts_of(data: Given, valid: Given, test: Given, *, task: Task[Any], seed: i
 
 def part_of(data: Given, task: Task[Any], what: str = "data") -> "Dataset | DataLoader[Any]":
     """One data set; UsageError that says what to give."""
+    refuse_other(data, what)
     classes = task.classes if isinstance(task, Classify) else None
     targets: Any = "labels" if isinstance(task, Classify) else "any"
     if isinstance(data, DataLoader):
         return data
-    if isinstance(data, str | Path):
-        raise UsageError(f"{what} is a path: read it with concord.load_data({str(data)!r}) first")
     if isinstance(data, Splits):
         raise UsageError(f"{what} is all parts of a data set: give its .train, .valid or .test")
+    try:
+        if isinstance(data, tuple | list):
+            x, y = arrays(data[0]), arrays(data[1])
+            if targets == "labels" and isinstance(y, tuple | list | dict):
+                raise UsageError(
+                    f"labels must be one tensor or array (N,), got {type(y).__name__};"
+                    " give batches as a DataLoader"
+                )
+            return Tensors(x, y, classes=classes, targets=targets)
+        if of_concord(data):
+            made: Dataset = data
+            return made
+        return Wrapped(data, classes=classes, targets=targets)
+    except UsageError as error:
+        raise (error if what == "data" else UsageError(f"{what}: {error}")) from error.__cause__
+
+
+def refuse_other(data: Given, what: str = "data") -> None:
+    """UsageError for what is not data, with what to do."""
+    if isinstance(data, str | Path):
+        raise UsageError(f"{what} is a path: read it with concord.load_data({str(data)!r}) first")
+    if isinstance(data, IterableDataset):
+        raise UsageError(f"{what} is an IterableDataset: give it as a DataLoader")
     if isinstance(data, tuple | list):
         if len(data) != 2:
             raise UsageError(f"{what} is a pair (x, y) of inputs and targets, got {len(data)} things")
-        return Tensors(data[0], data[1], classes=classes, targets=targets)
-    if hasattr(data, "batch") and hasattr(data, "spec"):
-        return data  # a Dataset of concord
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, torch.Tensor):
-        return Wrapped(data, classes=classes, targets=targets)
-    raise UsageError(
-        f"{what} is a pair (x, y), a torch Dataset or DataLoader, or what concord.load_data gives; got"
-        f" {type(data).__name__}"
-    )
+        return
+    if isinstance(data, DataLoader | Splits) or of_concord(data):
+        return
+    sized = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if not sized or isinstance(data, Tensor | np.ndarray | dict):
+        raise UsageError(
+            f"{what} is a pair (x, y), a torch Dataset or DataLoader, or what concord.load_data gives; got"
+            f" {type(data).__name__}"
+        )
 
 
 def _cut(
@@ -113,13 +147,26 @@ def _cut(
     return View(train, order[count:].sort().values), View(train, order[:count].sort().values)
 
 
-def classes_of(data: Given) -> Sequence[str] | int | None:
-    """The classes that data of images or labels name; None where nobody knows."""
+def classes_of(data: Given) -> int | None:
+    """The number of classes of data that name them; None where they do not."""
     if isinstance(data, Splits):
-        return data.train.classes
+        return len(data.train.classes)
     spec = getattr(data, "spec", None)
-    if isinstance(spec, Spec):
-        return spec.classes or None
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return Tensors(data[0], data[1]).spec.classes
-    return getattr(data, "classes", None) or getattr(getattr(data, "dataset", None), "classes", None)
+    names = spec.classes if isinstance(spec, Spec) else getattr(data, "classes", None)
+    if names is None and hasattr(data, "dataset"):
+        return classes_of(data.dataset)
+    return len(names) if isinstance(names, Sequence) and names else None
+
+
+def sample_inputs(data: Given) -> Tree | None:
+    """Inputs of the first two samples, to see what members give; None where data come from a loader."""
+    if isinstance(data, DataLoader):
+        return None
+    if isinstance(data, Splits):
+        data = data.train
+    if isinstance(data, tuple | list):
+        x, y = (trees.mapped(arrays(tree), lambda leaf: leaf[:2] if np.ndim(leaf) else leaf) for tree in data)
+        data = Tensors(x, y, targets="any")
+    elif not of_concord(data):
+        data = Wrapped(data, targets="any")
+    return first_two(data)[0]

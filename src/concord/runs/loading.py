@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from concord.consensus.names import OWN
 from concord.data.images.images import joined
 from concord.data.images.pictures import Watch
 from concord.data.splits import Splits
@@ -71,6 +72,23 @@ def check_member(member: str, names: Iterable[str]) -> None:
         raise UsageError(f"no member {member!r}{suggestion(member, known)}; there are: {', '.join(known)}")
 
 
+def own_modules(config: Config) -> list[str]:
+    """Members whose networks were given in Python as objects: only that program can build them."""
+    return [member.name for member in config.members if member.network.startswith(OWN)]
+
+
+def refuse_own(folder: RunFolder, config: Config) -> None:
+    """CheckpointError with what to do in Python, if a member is such a network."""
+    own = own_modules(config)
+    path = str(folder.path)
+    if own:
+        raise CheckpointError(
+            f"{path} was made in Python of modules that your program alone builds ({', '.join(own)}): there,"
+            f" concord.load({path!r}, members={{...}}) evaluates and predicts, and Ensemble.fit(...,"
+            f" out={path!r}) continues it"
+        )
+
+
 def load_run(
     path: Path,
     *,
@@ -90,6 +108,7 @@ def load_run(
     """
     folder = RunFolder(path)
     config = folder.config()
+    refuse_own(folder, config)
     check_member(member, [known.name for known in config.members])
     wanted = device or ("auto" if _elsewhere(config) else config.train.device)
     update: dict[str, object] = {"device": wanted}

@@ -5,6 +5,8 @@ limited, so a small file cannot unfold into gigabytes. Orientation tags are appl
 pixels lie on white, 16-bit values become v / 257 rounded.
 """
 
+import os
+import stat
 import struct
 import warnings
 import zlib
@@ -106,12 +108,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def _check_file(path: Path) -> None:
     # Opening a pipe would wait for ever, so this comes before any open.
-    if path.is_dir():
+    try:
+        status = os.stat(path)  # noqa: PTH116  half the time of Path.stat, for a million files
+    except FileNotFoundError:
+        raise DataError(f"{printable(path)} does not exist") from None
+    if stat.S_ISDIR(status.st_mode):
         raise DataError(f"{printable(path)} is a folder, expected an image file")
-    if not path.is_file():
-        what = "is not a regular file" if path.exists() else "does not exist"
-        raise DataError(f"{printable(path)} {what}")
-    if path.stat().st_size == 0:
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{printable(path)} is not a regular file")
+    if status.st_size == 0:
         raise DataError(f"{printable(path)} is empty (0 bytes); remove or replace it")
 
 

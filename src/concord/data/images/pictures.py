@@ -85,19 +85,20 @@ def headers(root: Path, names: Sequence[str], watch: Watch | None = None) -> Hea
     def look(i: int) -> None:
         path = root / packed.name(i)
         found = decode.header(path)
-        records[i] = (found.height, found.width, found.grey, *stamp(path), _mark(path))
+        size, changed = stamp(path)
+        records[i] = (found.height, found.width, found.grey, size, changed, _mark(path, size))
 
     return Headers(root, packed, records, _each(look, len(packed), packed, root, watch))
 
 
-def _mark(path: Path) -> int:
+def _mark(path: Path, size: int) -> int:
     """64 bits of the size and both ends of a file: the end of a PNG or JPEG depends on all of its pixels."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        start = file.read(END)
-        file.seek(max(0, size - END))
-        ends = b"%d\n%b%b" % (size, start, file.read(END))
-    return int.from_bytes(hashlib.blake2b(ends, digest_size=8).digest(), "little")
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        ends = os.pread(handle, END, 0) + os.pread(handle, END, max(0, size - END))
+    finally:
+        os.close(handle)
+    return int.from_bytes(hashlib.blake2b(b"%d\n%b" % (size, ends), digest_size=8).digest(), "little")
 
 
 def layout(found: Headers, size: int | None) -> Layout:
