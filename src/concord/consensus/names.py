@@ -1,9 +1,10 @@
-"""Names of the costs and of the shapes of edges; nothing here imports torch.
+"""Names that stand in many places: costs, shapes of edges, the ensemble. Nothing here imports torch.
 
 ``costs.COSTS``, ``kdcl.TARGETS`` and ``edges.SHAPES`` hold what the names stand for; a test holds them equal.
 """
 
 NONE = "none"  # members trained side by side: the plain ensemble
+ENSEMBLE = "ensemble"  # what all members together are called, beside the names of members
 PAIRS = ("sce", "sce_tf1", "kl", "l2", "l1")
 KDCL = ("kdcl_naive", "kdcl_linear", "kdcl_minlogit", "kdcl_general")
 COSTS = (NONE, *PAIRS, *KDCL)

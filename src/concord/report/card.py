@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE
 from concord.files.text import printable
 from concord.report.compare import columns, summary
-from concord.report.records import ENSEMBLE, RunView
+from concord.report.records import RunView
 from concord.report.run_tables import settings_table
 from concord.report.summary import run_summary, score_sentence, smallest
 from concord.report.tables import Entry, Table, entries, escape, markdown, scored

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from concord.consensus.names import ENSEMBLE
 from concord.errors import CheckpointError, UsageError
 from concord.report.card import Card, model_card
 from concord.report.records import MemberView, RunView
@@ -197,7 +198,7 @@ def _stamp(folder: RunFolder, observer: Observer) -> dict[str, Any]:
 
 
 def _test_samples(folder: RunFolder) -> int:
-    predicted = predictions.votes(folder).get(predictions.ENSEMBLE, ())
+    predicted = predictions.votes(folder).get(ENSEMBLE, ())
     if not len(predicted):
         raise CheckpointError(
             f"{folder.path / predictions.FILE} is missing or empty, so the number of test images is unknown:"

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from concord.consensus.names import ENSEMBLE, NONE
 from concord.report.compare import columns, member_sets, summary
 from concord.report.cost_error import Bar, Spot, differences, error_against_cost, group_colours
 from concord.report.parts import Beside, Drawing, Notice, Part
-from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, RunView, Setting, StudyView
+from concord.report.records import ALONE, Cell, RunView, Setting, StudyView
 from concord.report.summary import run_summary, runs_verdict, study_summary
 from concord.report.text import setting_label
 from concord.report.verdict import compared, findings, verdict_sentences

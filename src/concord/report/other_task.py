@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE
 from concord.errors import CheckpointError
 from concord.report.curves import Curve, Panel, line_chart
 from concord.report.document import document
 from concord.report.parts import Drawing, Notice, Part, Section
-from concord.report.records import ENSEMBLE
 from concord.report.run_tables import settings_table
 from concord.report.tables import Table, entries
 from concord.report.text import MISSING

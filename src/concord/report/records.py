@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from concord.consensus.names import NONE
+
 if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
-    from concord.cost.record import Priced
+from concord.cost.record import Priced
 
-ENSEMBLE = "ensemble"  # the column of the members together
-NONE = "none"  # the cost of members that are trained side by side without consensus: the plain ensemble
 ALONE = "alone"  # the cost of a member that is trained by itself
 
 Setting = tuple[str, float]  # cost and weight, for example ("l2", 0.01)

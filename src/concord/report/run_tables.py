@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from concord.report.records import ENSEMBLE, DataView, RunView
+from concord.consensus.names import ENSEMBLE
+from concord.report.records import DataView, RunView
 from concord.report.tables import Entry, Table, entries, scored
 from concord.report.text import MISSING, decimal, percent, whole
 from concord.runs.intervals import wilson

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from concord.consensus.names import ENSEMBLE
 from concord.report import diagrams, pictures, predictions
 from concord.report.compare import member_sets
 from concord.report.cost_parts import cost_parts
 from concord.report.curves import line_chart
 from concord.report.parts import Drawing, Folded, Heading, Notice, Part, Section
 from concord.report.projection import project, projection_figure
-from concord.report.records import ENSEMBLE, Held, RunView, StudyView
+from concord.report.records import Held, RunView, StudyView
 from concord.report.run_tables import (
     classes_table,
     members_table,

@@ -6,13 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE, NONE
 from concord.errors import CheckpointError
 from concord.files.atomic import write_text
 from concord.files.text import printable
 from concord.report.compare import member_sets
 from concord.report.noel2017 import published
 from concord.report.page import page
-from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, StudyView
+from concord.report.records import ALONE, Cell, StudyView
 from concord.report.study_tables import study_tables
 from concord.report.tables import markdown, paragraph, plain
 from concord.report.verdict import findings, verdict_sentences, winner

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from concord.report.records import ENSEMBLE, MemberView, RunView, StudyView
+from concord.consensus.names import ENSEMBLE
+from concord.report.records import MemberView, RunView, StudyView
 from concord.report.text import percent, setting_label, share, whole
 from concord.runs.intervals import wilson
 

@@ -11,6 +11,7 @@ Source: S. Holm, "A simple sequentially rejective multiple test procedure", 1979
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from concord.consensus.names import NONE
 from concord.report.compare import (
     LEVEL,
     Difference,
@@ -22,7 +23,7 @@ from concord.report.compare import (
     paired_difference,
     settings,
 )
-from concord.report.records import ALONE, NONE, Setting, StudyView
+from concord.report.records import ALONE, Setting, StudyView
 from concord.report.text import percent, points, setting_label
 
 MEASURE = "test_error"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from concord.consensus.names import ENSEMBLE
 from concord.cost.record import Priced
 from concord.errors import CheckpointError, DataError
 from concord.report.records import DataView, Held, MemberView, RunView
@@ -39,7 +40,7 @@ def run_view(
     except DataError as error:
         observer.notice(f"{error}; the report leaves out what needs the test images")
     spent = costs(loaded.members, loaded.interface.shape)
-    votes = predictions.votes(loaded.folder).get(predictions.ENSEMBLE, ())
+    votes = predictions.votes(loaded.folder).get(ENSEMBLE, ())
     members = tuple(
         MemberView(
             described.name,

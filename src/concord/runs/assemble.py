@@ -15,9 +15,9 @@ from concord.data.load import load
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
 from concord.runs.config import REST, Config
-from concord.runs.feeds import seed_of
 from concord.runs.interface import Interface
 from concord.training.devices import forward, home_of
+from concord.training.seeding import purpose_seed
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
 
@@ -51,7 +51,7 @@ def build_members(
     members = {}
     for member in config.members:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(config.train.seed, "start", member.name))
+            torch.manual_seed(purpose_seed(config.train.seed, "start", member.name))
             network = build(
                 member.network,
                 channels=interface.shape[0],

@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import nn
 
+from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError
 from concord.files.atomic import deliver
 from concord.runs.export_deployed import BATCHES, Deployed, largest_difference
 from concord.runs.export_description import described
 from concord.runs.export_formats import ConversionError, need_packages, onnx_file, pt2_file, safetensors_file
 from concord.runs.export_script import script_for
-from concord.runs.loading import ENSEMBLE, Loaded, load_run
+from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
 from concord.training.observer import SILENT, Observer
 

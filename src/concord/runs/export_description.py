@@ -3,8 +3,9 @@
 import json
 from importlib.metadata import version
 
+from concord.consensus.names import ENSEMBLE
 from concord.data.images.fit import Resize
-from concord.runs.loading import ENSEMBLE, Loaded
+from concord.runs.loading import Loaded
 
 COLOURS = {1: "grey", 3: "RGB"}
 STEPS = {  # the fields of ``preprocessing`` before the resize

@@ -1,6 +1,5 @@
 """Batches for training and evaluation, each a pure function of (seed, epoch, step)."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -22,12 +21,7 @@ from concord.runs.interface import Interface
 from concord.training.batch import Batch
 from concord.training.job import Feed
 from concord.training.seeding import mix as mixed
-
-
-def seed_of(*parts: object) -> int:
-    """A 63-bit seed for a purpose, for example seed_of(0, "start", "st")."""
-    text = "/".join(map(str, parts)).encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+from concord.training.seeding import purpose_seed
 
 
 def make_feed(config: Config, splits: Splits, interface: Interface) -> Feed:
@@ -114,9 +108,9 @@ def _training_batches(
     train, names = config.train, [m.name for m in config.members]
     mix = _mix(config, interface)
     extra = _extra_batches(config, splits, interface)
-    shared = seed_of(train.seed, "order")
-    orders = [seed_of(train.seed, "order", n) if train.batches == "own" else shared for n in names]
-    changes = [shared if train.batches == "shared" else seed_of(train.seed, "changes", n) for n in names]
+    shared = purpose_seed(train.seed, "order")
+    orders = [purpose_seed(train.seed, "order", n) if train.batches == "own" else shared for n in names]
+    changes = [shared if train.batches == "shared" else purpose_seed(train.seed, "changes", n) for n in names]
     ways = sorted(set(zip(orders, changes, strict=True)), key=list(zip(orders, changes, strict=True)).index)
 
     def indices_of(order: int, epoch: int, start: int) -> list[Tensor]:
@@ -167,7 +161,7 @@ def _extra_batches(
     if config.unlabelled is None:
         return lambda epoch, step: None
     settings, device = config.unlabelled, config.train.device
-    seed = seed_of(config.train.seed, "unlabelled")
+    seed = purpose_seed(config.train.seed, "unlabelled")
     pixels = _unlabelled(settings.source, splits, seed).to(device)
 
     def draw(epoch: int, step: int) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from concord.consensus.names import OWN
+from concord.consensus.names import ENSEMBLE, OWN
 from concord.data.images.images import joined
 from concord.data.images.pictures import Watch
 from concord.data.splits import Splits
@@ -23,8 +23,6 @@ from concord.runs.weights import fill, standing
 from concord.training import checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
-
-ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True)

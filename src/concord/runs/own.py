@@ -13,7 +13,6 @@ from concord.runs import folder as run_folder
 from concord.runs import machine
 from concord.runs.config import Config
 from concord.runs.feed_of_data import feed_of
-from concord.runs.feeds import seed_of
 from concord.runs.folder import RunFolder
 from concord.runs.given import Parts
 from concord.runs.own_members import refuse_idle, try_members
@@ -25,6 +24,7 @@ from concord.training.job import Feed, Job, Plan
 from concord.training.loop import Rule
 from concord.training.observer import SILENT, Observer
 from concord.training.optim import learning_rate
+from concord.training.seeding import purpose_seed
 from concord.training.store import Memory, Store
 
 
@@ -65,7 +65,7 @@ def own_job(
         task=task,
         plan=_plan(config, binding, choices, feed.steps),
         store=_store(out, config, members, feed, parts, task, observer),
-        seeds={name: seed_of(config.train.seed, "dropout", name) for name in members},
+        seeds={name: purpose_seed(config.train.seed, "dropout", name) for name in members},
         precision=dict.fromkeys(members, choices.precision),
         stop=stop,
         observer=observer,

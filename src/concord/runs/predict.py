@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from concord.consensus.names import ENSEMBLE
 from concord.data.images.decode import expand, open_image
 from concord.errors import DataError, UsageError
-from concord.runs.loading import ENSEMBLE, Loaded, load_run
+from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
 from concord.training.observer import SILENT, Observer
 

@@ -34,7 +34,7 @@ from concord.errors import ResourceError
 from concord.files.atomic import disk_errors, sync_folder, write_synced
 from concord.files.documents import parse_object
 
-VERSION = 1
+VERSION = 2
 PIXELS, CHECKS, ABOUT = "pixels.bin", "checks.bin", "cache.json"
 ROOM = 2**30  # bytes that stay free on the disk
 
