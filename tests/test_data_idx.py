@@ -39,7 +39,7 @@ def test_a_file_larger_than_one_chunk_is_read_whole(tmp_path):
         (b"", "is empty"),
         (SMALL[:3], "ends inside its header: 3 bytes of 16"),
         (SMALL[:10], "ends inside its header: 10 bytes of 16"),
-        (b"\x89PNG" + SMALL[4:], "is no IDX file: it begins with 89 50 4e 47"),
+        (b"\x89PNG" + SMALL[4:], "is not an IDX file: it begins with 89 50 4e 47"),
         (idx_bytes([[[1]]], kind=13), "holds floats, expected unsigned bytes"),
         (idx_bytes([[[1]]], kind=7), "holds type 0x07, expected unsigned bytes"),
         (idx_bytes([1, 2]), "has 1 dimensions, expected 3"),
