@@ -145,9 +145,9 @@ def test_auto_goes_by_what_is_free(folder, monkeypatch):
 
 
 def test_unknown_ways_and_numbers_of_workers_are_refused(folder):
-    with pytest.raises(UsageError, match="data.keep must be one of auto, memory, disk, decode, got 'ram'"):
+    with pytest.raises(UsageError, match=r"data\.keep must be one of auto, memory, disk, decode, got 'ram'"):
         load(str(folder), keep="ram")
-    with pytest.raises(UsageError, match="data.workers must be 0 to 256, got -1"):
+    with pytest.raises(UsageError, match=r"data\.workers must be 0 to 256, got -1"):
         load(str(folder), workers=-1)
 
 

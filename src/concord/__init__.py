@@ -3,8 +3,8 @@
 Everything that a verb of the command line does is one function here: ``concord.train``, ``resume``,
 ``study``, ``evaluate``, ``predict``, ``export``, ``write_report``, ``networks`` (zoo), ``cost_of``,
 ``baselines``, ``attack_runs`` (attack), ``plain_train``, ``plain_show``, ``data_check``, ``data_get``,
-``doctor``, ``bench_train``, ``bench_cost``, ``bench_plain``, ``bench_stacked``. Importing the package
-imports no torch; the functions do when they are called.
+``doctor``, ``bench_train``, ``bench_cost``, ``bench_decode``, ``bench_plain``, ``bench_stacked``. Importing
+the package imports no torch; the functions do when they are called.
 """
 
 from importlib import import_module
@@ -25,6 +25,7 @@ HOMES = {
     "doctor": "runs.doctor",
     "bench_train": "bench.train",
     "bench_cost": "bench.cost",
+    "bench_decode": "bench.decode",
     "bench_plain": "bench.plain",
     "bench_stacked": "bench.stacked",
     "plain_train": "api.plain",

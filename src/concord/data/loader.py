@@ -4,10 +4,15 @@ PyTorch's DataLoader does the work. What is asked of it is a list of batches, ea
 that neither the number of workers nor which of them makes a batch can change one.
 """
 
+import atexit
 import multiprocessing
+import multiprocessing.util  # registers its own end first, so that it comes after that of loaders
+import os
 import signal
 import threading
+import time
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +28,16 @@ from concord.errors import ConcordError, ResourceError
 
 Made = tuple[Tree, Tree]
 AHEAD = 2  # batches that each worker makes before they are asked for
+
+
+STARTED: "weakref.WeakSet[Loader]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Before multiprocessing waits for its children, which do not end for a signal."""
+    for loader in list(STARTED):
+        loader.close()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +57,9 @@ class Loader:
         self._parts, self._workers, self._asked = parts, workers, _Asked()
         self._context = context or ("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
         self._loader: DataLoader[Any] | None = None
+        self._iterator: Any = None
         self._busy = False
+        STARTED.add(self)
 
     def batches(self, wanted: Iterable[Wanted]) -> Iterator[Made]:
         """The batches, in the order given. DataError and the like are raised where their batch would come."""
@@ -52,13 +69,19 @@ class Loader:
 
     def close(self) -> None:
         """End the workers; the next batch starts new ones."""
-        self._loader = None
+        iterator, self._loader, self._iterator = self._iterator, None, None
+        if iterator is not None:
+            iterator._shutdown_workers()  # a generator that nobody ended may hold it still
+
+    def __del__(self) -> None:
+        self.close()
 
     def _from_workers(self, wanted: Iterable[Wanted]) -> Iterator[Made]:
         self._busy, self._asked.wanted = True, wanted
         try:
             for made in self._started():
                 if isinstance(made, ConcordError):
+                    self.close()  # whoever looks at the error would keep the workers alive
                     raise made
                 yield made
         except RuntimeError as error:
@@ -93,10 +116,10 @@ class Loader:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
             warnings.filterwarnings("ignore", category=UserWarning, message=".*create.*worker processes.*")
-            iterator = iter(self._loader)
+            self._iterator = iter(self._loader)
         if there:
             signal.signal(signal.SIGCHLD, before)
-        return iterator
+        return iter(self._iterator.__next__, None)  # without another start
 
 
 class _Asked:
@@ -129,6 +152,14 @@ def _as_it_is(made: Any) -> Any:
 
 def _settle(worker: int) -> None:
     # A signal to the whole group, as Ctrl-C and batch systems send it, is for the process that trains: it
-    # saves its state and then ends the workers, who also end by themselves when it is gone.
+    # saves its state and then ends the workers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, even where it waits to hand over what nobody reads any more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)

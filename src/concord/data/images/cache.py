@@ -13,6 +13,7 @@ as its own.
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import zlib
@@ -86,7 +87,7 @@ class OnDisk:
 
     def take(self, rows: Tensor) -> Tensor:
         out = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
-        values = out.view(len(rows), -1).numpy()
+        values = out.view(len(rows), math.prod(self.shape)).numpy()
         damaged = [i for i, row in enumerate(rows.tolist()) if not self._read(row, values[i])]
         if damaged:
             with decode.quiet():

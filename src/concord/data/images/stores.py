@@ -23,7 +23,7 @@ from concord.data.names import Packed
 from concord.data.text import printable
 from concord.errors import DataError
 
-PIECE = 1024  # rows of a piece that is copied
+PIECE = 128  # rows of a piece that is copied
 DECODED = 16  # rows of a piece that is decoded
 
 
