@@ -3,8 +3,8 @@
     python tools/make_pictures.py /tmp/many --count 100000
     python tools/first_batch.py /tmp/many --keep decode --updates 20
 
-The network is the smallest at hand, so that what is measured is the data. Memory is counted twice a second: PSS
-(pages that processes share count once) over all of them, and RSS of the process that trains.
+The network is the smallest at hand, so that what is measured is the data. Memory is counted twice a second:
+PSS (pages that processes share count once) over all of them, and RSS of the process that trains.
 """
 
 import time
@@ -59,7 +59,10 @@ class Watcher:
             time.sleep(0.5)
 
     def said(self, what: str) -> None:
-        print(f"{time.time() - BEGAN:6.1f} s, {time.process_time():6.1f} s of processor time: {what}", flush=True)
+        print(
+            f"{time.time() - BEGAN:6.1f} s, {time.process_time():6.1f} s of processor time: {what}",
+            flush=True,
+        )
 
     def started(self, epochs: int, steps: int) -> None:
         self.said(f"training begins, {steps} updates in an epoch")
@@ -80,7 +83,9 @@ class Watcher:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder")
     parser.add_argument("--keep", default="decode")
     parser.add_argument("--updates", type=int, default=20)
@@ -101,7 +106,7 @@ def main() -> None:
         import sys
 
         sys.path.insert(0, place)
-        try:
+        with suppress(StoppedError):
             concord.train(
                 settings,
                 Path(place) / "run",
@@ -109,9 +114,8 @@ def main() -> None:
                 observer=watcher,
                 stop=lambda: watcher.seen >= given.updates,
             )
-        except StoppedError:
-            pass
-    print(f"peak: {watcher.own / 1000:.0f} MB this process, {watcher.together / 1000:.0f} MB with its workers")
+    own, together = watcher.own / 1000, watcher.together / 1000
+    print(f"peak: {own:.0f} MB (RSS) this process, {together:.0f} MB (PSS) with its workers")
 
 
 if __name__ == "__main__":

@@ -77,13 +77,13 @@ def _concord(source: str | Path, size: int, workers: int) -> Batches:
     from concord.data.normalise import Normalise
 
     train = load(source, size=size, valid=0.0, test=0.01, keep="decode", workers=workers).train
-    loader = Loader({"train": train}, workers)
     normalise = Normalise((127.5,) * train.shape[0], (127.5,) * train.shape[0])
+    loader = Loader({"train": train}, workers, finish=normalise.tree)
     epoch = 0
     while True:
         order = indices(len(train), batch_size=BATCH, seed=0, epoch=epoch)
         for x, y in loader.batches(Wanted("train", index, Draw(0, epoch)) for index in order):
             assert isinstance(x, Tensor)
             assert isinstance(y, Tensor)
-            yield normalise(x), y
+            yield x, y
         epoch += 1

@@ -8,13 +8,15 @@ import atexit
 import multiprocessing
 import multiprocessing.util  # registers its own end first, so that it comes after that of loaders
 import os
+import shutil
 import signal
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,9 @@ from concord.data.dataset import Dataset, Draw, Tree
 from concord.errors import ConcordError, ResourceError
 
 Made = tuple[Tree, Tree]
+Finish = Callable[[Tree], Tree]
+SHARED = Path("/dev/shm")  # where batches cross from process to process
+ROOM = 2**30  # bytes there, from which on finished batches cross, which may be four times as large
 AHEAD = 2  # batches that each worker makes before they are asked for
 
 
@@ -52,9 +57,19 @@ class Wanted:
 class Loader:
     """Makes batches of the parts of a data set, in ``workers`` processes that live as long as this object."""
 
-    def __init__(self, parts: Mapping[str, Dataset], workers: int = 0, context: str | None = None) -> None:
-        """``context``: how processes start; default: fork where there is one, which needs no ``__main__``."""
+    def __init__(
+        self,
+        parts: Mapping[str, Dataset],
+        workers: int = 0,
+        context: str | None = None,
+        finish: Finish | None = None,
+    ) -> None:
+        """``finish``: what is done to the inputs, such as normalising; by the workers if there is room.
+
+        ``context``: how processes start; default: fork where there is one, which needs no ``__main__``.
+        """
         self._parts, self._workers, self._asked = parts, workers, _Asked()
+        self._finish, self._there = finish, finish is not None and _room()
         self._context = context or ("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
         self._loader: DataLoader[Any] | None = None
         self._iterator: Any = None
@@ -64,8 +79,11 @@ class Loader:
     def batches(self, wanted: Iterable[Wanted]) -> Iterator[Made]:
         """The batches, in the order given. DataError and the like are raised where their batch would come."""
         if self._workers == 0 or self._busy:  # the workers have one list at a time
-            return (self._parts[one.part].batch(one.index, one.draw) for one in wanted)
-        return self._from_workers(wanted)
+            made = (self._parts[one.part].batch(one.index, one.draw) for one in wanted)
+            return ((_finished(self._finish, x), y) for x, y in made)
+        if self._there:
+            return self._from_workers(wanted)
+        return ((_finished(self._finish, x), y) for x, y in self._from_workers(wanted))
 
     def close(self) -> None:
         """End the workers; the next batch starts new ones."""
@@ -98,7 +116,7 @@ class Loader:
     def _started(self) -> Iterator[Any]:
         if self._loader is None:
             self._loader = DataLoader(
-                _Batches(self._parts),  # type: ignore[arg-type]
+                _Batches(self._parts, self._finish if self._there else None),  # type: ignore[arg-type]
                 batch_size=None,
                 sampler=self._asked,
                 num_workers=self._workers,
@@ -135,15 +153,25 @@ class _Asked:
 class _Batches:
     """What a worker is asked for."""
 
-    def __init__(self, parts: Mapping[str, Dataset]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Mapping[str, Dataset], finish: Finish | None) -> None:
+        self._parts, self._finish = parts, finish
 
     def __getitem__(self, key: tuple[str, NDArray[np.int64], Draw | None]) -> Made | ConcordError:
         part, index, draw = key
         try:
-            return self._parts[part].batch(torch.from_numpy(index), draw)
+            x, y = self._parts[part].batch(torch.from_numpy(index), draw)
+            return _finished(self._finish, x), y
         except ConcordError as error:  # torch would wrap it in a traceback
             return error
+
+
+def _finished(finish: Finish | None, x: Tree) -> Tree:
+    return x if finish is None else finish(x)
+
+
+def _room() -> bool:
+    # containers often have 64 MB there
+    return not SHARED.exists() or shutil.disk_usage(SHARED).free >= ROOM
 
 
 def _as_it_is(made: Any) -> Any:
