@@ -1,9 +1,12 @@
-"""For all tests: one thread, torch's switches as they were found, soak tests only when asked for."""
+"""For all tests: one thread, caches of their own, torch's switches as found, soak tests only on request."""
+
+from itertools import count
 
 import pytest
 import torch
 
 ATTENTION = ("flash", "mem_efficient", "cudnn")
+NUMBERS = count()
 
 
 def pytest_addoption(parser):
@@ -29,6 +32,13 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONCORD_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch, tmp_path_factory):
+    """Nothing is kept from one test to the next."""
+    folder = tmp_path_factory.getbasetemp() / f"cache-{next(NUMBERS)}"  # made when something is kept
+    monkeypatch.setenv("CONCORD_CACHE", str(folder))
 
 
 @pytest.fixture(autouse=True)

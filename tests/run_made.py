@@ -21,6 +21,14 @@ from concord.training.fit import fit
 from concord.training.observer import Silent
 
 CLASSES = ("cat", "dog", "eel")
+# two small members that every machine trains in seconds on scikit-learn's digits
+MEMBERS = [{"name": "ST", "network": "noel2017_st"}, {"name": "B", "network": "noel2017_text_st"}]
+SETTINGS = {
+    "data": {"valid": 0.2},
+    "members": MEMBERS,
+    "consensus": {"cost": "l2", "weight": 0.01},
+    "train": {"epochs": 2, "batch_size": 128, "threads": 1, "precision": "float32"},
+}
 TIMES = ("seconds", "epoch_seconds", "samples_per_second")
 
 

@@ -284,10 +284,10 @@ def test_an_interrupt_is_heard_while_a_solver_runs(heard):
     """The solver does not look up; the call comes back all the same."""
     over = threading.Event()
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    began = time.monotonic()
+    finished = []
     with pytest.raises(KeyboardInterrupt):
-        solver.interruptible(lambda: over.wait(20))
-    assert time.monotonic() - began < 5
+        solver.interruptible(lambda: finished.append(over.wait(60)))
+    assert finished == []
     over.set()
 
 

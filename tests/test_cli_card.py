@@ -4,12 +4,9 @@ import json
 import shutil
 
 import pytest
-import torch
 import yaml
 from data_made import write_image
-from run_made import Noted
-from safetensors.torch import save_file
-from test_cli_verbs import SETTINGS, call
+from run_made import SETTINGS, Noted, call
 
 import concord
 from concord.errors import CheckpointError, UsageError
@@ -176,12 +173,9 @@ def test_a_card_does_without_a_stamp(one):
     assert "stamp.json is missing or damaged" in noted.notices[0]
 
 
-@pytest.mark.parametrize("votes", [None, {}, {"ensemble": torch.zeros(0)}])
-def test_a_run_without_votes_says_how_to_make_them(one, votes):
-    (one / "votes.safetensors").unlink()
-    if votes is not None:
-        save_file(votes, one / "votes.safetensors")
-    with pytest.raises(CheckpointError, match=r"remove result.json there, and `concord resume"):
+def test_a_run_without_predictions_says_how_to_make_them(one):
+    (one / "predictions.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"remove result.json from the folder, then `concord resume"):
         card_of(one)
 
 

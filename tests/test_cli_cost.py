@@ -263,8 +263,8 @@ def test_depth_folds(call, depth, rows):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("resnet18", "lenet5", "--depth", 2), "--depth sums layers up in the table of one network, got 2"),
-        (("resnet18", "--depth", 2, "--worked"), "--worked works out every layer"),
+        (("resnet18", "lenet5", "--depth", 2), "--depth is for the table of one network, got 2"),
+        (("resnet18", "--depth", 2, "--worked"), "--worked shows every layer"),
         (("resnet18", "--depth", 2, "--json"), "--json lists every layer with its rule"),
         (("resnet18", "lenet5", "--worked", "--json"), "--json lists every layer with its rule"),
     ],
@@ -275,7 +275,7 @@ def test_options_that_have_no_effect_together_are_refused(call, arguments, said)
     assert said in err
 
 
-def test_the_worked_answer_of_source_001(call):
+def test_the_worked_answer_of_merrikhi_2024(call):
     status, out, _ = call("my_networks:three", "--input", "3x128x128", "--classes", 200, "--worked")
     assert status == 0
     for line in (
@@ -289,7 +289,7 @@ def test_the_worked_answer_of_source_001(call):
         assert line in out.splitlines()
 
 
-def test_the_zoo_s_own_network_of_source_001(document):
+def test_the_zoo_s_network_of_merrikhi_2024(document):
     plain, separable = document("three_layer", "three_layer_separable")
     assert (plain["parameters"], separable["parameters"]) == (14_136_648, 13_158_600)
     assert (plain["macs"], separable["macs"]) == (439_091_200 + 13_107_200, 38_895_616 + 13_107_200)
@@ -382,10 +382,14 @@ def test_a_picture_of_the_wrong_size_is_refused_with_the_smallest_legal_one(
     ("network", "given", "said"),
     [
         # 5 of 10 words are left by a window of 6, one of those by one of 5
-        ("my_networks:words", "ids:7", "the shortest input that it takes is ids:10"),
+        (
+            "my_networks:words",
+            "ids:7",
+            "the shortest input that it takes is 10 token ids; use --input ids:10",
+        ),
         # 14 -> 10 -> 5 -> 1
-        ("my_networks:sound", "2x9", "the shortest input that it takes is 2x14"),
-        ("my_networks:features", "25", "an input that it takes is 24"),
+        ("my_networks:sound", "2x9", "the shortest input that it takes is 2x14; use --input 2x14"),
+        ("my_networks:features", "25", "an input that it takes is 24; use --input 24"),
     ],
 )
 def test_a_sequence_of_the_wrong_length_is_refused_with_the_shortest_legal_one(call, network, given, said):
@@ -402,22 +406,35 @@ def test_the_smallest_picture_beside_a_text(call):
 
 
 @pytest.mark.parametrize(
-    ("network", "given"), [("my_networks:words", ("24",)), ("my_networks:both", ("3x8x8", "7"))]
+    ("network", "given", "use"),
+    [
+        ("my_networks:words", ("24",), "--input ids:24"),
+        ("my_networks:both", ("3x8x8", "7"), "--input 3x8x8 --input ids:7"),
+    ],
 )
-def test_numbers_where_token_ids_are_read_are_refused_with_the_form_of_ids(call, network, given):
+def test_numbers_where_token_ids_are_read_are_refused_with_the_form_of_ids(call, network, given, use):
     status, _, err = call(network, *(option for one in given for option in ("--input", one)))
     assert status == 2
     assert "(Embedding) does not take its input" in err
-    assert "token ids are written --input ids:24" in err
+    assert f"reads token ids, which are whole numbers (int64); use {use}\n" in err
+    assert call(network, *use.split())[0] == 0
 
 
-@pytest.mark.parametrize("given", [("1x28x28",), ("1x28x28", "26"), ("ids:26",), ("1x8x8", "ids:5", "ids:5")])
-def test_a_network_of_two_inputs_says_which_it_takes(call, given):
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [
+        (("1x28x28",), "1x28x28"),
+        (("1x28x28", "26"), "1x28x28 and 26"),
+        (("ids:26",), "26 token ids"),
+        (("1x8x8", "ids:5", "ids:5"), "1x8x8 and 5 token ids and 5 token ids"),
+    ],
+)
+def test_a_network_of_two_inputs_says_which_it_takes(call, given, got):
     options = [option for one in given for option in ("--input", one)]
     status, out, err = call("multimodal_densenet", *options)
     assert (status, out) == (2, "")
-    assert " ".join(options) in err
-    assert "takes a picture and token ids: --input 1x28x28 --input ids:26" in err
+    assert f"takes a picture and token ids, such as 1x28x28 and 26 token ids; got {got}; use " in err
+    assert err.endswith("use --input 1x28x28 --input ids:26\n")
     assert "positional" not in err
 
 
@@ -425,18 +442,19 @@ def test_a_network_of_two_inputs_says_which_it_takes(call, given):
 def test_a_network_for_pictures_says_so(call, given):
     status, out, err = call("resnet18", *(option for one in given for option in ("--input", one)))
     assert (status, out) == (2, "")
-    assert "resnet18 takes pictures, channels x height x width: 3x224x224" in err
+    assert "resnet18 takes pictures, channels x height x width, such as 3x224x224" in err
+    assert err.endswith("use --input 3x224x224\n")
     assert ("and no other input" in err) == (len(given) > 1)
 
 
-def test_an_input_that_was_guessed_is_told(call):
+def test_the_error_says_that_an_input_was_guessed(call):
     status, _, err = call("my_networks:features")
     assert status == 2
-    assert "3x224x224 is a guess, --input says what it takes" in err
+    assert "the input 3x224x224 is a guess; use --input to give the sizes that the network takes" in err
     assert "guess" not in call("my_networks:features", "--input", "3")[2]
 
 
-def test_an_unknown_name_is_told_before_a_wrong_input(call):
+def test_an_unknown_name_is_reported_before_a_wrong_input(call):
     assert "did you mean 'resnet18'?" in call("resnet81", "--input", "24")[2]
 
 
@@ -465,7 +483,7 @@ def test_a_network_that_looks_at_numbers_of_larger_pictures_only_is_counted_too(
 def test_a_network_of_the_user_s_that_looks_at_numbers(call, document):
     one = document("my_networks:looks", "--input", "3x8x8")
     assert (one["device"], one["macs"]) == ("cpu", 36 * 108 + 4 * one["layers"][-1]["output"][0])
-    assert "by running it on the cpu" in call("my_networks:looks", "--input", "3x8x8")[1]
+    assert "by running the network on the cpu" in call("my_networks:looks", "--input", "3x8x8")[1]
 
 
 @pytest.mark.parametrize(
@@ -534,4 +552,7 @@ def test_a_folder_is_no_name_for_the_page(tmp_path, call):
 def test_a_picture_without_channels_is_refused_with_the_form_that_is_wanted(call):
     status, _, err = call("resnet18", "--input", "224x224")
     assert status == 2
-    assert "resnet18 takes pictures, channels x height x width: 3x224x224" in err
+    assert (
+        "resnet18 takes pictures, channels x height x width, such as 3x224x224; got 224x224; use --input"
+        in err
+    )

@@ -10,7 +10,6 @@ import pytest
 import torch
 from run_made import call
 
-from concord.report.cost_json import as_json
 from concord.runs.costs import cost_of
 from concord.runs.doctor import EXTRAS
 from concord.runs.packages import NEEDED
@@ -86,7 +85,7 @@ def test_zoo_tells_of_the_networks_that_are_named_in_their_order(capsys):
     assert (wide["sizes"], lenet["sizes"]) == ({"depth": 28, "width": 2, "dropout": 0}, {})
     status, out, _ = call(capsys, "zoo", "wide_resnet28_2", "lenet5")
     assert status == 0
-    assert "sizes       depth=28, width=2, dropout=0; others in brackets: 'wide_resnet28_2(depth=...)'" in out
+    assert "sizes       depth=28, width=2, dropout=0; set in brackets: 'wide_resnet28_2(depth=...)'" in out
     assert "sizes       none" in out
 
 
@@ -108,7 +107,7 @@ SIZED = [row for row in networks() if row["sizes"]]
 @pytest.mark.parametrize("row", SIZED, ids=lambda row: row["name"])
 def test_a_network_at_the_sizes_that_the_zoo_tells_is_the_one_it_lists(row):
     told = ", ".join(f"{size}={n}" for size, n in row["sizes"].items())
-    spent = as_json(cost_of(f"{row['name']}({told})"))
+    spent = cost_of(f"{row['name']}({told})").to_dict()
     assert [spent[key] for key in ("input", "parameters", "macs")] == [
         row[key] for key in ("input", "parameters", "macs")
     ]

@@ -108,7 +108,7 @@ def test_the_bar_by_hand(monkeypatch):
     second = torch.tensor([[1.0, 0.0], [0.0, 5.0], [0.0, 1.0]])
     for index in (0, 9, 10):
         losses = torch.tensor([0.5, 0.25 + index])
-        bar.update(Step(index, losses, torch.tensor(0.0), 0.1, (first, second), (labels, labels)))
+        bar.update(Step(index, losses, torch.tensor(0.0), 0.1, (first, second), (labels, labels), 3))
         if index == 0:
             expected = {"completed": 1, "description": "epoch 1/3"}
             assert shown.fields == expected | {"figures": "loss 0.500 0.250  agree 67 %  2 images/s"}
@@ -121,7 +121,7 @@ def test_one_member_agrees_with_nobody():
     one = torch.zeros(4, 2)
     bar = progress.Bar(shown)
     bar.started(epochs=1, steps=1)
-    bar.update(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),)))
+    bar.update(Step(0, torch.zeros(1), torch.tensor(0.0), 0.0, (one,), (torch.zeros(4),), 4))
     assert "agree" not in shown.fields["figures"]
 
 
@@ -136,3 +136,26 @@ def test_reading_many_images_is_told_every_ten_seconds_and_not_when_quiet(monkey
         "concord: read 12,000 of 30,000 images",
         "concord: read 24,000 of 30,000 images",
     ]
+
+
+def test_the_time_left_is_that_of_what_was_done_since_the_beginning(monkeypatch, capsys):
+    """A study of 11 runs continues after 2: its next three take 12 seconds, so the other six take 24."""
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    shown = progress.Tally()
+    clock[0] = 107.0  # the two are found, which takes time
+    shown.counted(2, 11)
+    shown.notice("two are there already")
+    for done, seconds, left in ((3, 2.0, 16), (4, 6.0, 21), (5, 12.0, 24), (11, 30.0, 0)):
+        clock[0] = 107.0 + seconds
+        shown.counted(done, 11)
+        assert shown.left() == left
+        shown.notice(f"run {done}")
+        shown.notice("a notice without a run")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:3] == [
+        "concord: two are there already",
+        "concord:   3/11  run 3  (about 16 s left)",
+        "concord: a notice without a run",
+    ]
+    assert lines[-2] == "concord:  11/11  run 11  (about 0 s left)"

@@ -14,20 +14,11 @@ import pytest
 import torch
 from data_made import write_image
 from PIL import Image
-from run_made import Noted
+from run_made import SETTINGS, Noted, call
 from sklearn.datasets import load_digits
 
 import concord
-from concord.cli import app
 from concord.errors import CheckpointError, DataError, ResourceError, UsageError
-
-MEMBERS = [{"name": "ST", "network": "noel2017_st"}, {"name": "B", "network": "noel2017_text_st"}]
-SETTINGS = {
-    "data": {"valid": 0.2},
-    "members": MEMBERS,
-    "consensus": {"cost": "l2", "weight": 0.01},
-    "train": {"epochs": 2, "batch_size": 128, "threads": 1, "precision": "float32"},
-}
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +34,6 @@ def digit_files(tmp_path_factory):
     for i, image in enumerate(images):
         Image.fromarray((image * 255 // 16).astype(np.uint8)).save(folder / f"{i:02}.png")
     return folder
-
-
-def call(capsys, *arguments):
-    """Exit status and the two streams of one command."""
-    with pytest.raises(SystemExit) as left:
-        app.main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return left.value.code, out, err
 
 
 def test_train_gives_what_the_run_folder_holds(run):
@@ -119,12 +102,12 @@ def test_predict_keeps_the_order_and_gives_a_bad_image_a_row(run, digit_files, t
 
 def test_an_argument_that_matches_nothing_gets_a_row_and_the_others_are_answered(run, digit_files, tmp_path):
     rows = concord.predict(run[0], [str(digit_files), str(tmp_path / "gone.png")])
-    assert [row["label"] is None for row in rows] == [False] * 12 + [True]
-    assert rows[-1]["error"].startswith("no image file matches")
+    assert [row.label is None for row in rows] == [False] * 12 + [True]
+    assert rows[-1].error.startswith("no image file matches")
     (tmp_path / "empty").mkdir()
     (row,) = concord.predict(run[0], [str(tmp_path / "empty")])
-    assert (row["file"], row["label"]) == (str(tmp_path / "empty"), None)
-    assert "empty holds no image (.bmp" in row["error"]
+    assert (row.file, row.label) == (str(tmp_path / "empty"), None)
+    assert "empty holds no image (.bmp" in row.error
 
 
 @pytest.fixture
@@ -150,7 +133,7 @@ def test_predict_takes_paths_from_standard_input_in_their_order(run, digit_files
     assert ["error" in row for row in rows] == [False, False, False, True, False, False]
     assert "1 of 6 images could not be read" in err
     alone = concord.predict(run[0], [str(digit_files / "03.png"), str(digit_files / "02.png")])
-    assert [row["label"] for row in rows[1:3]] == [row["label"] for row in alone]
+    assert [row["label"] for row in rows[1:3]] == [row.label for row in alone]
     with table.open(newline="") as file:
         assert [row[1] for row in csv.reader(file)][1:] == [row["label"] or "" for row in rows]
 
@@ -212,8 +195,8 @@ def test_predictions_are_those_of_the_members_on_the_same_pixels(run, digit_file
     pixels = torch.from_numpy((images * 255 // 16).astype(np.uint8)).unsqueeze(1)
     expected = loaded.probabilities(pixels, "ST").max(-1)
     rows = concord.predict(run[0], [str(digit_files)], member="ST")
-    assert [int(row["label"]) for row in rows] == expected.indices.tolist()
-    assert [row["confidence"] for row in rows] == pytest.approx(expected.values.tolist(), rel=1e-5)
+    assert [int(row.label) for row in rows] == expected.indices.tolist()
+    assert [row.confidence for row in rows] == pytest.approx(expected.values.tolist(), rel=1e-5)
 
 
 def test_the_votes_of_a_run_are_what_its_members_name_for_the_test_samples(run):
@@ -240,48 +223,6 @@ def test_a_file_name_that_looks_like_a_formula_is_quoted_in_csv(run, tmp_path, m
 def test_predict_refuses_an_unknown_member_with_the_nearest_name(run, digit_files):
     with pytest.raises(UsageError, match="did you mean 'ST'"):
         concord.predict(run[0], [str(digit_files)], member="STT")
-
-
-@pytest.mark.parametrize("member", ["ST", "ensemble"])
-def test_onnx_gives_the_probabilities_of_the_run(run, member, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    from concord.runs.loading import load_run
-
-    written = concord.export(run[0], tmp_path / "net.onnx", member=member)
-    assert written["checked_batches"] == (1, 3, 8)
-    assert written["largest_difference"] < 1e-5
-    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]  # no side file
-    pixels = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
-    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
-    (given,) = session.run(None, {"pixels": pixels.float().numpy()})
-    torch.testing.assert_close(torch.from_numpy(given), load_run(run[0]).probabilities(pixels, member))
-
-
-def test_safetensors_holds_the_weights_of_one_member(run, tmp_path):
-    from safetensors.torch import load_file
-
-    from concord.runs.loading import load_run
-
-    concord.export(run[0], tmp_path / "st.safetensors", member="ST")
-    own = load_run(run[0]).members["ST"].state_dict()
-    assert all(torch.equal(own[k], v) for k, v in load_file(tmp_path / "st.safetensors").items())
-    with pytest.raises(UsageError, match="one member"):
-        concord.export(run[0], tmp_path / "all.safetensors")
-
-
-@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11's own loader
-def test_torch_export_gives_the_probabilities_of_the_run(run, tmp_path):
-    from concord.runs.loading import load_run
-
-    concord.export(run[0], tmp_path / "net.pt2", member="B")
-    pixels = torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)
-    given = torch.export.load(tmp_path / "net.pt2").module()(pixels.float())
-    torch.testing.assert_close(given, load_run(run[0]).probabilities(pixels, "B"))
-
-
-def test_export_to_an_unknown_format_is_refused(run, tmp_path):
-    with pytest.raises(UsageError, match=r"expected one of .onnx"):
-        concord.export(run[0], tmp_path / "net.h5")
 
 
 def test_report_of_a_run_is_one_file(run, tmp_path, capsys):

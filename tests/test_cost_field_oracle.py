@@ -278,3 +278,47 @@ def unet_pass(x, depth, padding):
 def test_gradient_of_u_net(depth, padding, extent):
     x, field = inputs(extent)
     assert seen(unet_pass(x, depth, padding), x) == regions(unet(field, depth, padding))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_the_size_is_the_largest_that_a_unit_has(data):
+    """Without padding no border cuts anything, and nothing beyond the ends of a map is read."""
+    x, field = inputs(data.draw(st.integers(6, LONGEST)))
+    y = x
+    for _ in range(data.draw(st.integers(1, 3))):
+        kind = data.draw(st.sampled_from(["pool", "nearest", "window", "up"]))
+        n = y.shape[-1]
+        if kind == "pool":
+            units = data.draw(st.integers(2, 12))
+            y, field = F.adaptive_avg_pool1d(y, units), adaptive_pool(field, units=units)
+        elif kind == "nearest":
+            units = data.draw(st.integers(2, LONGEST))
+            assume(
+                torch.equal(at_nearest(n, units), torch.arange(units) * n // units)
+            )  # not torch's rounding
+            y, field = F.interpolate(y, units), nearest(field, units=units)
+        elif kind == "window":
+            k, s = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
+            assume(length(n, k, s) >= 2)
+            y, field = conv(y, k, s), window(field, k, s, units=length(n, k, s))
+        else:
+            assume(2 * n <= LONGEST)
+            y, field = up_conv(y, 2, 2), transposed(field, 2, 2, units=2 * n)
+    assert field.exact
+    assert field.size == max(last - first + 1 for first, last in seen(y, x))
+
+
+def at_nearest(old, units):
+    return F.interpolate(torch.arange(old).double()[None, None], units)[0, 0].long()
+
+
+def test_sizes_behind_adaptive_pooling_by_hand():
+    # 46 -> 5: windows floor(9.2 i) ... ceil(9.2 (i + 1)) - 1 are 0-9, 9-18, 18-27, 27-36, 36-45; three see 28
+    pooled = adaptive_pool(Field.of_input("x", 46), units=5)
+    assert pooled.size == 10
+    assert chain(pooled, (3,)).size == 28
+    # 17 -> 5: 0-3, 3-6, 6-10, 10-13, 13-16; neighbours see 7 or 8 positions
+    assert chain(adaptive_pool(Field.of_input("x", 17), units=5), (2,)).size == 8
+    # all five windows of 43 see 43 positions, whatever would come behind them
+    assert chain(adaptive_pool(Field.of_input("x", 43), units=5), (5,)).size == 43

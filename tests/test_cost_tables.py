@@ -82,7 +82,27 @@ def test_a_folded_table_by_hand():
     table = layer_table(priced(Functional(), (3, 8, 8)), depth=1)
     assert cells(table)[0] == ["one", "2 layers", "4x6x6", "112", "37.71", "3,888", "57.45", "288", "3x3 / 1"]
     assert [row[0] for row in cells(table)] == ["one", "(network)", "two", "(network)", "all"]
-    assert table.notes == ("Modules are summed up; --depth 2 opens one level more.",)
+    assert table.notes == ("Layers below level 1 of the modules are summed up.",)
+
+
+def test_the_note_names_the_level_below_which_layers_are_summed_up():
+    """61 layers are too many for the default."""
+    inner = nn.Sequential(*(nn.Conv1d(1, 1, 1) for _ in range(61)))
+    network = priced(nn.Sequential(nn.Sequential(inner)), (1, 5))
+    for depth, level in ((None, 1), (1, 1), (2, 2)):
+        notes = layer_table(network, depth).notes
+        assert notes == (f"Layers below level {level} of the modules are summed up.",)
+    assert layer_table(network, 3).notes == ()
+
+
+def test_levels_open_one_at_a_time():
+    """Modules within modules: a, a.b and a.b.c, each with a layer of its own."""
+    inner = nn.Sequential(
+        nn.Conv1d(1, 1, 1), nn.Sequential(nn.Conv1d(1, 1, 1), nn.Sequential(nn.Conv1d(1, 1, 1)))
+    )
+    network = priced(nn.Sequential(inner), (1, 5))
+    names = [[part.path for part in shown_parts(network.cost, depth)] for depth in (1, 2, 3, 4)]
+    assert names == [["0"], ["0.0", "0.1"], ["0.0", "0.1.0", "0.1.1"], ["0.0", "0.1.0", "0.1.1.0"]]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, None])
@@ -179,6 +199,35 @@ def test_names_of_modules_are_harmless():
         *dict(totals(one)).values(),
     ]
     assert not any("\x1b" in text for text in (page, *texts))
+
+
+def test_the_parts_of_a_page_by_hand():
+    """A layer, a block of two, a layer: parameters 12, 6 and 15 of 33, MACs 48, 16 and 15 of 79."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Conv1d(1, 4, 3, bias=False)
+            self.block = nn.Sequential(nn.Conv1d(4, 1, 1, bias=False), nn.BatchNorm1d(1))
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.block(self.one(x)))
+
+    figures, first, first_rules, block, last, last_rules = cost_parts(priced(Net(), (1, 6)))
+    assert cells(figures)[0] == ["parameters", "33, and 3 values in buffers"]
+    assert first.header == ("layer", "type", "output", "parameters", "%", "buffers", "MACs", "%", "other",
+                            "activations", "field/stride")  # fmt: skip
+    row = ["one", "Conv1d", "4x4", "12", "36.36", "0", "48", "63.16", "0", "16", "3 / 1"]
+    assert cells(first) == [row]
+    assert [name for name, _ in cells(first_rules)] == ["one", ""]
+    assert block.title == "block: 6 parameters (18.18 %), 16 MACs (21.05 %), 2 layers"
+    assert cells(block.parts[0]) == [
+        ["block.0", "Conv1d", "1x4", "4", "12.12", "0", "16", "21.05", "0", "4", "3 / 1"],
+        ["block.1", "BatchNorm1d", "1x4", "2", "6.06", "3", "0", "0.00", "8", "4", "3 / 1"],
+    ]
+    assert cells(last) == [["head", "Linear", "1x3", "15", "45.45", "0", "12", "15.79", "3", "3", ""]]
+    assert [name for name, _ in cells(last_rules)] == ["head", "", ""]
 
 
 def test_a_page_holds_every_layer_and_asks_nothing_of_any_network(resnet):

@@ -5,7 +5,7 @@ from torch import nn
 
 from concord.cost.count import count
 from concord.report.cost_tables import share, strides
-from concord.report.cost_totals import comparison, linear_parameters, size_of, totals
+from concord.report.cost_totals import comparison, joules, linear_parameters, size_of, totals
 from concord.report.cost_worked import worked_answer
 
 # --- figures of the whole -----------------------------------------------------------------
@@ -15,7 +15,7 @@ def test_totals_by_hand():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     said = dict(totals(priced(network, (3, 8, 8))))
     assert said == {
-        "parameters": "120, and 9 numbers in buffers",
+        "parameters": "120, and 9 values in buffers",
         "size with buffers": "516 B at 32, 258 B at 16, 129 B at 8, 17 B at 1 bits each",
         "MACs": "3,888 (7,776 FLOPs, at two for each)",
         "other operations": "432",
@@ -43,10 +43,10 @@ class Sorted(nn.Module):
 
 
 ON_ZEROS = (
-    "by running it on the cpu, on zeros where only sizes were given: it does not run without numbers, "
-    "and may take other branches for others"
+    "by running the network on the cpu, with zeros where only sizes were given: it cannot run without "
+    "numbers, and other numbers may give other figures"
 )
-NO_RULE = "sort: no rule knows what they do, and no total holds it"
+NO_RULE = "sort: concord has no rule for these, and the totals leave them out"
 
 
 def test_whatever_is_said_of_a_network_says_what_was_not_counted_and_where():
@@ -96,3 +96,31 @@ def test_functional_linear_layers_are_linear_layers():
     attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     cost = count(attention, (5, 8))
     assert linear_parameters(cost) == cost.parameters - 4 * 8  # all but two normalisations
+
+
+def test_energy_is_written_in_the_largest_unit_that_leaves_a_number_above_one():
+    amounts = {2.5: "2.5 J", 1.0: "1 J", 0.0123: "12.3 mJ", 0.001: "1 mJ", 0.0005: "500 µJ", 3e-9: "3 nJ"}
+    assert {number: joules(number) for number in amounts} == amounts
+
+
+def test_the_share_of_linear_layers_is_of_each_network_s_own_parameters():
+    mixed = nn.Sequential(
+        nn.Conv1d(1, 4, 2, bias=False), nn.Flatten(), nn.Linear(12, 1, bias=False)
+    )  # 8 and 12
+    alone = nn.Sequential(nn.Flatten(), nn.Linear(4, 9, bias=False))
+    table = comparison([priced(mixed, (1, 4)), priced(alone, (1, 4))])
+    column = table.header.index("linear %")
+    assert [row[column] for row in cells(table)] == ["60.00", "100.00"]
+
+
+def test_the_field_of_the_second_input_names_that_input():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv1d(1, 1, 3), nn.Conv1d(1, 1, 5)
+
+        def forward(self, x, y):
+            return self.one(x).mean() + self.two(y).mean()
+
+    lines = [text for name, text in totals(priced(Two(), (1, 7), (1, 9))) if name == "receptive field"]
+    assert [(text.split(",")[0], text.split()[-1]) for text in lines] == [("3", "1x7"), ("5", "1x9")]

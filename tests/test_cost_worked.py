@@ -152,6 +152,11 @@ def test_only_true_pairs_are_called_separable():
     assert pairs(depthwise, nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 6, 1)) == []  # as in squeeze and excitation
 
 
+def test_one_map_alone_is_no_pair():
+    """A convolution of one map is its own depthwise form."""
+    assert pairs(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 4, 1), shape=(1, 9, 9)) == []
+
+
 def test_sides_that_differ_are_worked_one_by_one():
     lines = worked_answer(priced(nn.Conv2d(2, 3, (3, 5), (1, 2), (0, 2), groups=1), (2, 8, 9)))
     assert lines[2:8] == [

@@ -3,6 +3,8 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -10,9 +12,10 @@ import pytest
 import torch
 from data_made import noisy, write_image
 from PIL import Image
+from torchvision.transforms.v2 import functional as F
 
 from concord.data.images.decode import header, open_image, quiet
-from concord.data.images.fit import fit
+from concord.data.images.fit import fit, fit_image
 from concord.errors import DataError
 
 
@@ -169,3 +172,31 @@ def test_values_without_a_range_are_refused(tmp_path):
         DataError, match=r"float\.tiff cannot be decoded \(float32 pixels without a fixed range"
     ):
         open_image(tmp_path / "float.tiff", mode="L")
+
+
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_a_photo_is_the_same_pixels_on_every_processor(tmp_path, capability):
+    Image.fromarray(noisy(1, 50, 70, seed=1)[0]).save(tmp_path / "photo.png")
+    code = "from pathlib import Path; from concord.data.images.decode import open_image\n"
+    code += "print(open_image(Path('photo.png'), mode='RGB', size=(16, 24)).numpy().tobytes().hex())"
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": capability}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    here = open_image(tmp_path / "photo.png", mode="RGB", size=(16, 24))
+    assert done.stdout.strip() == here.numpy().tobytes().hex(), done.stderr
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 20), (3, 9, 14), (1, 1, 40), (1, 40, 1), (3, 13, 13)])
+@pytest.mark.parametrize("size", [(7, 7), (5, 9), (16, 8)])
+def test_a_tensor_and_an_image_are_scaled_alike_and_as_torchvision_does_within_one_level(shape, size):
+    pixels = torch.from_numpy(noisy(*shape, seed=sum(shape)))
+    mine = fit(pixels, size)
+    image = F.to_pil_image(pixels)
+    assert torch.equal(mine, F.pil_to_tensor(fit_image(image, size)))
+    window = shape[1:]
+    across = max(1, round(window[0] * size[1] / size[0]))
+    down = max(1, round(window[1] * size[0] / size[1]))
+    cut = F.center_crop(pixels, [min(down, window[0]), min(across, window[1])])
+    theirs = F.resize(cut, list(size), antialias=True)
+    assert (mine.int() - theirs.int()).abs().max() <= 1

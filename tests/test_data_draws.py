@@ -5,8 +5,8 @@ import pytest
 
 from concord.data import memory
 from concord.data.draws import bits, permutation, seed_of, splitmix64
-from concord.data.text import printable
 from concord.errors import ResourceError
+from concord.files.text import printable
 
 
 def test_splitmix64_gives_its_published_numbers():

@@ -7,8 +7,10 @@ import pytest
 import torch
 from data_made import idx_bytes, noisy, write_image
 
+import concord
 from concord.data.images.images import Images, checked
 from concord.data.images.unlabelled import unlabelled
+from concord.data.load import load
 from concord.data.names import Numbered
 from concord.errors import DataError, UsageError
 
@@ -69,3 +71,20 @@ def test_a_path_with_nothing_is_refused(tmp_path):
 def test_other_channels_than_grey_and_colour_are_refused(tmp_path):
     with pytest.raises(UsageError, match="1 or 3 channels, these members take 2"):
         unlabelled(str(tmp_path), like(channels=2), 0)
+
+
+def test_the_rest_is_what_the_limit_leaves_out():
+    whole, few = load("digits"), load("digits", limit=150, rest=True)
+    assert few.rest is not None
+    assert sorted([*few.train.names, *few.rest.names]) == sorted(whole.train.names)
+    assert few.fingerprint == load("digits", limit=150).fingerprint
+    assert load("digits", limit=150).rest is None
+
+
+def test_without_a_limit_there_is_no_rest_to_agree_on(tmp_path):
+    settings = {
+        "members": [{"name": "a", "network": "noel2017_st(filters=2)"}],
+        "unlabelled": {"source": "rest"},
+    }
+    with pytest.raises(UsageError, match=r"data.limit leaves out, and none are left out: set a smaller"):
+        concord.train(settings, tmp_path / "run")

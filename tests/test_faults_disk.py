@@ -136,7 +136,7 @@ def test_an_onnx_file_whose_answers_are_no_numbers_is_refused(here, tmp_path, ca
 
     monkeypatch.setattr(runtime, "InferenceSession", Session)
     status, _, err = call(capsys, "export", "run", "--member", "a", *ALLOW, "--to", tmp_path / "net.onnx")
-    assert (status, "ONNX Runtime differs from PyTorch by nan" in err) == (2, True)
+    assert (status, "the exported file differs from `concord predict` by nan" in err) == (2, True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,7 +191,7 @@ def test_an_onnx_file_that_differs_from_pytorch_is_refused_and_the_older_one_sta
     file.write_text("old")
     status, out, err = call(capsys, "export", "run", "--member", "s", *ALLOW, "--to", file)
     assert (status, out) == (2, "")
-    given = re.search(r"ONNX Runtime differs from PyTorch by (\S+), at most 1e-05 is allowed", err)
+    given = re.search(r"the exported file differs from `concord predict` by (\S+), more than 1e-05", err)
     assert float(given[1]) > 1e-5
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]

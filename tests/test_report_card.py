@@ -96,9 +96,9 @@ def test_other_seeds_give_mean_and_standard_deviation():
 
 
 def test_an_attack_is_shown_or_the_command_that_makes_one():
-    told = section(model_card(card()), "Images changed to mislead it")
+    told = section(model_card(card()), "Adversarial images")
     assert "$ concord attack first --eps 0.05,0.1" in told
-    told = section(model_card(card(fgsm=FGSM)), "Images changed to mislead it")
+    told = section(model_card(card(fgsm=FGSM)), "Adversarial images")
     assert "| s | 2.50 | 62.00 |" in told
     assert "150 test images" in told
     assert "float32, scores in bfloat16" in told
@@ -113,7 +113,7 @@ def test_data_and_training_are_named():
         assert row in data
     assert "| consensus.weight | 0.01 |" in training
     assert "| train.optimizer.lr | 0.002 |" in training
-    assert "Begun 2026-01-02T03:04:05+00:00 on cpu with concord 0.1.0" in training
+    assert "Started 2026-01-02T03:04:05+00:00 on cpu with concord 0.1.0" in training
     assert "images resized to 28x28" in training
     assert "It took 3 epochs; the weights are those of its step-00000042." in text
 
@@ -151,8 +151,8 @@ def test_a_teacher_and_one_that_retired_are_named_as_such():
     ]
     text = model_card(card(run=run(members=members)))
     told = section(text, "Training")
-    assert "| s | lenet5 | yes | retired before its end |" in told
-    assert "| l | noel2017\\_m | no | teaches, with the weights of old:big |" in told
+    assert "| s | lenet5 | yes | retired before the end |" in told
+    assert "| l | noel2017\\_m | no | teacher with the weights of old:big |" in told
     assert "first trained s (lenet5, 61,706 parameters) on photos, taught by l, with" in text
 
 

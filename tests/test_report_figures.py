@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from concord.report import curves, diagrams, pictures, predictions, projection
-from concord.report.curves import Curve, Panel, Spot, counted
+from concord.report import cost_error, curves, diagrams, pictures, predictions, projection
+from concord.report.cost_error import Bar, Spot, counted
+from concord.report.curves import Curve, Panel
 from concord.report.svg import COLOURS, GREYS, SVG, XLINK
 
 NAMES = ["<b>cat</b>", "$x^2$\x1b[2J", "日本 🎉"]
@@ -68,11 +69,19 @@ def projection_figure():
 
 
 def scatter():
-    spots = [Spot("st", NAMES[0], 4_320_000, 0.006), Spot("m", NAMES[0], 28_010_000, 0.005),
-             Spot("ensemble", NAMES[1], 32_330_000, 0.004, ensemble=True)]  # fmt: skip
-    return curves.accuracy_against_cost(spots, title="t")
+    return cost_error.error_against_cost(SPOTS, title="t")
 
 
+def forest():
+    bars = [Bar("st", NAMES[0], -0.02, -0.03, -0.01), Bar("ensemble", NAMES[1], 0.01, None, None)]
+    return cost_error.differences(bars, cost_error.group_colours(SPOTS), title="t")
+
+
+SPOTS = [
+    Spot("st", NAMES[0], 4_320_000, 0.006, low=0.001, high=0.02),
+    Spot("m", NAMES[0], 28_010_000, 0.005),
+    Spot("ensemble", NAMES[1], 32_330_000, 0.004, ensemble=True, low=-0.001, high=0.006, plain=True),
+]
 FIGURES = [
     line_chart,
     confusion_matrix,
@@ -81,6 +90,7 @@ FIGURES = [
     mistakes,
     projection_figure,
     scatter,
+    forest,
 ]
 
 
@@ -152,8 +162,8 @@ def test_many_classes_leave_out_counts_and_names():
     assert not [word for word in words(svg) if word == "123" or word.startswith("class")]
 
 
-def test_mistakes_say_what_was_said_what_is_right_and_the_file():
-    assert {"says $x^2$\\x1b[2J", "is <b>cat</b>", "98.7 %", "<i>0</i>.png"} <= set(words(mistakes()))
+def test_mistakes_show_the_predicted_class_the_true_one_and_the_file():
+    assert {"predicted $x^2$\\x1b[2J", "true <b>cat</b>", "98.7 %", "<i>0</i>.png"} <= set(words(mistakes()))
 
 
 def test_colour_filters_stay_coloured():

@@ -1,6 +1,7 @@
 """The page as a whole: what stands in it, that names cannot break it, and that a browser agrees."""
 
 import math
+import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,11 +13,12 @@ from sklearn.linear_model import LogisticRegression
 
 from concord.report.noel2017 import published
 from concord.report.page import page
-from concord.report.records import Cell, Held, MemberView, RunView, StudyView
+from concord.report.records import Cell, DataView, Held, MemberView, RunView, StudyView
+from concord.report.summary import run_summary
 
 CHROMIUM = shutil.which("chromium")
 SECTIONS = [
-    "summary", "scores", "study", "last-epochs", "learning", "cost", "agreement", "confusion", "reliability",
+    "summary", "study", "scores", "data", "last-epochs", "learning", "agreement", "confusion", "reliability",
     "mistakes", "filters", "projection", "configuration", "stamp",
 ]  # fmt: skip
 WITHOUT_STUDY = [key for key in SECTIONS if key != "study"]
@@ -84,7 +86,10 @@ def a_run(digits, name, weight):
     }
     final = {"st": 0.03 - weight, "m": 0.025, "ensemble": 0.02}
     metrics = [line(epoch, weight, final) for epoch in range(1, 15)]
-    return RunView(name, config, {"git": "a1b2c3d", "torch": "2.15.0"}, result, metrics, members, digits)
+    counts = {"train": [90] * 10, "valid": [10] * 10, "test": digits.labels.bincount(minlength=10).tolist()}
+    seen = DataView(digits.classes, counts, ("two files skipped:\n  a.png: empty",))
+    stamp = {"git": "a1b2c3d", "torch": "2.15.0"}
+    return RunView(name, config, stamp, result, metrics, members, digits, len(digits.labels), seen)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +119,8 @@ def study():
                 "valid_error": {c: 1.1 * e for c, e in final.items()},
                 "test_nll": nll,
             }
-            cells.append(Cell(cost, weight, ("st", "m"), seed, found, metrics))
+            sizes = {"st": (44_730, 4_320_000), "m": (274_618, 28_010_000)}
+            cells.append(Cell(cost, weight, ("st", "m"), seed, found, metrics, sizes=sizes))
     for name, error in (("st", 0.008), ("m", 0.006)):
         cells += [
             Cell("alone", 0.0, (name,), seed, {"test_error": {name: error + 1e-4 * seed}})
@@ -150,7 +156,7 @@ def test_all_sections_are_there_and_in_the_contents(whole):
     assert {a[1:] for a in outline.addresses if a.startswith("#") and a[1:] in SECTIONS} == set(SECTIONS[1:])
     assert len(outline.ids) == len(set(outline.ids))
     assert outline.tags.count("h1") == 1
-    assert outline.tags.count("svg") == 17
+    assert outline.tags.count("svg") == 22
     assert "script" not in outline.tags
 
 
@@ -165,13 +171,57 @@ def test_nothing_is_asked_of_any_network(whole):
     assert "@import" not in text
 
 
-def test_the_summary_says_what_was_trained_and_how_good_it_is(whole):
+def test_the_summary_says_what_was_trained_and_how_good_it_is(runs):
+    html = page(runs[:1], title="t")
     assert (
         "l2 0.01 trained st (noel2017_st, 44,730 parameters) and m (noel2017_m, 274,618 parameters) on "
-        "digits for 14 epochs together, with the consensus cost l2 0.01. The ensemble is wrong on"
-    ) in whole
-    assert "as a plain ensemble without consensus" in whole
-    assert "st by itself, with 14 % of all parameters," in whole
+        "digits for 14 epochs together, with the consensus cost l2 0.01."
+    ) in html
+    assert "The ensemble is wrong on" in html
+    assert "st by itself, with 14 % of all parameters," in html
+    assert "One training does not show whether the consensus helped" in html
+
+
+def test_a_study_opens_with_its_verdict_and_its_figures_and_with_no_single_run(whole, runs):
+    opening = whole.split('<section id="summary"')[1].split("</section>")[0]
+    assert opening.index("st + m: consensus with l2 0.01 lowers") < opening.index("The study mnist has")
+    assert opening.count("<svg") == 2
+    assert run_summary(runs[0]) not in opening
+    assert "Proven to be worse: l2 1" not in opening  # of each cost only the weight that validation chose
+
+
+def test_several_runs_open_with_the_best_and_whether_its_rank_is_proven(runs):
+    html = page(runs, title="t")
+    first = html.split('<section id="summary"')[1].split("<svg")[0]
+    assert "The lowest test error of 2 runs is that of ensemble in l2 0.01" in first
+    assert "lies inside this interval, so the order of the runs is not proven" in first
+
+
+def test_notices_stand_before_the_figure_and_keep_their_lines(runs):
+    result = {**runs[0].result, "notices": ["no test image of eel:\n  <b>"]}
+    html = page([replace(runs[0], result=result)], title="t")
+    assert '<p class="notice">no test image of eel:<br>  &lt;b&gt;</p>' in html
+    assert html.index("no test image of eel") < html.index("<svg")
+    assert "\\n" not in html
+
+
+def test_every_member_has_a_confusion_matrix_that_opens_without_a_script(whole):
+    confusion = whole.split('<section id="confusion"')[1].split("</section>")[0]
+    assert confusion.count("<svg") == 2 * 3  # two runs of two members and the ensemble
+    assert confusion.count("<summary>The same for st</summary>") == 2
+
+
+def test_a_class_without_test_images_is_named(runs):
+    counts = {"train": [5, 5], "valid": [1, 1], "test": [0, 4]}
+    html = page([replace(runs[0], data=DataView(("cat", "dog"), counts))], title="t")
+    assert "Classes without an image in the test part: cat." in html
+
+
+def test_a_dark_page_has_a_value_for_every_colour_of_the_figures(whole):
+    named = set(re.findall(r"var\(--(\w+), #", whole))
+    dark = whole.split("(prefers-color-scheme: dark)")[1].split("* { box-sizing")[0]
+    assert named
+    assert named <= set(re.findall(r"--(\w+):", dark))
 
 
 def test_the_best_of_a_column_is_bold(whole):
@@ -206,16 +256,16 @@ def test_names_cannot_break_the_page(runs):
 
 
 def test_missing_data_is_said_in_a_sentence(runs):
-    bare = replace(runs[0], held=None, metrics=(), result={}, stamp={}, config={},
+    bare = replace(runs[0], held=None, metrics=(), result={}, stamp={}, config={}, samples=None, data=None,
                    members=tuple(MemberView(m.name, m.network) for m in runs[0].members))  # fmt: skip
     html = page([bare], title="t")
     outline = Outline(html)
     assert [i for i in outline.ids if i in SECTIONS] == WITHOUT_STUDY
     assert "svg" not in outline.tags
     for sentence in (
-        "Its test scores are not known yet.",
+        "The test scores are not known yet.",
         "there is no curve to draw",
-        "The multiply-accumulates or the test errors",
+        "The data of this run could not be read",
         "The predictions on the test set are not part of this report.",
         "st has no first convolution",
         "Nothing was recorded.",
@@ -233,8 +283,9 @@ def test_one_member_is_no_ensemble(runs, digits):
     held = replace(digits, logits=digits.logits[1:])
     result = {"members": {"m": {"test_error": 0.0125}}}
     html = page([replace(runs[1], members=runs[1].members[1:], held=held, result=result)], title="t")
-    assert "It is wrong on 1.25 % of the 897 test images." in html
+    assert "m is wrong on 1.25 % of the 897 test images (95 %: " in html
     assert "No run with several members" in html
+    assert "agree on" not in html
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -255,12 +306,20 @@ def test_a_browser_shows_it_without_complaint(whole, tmp_path):
         shown = tab.evaluate(
             "keys => keys.map(k => document.getElementById(k).getBoundingClientRect().height)", SECTIONS
         )
+        tab.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
         boxes = [drawing.bounding_box() for drawing in tab.query_selector_all("svg")]
         width = tab.evaluate("document.documentElement.scrollWidth")
+        phone = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
+        phone.goto(file.as_uri())
+        narrow = phone.evaluate("document.documentElement.scrollWidth")
+        error = phone.locator("#scores thead th", has_text="test error %").bounding_box()
+        dark = phone.evaluate("getComputedStyle(document.body).backgroundColor")
         browser.close()
     assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()]
     assert complaints == []
     assert min(shown) > 20
-    assert len(boxes) == 17
+    assert len(boxes) == 22
     assert min(min(box["width"], box["height"]) for box in boxes) > 20
-    assert width <= 1100  # wide tables scroll in their own box
+    assert max(width / 1100, narrow / 390) <= 1  # wide tables and figures scroll in their own box
+    assert error["x"] + error["width"] <= 390
+    assert sum(map(int, re.findall(r"[0-9]+", dark)[:3])) < 150

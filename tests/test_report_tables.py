@@ -1,5 +1,6 @@
 import pytest
 
+from concord.files.text import printable
 from concord.report.records import Cell, MemberView, Published, RunView, StudyView
 from concord.report.run_tables import members_table, recall_table, settings_table
 from concord.report.study_prices import pairs_table, sizes_table
@@ -11,7 +12,7 @@ from concord.report.study_tables import (
     study_tables,
 )
 from concord.report.tables import Entry, Table, markdown, plain, scored
-from concord.report.text import percent, points, probability, setting_label, short, visible, whole
+from concord.report.text import percent, points, probability, setting_label, short, whole
 
 PAIR = ("st", "m")
 
@@ -93,16 +94,22 @@ def test_members_and_ensemble_of_a_run():
         "seconds": 61.2,
     }
     run = RunView(
-        "r", {}, {}, result, (), (MemberView("a", "net", 44_730, 5), MemberView("b", "other", None, 7))
+        "r",
+        {},
+        {},
+        result,
+        (),
+        (MemberView("a", "net", 44_730, 5), MemberView("b", "other", None, 7)),
+        samples=100,
     )
     table = members_table([run])
     assert texts(table) == [
-        ["a", "net", "44,730", "5", "2.00", "-", "0.1000", "-"],
-        ["b", "other", "-", "7", "-", "-", "-", "-"],
-        ["ensemble", "mean of logits", "-", "12", "1.00", "-", "-", "0.5000"],
+        ["a", "2.00", "0.55 to 7.00", "-", "0.1000", "-", "44,730", "5", "net"],
+        ["b", "-", "-", "-", "-", "-", "-", "7", "other"],
+        ["ensemble", "1.00", "0.18 to 5.45", "-", "-", "0.5000", "-", "12", "mean of logits"],
     ]
     assert best(table) == [["0.1000"], [], ["1.00", "0.5000"]]
-    assert table.notes == ("r: all members agree on 98.00 % of the test samples, trained in 61 s.",)
+    assert table.notes[1:] == ("r: all members agree on 98.00 % of the test samples, trained in 61 s.",)
     assert members_table([run, run]).header[0] == "run"
 
 
@@ -143,8 +150,8 @@ def test_equal_best_values_are_all_marked_and_unknown_ones_never():
 
 
 def test_control_characters_become_visible_and_letters_stay():
-    assert visible("\x1b[2J\n\u202egpj.exe\udc80\x7f") == "\\x1b[2J\\n\\u202egpj.exe\\udc80\\x7f"
-    assert visible("Größe 日本 ±") == "Größe 日本 ±"
+    assert printable("\x1b[2J\n\u202egpj.exe\udc80\x7f") == "\\x1b[2J\\n\\u202egpj.exe\\udc80\\x7f"
+    assert printable("Größe 日本 ±") == "Größe 日本 ±"
 
 
 def test_short_texts_keep_both_ends():

@@ -1,6 +1,7 @@
 """Which room may import which: the table of design.md, and its guard."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ UPPER["api"] = {*UPPER["report"], "report"}
 UPPER["cli"] = {*UPPER["api"], "api", "bench"}
 MAY_IMPORT = LOWER | UPPER
 # the package itself hands over to the functions, `python -m concord` to the command line
-DOORS = {"__init__": {"api", "bench", "plain", "runs", "zoo"}, "__main__": {"cli"}}
+DOORS = {"__init__": set(MAY_IMPORT) - {"cli"}, "__main__": {"cli"}}
 
 
 def files_of(room):
@@ -61,6 +62,17 @@ def test_room_imports_only_what_the_table_allows(room):
     for path in files_of(room):
         extra = rooms_imported(path) - (MAY_IMPORT | DOORS)[room] - {room}
         assert not extra, f"{path.relative_to(ROOT)} may not import {sorted(extra)}"
+
+
+def test_the_tour_shows_this_table():
+    text = (ROOT.parent.parent / "docs/tour.md").read_text().split("## Rooms\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    shown = {}
+    for room, _, allowed in rows:
+        lower, _, rest = allowed.strip().partition("every room above from errors to training")
+        names = {name for name in (lower or rest).split(", ") if name and name != "nothing"}
+        shown[room.strip(" `")] = names if lower else names | set(LOWER)
+    assert shown == MAY_IMPORT
 
 
 def test_every_room_is_in_the_table():
@@ -101,3 +113,13 @@ def test_the_guard_sees_every_form_of_import(tmp_path):
         file = tmp_path / "x.py"
         file.write_text(text)
         assert rooms_imported(file) == {room}
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("*.py")), ids=lambda p: p.name)
+def test_no_test_imports_another(path):
+    """What tests share stands in modules named ``*_made``."""
+    text = path.read_text()
+    imported = {module.partition(".")[0] for _, _, module in imports_of(path)}
+    # also in the code of other processes, which stands in strings
+    assert not {name for name in imported if name.startswith("test_")}
+    assert not re.search(r"^\s*(from|import) test_", text, re.MULTILINE)

@@ -173,7 +173,7 @@ def test_a_slip_in_any_key_is_answered_with_the_key(key):
         ),
         ({"members": [MEMBER | {"net": "x"}]}, "members.0.net: unknown key (did you mean 'network'?)"),
         ({"unlabelled": {"sorce": "x"}}, "unlabelled.sorce: unknown key (did you mean 'source'?)"),
-        ({"consensus": {"edges": "chian"}}, "got 'chian' (did you mean 'chain'?)"),
+        ({"consensus": {"edges": "chian"}}, "(did you mean 'chain'?), got 'chian'"),
         ({"consensus": {"cost": "l3"}}, "consensus.cost: "),
         ({"train": {"optimizer": {"kind": "adm"}}}, "train.optimizer.kind: expected"),
         ({"train": {"optimizer": {"kind": "adm"}}}, "(did you mean 'adam'?)"),

@@ -161,9 +161,9 @@ def test_a_pickle_in_place_of_a_member_is_refused_though_its_hash_is_right(verb,
 def test_a_pickle_in_place_of_the_votes_is_refused(study, tmp_path, capsys):
     other = shutil.copytree(study, tmp_path / "study")
     for run in (other / "cells").iterdir():
-        (run / "votes.safetensors").write_bytes(pickle.dumps(Trap(tmp_path / "sentinel")))
+        (run / "predictions.safetensors").write_bytes(pickle.dumps(Trap(tmp_path / "sentinel")))
     status, _, err = call(capsys, "report", other)
-    assert (status, "votes.safetensors: no safetensors file" in err) == (4, True)
+    assert (status, "predictions.safetensors: damaged" in err) == (4, True)
     assert not (tmp_path / "sentinel").exists()
 
 

@@ -1,7 +1,10 @@
-"""What people wait for most often must not wait for torch."""
+"""What people wait for most often must not wait for torch.
+
+Processor time depends on what else the machine does; what is imported does not. The times themselves stand in
+docs/results/bench-cost.md.
+"""
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +13,9 @@ import pytest
 
 from concord.cli import complete
 
-LIMIT = 0.4  # seconds of CPU
-HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "pandas")
+HEAVY = ("torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "pandas", "timm")
+# modules of Python and of everybody: about 1 millisecond each; `import torch` brings 2,000
+MOST = 600
 CONCORD = str(Path(sys.executable).with_name("concord"))
 
 
@@ -36,31 +40,22 @@ COMMANDS = {
 
 
 def run(command, extra):
-    """Standard output, what was imported, and the CPU time of the process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """Standard output, and every module that was imported."""
     done = subprocess.run(
         command, env=os.environ | extra | {"PYTHONPROFILEIMPORTTIME": "1"}, capture_output=True, text=True
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert not ("_CONCORD_COMPLETE" in extra and done.returncode), done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in lines}
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done.stdout, imported, seconds
+    return done.stdout, {line.rpartition("|")[2].strip() for line in lines}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_nothing_heavy_is_imported_and_it_is_quick(name):
+def test_nothing_heavy_is_imported_and_not_much_else(name):
     command, extra = COMMANDS[name]
-    best = float("inf")
-    for _ in range(6):  # other processes share the caches; the best of six is what it takes
-        _, imported, seconds = run(command, extra)
-        assert "encodings" in imported, "the import times were not read"
-        assert not imported & set(HEAVY)
-        best = min(best, seconds)
-        if best < LIMIT:
-            break
-    assert best < LIMIT
+    _, imported = run(command, extra)
+    assert "encodings" in imported, "the import times were not read"
+    assert not {module.partition(".")[0] for module in imported} & set(HEAVY)
+    assert len(imported) < MOST
 
 
 def test_completion_knows_the_verbs():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoint_made import content, save
 from run_made import file_limit
 from safetensors.torch import save as tensor_bytes
 from torch import nn
@@ -21,20 +22,6 @@ from concord.files import manifest
 from concord.runs import weights
 from concord.training import checkpoint
 from concord.training.state import pack_optimizer, unpack_optimizer
-
-
-def content(step, size=50):
-    """Tensors and state that tell the step they are of."""
-    tensors = {
-        "member-a": {"weight": torch.full((size,), float(step)), "n": torch.tensor(step)},
-        "optimizer": {"a/weight/exp_avg": torch.full((size,), -float(step))},
-        "totals": {},
-    }
-    return tensors, {"step": step, "text": "é"}
-
-
-def save(folder, step, size=50, mark=None):
-    return checkpoint.save(folder, step, *content(step if mark is None else mark, size))
 
 
 def mark(found):
@@ -121,7 +108,7 @@ import os, pathlib, shutil, signal, sys
 import torch
 from concord.training import checkpoint
 sys.path.insert(0, {tests!r})
-from test_training_checkpoint import save
+from checkpoint_made import save
 
 STAGES = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir", "open")
 

@@ -59,7 +59,7 @@ def _cost(network: str, size: str) -> Cost:
     if network in RESNETS_2015:
         with torch.device("meta"):
             return count(BottleneckNet(3, 1000, RESNETS_2015[network], block=Bottleneck2015), (3, 224, 224))
-    return cost_of(network, [size] if size else []).cost
+    return cost_of(network, tuple(map(int, size.split("x"))) if size else ()).cost
 
 
 NOEL = "Noel 2017, section 2"

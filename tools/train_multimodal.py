@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python tools/train_multimodal.py --data DATA/mnist --limit 10000 --out curve.jsonl
 
 Four networks are trained side by side with consensus weight 0, so each as if alone: A and B see picture and
-text, one sees no text (padding alone), one sees no picture (zeros). Then A and B start anew from the same
+text, one sees no text (padding alone), one sees no picture (zeros). Then A and B start again from the same
 weights and are trained together with an L2 consensus. "Held out" are wordings that no training sample had.
 The table goes to standard output as Markdown, the same figures to --out as JSON lines.
 """
@@ -14,7 +14,6 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,39 +22,61 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+import concord
 from concord.consensus.costs import l2
-from concord.consensus.edges import shape
-from concord.consensus.objective import pairwise
 from concord.data import draws
-from concord.data.batches import Normalise, steps_per_epoch
-from concord.data.images import instructions
+from concord.data.batches import steps_per_epoch
+from concord.data.dataset import Draw, Spec
 from concord.data.images.images import Images
-from concord.data.load import load
-from concord.errors import ConcordError
-from concord.tasks.classify import Classify
-from concord.training import evaluate
-from concord.training.agreement import Batch, Sample
-from concord.training.loop import Step, train
+from concord.data.images.instructions import LENGTH, instructed, wordings
+from concord.data.normalise import Normalise
+from concord.training.observer import Silent
 from concord.zoo.multimodal_densenet import multimodal_densenet
 
-TASK = Classify(10)
 WEIGHT = 0.01
-View = Callable[[Tensor, Tensor], Sample]
+TOGETHER = ("A", "B")
 
 
-def both(image: Tensor, text: Tensor) -> Sample:
-    return image, text
+class Instructions:
+    """Pictures with an instruction each, as a data set; in every epoch a picture meets another wording."""
+
+    def __init__(self, images: Images, normalise: Normalise, *, held_out: bool, seed: int) -> None:
+        self.images, self.normalise, self.seed = images, normalise, seed
+        self.known = wordings(held_out=held_out)
+        self.spec = Spec(
+            "instructions", (images.shape, (LENGTH,)), (torch.float32, torch.int64), images.classes
+        )
+        self.fingerprint = images.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, index: Tensor, draw: Draw | None) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        epoch = draw.epoch if draw else 0
+        data = self._of_epoch(epoch)
+        pixels, _ = self.images.batch(index, None)
+        return (self.normalise(pixels), data.text[index]), data.labels[index]
+
+    def _of_epoch(self, epoch: int) -> Any:
+        if getattr(self, "_made", (None,))[0] != epoch:
+            self._made = epoch, instructed(self.images, self.known, seed=self.seed, epoch=epoch)
+        return self._made[1]
+
+    def name(self, i: int) -> str:
+        return self.images.name(i)
 
 
-def picture_only(image: Tensor, text: Tensor) -> Sample:
-    return image, torch.zeros_like(text)
+class Blind(nn.Module):
+    """A member that does not get one of the two inputs."""
 
+    def __init__(self, inner: nn.Module, *, picture: bool) -> None:
+        super().__init__()
+        self.inner, self.picture = inner, picture
 
-def text_only(image: Tensor, text: Tensor) -> Sample:
-    return torch.zeros_like(image), text
-
-
-ALL: dict[str, View] = {"A": both, "B": both, "picture only": picture_only, "text only": text_only}
+    def forward(self, image: Tensor, text: Tensor) -> Tensor:
+        if self.picture:
+            return self.inner(image, torch.zeros_like(text))
+        return self.inner(torch.zeros_like(image), text)
 
 
 @dataclass(frozen=True)
@@ -72,98 +93,70 @@ class Row:
     distance: float | None = None  # mean of the L2 cost between A and B on the test samples
 
 
-@dataclass(frozen=True)
-class Job:
-    train: Images
-    test: Images
-    normalise: Normalise
-    epochs: int
-    batch: int
-    rate: float
-    growth: int
-    seed: int
+class Watch(Silent):
+    """Lets the rate fall after every update, and makes the rows of every epoch."""
 
-    @property
-    def steps(self) -> int:
-        return steps_per_epoch(len(self.train), self.batch)
+    def __init__(self, ensemble: Any, decay: LambdaLR, seen: Instructions, held: Instructions) -> None:
+        self.ensemble, self.decay, self.seen, self.held = ensemble, decay, seen, held
+        self.rows: list[Row] = []
 
-    def batches(self, views: Mapping[str, View]) -> Iterator[Batch]:
-        """All epochs; in each a picture meets another instruction, as in an augmentation."""
-        known = instructions.wordings()
-        for epoch in range(self.epochs):
-            data = instructions.instructed(self.train, known, seed=self.seed, epoch=epoch)
-            parts = instructions.shuffled(
-                data, self.normalise, batch_size=self.batch, seed=self.seed, epoch=epoch
-            )
-            for pair, y in parts:
-                yield Batch(tuple(view(*pair) for view in views.values()), (y,))
+    def update(self, step: Any) -> None:
+        self.decay.step()
 
-    def members(self, names: Mapping[str, View]) -> dict[str, nn.Module]:
-        """New networks; that of a name always starts from the same weights."""
-        made = {}
-        for name in names:
-            torch.manual_seed(1000 * self.seed + list(ALL).index(name))
-            made[name] = multimodal_densenet(self.train.pixels.shape[1], growth=self.growth)
-        return made
+    def epoch(self, epoch: Any) -> None:
+        weight = self.ensemble.binding.weight
+        for name, loss in epoch.losses.items():
+            member = self.ensemble.member(name)
+            seen, held = (member.evaluate(data).error for data in (self.seen, self.held))
+            self._add(Row(weight, epoch.epoch, name, loss, seen, held))
+        pair = concord.Ensemble({name: self.ensemble[name] for name in TOGETHER}, task=concord.Classify(10))
+        seen, held = pair.evaluate(self.seen), pair.evaluate(self.held)
+        (image, text), _ = self.seen.batch(torch.arange(len(self.seen)), None)
+        with torch.no_grad():
+            one, other = (pair[name].eval()(image, text) for name in TOGETHER)
+        row = Row(weight, epoch.epoch, "mean of A and B", None, seen.ensemble.error, held.ensemble.error)
+        self._add(
+            Row(**{**asdict(row), "agreement": seen.agreement, "distance": l2(one, other).mean().item()})
+        )
 
-    def samples(self, view: View, *, held_out: bool) -> evaluate.Samples:
-        known = instructions.wordings(held_out=held_out)
-        data = instructions.instructed(self.test, known, seed=self.seed)
-        return ((view(*pair), y) for pair, y in instructions.in_order(data, self.normalise))
-
-    def scores(self, group: Mapping[str, nn.Module], view: View, *, held_out: bool) -> dict[str, Any]:
-        tally = evaluate.tally(list(group.values()), self.samples(view, held_out=held_out), TASK)
-        return TASK.scores(tally, list(group))
+    def _add(self, row: Row) -> None:
+        self.rows.append(row)
+        print(json.dumps(asdict(row)), file=sys.stderr)
 
 
-def trained(job: Job, views: Mapping[str, View], weight: float) -> Iterator[Row]:
-    """Train one network for each view, and yield the rows of every epoch."""
-    members = job.members(views)
-    steps = job.epochs * job.steps
-    optimizer = torch.optim.Adam([p for m in members.values() for p in m.parameters()], job.rate, fused=True)
-    decay = LambdaLR(optimizer, lambda step: min(1.0, (steps - step) / (0.6 * steps)))
-    updates = train(
-        list(members.values()),
-        job.batches(views),
-        optimizer,
-        task=TASK,
-        consensus=pairwise(l2),
-        edges=shape("chain", len(members)),
-        weight=weight,
-        names=list(members),
+def members(names: tuple[str, ...], channels: int, given: argparse.Namespace) -> dict[str, nn.Module]:
+    """New networks; that of a name always starts from the same weights."""
+    made: dict[str, nn.Module] = {}
+    for name in names:
+        torch.manual_seed(1000 * given.seed + ("A", "B", "picture only", "text only").index(name))
+        network = multimodal_densenet(channels, growth=given.growth)
+        made[name.replace(" ", "-")] = (
+            network if name in TOGETHER else Blind(network, picture=name == "picture only")
+        )
+    return made
+
+
+def trained(names: tuple[str, ...], weight: float, parts: dict[str, Instructions], given: Any) -> list[Row]:
+    """Train these networks together, and give the rows of every epoch."""
+    ensemble = concord.Ensemble(
+        members(names, parts["train"].images.shape[0], given), consensus="l2", weight=weight
     )
-    losses: list[Tensor] = []
-    for step in updates:
-        decay.step()
-        losses.append(mean_loss(step))
-        if len(losses) == job.steps:
-            *sums, samples = torch.stack(losses).sum(0).tolist()
-            losses.clear()
-            means = {name: total / samples for name, total in zip(members, sums, strict=True)}
-            yield from rows(job, members, weight, step.index // job.steps + 1, means)
-
-
-def mean_loss(step: Step) -> Tensor:
-    """Sums of the losses of a batch, and its size behind them. Shape: (M + 1,)"""
-    size = len(step.targets[0])
-    return torch.cat([step.losses * size, step.losses.new_tensor([size])])
-
-
-def rows(
-    job: Job, members: Mapping[str, nn.Module], weight: float, epoch: int, losses: Mapping[str, float]
-) -> Iterator[Row]:
-    """One row for each member, and one for A and B together."""
-    for view in dict.fromkeys(ALL[name] for name in members):
-        group = {name: member for name, member in members.items() if ALL[name] is view}
-        seen, held = (job.scores(group, view, held_out=h) for h in (False, True))
-        for name in group:
-            error, unseen = (scores["members"][name]["error"] for scores in (seen, held))
-            yield Row(weight, epoch, name, losses[name], error, unseen)
-        if len(group) > 1:
-            error, unseen = (scores["ensemble"]["error"] for scores in (seen, held))
-            one, other = evaluate.logits(list(group.values()), job.samples(view, held_out=False))
-            apart = l2(one, other).mean().item()
-            yield Row(weight, epoch, "mean of A and B", None, error, unseen, seen["agreement"], apart)
+    parameters = [p for name in ensemble for p in ensemble[name].parameters()]
+    optimizer = torch.optim.Adam(parameters, given.rate, fused=True)
+    steps = given.epochs * steps_per_epoch(len(parts["train"]), given.batch)
+    decay = LambdaLR(optimizer, lambda step: min(1.0, (steps - step) / (0.6 * steps)))
+    watch = Watch(ensemble, decay, parts["seen"], parts["held"])
+    ensemble.fit(
+        parts["train"],
+        valid=None,
+        test=parts["seen"],
+        epochs=given.epochs,
+        batch_size=given.batch,
+        optimizer=optimizer,
+        seed=given.seed,
+        observer=watch,
+    )
+    return watch.rows
 
 
 HEAD = """\
@@ -191,8 +184,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="digits", help="digits, or the folder of MNIST (default: digits)")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, help="train on so many pictures")
-    parser.add_argument("--test", type=int, default=2000, help="test on so many pictures (default: 2000)")
+    parser.add_argument("--limit", type=int, help="number of pictures to train on")
+    parser.add_argument("--test", type=int, default=2000, help="number of test pictures (default: 2000)")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=0.005, help="Adam's, falling to 0 after 40 %%")
     parser.add_argument("--growth", type=int, default=8)
@@ -202,29 +195,23 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given = arguments()
-    splits = load(given.data, valid=0.0, seed=given.seed, limit=given.limit)
+    splits = concord.load_data(given.data, valid=0.0, seed=given.seed, limit=given.limit)
     order = draws.permutation(len(splits.test), "test pictures", given.seed)
     test = splits.test.subset(torch.from_numpy(order[: given.test]))
-    job = Job(
-        train=splits.train,
-        test=test,
-        normalise=Normalise.of(splits.train),
-        epochs=given.epochs,
-        batch=given.batch,
-        rate=given.rate,
-        growth=given.growth,
-        seed=given.seed,
-    )
-    start, found = time.perf_counter(), []
-    for views, weight in ((ALL, 0.0), ({"A": both, "B": both}, WEIGHT)):
-        for row in trained(job, views, weight):
-            found.append(row)
-            print(json.dumps(asdict(row)), file=sys.stderr)
+    normalise = Normalise.of(splits.train)
+    parts = {
+        "train": Instructions(splits.train, normalise, held_out=False, seed=given.seed),
+        "seen": Instructions(test, normalise, held_out=False, seed=given.seed),
+        "held": Instructions(test, normalise, held_out=True, seed=given.seed),
+    }
+    start = time.perf_counter()
+    found = trained(("A", "B", "picture only", "text only"), 0.0, parts, given)
+    found += trained(TOGETHER, WEIGHT, parts, given)
     if given.out:
         given.out.write_text("".join(json.dumps(asdict(row)) + "\n" for row in found), encoding="utf-8")
     print(markdown(found))
     print(
-        f"\n{len(job.train):,} pictures to train on, {len(job.test):,} to test on; seed {job.seed};"
+        f"\n{len(splits.train):,} pictures to train on, {len(test):,} to test on; seed {given.seed};"
         f" {time.perf_counter() - start:.0f} s ({time.process_time():.0f} s of processor time) on"
         f" {torch.get_num_threads()} thread(s); Python {platform.python_version()}, torch {torch.__version__}"
     )
@@ -234,5 +221,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConcordError as error:
+    except concord.ConcordError as error:
         sys.exit(f"train_multimodal: {error}")

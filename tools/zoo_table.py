@@ -9,14 +9,13 @@ import pkgutil
 from pathlib import Path
 
 import concord.zoo
-from concord.report.cost_json import as_json
 from concord.runs.costs import cost_of
 from concord.zoo.build import sizes_of
 from concord.zoo.registry import ENTRIES, Entry, Row
 
 
 def row(entry: Entry) -> Row:
-    spent = as_json(cost_of(entry.name))
+    spent = cost_of(entry.name).to_dict()
     field = spent["receptive_field"]
     return Row(
         name=entry.name,

@@ -1,25 +1,95 @@
 """Trains small networks that behave like big ensembles and shows exactly what each network costs.
 
-Everything that a verb of the command line does is one function here: ``concord.train``, ``resume``,
-``study``, ``evaluate``, ``predict``, ``export``, ``write_report``, ``networks`` (zoo), ``cost_of``,
-``baselines``, ``attack_runs`` (attack), ``plain_train``, ``plain_show``, ``data_check``, ``data_get``,
-``doctor``, ``bench_train``, ``bench_cost``, ``bench_decode``, ``bench_plain``, ``bench_stacked``. Importing
-the package imports no torch; the functions do when they are called.
+Train modules of your own together with ``Ensemble``; train networks of the zoo into a run folder with
+``train`` and ``Config``; read either back with ``load``; write a loop of your own with ``cohort`` and
+``updates``. Everything else that the command line does is one function here. Importing the package imports no
+torch; names are imported when they are first used.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-HOMES = {
+if TYPE_CHECKING:
+    from concord.api.attack import attack_runs as attack_runs
+    from concord.api.baseline import baselines as baselines
+    from concord.api.data import data_check as data_check
+    from concord.api.data import data_get as data_get
+    from concord.api.evaluate import evaluate as evaluate
+    from concord.api.evaluate import export as export
+    from concord.api.evaluate import predict as predict
+    from concord.api.load import load as load
+    from concord.api.loop import cohort as cohort
+    from concord.api.loop import updates as updates
+    from concord.api.plain import plain_train as plain_train
+    from concord.api.report import write_report as write_report
+    from concord.api.run import Run as Run
+    from concord.api.study import study as study
+    from concord.api.train import resume as resume
+    from concord.api.train import train as train
+    from concord.bench.cost import bench_cost as bench_cost
+    from concord.bench.plain import bench_plain as bench_plain
+    from concord.bench.stacked import bench_stacked as bench_stacked
+    from concord.bench.train import bench_train as bench_train
+    from concord.data.dataset import Dataset as Dataset
+    from concord.data.load import load_data as load_data
+    from concord.errors import CheckpointError as CheckpointError
+    from concord.errors import ConcordError as ConcordError
+    from concord.errors import DataError as DataError
+    from concord.errors import DivergedError as DivergedError
+    from concord.errors import ResourceError as ResourceError
+    from concord.errors import StoppedError as StoppedError
+    from concord.errors import UsageError as UsageError
+    from concord.plain.worked import plain_show as plain_show
+    from concord.runs.config import Config as Config
+    from concord.runs.config import Consensus as Consensus
+    from concord.runs.config import Member as Member
+    from concord.runs.costs import cost_of as cost_of
+    from concord.runs.doctor import doctor as doctor
+    from concord.runs.ensemble import Ensemble as Ensemble
+    from concord.runs.history import History as History
+    from concord.tasks.classify import Classify as Classify
+    from concord.tasks.task import Compared as Compared
+    from concord.tasks.task import Task as Task
+    from concord.tasks.task import Watched as Watched
+    from concord.training.batch import Batch as Batch
+    from concord.training.observer import Observer as Observer
+    from concord.training.optim import Adam as Adam
+    from concord.training.optim import Sgd as Sgd
+    from concord.zoo.registry import networks as networks
+
+_HOMES = {
+    "Ensemble": "runs.ensemble",
+    "History": "runs.history",
+    "Config": "runs.config",
+    "Member": "runs.config",
+    "Consensus": "runs.config",
+    "Adam": "training.optim",
+    "Sgd": "training.optim",
+    "Run": "api.run",
     "train": "api.train",
     "resume": "api.train",
-    "study": "api.study",
+    "load": "api.load",
+    "load_data": "data.load",
     "evaluate": "api.evaluate",
     "predict": "api.evaluate",
     "export": "api.evaluate",
     "write_report": "api.report",
+    "study": "api.study",
+    "cohort": "api.loop",
+    "updates": "api.loop",
+    "Batch": "training.batch",
+    "Classify": "tasks.classify",
+    "Task": "tasks.task",
+    "Compared": "tasks.task",
+    "Watched": "tasks.task",
+    "Dataset": "data.dataset",
+    "Observer": "training.observer",
     "networks": "zoo.registry",
     "cost_of": "runs.costs",
+    "baselines": "api.baseline",
+    "attack_runs": "api.attack",
+    "plain_train": "api.plain",
+    "plain_show": "plain.worked",
     "data_check": "api.data",
     "data_get": "api.data",
     "doctor": "runs.doctor",
@@ -28,16 +98,23 @@ HOMES = {
     "bench_decode": "bench.decode",
     "bench_plain": "bench.plain",
     "bench_stacked": "bench.stacked",
-    "plain_train": "api.plain",
-    "plain_show": "plain.worked",
-    "baselines": "api.baseline",
-    "attack_runs": "api.attack",
+    "ConcordError": "errors",
+    "UsageError": "errors",
+    "DataError": "errors",
+    "CheckpointError": "errors",
+    "DivergedError": "errors",
+    "ResourceError": "errors",
+    "StoppedError": "errors",
 }
-__all__ = list(HOMES)
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """The function of that name, imported when it is first asked for."""
-    if name not in HOMES:
+    """The function or class of that name, imported when it is first asked for."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'concord' has no attribute {name!r}")
-    return getattr(import_module(f"concord.{HOMES[name]}"), name)
+    return getattr(import_module(f"concord.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -7,6 +7,8 @@ from typing import Any
 from concord.runs import evaluate as scoring
 from concord.runs import export as exporting
 from concord.runs import predict as labelling
+from concord.runs.export import Exported
+from concord.runs.predict import Prediction
 from concord.runs.watching import never
 from concord.training.observer import SILENT, Observer
 
@@ -34,16 +36,25 @@ def predict(
     files: str | Path | Sequence[str | Path],
     *,
     member: str = "ensemble",
+    top: int = 1,
+    probabilities: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
-) -> list[dict[str, Any]]:
+) -> list[Prediction]:
     """Label and confidence of every image, in the order given; one that cannot be read has an ``error``.
 
-    ``files`` is a file, a folder or a pattern, or several of them.
+    ``files`` is a file, a folder or a pattern, or several of them. With ``top`` above 1 each prediction has
+    the ``top`` likeliest classes too, with ``probabilities`` those of all classes.
     """
     chosen = [files] if isinstance(files, str | Path) else files
     return labelling.predict(
-        Path(run), [str(file) for file in chosen], member=member, allow_code=allow_code, observer=observer
+        Path(run),
+        [str(file) for file in chosen],
+        member=member,
+        top=top,
+        probabilities=probabilities,
+        allow_code=allow_code,
+        observer=observer,
     )
 
 
@@ -52,13 +63,25 @@ def export(
     to: str | Path,
     *,
     member: str = "ensemble",
+    script: str | Path | None = None,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
-) -> dict[str, Any]:
+) -> Exported:
     """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2 or .safetensors.
 
-    ONNX and torch.export take pixels (B, C, H, W) as float32 on the 0..255 scale and give probabilities (B,
-    K): normalisation and softmax are inside. An ONNX file is checked against ONNX Runtime on three batch
-    sizes. What cannot be written leaves an older file as it was (ResourceError).
+    ONNX and torch.export take pixels (B, C, H, W) as uint8, in any batch, and give probabilities (B, K):
+    normalisation and softmax are inside, and the file describes how a picture becomes these pixels. Both are
+    checked against ``predict`` on three batch sizes. ``script`` is a Python file to write beside an ONNX
+    file: it labels image files with onnxruntime, pillow and numpy alone.
+
+    Only the member that is named is built. What cannot be written leaves an older file as it was
+    (ResourceError); a network that the format cannot hold is a UsageError.
     """
-    return exporting.export(Path(run), Path(to), member=member, allow_code=allow_code, observer=observer)
+    return exporting.export(
+        Path(run),
+        Path(to),
+        member=member,
+        script=None if script is None else Path(script),
+        allow_code=allow_code,
+        observer=observer,
+    )

@@ -7,9 +7,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from concord.data.text import printable
 from concord.errors import DataError, DivergedError, UsageError
 from concord.files.atomic import disk_errors, write_text
+from concord.files.text import printable
 from concord.plain.cnn import CNN, Step, train
 from concord.report.plain_curve import curve
 from concord.runs import plain_config, plain_pictures

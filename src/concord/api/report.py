@@ -6,9 +6,11 @@ from pathlib import Path
 from concord.errors import UsageError
 from concord.files.atomic import write_text
 from concord.report.card_of_runs import card_text
+from concord.report.other_task import CLASSIFY, other_task_page
 from concord.report.page import page
 from concord.report.study_view import write_study_report
 from concord.report.views import run_view
+from concord.runs.folder import RunFolder
 from concord.studies.study import is_study
 from concord.training.observer import SILENT, Observer
 
@@ -37,6 +39,11 @@ def write_report(
         raise UsageError(f"{studies[0]} is a study, which has a report of its own; give it alone")
     if studies:
         return write_study_report(studies[0], target, data=data, allow_code=allow_code, observer=observer)
+    if foreign := [path for path in paths if RunFolder(path).config().train.task != CLASSIFY]:
+        if len(paths) > 1:
+            raise UsageError(f"{foreign[0]} is of another task; give it alone")
+        write_text(target, other_task_page(RunFolder(foreign[0])))
+        return target
     views = [run_view(path, data, allow_code, observer) for path in paths]
     title = views[0].name if len(views) == 1 else f"{len(views)} runs"
     write_text(target, page(views, title=f"concord: {title}"))

@@ -5,34 +5,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concord.runs import toml
-from concord.runs.folder import RunFolder
+from concord.runs.config import Config
+from concord.runs.folder import RunFolder, refuse_taken
 
 if TYPE_CHECKING:
-    from concord.runs.result import Result
+    from concord.api.run import Run
     from concord.training.observer import Observer
 
 
 def train(
-    settings: Mapping[str, Any],
-    out: str | Path,
+    config: Config | Mapping[str, Any],
+    out: str | Path = "runs/run",
     *,
     allow_code: Collection[str] = (),
     observer: "Observer | None" = None,
     stop: Callable[[], bool] | None = None,
-) -> "Result":
-    """Train as the configuration tables say, into a new run folder; gives what ``result.json`` holds.
+) -> "Run":
+    """Train as the configuration says, into a new run folder; gives the run with its result.
 
-    ``train({"members": [{"name": "st", "network": "noel2017_st"}]}, "runs/first")`` trains one member on
-    digits. Settings are refused before torch is imported.
+    ``config`` is a ``Config``, or the tables of a settings file as a mapping.
+    ``train(Config(members=[Member("st", network="noel2017_st")]), out="runs/first")`` trains one member on
+    digits. ``allow_code`` names own networks (package.module:factory) that may be imported. Settings are
+    refused before torch is imported.
     """
-    config = toml.parse(settings)
+    settings = config if isinstance(config, Config) else toml.parse(config)
+    refuse_taken(Path(out))
+    from concord.api.run import Run
     from concord.runs import train as runs
     from concord.runs.watching import never
     from concord.training.observer import SILENT
 
-    return runs.train(
-        config, Path(out), allow_code=allow_code, observer=observer or SILENT, stop=stop or never
+    result = runs.train(
+        settings, Path(out), allow_code=allow_code, observer=observer or SILENT, stop=stop or never
     )
+    return Run(out, allow_code=allow_code, result=result)
 
 
 def resume(
@@ -45,7 +51,7 @@ def resume(
     allow_code: Collection[str] = (),
     observer: "Observer | None" = None,
     stop: Callable[[], bool] | None = None,
-) -> "Result":
+) -> "Run":
     """Continue a run exactly where it stopped; gives what ``result.json`` holds.
 
     ``without`` names members that keep their weights from here on and from which nobody learns any more, such
@@ -53,11 +59,12 @@ def resume(
     earlier one is used.
     """
     RunFolder(Path(run)).config()  # refused before torch is imported, if it is not a run
+    from concord.api.run import Run
     from concord.runs import train as runs
     from concord.runs.watching import never
     from concord.training.observer import SILENT
 
-    return runs.resume(
+    result = runs.resume(
         Path(run),
         settings=settings,
         without=without,
@@ -67,3 +74,4 @@ def resume(
         observer=observer or SILENT,
         stop=stop or never,
     )
+    return Run(run, allow_code=allow_code, result=result)

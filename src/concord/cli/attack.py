@@ -1,4 +1,4 @@
-"""``concord attack``: how a run's members stand changes that are made to mislead them.
+"""``concord attack``: adversarial images for the members of runs.
 
 Example:
     $ concord attack runs/first --method fgsm --eps 0.05,0.1,0.2
@@ -11,41 +11,50 @@ import typer
 
 from concord.cli import complete, progress
 from concord.cli.options import AllowCode, DataPath, Json, print_json
-from concord.data.text import printable
 from concord.errors import ConcordError
+from concord.files.text import printable
 from concord.runs import attack_plan
 
 Runs = Annotated[
     list[Path], typer.Argument(help="Run folders.", show_default=False, autocompletion=complete.runs)
 ]
 Sizes = Annotated[
-    str, typer.Option(help="Size of the change, for pixels of 0 to 1; several with commas between them.")
+    str, typer.Option(help="Size of the change, for pixels from 0 to 1; several sizes separated by commas.")
 ]
-StepSize = Annotated[float | None, typer.Option(help="pgd: length of a step; default 2.5 eps / steps.")]
+StepSize = Annotated[float | None, typer.Option(help="Length of a step of pgd; default: 2.5 eps / steps.")]
 Folder = Annotated[
-    Path | None, typer.Option(help="Folder of attack.html and attack.json; default: in RUN/attack.")
+    Path | None, typer.Option(help="Folder for attack.html and attack.json; default: a folder in RUN/attack.")
 ]
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(
         "attack",
-        help="Images changed to mislead the members of runs: error against eps, and what transfers.\n\n"
+        help="Attack the members of runs with adversarial images: error against eps, and transfer between"
+        " networks.\n\n"
         "Example: concord attack runs/first --method pgd --norm l2 --eps 0.5,1,2 --limit 500",
     )(attack_command)
 
 
 def attack_command(
     runs: Runs,
-    method: Annotated[str, typer.Option(help="fgsm or pgd.")] = "fgsm",
+    method: Annotated[str, typer.Option(help="Attack: fgsm (one step) or pgd (many steps).")] = "fgsm",
     eps: Sizes = "0.1",
-    norm: Annotated[str | None, typer.Option(help="pgd: linf (default) or l2.")] = None,
-    steps: Annotated[int | None, typer.Option(help="pgd: how many steps; default 40.")] = None,
+    norm: Annotated[str | None, typer.Option(help="Norm of the change of pgd: linf (default) or l2.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps of pgd; default: 40.")] = None,
     step_size: StepSize = None,
-    seed: Annotated[int | None, typer.Option(help="pgd: seed of the random start; default 0.")] = None,
-    target: Annotated[str | None, typer.Option(help="Make networks name this class.")] = None,
-    member: Annotated[str | None, typer.Option(help="Attack this one alone, and test all.")] = None,
-    limit: Annotated[int | None, typer.Option(help="So many test images, of all classes.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random start of pgd; default: 0.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Class that the attack makes the networks predict; default: any wrong class."),
+    ] = None,
+    member: Annotated[
+        str | None,
+        typer.Option(help="Member to attack; the images are tested on all members. Default: attack each."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Number of test images, stratified by class; default: all.")
+    ] = None,
     out: Folder = None,
     data: DataPath = None,
     allow_code: AllowCode = None,
@@ -71,7 +80,7 @@ def attack_command(
     failed = None
     try:
         write(folder, figures, found)
-    except ConcordError as error:  # the figures took long: they are shown all the same
+    except ConcordError as error:  # the figures took long: print them even if they cannot be written
         failed = error
         progress.tell(str(error))
     if json_:
@@ -103,7 +112,7 @@ def _print(figures: dict[str, Any]) -> None:
         reached.append(entries(name, *hits))
     print(plain(Table(f"error in % on {figures['samples']:,} test images", header, tuple(rows))))
     if figures["target"]:
-        caption = f"taken for {figures['target']!r} in %"
+        caption = f"predicted as {figures['target']!r} in %"
         print("\n" + plain(Table(caption, (header[0], *header[2:]), tuple(reached))))
     last = Transfer(**figures["transfer"][-1])
     if len(last.tested) > 1:

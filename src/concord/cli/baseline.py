@@ -22,52 +22,67 @@ BaselineNames = Annotated[
     list[str],
     typer.Argument(
         metavar="NAME...",
-        help="svm_linear, svm_rbf, svm_poly (svm: these three), perceptron, linear, logistic, "
-        "pca_quadratic, knn, mlp; all.",
+        help="Classifiers: svm_linear, svm_rbf, svm_poly (svm: all three), perceptron, linear, logistic, "
+        "pca_quadratic, knn, mlp; or all.",
         show_default=False,
     ),
 ]
 RunsBeside = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Put the members of this run beside them; may be repeated.", autocompletion=complete.runs
+        help="Run whose members stand in the same table; may be repeated.", autocompletion=complete.runs
     ),
 ]
 ChooseSettings = Annotated[
     bool, typer.Option("--choose", help="Choose settings on a validation split of the training images.")
 ]
-ImagesPerTry = Annotated[int, typer.Option(min=2, help="Most images to train on for each try of --choose.")]
+ImagesPerTry = Annotated[
+    int, typer.Option(min=2, help="Maximum number of training images for each setting that --choose tries.")
+]
 DataSetting = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of data.*.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set a key of data, for example data.size=32; may be repeated."
+    ),
 ]
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(
         "baseline",
-        help="SVM, perceptron, linear, quadratic, nearest neighbours and MLP on any data, in one table with"
-        " the networks of a run: error with interval, seconds, numbers kept, MACs.\n\n"
+        help="Train classifiers of scikit-learn on any data and put them in one table with the networks of a"
+        " run: error with interval, seconds, size, MACs.\n\n"
         "Example: concord baseline svm_rbf knn linear --data data/mnist --run runs/first",
     )(baseline_command)
 
 
 def baseline_command(
     names: BaselineNames,
-    data: Annotated[str | None, typer.Option(help="Where the images come from; digits needs none.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Name or path of the data; default: the data of --run, or digits.")
+    ] = None,
     run: RunsBeside = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the splits (without --run) and of what draws.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most images to train on.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the splits (without --run) and of the classifiers.")
+    ] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of training images; default: all.")
+    ] = None,
     choose: ChooseSettings = False,
     choose_on: ImagesPerTry = 10_000,
     price: Annotated[
-        float | None, typer.Option("--c", help="svm_*, logistic: price of a wrong sample.")
+        float | None, typer.Option("--c", help="Penalty of a wrong sample (svm_*, logistic).")
     ] = None,
-    gamma: Annotated[float | None, typer.Option(help="svm_rbf, svm_poly: scale of the kernel.")] = None,
-    degree: Annotated[int | None, typer.Option(help="svm_poly.")] = None,
-    neighbours: Annotated[int | None, typer.Option(help="knn.")] = None,
-    components: Annotated[int | None, typer.Option(help="pca_quadratic.")] = None,
-    hidden: Annotated[int | None, typer.Option(help="mlp: hidden units.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="mlp, perceptron.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Scale of the kernel (svm_rbf, svm_poly).")] = None,
+    degree: Annotated[int | None, typer.Option(help="Degree of the polynomial (svm_poly).")] = None,
+    neighbours: Annotated[int | None, typer.Option(help="Number of neighbours (knn).")] = None,
+    components: Annotated[
+        int | None, typer.Option(help="Number of principal components (pca_quadratic).")
+    ] = None,
+    hidden: Annotated[int | None, typer.Option(help="Number of hidden units (mlp).")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images (mlp, perceptron).")
+    ] = None,
     set_: DataSetting = None,
     out: Annotated[Path | None, typer.Option(help="Write the tables to FILE.html or FILE.md.")] = None,
     allow_code: AllowCode = None,
@@ -113,7 +128,7 @@ def baseline_command(
 
 
 def _make_rows(comparison: "Comparison") -> bool:
-    """All rows, or those that are ready when Ctrl-C comes; says whether it is all of them."""
+    """All rows, or those that are ready when Ctrl-C comes; whether all are there."""
     rows = comparison.rows()
     try:
         while interruptible(lambda: next(rows, None)) is not None:

@@ -13,24 +13,25 @@ from concord.cli.options import Json, print_json
 
 
 def add_to(app: typer.Typer) -> None:
-    verbs = typer.Typer(help="Measure concord beside its peers, in one run.", no_args_is_help=True)
+    verbs = typer.Typer(help="Measure the speed of concord beside other tools.", no_args_is_help=True)
     verbs.command(
         "train",
-        help="Samples per second of ST + M beside plain PyTorch loops.\n\nExample: concord bench train",
+        help="Measure training (samples per second of ST + M) beside plain PyTorch loops.\n\n"
+        "Example: concord bench train",
     )(train_command)
     verbs.command(
         "cost",
-        help="Build and count five networks beside torchinfo, fvcore, ptflops and thop.\n\n"
+        help="Measure building and counting five networks beside torchinfo, fvcore, ptflops and thop.\n\n"
         "Example: concord bench cost --rounds 3",
     )(bench_cost.cost_command)
     verbs.command(
         "plain",
-        help="One training step in plain Python beside loops as the USTH CNN writes them.\n\n"
+        help="Measure one training step in plain Python beside the loops of the USTH CNN.\n\n"
         "Example: concord bench plain",
     )(bench_plain.bench_plain_command)
     verbs.command(
         "stacked",
-        help="Members of one network in one pass beside a pass for each.\n\n"
+        help="Measure stacked members (one pass for all) beside one pass for each member.\n\n"
         "Example: concord bench stacked --network lenet5 --count 8",
     )(bench_stacked.bench_stacked_command)
     verbs.command(
@@ -42,8 +43,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train_command(
-    rounds: Annotated[int, typer.Option(help="How often each takes its turn.")] = 5,
-    each: Annotated[int, typer.Option("--updates", help="Updates per turn.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Number of rounds; each tool is measured once per round.")] = 5,
+    each: Annotated[int, typer.Option("--updates", help="Number of updates per measurement.")] = 20,
     json_: Json = False,
 ) -> None:
     from concord.bench.train import bench_train

@@ -12,7 +12,9 @@ from concord.cli.options import Json, print_json
 
 
 def cost_command(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 5,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Number of rounds; each tool is measured once per round.")
+    ] = 5,
     json_: Json = False,
 ) -> None:
     from concord.bench.cost import LARGE, SIDE, bench_cost

@@ -12,7 +12,9 @@ from concord.cli.options import Json, print_json
 
 
 def bench_plain_command(
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which the contenders take turns.")] = 5,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Number of rounds; each tool is measured once per round.")
+    ] = 5,
     json_: Json = False,
 ) -> None:
     from concord.bench.plain import bench_plain

@@ -1,4 +1,4 @@
-"""``concord bench stacked``: members of one network in one pass beside a pass for each, in one run.
+"""``concord bench stacked``: members of one network in one pass, beside one pass for each.
 
 Example:
     $ concord bench stacked --network lenet5 --count 8
@@ -12,11 +12,13 @@ from concord.cli.options import Json, print_json
 
 
 def bench_stacked_command(
-    network: Annotated[str, typer.Option(help="What all members are.")] = "noel2017_st",
-    count: Annotated[int, typer.Option(min=2, help="How many members.")] = 4,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
-    rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 5,
-    each: Annotated[int, typer.Option("--updates", min=1, help="Updates per turn.")] = 20,
+    network: Annotated[str, typer.Option(help="Network of all members.")] = "noel2017_st",
+    count: Annotated[int, typer.Option(min=2, help="Number of members.")] = 4,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto (default: cuda if there is one).")] = "auto",
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Number of rounds; each tool is measured once per round.")
+    ] = 5,
+    each: Annotated[int, typer.Option("--updates", min=1, help="Number of updates per measurement.")] = 20,
     json_: Json = False,
 ) -> None:
     from concord.bench.stacked import bench_stacked

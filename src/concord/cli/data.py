@@ -12,19 +12,25 @@ import typer
 from concord.cli import progress
 from concord.cli.options import Json, print_json
 
-Path_ = Annotated[str, typer.Argument(metavar="PATH", help="Data as for --data.", show_default=False)]
+Path_ = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH", help="Name or path of the data, as for `concord train --data`.", show_default=False
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
-    verbs = typer.Typer(help="Look at data sets and fetch them.", no_args_is_help=True)
+    verbs = typer.Typer(help="Check and download data sets.", no_args_is_help=True)
     verbs.command(
         "check",
-        help="Counts, corrupt files, duplicates, leakage between splits, class differences; exit 1 if it is"
-        " not usable as it is.\n\nExample: concord data check photos/",
+        help="Check a data set: class counts, damaged files, duplicates, leakage between splits. Exit status"
+        " 1 if it cannot be trained on.\n\nExample: concord data check photos/",
     )(check_command)
     verbs.command(
         "get",
-        help="Download a data set through torchvision (needs a network).\n\nExample: concord data get mnist",
+        help="Download a data set with torchvision (needs an internet connection).\n\n"
+        "Example: concord data get mnist",
     )(get_command)
     app.add_typer(verbs, name="data")
 
@@ -44,8 +50,10 @@ def check_command(source: Path_, json_: Json = False) -> None:
 
 
 def get_command(
-    name: Annotated[str, typer.Argument(help="mnist, fashionmnist, kmnist or cifar10.", show_default=False)],
-    into: Annotated[Path | None, typer.Option(help="Where to; default: data/NAME.")] = None,
+    name: Annotated[
+        str, typer.Argument(help="Data set: mnist, fashionmnist, kmnist or cifar10.", show_default=False)
+    ],
+    into: Annotated[Path | None, typer.Option(help="Folder to create; default: data/NAME.")] = None,
     json_: Json = False,
 ) -> None:
     from concord.api.data import data_get

@@ -1,4 +1,4 @@
-"""``concord doctor``: can this machine train, and how.
+"""``concord doctor``: whether this machine can train, and with what.
 
 Example:
     $ concord doctor --json
@@ -12,9 +12,10 @@ from concord.cli.options import Json, print_json
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("doctor", help="Can this machine train, and how? Exit 1 if not.\n\nExample: concord doctor")(
-        doctor_command
-    )
+    app.command(
+        "doctor",
+        help="Check whether this machine can train; exit status 1 if it cannot.\n\nExample: concord doctor",
+    )(doctor_command)
 
 
 def doctor_command(json_: Json = False) -> None:

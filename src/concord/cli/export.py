@@ -1,7 +1,7 @@
 """``concord export``: one member, or the ensemble, as a file that other programs load.
 
 Example:
-    $ concord export runs/first --member noel2017_st --to st.onnx
+    $ concord export runs/first --member noel2017_st --to st.onnx --script label.py
 """
 
 from pathlib import Path
@@ -16,8 +16,10 @@ from concord.cli.options import AllowCode, Json, Run, print_json
 def add_to(app: typer.Typer) -> None:
     app.command(
         "export",
-        help="One member or the ensemble as ONNX (checked against ONNX Runtime), torch.export or"
-        " safetensors.\n\nExample: concord export runs/first --member noel2017_st --to st.onnx",
+        help="One member or the ensemble as ONNX or torch.export, which take uint8 pixels and are checked"
+        " against concord predict, or as safetensors, which holds the weights. With ONNX comes a Python"
+        " script that labels image files without concord.\n\n"
+        "Example: concord export runs/first --member noel2017_st --to st.onnx --script label.py",
     )(export_command)
 
 
@@ -27,20 +29,33 @@ def export_command(
         Path, typer.Option(help="The file to write: .onnx, .safetensors or .pt2.", show_default=False)
     ],
     member: Annotated[str, typer.Option(help="A member's name, or ensemble.")] = "ensemble",
+    script: Annotated[
+        Path | None,
+        typer.Option(help="Write the script that labels image files with the ONNX file here."),
+    ] = None,
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
     from concord.api.evaluate import export
-    from concord.runs.export import BATCHES
+    from concord.files.text import printable
 
-    written = export(run, to, member=member, allow_code=allow_code or [], observer=progress.Quiet())
+    written = export(
+        run, to, member=member, script=script, allow_code=allow_code or [], observer=progress.Quiet()
+    )
     if json_:
-        print_json(written)
+        print_json(written.to_dict())
         return
     checked = (
-        f"; equal to PyTorch within {written['largest_difference']:.0e} in ONNX Runtime for batches of"
-        f" {', '.join(map(str, BATCHES))}"
-        if "largest_difference" in written
+        f"; equal to concord predict within {written.largest_difference:.0e} for batches of"
+        f" {', '.join(map(str, written.checked_batches))}"
+        if written.largest_difference is not None
         else ""
     )
-    print(f"{written['file']}: {written['member']}, {written['bytes']:,} bytes{checked}")
+    print(f"{printable(written.file)}: {written.member}, {written.bytes:,} bytes{checked}")
+    if script:
+        shown = printable(script)
+        print(f"{shown}: run `python {shown} photo.jpg ...` (needs onnxruntime, pillow and numpy)")
+    elif written.script:
+        beside = printable(to.name)
+        print(f"\nLabels without concord: save this beside {beside}, or use --script label.py\n")
+        print(written.script, end="")

@@ -14,27 +14,32 @@ import typer
 from concord.cli import complete
 from concord.errors import UsageError, suggestion
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
-Run = Annotated[Path, typer.Argument(help="A run folder.", show_default=False, autocompletion=complete.runs)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Run = Annotated[Path, typer.Argument(help="Run folder.", show_default=False, autocompletion=complete.runs)]
 Members = Annotated[
     str | None,
-    typer.Option(help="Networks, with commas between them.", autocompletion=complete.networks),
+    typer.Option(
+        help="Networks, separated by commas; with names: small=noel2017_st,big=resnet18.",
+        autocompletion=complete.networks,
+    ),
 ]
 AllowCode = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-code",
         metavar="PACKAGE.MODULE:FACTORY",
-        help="Your own network that may be imported; loading a run never imports code by itself.",
+        help="Allow the import of your own network; a run folder never imports code by itself.",
     ),
 ]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Refuse a damaged newest checkpoint instead of using an earlier one."),
+    typer.Option(
+        "--strict", help="Stop if the newest checkpoint is damaged, instead of using an earlier one."
+    ),
 ]
 DataPath = Annotated[
     str | None,
-    typer.Option("--data", help="Read the data from here instead of where the run was trained."),
+    typer.Option("--data", help="Path of the data, if it is not where the run was trained."),
 ]
 
 
@@ -43,7 +48,7 @@ ANSWER: ContextVar[TextIO | None] = ContextVar("answer")
 
 @contextmanager
 def nothing_but_json() -> Iterator[None]:
-    """What anybody else prints goes to stderr: a network of the user's may print whatever it likes."""
+    """Other prints go to stderr: a network of the user may print whatever it likes."""
     token = ANSWER.set(sys.stdout)
     try:
         with redirect_stdout(sys.stderr):

@@ -14,10 +14,12 @@ from concord.cli.options import Json, print_json
 
 
 def add_to(app: typer.Typer) -> None:
-    verbs = typer.Typer(help="Networks in plain Python, to be followed with pencil.", no_args_is_help=True)
+    verbs = typer.Typer(
+        help="Networks in plain Python, small enough to follow by hand.", no_args_is_help=True
+    )
     verbs.command(
         "train",
-        help="Train the network of the USTH CNN on a folder of pictures.\n\n"
+        help="Train the USTH CNN in plain Python on a folder of pictures.\n\n"
         "Example: concord plain train animals.toml --data photos/animals",
     )(train_command)
     verbs.command(
@@ -30,16 +32,19 @@ def add_to(app: typer.Typer) -> None:
 
 def train_command(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG.toml", help="Sizes, epochs, seed.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="CONFIG.toml", help="TOML file of sizes, epochs and seed.", show_default=False
+        ),
     ],
-    data: Annotated[Path, typer.Option(help="A folder of pictures.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Folder of pictures.", show_default=False)],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; default: runs/plain-NAME.")
     ] = None,
     json_: Json = False,
 ) -> None:
     from concord.api.plain import plain_train
-    from concord.data.text import printable
+    from concord.files.text import printable
 
     chosen = out or _next(Path("runs") / f"plain-{config.stem}")
     show = (lambda text: None) if json_ else print
@@ -48,14 +53,14 @@ def train_command(
         print_json(found)
         return
     for row in found["pictures"]:
-        file, said, label = (printable(row[key]) for key in ("file", "predicted", "label"))
-        mark = "" if said == label else f"  (is {label})"
-        print(f"{file:24} {said}  {row['confidence']:.3f}{mark}")
-    print(f"{found['correct']}/{len(found['pictures'])} right after training, {found['seconds']:.0f} s")
+        file, predicted, label = (printable(row[key]) for key in ("file", "predicted", "label"))
+        mark = "" if predicted == label else f"  (true: {label})"
+        print(f"{file:24} {predicted}  {row['confidence']:.3f}{mark}")
+    print(f"{found['correct']}/{len(found['pictures'])} correct after training, {found['seconds']:.0f} s")
     print(f"{found['out']}/curve.svg, {found['out']}/steps.csv")
 
 
 def _next(folder: Path) -> Path:
-    """The folder, or with the first free number behind it."""
+    """The folder, with the first free number appended if it exists."""
     names = [folder, *(folder.with_name(f"{folder.name}-{n}") for n in range(2, 10_000))]
     return next(name for name in names if not name.exists())

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from concord.data.text import printable
+from concord.files.text import printable
 
 if TYPE_CHECKING:
     from concord.training.epoch import Epoch

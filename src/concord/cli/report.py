@@ -16,7 +16,7 @@ from concord.cli.options import AllowCode, DataPath, Json, print_json
 def add_to(app: typer.Typer) -> None:
     app.command(
         "report",
-        help="One HTML file: tables, curves, filters, confusion, costs. Or a model card in Markdown.\n\n"
+        help="Write one HTML file (figures, tables, confusion, costs) or a model card in Markdown.\n\n"
         "Example: concord report runs/first --to report.html\n\n"
         "Example: concord report runs/first --to runs/first/MODEL_CARD.md",
     )(report_command)
@@ -26,10 +26,15 @@ def report_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Run folders, or one study.", show_default=False, autocompletion=complete.runs_and_studies
+            help="Run folders, or one study folder.",
+            show_default=False,
+            autocompletion=complete.runs_and_studies,
         ),
     ],
-    to: Annotated[Path | None, typer.Option(help="The file to write, .html or .md.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="File to write, .html or .md; default: report.html in the first folder."),
+    ] = None,
     data: DataPath = None,
     allow_code: AllowCode = None,
     json_: Json = False,

@@ -1,4 +1,4 @@
-"""``concord resume``: go on exactly where a run stopped.
+"""``concord resume``: continue a run exactly where it stopped.
 
 Example:
     $ concord resume runs/first
@@ -14,24 +14,34 @@ from concord.cli.score_text import report_result
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("resume", help="Go on exactly where a run stopped.\n\nExample: concord resume runs/first")(
-        resume_command
-    )
+    app.command(
+        "resume", help="Continue a run exactly where it stopped.\n\nExample: concord resume runs/first"
+    )(resume_command)
 
 
 def resume_command(
     run: Run,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change this.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting, for example train.epochs=40; may be repeated.",
+        ),
+    ] = None,
     allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="Go on although configuration or data differ.")
+        bool,
+        typer.Option("--allow-changes", help="Continue although the configuration or the data have changed."),
     ] = False,
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="MEMBER", help="It stays as it is, and the others go on; may be repeated."),
+        typer.Option(
+            metavar="MEMBER", help="Freeze this member and continue with the others; may be repeated."
+        ),
     ] = None,
     strict: Strict = False,
     allow_code: AllowCode = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not show progress.")] = False,
     json_: Json = False,
 ) -> None:
     from concord.api.train import resume

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from concord.cli.options import print_json
-from concord.data.text import printable
+from concord.files.text import printable
 
 
 def report_result(result: Mapping[str, Any], as_json: bool) -> None:
@@ -25,7 +25,7 @@ def report_result(result: Mapping[str, Any], as_json: bool) -> None:
 
 def recall_text(result: Mapping[str, Any]) -> str:
     """Recall of every class, as ``eval`` prints it."""
-    from concord.report.records import ENSEMBLE
+    from concord.consensus.names import ENSEMBLE
     from concord.report.run_tables import recall_table
     from concord.report.tables import plain
 

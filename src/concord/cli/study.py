@@ -1,4 +1,4 @@
-"""``concord study``: a grid of runs into one table with intervals; it goes on where it stopped.
+"""``concord study``: a grid of runs into one table with intervals.
 
 Example:
     $ concord study --preset noel2017_mnist --data data/mnist --out runs/mnist
@@ -19,24 +19,34 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "study",
         help="A grid of runs (costs x weights x seeds x sets of members) into one table with intervals."
-        " The same command goes on after a stop.\n\n"
+        " The same command continues a stopped study.\n\n"
         "Example: concord study --preset noel2017_mnist --data data/mnist --out runs/mnist",
     )(study_command)
 
 
 def study_command(
-    file: Annotated[Path | None, typer.Argument(help="A TOML file with a table of name study.")] = None,
-    preset_: Annotated[str | None, typer.Option("--preset", help=f"{', '.join(PRESETS)}.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the samples come from.")] = None,
-    members: Members = None,
-    epochs: Annotated[int | None, typer.Option(help="How often every image is seen.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds: 0, 1, ...")] = None,
-    published: Annotated[
-        str | None, typer.Option(help="Print Noel 2017 beside ours: mnist, notmnist, cifar10.")
+    file: Annotated[Path | None, typer.Argument(help="TOML file of settings with a [study] table.")] = None,
+    preset_: Annotated[
+        str | None, typer.Option("--preset", help=f"Settings that come with concord: {', '.join(PRESETS)}.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one per core.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
-    out: Annotated[Path, typer.Option(help="The study folder.")] = Path("runs/study"),
+    data: Annotated[str | None, typer.Option(help="Name or path of the data; default: digits.")] = None,
+    members: Members = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: 30.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds: 0, 1, ...; default: 3.")] = None,
+    published: Annotated[
+        str | None,
+        typer.Option(help="Show the figures of Noel 2017 beside ours: mnist, notmnist or cifar10."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Number of runs at a time; default: one per core.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set any key of the configuration, for example study.alone=true; may be repeated.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Study folder to create or continue.")] = Path("runs/study"),
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:

@@ -21,7 +21,7 @@ from concord.cli.options import (
 from concord.cli.score_text import report_result
 
 TRAIN_HELP = (
-    "Train members on data and write a run folder.\n\n"
+    "Train members on data into a run folder.\n\n"
     "Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus l2 --weight 0.01"
     " --epochs 30 --out runs/first\n\n"
     "--data takes digits (scikit-learn's, the default), a folder of class folders, IDX files, CIFAR-10's"
@@ -35,24 +35,47 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train_command(
-    data: Annotated[str | None, typer.Option(help="Where the samples come from.")] = None,
+    data: Annotated[str | None, typer.Option(help="Name or path of the data; default: digits.")] = None,
     members: Members = None,
     pretrained: Annotated[
         list[str] | None,
-        typer.Option(metavar="MEMBER", help="Start this member from its library's weights; may be repeated."),
+        typer.Option(
+            metavar="MEMBER",
+            help="Member that starts from the pretrained weights of its library; may be repeated.",
+        ),
     ] = None,
-    consensus: Annotated[str | None, typer.Option(help="Cost between predictions: l2, sce, kl, ...")] = None,
-    weight: Annotated[float | None, typer.Option(help="Weight of that cost (alpha).")] = None,
-    edges: Annotated[str | None, typer.Option(help="chain, all, ring, star, one_way, mean, ...")] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often every image is seen.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images of one update.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of starts, order, dropout.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file; options win over it.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
-    out: Annotated[Path, typer.Option(help="The run folder to make.")] = Path("runs/run"),
+    consensus: Annotated[
+        str | None, typer.Option(help="Cost between predictions: none (default), l2, sce, kl, ...")
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Weight of the consensus cost (alpha); default: 0.")
+    ] = None,
+    edges: Annotated[
+        str | None,
+        typer.Option(
+            help="Which members learn from which: chain (default), all, ring, star, one_way, mean, ..."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: 30.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per update; default: 64.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of initial weights, order of images and dropout; default: 0.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto (default: cuda if there is one).")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; options override it.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set any key of the configuration, for example train.clip=1; may be repeated.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Run folder to create.")] = Path("runs/run"),
     allow_code: AllowCode = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not show progress.")] = False,
     json_: Json = False,
 ) -> None:
     flags = [

@@ -1,4 +1,4 @@
-"""``concord zoo``: the networks that concord has, without importing torch.
+"""``concord zoo``: the list of networks, without importing torch.
 
 Example:
     $ concord zoo resnet20 mobilenet_v1
@@ -16,7 +16,8 @@ from concord.cli.options import Json, print_json
 def add_to(app: typer.Typer) -> None:
     app.command(
         "zoo",
-        help="The networks: parameters, MACs, source; with names, one by one and with what can be chosen.\n\n"
+        help="List the networks: input, parameters, MACs, receptive field and source. "
+        "With names: these networks alone, each with its adjustable sizes.\n\n"
         "Example: concord zoo mobilenet_v1",
     )(zoo_command)
 
@@ -24,7 +25,9 @@ def add_to(app: typer.Typer) -> None:
 def zoo_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NETWORK", help="Default: all.", autocompletion=complete.networks),
+        typer.Argument(
+            metavar="NETWORK", help="Names of networks. Default: all.", autocompletion=complete.networks
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -45,13 +48,13 @@ def _print_all(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         figures = f"{row['parameters']:>12,}  {row['macs']:>15,}  {_field(row['receptive_field']):>5}"
         print(f"{row['name']:{width}}  {_shape(row['input']):>10}  {figures}  {row['source']}")
-    print("field: side of what one unit of the last map sees. What can be chosen: concord zoo NAME")
-    print("Every layer of a network: concord cost NAME")
-    print("Any network of torchvision and timm, and your own package.module:factory, can be a member too.")
+    print("field: receptive field of the last local layer, in pixels. Adjustable sizes: concord zoo NAME")
+    print("Cost of every layer: concord cost NAME")
+    print("Networks of torchvision and timm and your own (package.module:factory) can be members too.")
 
 
 def _entry(row: Mapping[str, Any]) -> str:
-    """One network, a line for each thing to know of it."""
+    """One network, one figure on each line."""
     lines = {
         "source": row["source"],
         "input": _shape(row["input"]),
@@ -61,7 +64,7 @@ def _entry(row: Mapping[str, Any]) -> str:
         "sizes": ", ".join(f"{size}={n}" for size, n in row["sizes"].items()) or "none",
     }
     if row["sizes"]:
-        lines["sizes"] += f"; others in brackets: '{row['name']}({next(iter(row['sizes']))}=...)'"
+        lines["sizes"] += f"; set in brackets: '{row['name']}({next(iter(row['sizes']))}=...)'"
     return "\n".join([row["name"], *(f"  {what:11} {text}" for what, text in lines.items())])
 
 

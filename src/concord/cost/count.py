@@ -162,11 +162,11 @@ def _watched_pass(network: nn.Module, inputs: tuple[Tensor, ...], *, real: bool)
     except (Exception, SystemExit) as error:  # the network's code may raise anything
         path, kind, shapes = getattr(error, "concord_place", ("", type(network).__name__, ()))
         given = f" of shape {' and '.join(map(str, shapes))}" if shapes else ""
-        said = " ".join(str(error).split())
-        if not said or isinstance(error, SystemExit):
-            said = " ".join(filter(None, (type(error).__name__, said)))
+        reason = " ".join(str(error).split())
+        if not reason or isinstance(error, SystemExit):
+            reason = " ".join(filter(None, (type(error).__name__, reason)))
         raise LayerError(
-            f"{path or 'the network'} ({kind}) does not take its input{given}: {said}"
+            f"{path or 'the network'} ({kind}) does not take its input{given}: {reason}"
         ) from error
     return _summed(walk, inputs[0].device.type)
 

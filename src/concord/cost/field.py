@@ -30,7 +30,7 @@ from typing import NamedTuple, Self
 from concord.errors import UsageError
 
 NOTHING = 1 << 62  # lo = NOTHING, hi = -NOTHING: an empty interval, neutral in min and max
-PHASES = 1024  # so many are told apart
+PHASES = 1024  # at most that many are listed
 
 Place = int | Fraction  # a fraction only where it bounds a whole number
 
@@ -73,8 +73,11 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
 
     @property
     def size(self) -> int:
-        """The largest of the sizes."""
-        return max(self.sizes)
+        """The largest of the sizes that a unit of the map has: a short map lacks some phases."""
+        if len(self.low) == 1:
+            return self.sizes[0]
+        sizes, live = self.sizes, range(max(0, self.first), min(self.last, self.units - 1) + 1)
+        return max([sizes[unit % len(sizes)] for unit in live[: len(sizes)]], default=max(sizes))
 
     @property
     def start(self) -> float | None:
@@ -137,7 +140,7 @@ def hull(fields: Sequence[Field | None]) -> Field | None:
 
 
 def listed(phases: int) -> bool:
-    """Whether so many are told apart."""
+    """Whether that many phases are listed."""
     return phases <= PHASES
 
 
@@ -161,7 +164,7 @@ def _ends(fields: list[Field]) -> tuple[tuple[Place, ...], tuple[Place, ...], Pl
     period = _common_period(fields, steady)
     if not listed(period):
         return *_around(fields, widest.jump), widest.jump, False
-    # past the end of the map unequal jumps drift apart: there the widest ones go on alone
+    # past the end of the map unequal jumps drift apart: there the widest ones continue alone
     seen = [[f.ends(i) for f in (fields if i < widest.units else steady)] for i in range(period)]
     low = tuple([min([lo for lo, _ in ends]) for ends in seen])
     high = tuple([max([hi for _, hi in ends]) for ends in seen])

@@ -13,7 +13,7 @@ EDGE = 32  # units beyond either end of a map that are listed with it: as far as
 
 
 def read(field: Field, taps: Sequence[range], advance: int, units: int) -> Field:
-    """The field of a map of R phases that goes on by Q = ``advance`` old units every R units.
+    """The field of a map of R phases that advances by Q = ``advance`` old units every R units.
 
     Phases are listed until those of the old map come round too. Where these are too many, every unit of the
     map is listed as a phase of its own, and where even units are too many, two lines enclose them.

@@ -6,7 +6,7 @@ padding. Sizes are checked by the network that runs; refused here is only what w
 (UsageError).
 
 All but a window over a map of period 1 goes through ``read``: a layer is the list of the units j that each
-of its R phases reads, and goes on by Q units j every R units i.
+of its R phases reads, and advances by Q units j every R units i.
 
 What flips an axis, wraps round it, sorts it or mixes all of it has no rule: the field is None from there on.
 """

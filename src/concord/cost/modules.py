@@ -1,55 +1,104 @@
-"""Layers of torch.nn that are answered from their sizes, so that no kernel runs.
+"""Layers of torch.nn that are answered from the sizes of their tensors, so that no kernel runs.
 
-A rule gives None for whatever is out of the ordinary (a wrong input, another kind of padding): then the layer
-runs as it is, and torch says what is wrong with it.
+A rule reads what torch computes with: weights, biases and statistics, never what the constructor noted down
+(``out_features``, ``kernel_size``), because a pruned layer or a new head changes the one and not the other.
+It gives None for whatever is out of the ordinary (another input, another kind of padding): then the layer
+runs as it is, and torch decides. Where the meta device takes what a processor refuses, it raises Doubt.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from concord.cost.arithmetic import Answer, Fields, Shape, Windows, convolution, linear, per_element
+from concord.cost.arithmetic import Answer, Fields, Windows, convolution, linear, per_element
 from concord.layers.normalisation import ShiftBatchNorm2d
 
-Leaf = Callable[[Any, Shape, Fields], Answer | None]
+Leaf = Callable[[Any, Tensor, Fields], Answer | None]
 
 ACTIVATIONS = (
     "CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish ReLU ReLU6 SELU SiLU "
     "Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink"
 )
-PASSED_ON = "Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout"
+DROPOUTS = "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout"
+# Axes with the batch; without it torch has its own rules.
+AXES: dict[type[nn.Module], tuple[int, ...]] = {
+    nn.BatchNorm1d: (2, 3),
+    nn.BatchNorm2d: (4,),
+    nn.BatchNorm3d: (5,),
+    ShiftBatchNorm2d: (4,),
+    nn.Dropout1d: (3,),
+    nn.Dropout2d: (4,),
+    nn.Dropout3d: (5,),
+}
 
 
-def _convolution(m: Any, shape: Shape, fields: Fields) -> Answer | None:
-    n = len(m.kernel_size)
-    if len(shape) != n + 2 or shape[1] != m.in_channels or m.padding_mode != "zeros":
+class Doubt(TypeError):
+    """The tensors of a layer fit neither each other nor its input: only numbers can tell what torch does."""
+
+
+def _convolution(m: Any, x: Tensor, fields: Fields) -> Answer | None:
+    weight, n = m.weight, len(m.kernel_size)
+    if not isinstance(weight, Tensor) or not weight.ndim == x.ndim == n + 2 or m.padding_mode != "zeros":
         return None
-    if isinstance(m.padding, str):  # "same" may pad one side more than the other
+    filters, each, *kernel = weight.shape
+    _require(_typed(weight, x) and _typed(m.bias, x) and _shaped(m.bias, filters) and filters % m.groups == 0)
+    moved = (m.stride, m.padding, m.dilation)  # padding "same" may pad one side more than the other
+    if x.shape[1] != each * m.groups or not all(isinstance(s, tuple) and len(s) == n for s in moved):
         return None
-    windows = Windows(m.kernel_size, m.stride, m.padding, m.dilation)
-    return convolution(shape, fields, m.out_channels, windows, groups=m.groups, bias=m.bias is not None)
+    _require(min(*m.stride, *m.dilation) > 0 <= min(m.padding))
+    windows = Windows(tuple(kernel), *moved)
+    shape = tuple(x.shape)
+    return convolution(shape, fields, filters, windows, groups=m.groups, bias=m.bias is not None)
 
 
-def _linear(m: Any, shape: Shape, fields: Fields) -> Answer | None:
-    if shape[-1:] != (m.in_features,):
+def _linear(m: Any, x: Tensor, fields: Fields) -> Answer | None:
+    weight = m.weight
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
         return None
-    return linear(shape, fields, m.out_features, bias=m.bias is not None)
+    _require(_typed(weight, x) and _typed(m.bias, x))
+    if not _shaped(m.bias, weight.shape[0]):  # one for all
+        return None
+    return linear(tuple(x.shape), fields, weight.shape[0], bias=m.bias is not None)
 
 
-def _batch_norm(m: Any, shape: Shape, fields: Fields) -> Answer | None:
-    if len(shape) < 2 or shape[1] != m.num_features or m.running_mean is None:
+def _batch_norm(m: Any, x: Tensor, fields: Fields) -> Answer | None:
+    if x.ndim not in AXES[type(m)] or m.running_mean is None or m.running_var is None:
+        return None
+    tensors = (m.running_mean, m.running_var, m.weight, m.bias)
+    _require(x.is_floating_point() and all(_shaped(t, x.shape[1]) for t in tensors))
+    if not all(_typed(t, x) for t in tensors):  # statistics in more bits than maps
         return None
     owned = sum(p is not None for p in m._parameters.values())
-    return per_element(shape, fields, 2, owned)
+    return per_element(tuple(x.shape), fields, 2, owned)
 
 
-def _activation(m: Any, shape: Shape, fields: Fields) -> Answer:
-    return per_element(shape, fields, 1)
+def _typed(held: Tensor | None, x: Tensor) -> bool:
+    return held is None or held.dtype == x.dtype
 
 
-def _passed_on(m: Any, shape: Shape, fields: Fields) -> Answer:
-    return per_element(shape, fields, 0)
+def _shaped(held: Tensor | None, length: int) -> bool:
+    return held is None or tuple(held.shape) == (length,)
+
+
+def _require(fits: bool) -> None:
+    if not fits:
+        raise Doubt("the tensors of the layer do not fit each other or the type of its input")
+
+
+def _activation(m: Any, x: Tensor, fields: Fields) -> Answer:
+    _require(x.is_floating_point())
+    return per_element(tuple(x.shape), fields, 1)
+
+
+def _dropout(m: Any, x: Tensor, fields: Fields) -> Answer | None:
+    if x.ndim not in AXES.get(type(m), (x.ndim,)) or not 0 <= m.p <= 1:
+        return None
+    return per_element(tuple(x.shape), fields, 0)
+
+
+def _identity(m: Any, x: Tensor, fields: Fields) -> Answer:
+    return per_element(tuple(x.shape), fields, 0)
 
 
 LEAVES: dict[type[nn.Module], Leaf] = {
@@ -62,9 +111,10 @@ LEAVES: dict[type[nn.Module], Leaf] = {
     nn.BatchNorm3d: _batch_norm,
     ShiftBatchNorm2d: _batch_norm,
     **{getattr(nn, name): _activation for name in ACTIVATIONS.split()},
-    **{getattr(nn, name): _passed_on for name in PASSED_ON.split()},
+    **{getattr(nn, name): _dropout for name in DROPOUTS.split()},
+    nn.Identity: _identity,
 }
-SAME_TENSOR = frozenset(getattr(nn, name) for name in PASSED_ON.split())
+SAME_TENSOR = frozenset(kind for kind, leaf in LEAVES.items() if leaf in (_dropout, _identity))
 
 
 def in_place(m: nn.Module) -> bool:

@@ -1,11 +1,14 @@
-"""What a count says: one frozen record per layer, and their sum."""
+"""The result of a count: one frozen record per layer, and their sum."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from concord.cost.arithmetic import Fields, Shape, Work
 from concord.cost.rules import worked
+
+if TYPE_CHECKING:
+    from concord.cost.document import CostDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,8 @@ class Layer:
     other_operations: int
     activations: int  # elements of new tensors; a layer that works in place makes none
     calls: int
-    one_call: Work
-    fields: Fields
+    one_call: Work = field(repr=False)
+    fields: Fields = field(repr=False)
 
     @property
     def rule(self) -> str:
@@ -33,14 +36,14 @@ class Layer:
     @property
     def steps(self) -> list[str]:
         """The rule, figure by figure."""
-        rule, said = self.one_call.rule, []
+        rule, steps = self.one_call.rule, []
         if self.parameters:  # another row may have counted a weight that is shared
-            said.append(f"{worked(rule.parameters, rule.letters, self.parameters)} parameters")
+            steps.append(f"{worked(rule.parameters, rule.letters, self.parameters)} parameters")
         if rule.macs:
-            said.append(f"{worked(rule.macs, rule.letters, self.one_call.macs)} MACs")
+            steps.append(f"{worked(rule.macs, rule.letters, self.one_call.macs)} MACs")
         if rule.other and self.one_call.other:
-            said.append(f"{worked(rule.other, rule.letters, self.one_call.other)} other")
-        return said
+            steps.append(f"{worked(rule.other, rule.letters, self.one_call.other)} other")
+        return steps
 
 
 class ReceptiveField(NamedTuple):
@@ -59,6 +62,14 @@ class ReceptiveField(NamedTuple):
         """Whether ``size`` is exact, or an upper bound: very long maps that were resized to odd lengths."""
         return all(f.exact for f in self.fields if f is not None)
 
+    @property
+    def text(self) -> str:
+        """``29x29``; ``at most 29x29`` for a bound."""
+        return f"{'' if self.exact else 'at most '}{times(self.size)}"
+
+    def __repr__(self) -> str:
+        return f"ReceptiveField({self.text}, stride {times([f'{s:g}' for s in self.stride])}, {self.path!r})"
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -73,7 +84,7 @@ class Cost:
     layers: tuple[Layer, ...] = field(repr=False)
     receptive_fields: tuple[ReceptiveField, ...]  # of the inputs of which some unit sees a part
     device: str  # "meta", where nothing is computed; "cpu" if the network could not run there
-    without_rule: tuple[str, ...] = ()  # operations that no rule knows, counted as nothing
+    without_rule: tuple[str, ...] = ()  # operations without a rule, which the totals leave out
 
     @property
     def receptive_field(self) -> ReceptiveField | None:
@@ -86,11 +97,11 @@ class Cost:
         return 2 * self.macs
 
     def bits(self, each: int = 32) -> int:
-        """Size of the parameters at so many bits each."""
+        """Size of the parameters with ``each`` bits per number."""
         return each * self.parameters
 
     def file_bytes(self, each: int = 32) -> int:
-        """Size of a file that holds parameters and buffers at so many bits each, without its header."""
+        """Size of a file with parameters and buffers, ``each`` bits per number, without its header."""
         return -(-each * (self.parameters + self.buffers) // 8)
 
 
@@ -137,13 +148,42 @@ def _below(path: str, prefix: str) -> str:
     return f"{prefix}.{first}" if prefix else first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Priced:
-    """A network, what went into it, and what it cost."""
+    """A network, its inputs and its cost."""
 
     name: str
     inputs: tuple[tuple[int, ...], ...]  # shape of one sample of each input
     cost: Cost
+
+    def __repr__(self) -> str:
+        """One line: ``<resnet18, input 3x224x224: 11,689,512 parameters, 1,814,073,344 MACs, ...>``."""
+        cost, seen = self.cost, self.cost.receptive_field
+        field_ = f", receptive field {seen.text}" if seen else ""
+        figures = f"{cost.parameters:,} parameters, {cost.macs:,} MACs{field_}, {len(cost.layers)} layers"
+        return f"<{self.name}, input {self.given}: {figures}>"
+
+    @property
+    def parameters(self) -> int:
+        return self.cost.parameters
+
+    @property
+    def macs(self) -> int:
+        return self.cost.macs
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.cost.layers
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        return self.cost.receptive_field
+
+    def to_dict(self) -> "CostDocument":
+        """The document that ``concord cost --json`` prints, every layer with its rule."""
+        from concord.cost.document import document
+
+        return document(self)
 
     @property
     def given(self) -> str:
@@ -151,6 +191,6 @@ class Priced:
         return " + ".join(map(times, self.inputs))
 
 
-def times(shape: Sequence[int]) -> str:
+def times(shape: Sequence[object]) -> str:
     """``3x224x224``"""
     return "x".join(map(str, shape))

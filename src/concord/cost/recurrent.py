@@ -36,7 +36,7 @@ def recurrence(m: Any, x: Tensor) -> Run | None:
 
     Shape: (T, B, D), (B, T, D) if ``batch_first``, or (T, D) -> the same with R·S in place of D
     """
-    if x.ndim not in (2, 3) or x.shape[-1] != m.input_size or x.dtype != m.weight_ih_l0.dtype:
+    if x.ndim not in (2, 3) or x.shape[-1] != m.input_size or not _as_built(m, x):
         return None
     if x.ndim == 2:
         steps, batch = x.shape[0], 1
@@ -47,6 +47,22 @@ def recurrence(m: Any, x: Tensor) -> Run | None:
     states = ((*places, state), (*places, m.hidden_size)) if type(m) is nn.LSTM else ((*places, state),)
     output = (*x.shape[:-1], directions * state)
     return Run(_work(m, batch, steps), output, states, m.num_layers - 1)
+
+
+def _as_built(m: Any, x: Tensor) -> bool:
+    """Whether the weights have the sizes that the constructor gave them, and the type of x."""
+    units, state = CELLS[type(m)].gates * m.hidden_size, m.proj_size or m.hidden_size
+    directions = 2 if m.bidirectional else 1
+    shapes = []
+    for layer in range(m.num_layers):
+        inputs = directions * state if layer else m.input_size
+        biases = [(units,)] * 2 if m.bias else []
+        projection = [(state, m.hidden_size)] if m.proj_size else []
+        shapes += [(units, inputs), (units, state), *biases, *projection] * directions
+    held = m._flat_weights
+    return [w is not None and tuple(w.shape) for w in held] == shapes and all(
+        w.dtype == x.dtype for w in held
+    )
 
 
 def _work(m: Any, batch: int, steps: int) -> Work:

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from concord.cost import local
 from concord.cost.arithmetic import Answer, Fields, Shape, Work, numbers, owning
 from concord.cost.memory import Memory
-from concord.cost.modules import LEAVES, in_place
+from concord.cost.modules import LEAVES, Doubt, in_place
 from concord.cost.operations import NOTHING, work
 from concord.cost.record import Layer
 from concord.cost.recurrent import CELLS, Run, recurrence
@@ -56,13 +56,21 @@ class Walk(TorchDispatchMode):
         kind, x = type(module), args[0] if args else None
         if self.silent or kwargs or not isinstance(x, Tensor) or _changed(module):
             return self._entered(module, args, kwargs)
-        if kind in LEAVES and len(args) == 1 and _same_type(module, x):
-            answer = LEAVES[kind](module, tuple(x.shape), self.seen(x) or (None,) * x.ndim)
-            if answer is not None:
-                return self._answered(module, x, answer)
+        if kind in LEAVES and len(args) == 1 and (answer := self._known(module, x)) is not None:
+            return self._answered(module, x, answer)
         if kind in CELLS and (run := recurrence(module, x)) is not None:
             return self._recurrent(module, args, run)
         return self._entered(module, args, kwargs)
+
+    def _known(self, module: nn.Module, x: Tensor) -> Answer | None:
+        """What the layer does, from its sizes; where they leave a doubt, numbers decide."""
+        try:
+            return LEAVES[type(module)](module, x, self.seen(x) or (None,) * x.ndim)
+        except Doubt as doubt:
+            if self.real:
+                return None
+            self._place(doubt, self.paths.get(id(module), self.where[-1][0]), module, (x,))
+            raise
 
     def _answered(self, module: nn.Module, x: Tensor, answer: Answer) -> Tensor:
         known = self.seen(x) is not None
@@ -113,13 +121,16 @@ class Walk(TorchDispatchMode):
                 self._reshaped(out)
             return out
         except (Exception, SystemExit) as error:
-            if not hasattr(error, "concord_place"):
-                shapes = tuple(tuple(x.shape) for x in args if isinstance(x, Tensor))
-                place = self.where[-1][0], type(module).__name__, shapes
-                error.concord_place = place  # type: ignore[union-attr]
+            self._place(error, self.where[-1][0], module, args)
             raise
         finally:
             self.where.pop()
+
+    def _place(self, error: BaseException, path: str, module: nn.Module, args: Any) -> None:
+        """Note on the error which layer it comes from, if none inside has."""
+        if not hasattr(error, "concord_place"):
+            shapes = tuple(tuple(x.shape) for x in args if isinstance(x, Tensor))
+            error.concord_place = path, type(module).__name__, shapes  # type: ignore[attr-defined]
 
     # --- operations --------------------------------------------------------------
 
@@ -235,8 +246,3 @@ def _alike(a: Tensor, b: Any) -> bool:
 def _changed(module: nn.Module) -> bool:
     """Whether a call does more, or something else, than the class of the module says."""
     return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
-
-
-def _same_type(module: nn.Module, x: Tensor) -> bool:
-    weight = module._parameters.get("weight")
-    return weight is None or weight.dtype == x.dtype

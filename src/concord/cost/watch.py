@@ -18,8 +18,8 @@ TURN = RLock()  # there is one nn.Module.__call__ for all threads
 def watched(walk: Walk) -> Iterator[None]:
     """Every module call and every operation of this thread goes through the walk; threads take turns.
 
-    Attention runs in its parts, because its fused kernels hide their products, and nothing is asked to be
-    deterministic, because torch then takes other ways, for interpolation among others.
+    Attention runs in its parts, because its fused kernels hide their products, and
+    deterministic algorithms are off, because torch then interpolates, among others, in other operations.
     """
     plain, thread = nn.Module.__call__, get_ident()
 

@@ -22,9 +22,9 @@ from concord.data.images.parts import Bad, Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
 from concord.data.images.stores import InFiles
-from concord.data.splits import Splits, finished, split
-from concord.data.text import printable
+from concord.data.splits import Splits, finished, left_out, split
 from concord.errors import DataError, UsageError
+from concord.files.text import printable
 
 __all__ = ["Splits", "listed", "load", "load_data"]
 
@@ -46,17 +46,18 @@ def load(
     limit: int | None = None,
     keep: Keep = "auto",
     workers: int | None = None,
+    rest: bool = False,
     watch: Watch | None = None,
 ) -> Splits:
     """The splits of ``source``: 'digits', or the path of IDX files, CIFAR-10, class folders or an NPZ file.
 
     Parts that the source has of its own are kept; ``test`` is the fraction cut off where it has no test
     part, ``valid`` the fraction of what is then left to train on (0: an empty part), ``limit`` the most
-    images to train on of what is left then. ``keep`` says where the pixels of image files are: in memory,
-    in a cache on disk, or decoded while they are used by ``workers`` processes (default: one for each core);
-    auto is memory if they fit in half of what is free, else disk if there is room, else decode. The
-    samples are the same with each. ``watch`` is as in ``sources.read``. Equal arguments and files give
-    equal splits.
+    images to train on of what is left then, and ``rest`` keeps the others. ``keep`` says where the pixels of
+    image files are: in memory, in a cache on disk, or decoded while they are used by ``workers`` processes
+    (default: one for each core); auto is memory if they fit in half of what is free, else disk if there is
+    room, else decode. The samples are the same with each. ``watch`` is as in ``sources.read``. Equal
+    arguments and files give equal splits.
 
     Raises DataError that names the path or sample, UsageError for options out of range, ResourceError before
     memory or disk runs out.
@@ -66,7 +67,7 @@ def load(
     parts = read(source, size=size, watch=watch)
     # Only what is needed is decoded; but with these two every image of the source must be looked at.
     look = drop_duplicates or bad_images == "skip"
-    everything = look or limit is None
+    everything = look or limit is None or rest
     if everything:
         parts = settled(parts, keep, watch, look=look)
     train = _accepted(source, parts, bad_images)
@@ -84,12 +85,14 @@ def load(
     total = official or max(1, round(test * len(train)))
     three = split(train, parts, valid=valid, test=total, seed=seed, limit=limit)
     views = Parts(parts.kind, *three, notices=parts.notices)
+    others = left_out(train, three) if rest and limit is not None else None
     if not everything:
         views = settled(used(views), keep, watch, look=look)
         _accepted(source, views, bad_images)
     splits = _finished(views, workers)
     notices += [*views.notices, *splits.notices]
-    return replace(splits, notices=tuple(notices), own_test=bool(official) or parts.test is not None)
+    own_test = bool(official) or parts.test is not None
+    return replace(splits, notices=tuple(notices), own_test=own_test, rest=others)
 
 
 load_data = load  # its name at the door of the package

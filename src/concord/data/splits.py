@@ -1,6 +1,7 @@
 """Training, validation and test samples of a data set: disjoint, seeded, stratified by class."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 from concord.data import draws
 from concord.data.images.images import Images
 from concord.data.images.parts import Parts
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 MOST_IMBALANCE = 20
 
@@ -26,6 +27,7 @@ class Splits:
     notices: tuple[str, ...]
     own_test: bool = False  # whether the source has a test part of its own
     workers: int = 0  # processes that make the batches; 0: the process that trains
+    rest: Images | None = None  # training images that a limit left out, where they are asked for
 
 
 def quotas(counts: list[int], total: int) -> list[int]:
@@ -74,6 +76,13 @@ def split(
     if sum(count > 0 for count in counts) < 2:
         raise DataError("images of at least 2 classes are needed to train on")
     return train, valid_images, test_images
+
+
+def left_out(whole: Images, parts: Sequence[Images]) -> Images | None:
+    """The images of the whole that are in no part, by their names; None if every one is."""
+    known = {name for part in parts for name in part.names}
+    index = [i for i, name in enumerate(whole.names) if name not in known]
+    return whole.subset(torch.tensor(index)) if index else None
 
 
 def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, Images]:

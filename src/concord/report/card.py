@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE
+from concord.files.text import printable
 from concord.report.compare import columns, summary
-from concord.report.records import ENSEMBLE, RunView
+from concord.report.records import RunView
 from concord.report.run_tables import settings_table
-from concord.report.summary import run_summary, smallest
+from concord.report.summary import run_summary, score_sentence, smallest
 from concord.report.tables import Entry, Table, entries, escape, markdown, scored
-from concord.report.text import decimal, percent, visible, whole
+from concord.report.text import decimal, percent, whole
 from concord.runs.intervals import wilson
 
 CLASSES = 20  # named in the text
@@ -41,11 +43,11 @@ def model_card(card: Card) -> str:
         "What it is for": _use(card),
         "How to use it": _commands(card),
         "Test scores": f"{_scores(card)}\n{_seeds(card)}",
-        "Images changed to mislead it": _attacked(card),
+        "Adversarial images": _attacked(card),
         "Data": _data(card),
         "Training": _training(card),
-        "To be added by whoever publishes it": "Licence. Who made the images, and agreed to this use. For "
-        "whom it is meant, and uses that are out of bounds.",
+        "To be added by whoever publishes it": "Licence. Origin of the images, and consent to their use. "
+        "Intended users. Uses that are out of scope.",
     }
     parts = [f"---\n{_header(card)}\n---", f"# {escape(card.run.name)}", _summary(card.run)]
     parts += [f"## {title}\n\n{text.strip()}" for title, text in sections.items()]
@@ -54,7 +56,7 @@ def model_card(card: Card) -> str:
 
 def _header(card: Card) -> str:
     """YAML, each value as JSON, which is YAML too. The hub knows one model a card, so metrics have names."""
-    errors = {column: _told(card.run.result, column)["test_error"] for column in _columns(card)}
+    errors = {column: _scores_of(card.run.result, column)["test_error"] for column in _columns(card)}
     result = {
         "task": {"type": "image-classification"},
         "dataset": {"type": "custom", "name": card.run.config["data"]["source"]},
@@ -70,15 +72,15 @@ def _header(card: Card) -> str:
         "metrics": ["accuracy"],
         "model-index": [{"name": card.run.name, "results": [result]}],
     }
-    return "\n".join(f"{k}: {visible(json.dumps(v, ensure_ascii=False))}" for k, v in fields.items())
+    return "\n".join(f"{k}: {printable(json.dumps(v, ensure_ascii=False))}" for k, v in fields.items())
 
 
 def _summary(run: RunView) -> str:
     epochs = run.result["epochs"]
     best = ", the best by validation error" if "patience" in run.config["train"] else ""
     return (
-        f"The run {escape(run_summary(run))} It took {epochs} epoch{'s' * (epochs != 1)}; the weights are "
-        f"those of its {run.result['checkpoint']}{best}."
+        f"{escape(score_sentence(run))} The run {escape(run_summary(run))} It took {epochs} "
+        f"epoch{'s' * (epochs != 1)}; the weights are those of its {run.result['checkpoint']}{best}."
     )
 
 
@@ -86,7 +88,7 @@ def _columns(card: Card) -> tuple[str, ...]:
     return columns(tuple(member.name for member in card.run.members))
 
 
-def _told(result: Mapping[str, Any], column: str) -> dict[str, Any]:
+def _scores_of(result: Mapping[str, Any], column: str) -> dict[str, Any]:
     scores: dict[str, Any] = result["ensemble"] if column == ENSEMBLE else result["members"][column]
     return scores
 
@@ -126,21 +128,21 @@ def _allowed(card: Card) -> list[str]:
 
 def _console(*commands: Sequence[str]) -> str:
     """Commands as a shell takes them, in a block of their own."""
-    lines = [f"$ {visible(shlex.join(command))}" for command in commands]
+    lines = [f"$ {printable(shlex.join(command))}" for command in commands]
     return "\n".join(["```console", *lines, "```"])
 
 
 def _scores(card: Card) -> str:
     names = _columns(card)
-    told = [_told(card.run.result, name) for name in names]
+    found = [_scores_of(card.run.result, name) for name in names]
     costs = [[m.parameters, m.macs, card.weight_bytes[m.name]] for m in card.run.members]
     if len(costs) > 1:
         costs.append([None if None in column else sum(column) for column in zip(*costs, strict=True)])
     figures = zip(
-        scored([scores["test_error"] for scores in told], percent),
-        (Entry(_interval(scores["test_error"], card.samples)) for scores in told),
-        scored([scores["nll"] for scores in told], decimal),
-        scored([scores["ece"] for scores in told], decimal),
+        scored([scores["test_error"] for scores in found], percent),
+        (Entry(_interval(scores["test_error"], card.samples)) for scores in found),
+        scored([scores["nll"] for scores in found], decimal),
+        scored([scores["ece"] for scores in found], decimal),
         strict=True,
     )
     named = zip(names, costs, figures, strict=True)
@@ -166,7 +168,7 @@ def _seeds(card: Card) -> str:
         return "One training with one seed: how much another one would differ was not measured here."
     rows = []
     for column in _columns(card):
-        errors = [_told(result, column)["test_error"] for result in results]
+        errors = [_scores_of(result, column)["test_error"] for result in results]
         found = summary(errors)
         rows.append(entries(column, *map(percent, (found.mean, found.sd, min(errors), max(errors)))))
     header = ("network", "mean test error %", "standard deviation", "smallest", "largest")
@@ -177,15 +179,15 @@ def _seeds(card: Card) -> str:
 def _attacked(card: Card) -> str:
     if card.fgsm is None:
         command = ["concord", "attack", _place(card), "--eps", "0.05,0.1", *_allowed(card)]
-        return f"Not measured. This measures it; then write the card anew:\n\n{_console(command)}"
+        return f"Not measured. Run this command, then write the card again:\n\n{_console(command)}"
     rows = []
     for name, known in card.fgsm["networks"].items():
         errors = [known["clean_error"], *(point["error"] for point in known["points"])]
         rows.append(entries(name, *(percent(error["share"]) for error in errors)))
-    header = ("network", "as they are", *(f"eps {eps:g}" for eps in card.fgsm["eps"]))
+    header = ("network", "unchanged", *(f"eps {eps:g}" for eps in card.fgsm["eps"]))
     caption = (
-        f"FGSM (Goodfellow et al. 2015): error in % on {card.fgsm['samples']:,} test images, each changed by "
-        "the gradient of the network of its row"
+        f"FGSM (Goodfellow et al. 2015): error in % on {card.fgsm['samples']:,} test images, each changed "
+        "along the gradient of the network of its row"
     )
     notes = (
         "eps: the largest change of a pixel, for pixels of 0 to 1. Attacks compute in float32, scores in "
@@ -210,7 +212,7 @@ def _training(card: Card) -> str:
         entries(m["name"], m["network"], "yes" if m.get("pretrained") else "no", _part(m))
         for m in config["members"]
     )
-    header = ("member", "network", "began with its library's weights", "part in the training")
+    header = ("member", "network", "pretrained", "part in the training")
     members = Table("Members", header, rows, names=4)
     settings = settings_table("Settings", {"run": {k: v for k, v in config.items() if k != "members"}})
     notes = (*_made(card.run.stamp), *card.run.result["notices"])
@@ -219,8 +221,8 @@ def _training(card: Card) -> str:
 
 def _part(member: Mapping[str, Any]) -> str:
     if member.get("teacher"):
-        return f"teaches, with the weights of {member['teacher']}"
-    return "retired before its end" if member.get("retired") else "learns"
+        return f"teacher with the weights of {member['teacher']}"
+    return "retired before the end" if member.get("retired") else "learns"
 
 
 def _made(stamp: Mapping[str, Any]) -> list[str]:
@@ -228,4 +230,4 @@ def _made(stamp: Mapping[str, Any]) -> list[str]:
     if not stamp:
         return []
     versions = ", ".join(f"{name} {version}" for name, version in stamp["versions"].items())
-    return [f"Begun {stamp['started']} on {stamp['device']} with {versions}."]
+    return [f"Started {stamp['started']} on {stamp['device']} with {versions}."]

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from concord.consensus.names import ENSEMBLE
 from concord.errors import CheckpointError, UsageError
 from concord.report.card import Card, model_card
 from concord.report.records import MemberView, RunView
 from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.runs.interface import interface_of
+from concord.runs.loading import refuse_own
 from concord.runs.weights import standing
 from concord.training import checkpoint
 from concord.training.observer import SILENT, Observer
@@ -83,6 +85,7 @@ def card_text(runs: Sequence[Path], observer: Observer = SILENT) -> str:
     Raises UsageError if they are not, CheckpointError for a run that is not complete or is damaged.
     """
     first, *others = [RunFolder(path) for path in runs]
+    refuse_own(first, first.config())
     results = [_result(folder) for folder in (first, *others)]
     _check_same_training((first, *others), results)
     found = checkpoint.load(standing(first))  # verified, so that the sizes are those of whole files
@@ -125,7 +128,7 @@ def _check_same_training(folders: Sequence[RunFolder], results: Sequence[_Result
             changes.append("other data, or another split of them")
         if changes:
             raise UsageError(
-                f"a model card is about one training, repeated with other seeds; {folder.path} differs from"
+                f"a model card describes one training, repeated with other seeds; {folder.path} differs from"
                 f" {first.path}: {'; '.join(changes)}. Write a card for each, or an HTML report of all"
             )
         if seeds.count(seed) > 1:
@@ -160,9 +163,17 @@ def _view(folder: RunFolder, result: _Result, observer: Observer) -> RunView:
         for m in config["members"]
         for scores in [result.members[m["name"]]]
     )
-    told = [_without_path(text, source) for text in result.notices]
-    plain = {**result.model_dump(), "notices": told}
-    return RunView(folder.path.resolve().name, config, _stamp(folder, observer), plain, (), members)
+    notices = [_without_path(text, source) for text in result.notices]
+    plain = {**result.model_dump(), "notices": notices}
+    return RunView(
+        folder.path.resolve().name,
+        config,
+        _stamp(folder, observer),
+        plain,
+        (),
+        members,
+        samples=_test_samples(folder),
+    )
 
 
 def _without_path(text: str, source: str) -> str:
@@ -180,18 +191,20 @@ def _stamp(folder: RunFolder, observer: Observer) -> dict[str, Any]:
         return _Stamp.model_validate(folder.json("stamp.json")).model_dump()
     except (CheckpointError, ValidationError):
         file = folder.path / "stamp.json"
-        observer.notice(f"{file} is missing or damaged; the card does not say with what the run was made")
+        observer.notice(
+            f"{file} is missing or damaged; the card leaves out the versions and the date of the run"
+        )
         return {}
 
 
 def _test_samples(folder: RunFolder) -> int:
-    said = predictions.votes(folder).get(predictions.ENSEMBLE, ())
-    if not len(said):
+    predicted = predictions.votes(folder).get(ENSEMBLE, ())
+    if not len(predicted):
         raise CheckpointError(
             f"{folder.path / predictions.FILE} is missing or empty, so the number of test images is unknown:"
-            f" remove result.json there, and {folder.resume} makes both again"
+            f" remove result.json from the folder, then {folder.resume} writes both files again"
         )
-    return len(said)
+    return len(predicted)
 
 
 def _fgsm(folder: RunFolder, weights: str, observer: Observer) -> dict[str, Any] | None:
@@ -202,9 +215,13 @@ def _fgsm(folder: RunFolder, weights: str, observer: Observer) -> dict[str, Any]
     try:
         found = _Attack.model_validate(folder.json(FGSM))
     except (CheckpointError, ValidationError):
-        observer.notice(f"{file} is damaged or of an older version; the card goes without it: attack anew")
+        observer.notice(
+            f"{file} is damaged or of an older version; the card leaves it out. Run the attack again"
+        )
         return None
     if len(found.runs) == 1 and found.checkpoints == [weights] and found.own_test:
         return found.model_dump()
-    observer.notice(f"{file} is of other runs, weights or images; the card goes without it: attack anew")
+    observer.notice(
+        f"{file} is of other runs, weights or images; the card leaves it out. Run the attack again"
+    )
     return None

@@ -13,8 +13,9 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
+from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError
-from concord.report.records import ALONE, ENSEMBLE, Cell, Setting, StudyView
+from concord.report.records import ALONE, Cell, Setting, StudyView
 
 LEVEL = 0.95
 

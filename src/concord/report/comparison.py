@@ -1,7 +1,7 @@
 """Baselines and networks on one split: its tables, and the page or Markdown file made of them."""
 
 from concord.baseline.published import FIGURES
-from concord.report.page import document
+from concord.report.document import document
 from concord.report.parts import Section
 from concord.report.rivals import pair_table, published_table, rival_table, support_table
 from concord.report.tables import Table, markdown

@@ -8,7 +8,7 @@ from concord.errors import UsageError
 from concord.files.atomic import write_text
 from concord.report.cost_parts import cost_parts
 from concord.report.cost_totals import comparison
-from concord.report.page import document
+from concord.report.document import document
 from concord.report.parts import Section
 
 
@@ -26,5 +26,5 @@ def cost_page(several: Sequence[Priced]) -> str:
 def write_page(several: Sequence[Priced], to: str) -> None:
     """One HTML file with every layer of every network, blocks folded."""
     if Path(to).is_dir():
-        raise UsageError(f"--html {to}: expected the name of a file, {to} is a folder")
+        raise UsageError(f"{to} is a folder; give the name of a file in it, such as {Path(to, 'cost.html')}")
     write_text(Path(to), cost_page(several))

@@ -26,7 +26,7 @@ HEADER = (
 
 def cost_parts(priced: Priced) -> list[Part]:
     """The whole network's figures, then its modules, folded."""
-    rows = tuple(entries(name, said) for name, said in totals(priced))
+    rows = tuple(entries(name, text) for name, text in totals(priced))
     whole_network = Table(f"{priced.name}, input {priced.given}", ("figure", "value"), rows, 2)
     return [whole_network, *_opened(grouped(priced.cost.layers), priced)]
 

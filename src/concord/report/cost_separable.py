@@ -15,7 +15,7 @@ from typing import NamedTuple
 from concord.cost.arithmetic import INPUTS, NAMES, POWERS
 from concord.cost.record import Layer
 from concord.cost.rules import substituted, worked
-from concord.report.text import visible
+from concord.files.text import printable
 
 
 class Two(NamedTuple):
@@ -94,7 +94,7 @@ def _pair(depthwise: Layer, pointwise: Layer) -> Iterator[str]:
     biases = d.rule.parameters.endswith(" + M"), p.rule.parameters.endswith(" + N")
     two = Two(letters, len(depthwise.output) - 2, biases)
     parameters, macs = two.in_one
-    yield f"separable        {visible(depthwise.path)} + {visible(pointwise.path)}"
+    yield f"separable        {printable(depthwise.path)} + {printable(pointwise.path)}"
     if depthwise.parameters + pointwise.parameters == two.parameters:
         yield f"  parameters     {two.parameters_worked}"
         yield f"                 {_saved(two.parameters, parameters)}"

@@ -11,14 +11,14 @@ FEW = 60  # rows that fit on a screen or two
 
 
 def share(part: int, total: int) -> str:
-    """In percent; nothing where there is nothing to share."""
+    """In percent; "-" of a total of 0."""
     return f"{100 * part / total:.2f}" if total else MISSING
 
 
 def layer_table(priced: Priced, depth: int | None = None) -> Table:
-    """Every layer with the rule that made its numbers; sums of blocks below ``depth`` module names.
+    """Every layer, and below ``depth`` levels of modules one sum for each module.
 
-    By default all layers where they are few, else the blocks of the first level.
+    By default all layers of a small network, and the first level of a large one.
     """
     cost, parts = priced.cost, shown_parts(priced.cost, depth)
     rows = [_block_row(p, cost) if isinstance(p, Block) else _layer_row(p, cost) for p in parts]
@@ -26,7 +26,7 @@ def layer_table(priced: Priced, depth: int | None = None) -> Table:
     total = entries("all", "", "", *figures, "")
     header = ("layer", "type", "output", "parameters", "%", "MACs", "%", "other", "field/stride")
     folded = any(isinstance(part, Block) for part in parts)
-    notes = (f"Modules are summed up; --depth {(depth or 1) + 1} opens one level more.",) if folded else ()
+    notes = (f"Layers below level {depth or 1} of the modules are summed up.",) if folded else ()
     return Table(f"{priced.name}, input {priced.given}", header, (*rows, total), 3, notes)
 
 
@@ -73,7 +73,7 @@ def _row(part: Block | Layer, kind: str, output: str, cost: Cost, field: str) ->
 
 
 def field_of(layer: Layer) -> str:
-    """``29x29 / 8``: what one unit sees, and the stride; nothing where units are not local, ≤ a bound."""
+    """``29x29 / 8``: receptive field and stride; ``≤`` before a bound, empty where units are not local."""
     local = [f for f in layer.fields if f is not None]
     if not local:
         return ""
@@ -83,14 +83,14 @@ def field_of(layer: Layer) -> str:
 
 def strides(numbers: Sequence[float]) -> str:
     """One number where all axes agree."""
-    told = [f"{number:g}" for number in numbers]
-    return told[0] if len(set(told)) == 1 else "x".join(told)
+    texts = [f"{number:g}" for number in numbers]
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
 def rules_table(priced: Priced, depth: int | None = None) -> Table:
     """The rule of every layer of ``layer_table``, one figure below the other."""
     layers = [part for part in shown_parts(priced.cost, depth) if isinstance(part, Layer)]
-    return Table("How each number is made", RULES, rule_rows(layers), 2)
+    return Table("How each number is calculated", RULES, rule_rows(layers), 2)
 
 
 def rule_rows(layers: Sequence[Layer]) -> tuple[tuple[Entry, ...], ...]:
@@ -103,6 +103,6 @@ def rule_rows(layers: Sequence[Layer]) -> tuple[tuple[Entry, ...], ...]:
 
 
 def _with_calls(layer: Layer) -> list[str]:
-    """The steps of its rule; the last one says how often they are taken."""
+    """The steps of its rule, the last one with the number of calls."""
     steps = layer.steps
     return [*steps[:-1], f"{steps[-1]}; {layer.calls} calls"] if steps and layer.calls > 1 else steps

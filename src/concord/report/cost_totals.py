@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from concord.cost.document import BITS
 from concord.cost.energy import energy
 from concord.cost.record import Cost, Priced, ReceptiveField, times
+from concord.files.text import printable
 from concord.report.cost_tables import share, strides
 from concord.report.tables import Table, entries
-from concord.report.text import MISSING, visible, whole
+from concord.report.text import MISSING, whole
 
-BITS = (32, 16, 8, 1)
 LINEAR = ("Linear", "addmm", "mm")  # layers, and products with weights outside a layer
 
 
@@ -28,53 +29,49 @@ def joules(number: float) -> str:
 
 
 def totals(priced: Priced) -> list[tuple[str, str]]:
-    """What is to be said about the whole network: pairs of a name and a figure."""
+    """The figures of the whole network: pairs of a name and a text."""
     cost = priced.cost
     sizes = ", ".join(f"{size_of(cost.file_bytes(bits))} at {bits}" for bits in BITS)
-    said = [
-        ("parameters", f"{cost.parameters:,}, and {cost.buffers:,} numbers in buffers"),
+    lines = [
+        ("parameters", f"{cost.parameters:,}, and {cost.buffers:,} values in buffers"),
         ("size with buffers", f"{sizes} bits each"),
         ("MACs", f"{cost.macs:,} ({cost.flops:,} FLOPs, at two for each)"),
         ("other operations", f"{cost.other_operations:,}"),
         ("activations", f"{cost.activations:,} elements, at most {cost.peak_activations:,} alive at once"),
     ]
     low, high = map(joules, energy(cost))
-    said.append(("energy", f"{low} to {high}: an estimate (45 nm, every weight and map through DRAM)"))
-    return [*said, *_field_lines(priced), *reservations(cost)]
+    lines.append(("energy", f"{low} to {high}: an estimate (45 nm, every weight and map through DRAM)"))
+    return [*lines, *_field_lines(priced), *reservations(cost)]
 
 
 def _field_lines(priced: Priced) -> list[tuple[str, str]]:
     """A line for each input of which units see a part."""
     seen = priced.cost.receptive_fields
     if not seen:
-        return [("receptive field", "none: no layer's units see a part of one input that moves with them")]
+        return [("receptive field", "none: no layer has units that see a local part of an input")]
     if len(priced.inputs) == 1:
         return [("receptive field", _field(seen[0]))]
     return [("receptive field", f"{_field(one)}, of input {times(priced.inputs[one.input])}") for one in seen]
 
 
 def _field(seen: ReceptiveField) -> str:
-    where = f"up to {visible(seen.path) or '(network)'}, {visible(seen.type)}"
+    where = f"up to {printable(seen.path) or '(network)'}, {printable(seen.type)}"
     starts = [MISSING if start is None else f"{start:g}" for start in seen.start]
     start = starts[0] if len(set(starts)) == 1 else "x".join(starts)
-    return f"{_size(seen)}, stride {strides(seen.stride)}, start {start}, {where}"
-
-
-def _size(seen: ReceptiveField) -> str:
-    return f"{'' if seen.exact else 'at most '}{times(seen.size)}"
+    return f"{seen.text}, stride {strides(seen.stride)}, start {start}, {where}"
 
 
 def reservations(cost: Cost) -> list[tuple[str, str]]:
-    """What a reader must know before trusting the figures; nothing where there is nothing."""
-    said = []
+    """What limits the figures: an empty list for most networks."""
+    lines = []
     if cost.device != "meta":
-        how = f"by running it on the {cost.device}, on zeros where only sizes were given"
-        why = "it does not run without numbers, and may take other branches for others"
-        said.append(("counted", f"{how}: {why}"))
+        how = f"by running the network on the {cost.device}, with zeros where only sizes were given"
+        why = "it cannot run without numbers, and other numbers may give other figures"
+        lines.append(("counted", f"{how}: {why}"))
     if cost.without_rule:
-        what = ", ".join(map(visible, cost.without_rule))
-        said.append(("not counted", f"{what}: no rule knows what they do, and no total holds it"))
-    return said
+        what = ", ".join(map(printable, cost.without_rule))
+        lines.append(("not counted", f"{what}: concord has no rule for these, and the totals leave them out"))
+    return lines
 
 
 def comparison(several: Sequence[Priced]) -> Table:
@@ -103,14 +100,14 @@ def comparison(several: Sequence[Priced]) -> Table:
             ratio(one.cost.macs, first.macs),
             whole(one.cost.other_operations),
             whole(one.cost.peak_activations),
-            _size(one.cost.receptive_field) if one.cost.receptive_field else MISSING,
+            one.cost.receptive_field.text if one.cost.receptive_field else MISSING,
         )
         for one in several
     )
     notes = (
         f"Ratios are to {several[0].name}; linear %: share of the parameters in linear layers; other: other "
         "operations; peak: most activations alive at once; field: what a unit of the last local layer sees.",
-        *[f"{one.name}: {name} {said}." for one in several for name, said in reservations(one.cost)],
+        *[f"{one.name}: {name} {text}." for one in several for name, text in reservations(one.cost)],
     )
     return Table("Cost side by side", header, rows, 2, notes)
 

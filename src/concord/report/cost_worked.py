@@ -1,4 +1,4 @@
-"""The cost of a network worked out by hand, step by step, as Merrikhi 2024 asks for it in its question 1."""
+"""The cost of a network worked out by hand, step by step, as in question 1 of Merrikhi 2024."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,10 +6,10 @@ from concord.cost.arithmetic import INPUTS, NAMES
 from concord.cost.field import Field
 from concord.cost.record import Cost, Layer, Priced, times
 from concord.cost.rules import worked
+from concord.files.text import printable
 from concord.report.cost_separable import if_separable, pairs
 from concord.report.cost_tables import share, strides
 from concord.report.cost_totals import LINEAR, linear_parameters, reservations
-from concord.report.text import visible
 
 
 def worked_answer(priced: Priced) -> list[str]:
@@ -18,14 +18,14 @@ def worked_answer(priced: Priced) -> list[str]:
     for layer in priced.cost.layers:
         if layer.macs:
             lines += [*_layer(layer), ""]
-    last = [f"{name:17}{said}" for name, said in reservations(priced.cost)]
+    last = [f"{name:17}{text}" for name, text in reservations(priced.cost)]
     return [*lines, *_sums(priced.cost), *last]
 
 
 def _layer(layer: Layer) -> Iterator[str]:
     rule, windows = layer.one_call.rule, layer.one_call.windows
     letters = rule.letters
-    name, output = visible(layer.path) or "network", times(layer.output[1:])
+    name, output = printable(layer.path) or "network", times(layer.output[1:])
     if windows is None:
         yield f"{name}: {layer.type}, to {output}"
     else:
@@ -101,8 +101,8 @@ def _sums(cost: Cost) -> Iterator[str]:
 def _added(layers: Sequence[Layer], figure: str) -> str:
     """``4,864 + 204,928 = ``; nothing for one layer alone."""
     numbers = [f"{getattr(layer, figure):,}" for layer in layers]
-    told = " + ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "...", numbers[-1]])
-    return f"{told} = " if len(numbers) > 1 else ""
+    terms = " + ".join(numbers if len(numbers) <= 8 else [*numbers[:3], "...", numbers[-1]])
+    return f"{terms} = " if len(numbers) > 1 else ""
 
 
 def _linear_macs(cost: Cost) -> int:

@@ -1,14 +1,13 @@
-"""Line charts over epochs, and accuracy against cost: the pictures A.1 to A.6 and B.1 to B.3 of Noel 2017.
+"""Line charts over epochs: the pictures A.1 to A.6 and B.1 to B.3 of Noel 2017.
 
 Collaborative members stand in colour, plain ones in grey, published figures dashed in the colour of ours.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
-from concord.report.svg import COLOURS, FAINT, GREYS, INK, svg
+from concord.report.svg import COLOURS, FAINT, GREYS, svg
 from concord.report.text import short
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABEL = 34  # characters of a label in a legend
-SMALLEST, LARGEST = 5, 16  # diameters of marks, in points
 Dash = Literal["-", "-.", ":"]
 DASHED = (0, (4, 2))
 
@@ -38,18 +36,6 @@ class Panel:
     ylabel: str
     curves: tuple[Curve, ...]
     percent: bool = False  # the values are fractions and are shown in per cent
-
-
-@dataclass(frozen=True)
-class Spot:
-    """One network in the picture of accuracy against cost."""
-
-    label: str
-    group: str  # the run: spots of a group have one colour
-    macs: int
-    error: float
-    parameters: int | None = None
-    ensemble: bool = False
 
 
 def line_chart(
@@ -153,76 +139,3 @@ def _legend(figure: "Figure", styles: Mapping[str, tuple[str, Dash]], published:
         )
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
-
-
-def accuracy_against_cost(spots: Sequence[Spot], *, title: str) -> str:
-    """Test error over multiply-accumulates (logarithmic); squares are ensembles, whose cost is the sum.
-
-    The area of a mark grows with the parameters, as in A. Canziani, A. Paszke, E. Culurciello, "An analysis
-    of deep neural network models for practical applications", 2016, arXiv:1605.07678, figure 2.
-    """
-    groups = list(dict.fromkeys(spot.group for spot in spots))
-    largest = max(spot.parameters or 1 for spot in spots)
-
-    def draw(figure: "Figure") -> None:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-        ax = figure.subplots()
-        for group, colour in zip(groups, _cycle(len(groups)), strict=True):
-            inside = sorted((s for s in spots if s.group == group), key=lambda s: s.macs)
-            ax.plot(
-                [s.macs for s in inside],
-                [100 * s.error for s in inside],
-                color=colour,
-                linewidth=0.8,
-                alpha=0.5,
-            )
-            for spot in inside:
-                marker = "s" if spot.ensemble else "o"
-                size = SMALLEST + (LARGEST - SMALLEST) * sqrt((spot.parameters or 0) / largest)
-                ax.plot(
-                    spot.macs,
-                    100 * spot.error,
-                    marker,
-                    color=colour,
-                    markersize=size,
-                    markeredgecolor="white",
-                )
-            if len(groups) > 1:
-                ax.plot([], [], "o-", color=colour, label=short(group, LABEL))
-        for name in dict.fromkeys(s.label for s in spots):
-            _name(ax, name, [s for s in spots if s.label == name])
-        ax.set_xscale("log")
-        ax.margins(x=0.14, y=0.18)
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set(xlabel="multiply-accumulates per image", ylabel="test error, %")
-        ax.grid()
-        if len(groups) > 1:
-            figure.legend(loc="outside right upper")
-
-    return svg(8.2 if len(groups) > 1 else 6.2, 3.6, title, draw)
-
-
-def _name(ax: "Axes", name: str, spots: Sequence[Spot]) -> None:
-    """Members are named above their highest spot, ensembles below their lowest: the two are close."""
-    below = spots[0].ensemble
-    spot = min(spots, key=lambda s: s.error) if below else max(spots, key=lambda s: s.error)
-    offset = (0, -16 if below else 8)
-    where = (spot.macs, 100 * spot.error)
-    ax.annotate(
-        short(name, 24), where, offset, textcoords="offset points", ha="center", fontsize=9, color=INK
-    )
-
-
-def _cycle(n: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(n)]
-
-
-def counted(number: float) -> str:
-    """4320000 -> ``4.32 M``."""
-    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return f"{number:.3g}"

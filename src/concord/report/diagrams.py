@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from concord.report.predictions import Reliability
-from concord.report.svg import COLOURS, FAINT, svg
+from concord.report.svg import COLOURS, FAINT, ON_IMAGE, svg
 from concord.report.text import short
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 COUNTED = 20  # classes up to which every cell of the confusion matrix shows its count
 NAMED = 60  # classes up to which every row and column has its name
+CELL = 0.42  # inches
+WIDE = 0.62  # width of a letter over the size of its font
 
 
 def confusion_matrix(counts: "Tensor", classes: Sequence[str], *, title: str) -> str:
@@ -38,20 +40,27 @@ def confusion_matrix(counts: "Tensor", classes: Sequence[str], *, title: str) ->
         if size <= COUNTED:
             for (t, p), count in np.ndenumerate(counts.numpy()):
                 if count:
-                    ax.text(p, t, f"{count}", ha="center", va="center", fontsize=9 if size <= 12 else 7)
+                    ax.text(
+                        p, t, f"{count}", ha="center", va="center", color=ON_IMAGE, fontsize=_fitting(count)
+                    )
         if size <= NAMED:
             points = 9 if size <= 20 else 7
-            slanted = size > 4 and max(map(len, names)) > 3
             ax.set_xticks(range(size), names, fontsize=points)
             ax.set_yticks(range(size), names, fontsize=points)
-            if slanted:
+            if max(map(len, names)) * points * WIDE > 72 * CELL:  # wider than a column: they would overlap
                 for label in ax.get_xticklabels():
-                    label.set(rotation=60, ha="right", rotation_mode="anchor")
+                    label.set(rotation=90, va="top", ha="center")
         ax.set(xlabel="predicted", ylabel="true")
         ax.tick_params(length=0)
 
-    side = min(max(3.4, 0.42 * size + 1.4), 9.5)
-    return svg(side + 0.3, side, title, draw)
+    named = WIDE * 9 / 72 * max(map(len, names)) if size <= NAMED else 0.0
+    side = min(max(2.4, CELL * size), 8.5)
+    return svg(side + named + 0.6, side + named + 0.6, title, draw)
+
+
+def _fitting(count: int) -> float:
+    """Points in which a count fits its cell."""
+    return min(9.0, 72 * CELL / (WIDE * (len(str(count)) + 1)))
 
 
 def reliability_diagram(bins: Reliability, *, title: str) -> str:
@@ -73,7 +82,7 @@ def reliability_diagram(bins: Reliability, *, title: str) -> str:
             color=COLOURS[1],
             markersize=4,
         )
-        top.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+        top.set(ylabel="share correct", xlim=(0, 1), ylim=(0, 1.02))
         top.set_title(f"ECE {bins.ece:.4f}", loc="left")
         below.bar(middles, bins.count.numpy(), 0.92 / n, color=FAINT)
         below.set(xlabel="confidence", ylabel="images")

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
+from concord.consensus.names import ENSEMBLE, NONE
 from concord.errors import UsageError, suggestion
-from concord.report.records import ENSEMBLE, NONE, Published, Series, Setting
+from concord.report.records import Published, Series, Setting
 
 SOURCE = "J. Noel 2017"
 COLUMNS = ("ST", "M", "Ens")

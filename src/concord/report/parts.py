@@ -17,6 +17,20 @@ class Heading:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What a reader must know before trusting the figures; several lines are shown as lines."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Drawings side by side where the window is wide enough, else below each other."""
+
+    parts: tuple[Drawing, ...]
+
+
+@dataclass(frozen=True)
 class Folded:
     """Parts that the reader opens with a click; works without any script."""
 
@@ -24,7 +38,7 @@ class Folded:
     parts: tuple["Part", ...]
 
 
-Part = str | Table | Drawing | Heading | Folded
+Part = str | Table | Drawing | Heading | Notice | Beside | Folded
 
 
 @dataclass(frozen=True)

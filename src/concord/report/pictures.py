@@ -59,13 +59,13 @@ def mistakes(
         axes = figure.subplots(down, across, squeeze=False)
         for ax in axes.flat[n:]:
             ax.set_visible(False)
-        for ax, image, (true, said, confidence, name) in zip(axes.flat, images, captions, strict=False):
+        for ax, image, (true, predicted, confidence, name) in zip(axes.flat, images, captions, strict=False):
             pixels, grey = as_picture(image)
             ax.imshow(pixels, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="none")
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set(visible=True, color=FAINT)
-            ax.set_title(f"says {short(said, 14)}\n{100 * confidence:.1f} %", fontsize=9)
-            ax.set_xlabel(f"is {short(true, 15)}\n{short(name, 20)}", fontsize=8)
+            ax.set_title(f"predicted {short(predicted, 12)}\n{100 * confidence:.1f} %", fontsize=9)
+            ax.set_xlabel(f"true {short(true, 15)}\n{short(name, 20)}", fontsize=8)
 
     return svg(1.62 * across, 2.35 * down, title, draw)
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from concord.consensus.names import NONE
+
 if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
-    from concord.cost.record import Priced
+from concord.cost.record import Priced
 
-ENSEMBLE = "ensemble"  # the column of the members together
-NONE = "none"  # the cost of members that are trained side by side without consensus: the plain ensemble
 ALONE = "alone"  # the cost of a member that is trained by itself
 
 Setting = tuple[str, float]  # cost and weight, for example ("l2", 0.01)
@@ -37,11 +37,20 @@ class MemberView:
 class Held:
     """The test set and what every member said about it; tensors on the CPU."""
 
-    images: "Tensor"  # (N, C, H, W) uint8
+    images: "Tensor | None"  # (N, C, H, W) uint8; None where the samples are not pictures or not kept
     labels: "Tensor"  # (N,)
     names: Sequence[str]  # N file names, or whatever tells one sample from another
     classes: tuple[str, ...]  # K
     logits: "Tensor"  # (M, N, K), members in the order of RunView.members
+
+
+@dataclass(frozen=True, eq=False)
+class DataView:
+    """How many images of every class each part has, and what reading them brought up."""
+
+    classes: tuple[str, ...]  # K
+    counts: Mapping[str, Sequence[int]]  # train, valid, test -> images of each class
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +64,8 @@ class RunView:
     metrics: Sequence[Mapping[str, Any]]
     members: tuple[MemberView, ...]
     held: Held | None = None
+    samples: int | None = None  # in the test set
+    data: DataView | None = None
 
 
 @dataclass(frozen=True)
@@ -105,3 +116,5 @@ class StudyView:
     cells: tuple[Cell, ...]
     baselines: tuple[str, ...] = (NONE, ALONE)
     published: Published | None = None
+    notices: tuple[str, ...] = ()  # what the runs report of their data
+    looked_at: str | None = None  # the run that the page shows closely, and why this one

@@ -14,8 +14,9 @@ has the sign of zero only. The noise of our own runs widens nothing: a single se
 
 from dataclasses import dataclass
 
+from concord.consensus.names import NONE
 from concord.report.compare import by_seed, columns, paired_difference, settings
-from concord.report.records import NONE, Published, Setting, StudyView
+from concord.report.records import Published, Setting, StudyView
 from concord.report.tables import Entry, Table
 from concord.report.text import points
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from concord.report.page import document
-from concord.report.parts import Drawing, Folded, Part, Section
+from concord.report.document import document
+from concord.report.parts import Drawing, Folded, Notice, Part, Section
 from concord.report.robustness_figures import Line, eps_chart, largest_change, triples
 from concord.report.tables import Entry, Table, entries
 from concord.report.text import MISSING, percent
@@ -18,13 +18,18 @@ FOOLED = (
 
 def robustness_page(found: Robustness) -> str:
     """One HTML document."""
-    summary = [found.method, *map(_sentence, found.networks), *notices(found)]
+    first: list[Part] = [
+        *map(_sentence, found.networks),
+        found.method,
+        *map(Notice, notices(found)),
+        _curve(found),
+    ]
     plan: list[tuple[str, str, Sequence[Part]]] = [
-        ("curve", "Error against eps", _curve(found)),
+        ("errors", "Error under attack", [error_table(found)]),
         ("transfer", "Transfer", _transfer(found)),
         ("pictures", "What the attack adds", _pictures(found)),
     ]
-    return document(found.title, summary, [Section(key, title, tuple(parts)) for key, title, parts in plan])
+    return document(found.title, first, [Section(key, title, tuple(parts)) for key, title, parts in plan])
 
 
 def _sentence(network: Attacked) -> str:
@@ -35,14 +40,14 @@ def _sentence(network: Attacked) -> str:
     )
 
 
-def _curve(found: Robustness) -> list[Part]:
+def _curve(found: Robustness) -> Drawing:
     lines = [
         Line(n.name, [0.0, *(p.eps for p in larger)], [n.clean, *(p.error for p in larger)])
         for n in found.networks
         for larger in [[p for p in n.points if p.eps]]
     ]
     caption = f"Error on {found.samples:,} test images, with 95 % intervals (Wilson)."
-    return [Drawing(eps_chart(lines, title="Error against eps"), caption), error_table(found)]
+    return Drawing(eps_chart(lines, title="Error against eps"), caption)
 
 
 def error_table(found: Robustness) -> Table:

@@ -2,41 +2,93 @@
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from concord.report.records import ENSEMBLE, RunView
-from concord.report.tables import Table, entries, scored
+from concord.consensus.names import ENSEMBLE
+from concord.report.records import DataView, RunView
+from concord.report.tables import Entry, Table, entries, scored
 from concord.report.text import MISSING, decimal, percent, whole
+from concord.runs.intervals import wilson
 
 LONGEST = 400  # characters of one configured value
-CLASSES = 20  # rows of the table of recalls
+CLASSES = 20  # rows of the tables with a row per class
+LEGEND = (
+    "95 %: interval of the test error (Wilson), for the drawing of the test images. NLL: negative "
+    "log-likelihood. ECE: expected calibration error. MACs: multiply-accumulates per image."
+)
 
 
 def members_table(runs: Sequence[RunView]) -> Table:
-    """A row per member and one for the ensemble: parameters, MACs, errors, NLL and calibration error."""
+    """A row per member and one for the ensemble. Errors come first: a telephone shows no more columns."""
     names: list[tuple[str, ...]] = []
+    sizes: list[tuple[str, ...]] = []
     scores: list[Mapping[str, float | None]] = []
+    ranges: list[str] = []
     for run in runs:
-        told = run.result.get("members", {})
+        result = run.result.get("members", {})
         for member in run.members:
-            costs = (whole(member.parameters), whole(member.macs))
-            names.append((run.name, member.name, member.network, *costs))
-            scores.append(told.get(member.name, {}))
+            names.append((run.name, member.name))
+            sizes.append((whole(member.parameters), whole(member.macs), member.network))
+            scores.append(result.get(member.name, {}))
         if len(run.members) > 1:
             totals = (_total([m.parameters for m in run.members]), _total([m.macs for m in run.members]))
-            names.append((run.name, ENSEMBLE, "mean of logits", *map(whole, totals)))
+            names.append((run.name, ENSEMBLE))
+            sizes.append((*map(whole, totals), "mean of logits"))
             scores.append(run.result.get("ensemble", {}))
+        ranges += [_interval(s.get("test_error"), run.samples) for s in scores[len(ranges) :]]
     measured = (
         scored([score.get("test_error") for score in scores], percent),
+        [Entry(text) for text in ranges],
         scored([score.get("valid_error") for score in scores], percent),
         scored([score.get("nll") for score in scores], decimal),
         scored([score.get("ece") for score in scores], decimal),
     )
     first = 0 if len(runs) > 1 else 1  # one run needs no column that repeats its name
-    header = ("run", "member", "network", "parameters", "MACs", "test error %", "valid error %", "NLL", "ECE")
-    rows = tuple((*entries(*name[first:]), *score) for name, *score in zip(names, *measured, strict=True))
-    return Table("Members and ensemble", header[first:], rows, names=3 - first, notes=tuple(map(_note, runs)))
+    header = (
+        "run",
+        "member",
+        "test error %",
+        "95 %",
+        "valid error %",
+        "NLL",
+        "ECE",
+        "parameters",
+        "MACs",
+        "network",
+    )
+    rows = tuple(
+        (*entries(*name[first:]), *score, *entries(*size))
+        for name, size, *score in zip(names, sizes, *measured, strict=True)
+    )
+    notes = (LEGEND, *map(_note, runs))
+    return Table("Members and ensemble", header[first:], rows, names=2 - first, notes=notes)
+
+
+def _interval(error: float | None, samples: int | None) -> str:
+    if error is None or not samples or not math.isfinite(error):
+        return MISSING
+    low, high = wilson(round(error * samples), samples)
+    return f"{percent(low)} to {percent(high)}"
+
+
+def classes_table(data: DataView) -> Table:
+    """How many images of every class each part has; of many classes those with the fewest to train on."""
+    order: Sequence[int] = range(len(data.classes))
+    notes = []
+    if len(data.classes) > CLASSES:
+        train = data.counts["train"]
+        order = sorted(order, key=lambda k: train[k])[:CLASSES]
+        notes.append(f"The {CLASSES} of {len(data.classes)} classes with the fewest training images.")
+    for part, counts in data.counts.items():
+        missing = [name for name, n in zip(data.classes, counts, strict=True) if not n]
+        if missing and sum(counts):
+            named = ", ".join(missing[:CLASSES])
+            notes.append(f"Classes without an image in the {part} part: {named}. No score there knows them.")
+    rows = [entries(data.classes[k], *(whole(counts[k]) for counts in data.counts.values())) for k in order]
+    rows.append(entries("all classes", *(whole(sum(counts)) for counts in data.counts.values())))
+    return Table("Images of each class", ("class", *data.counts), tuple(rows), notes=tuple(notes))
 
 
 def _total(numbers: Sequence[int | None]) -> int | None:
@@ -93,6 +145,15 @@ def recall_table(
     if len(there) < len(classes):
         notes.append(f"{len(classes) - len(there)} of {len(classes)} classes have no test samples.")
     return Table("Recall in %", ("class", "test samples", *names), tuple(rows), notes=tuple(notes))
+
+
+def mistakes_table(captions: Sequence[tuple[str, str, float, str]]) -> Table:
+    """The worst mistakes where there are no pictures: (true class, predicted class, confidence, sample)."""
+    rows = [entries(name, true, said, percent(confidence)) for true, said, confidence, name in captions]
+    header = ("sample", "class", "predicted class", "confidence in %")
+    return Table(
+        "Wrong predictions of the ensemble with the highest confidence", header, tuple(rows), names=3
+    )
 
 
 def settings_table(caption: str, runs: Mapping[str, Mapping[str, Any]]) -> Table:

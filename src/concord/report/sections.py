@@ -1,19 +1,29 @@
 """The sections of the page, each made of what its data allows; what is missing is said in one sentence."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from concord.consensus.names import ENSEMBLE
 from concord.report import diagrams, pictures, predictions
 from concord.report.compare import member_sets
 from concord.report.cost_parts import cost_parts
-from concord.report.curves import Spot, accuracy_against_cost, line_chart
-from concord.report.parts import Drawing, Folded, Heading, Part, Section
+from concord.report.curves import line_chart
+from concord.report.parts import Drawing, Folded, Heading, Notice, Part, Section
 from concord.report.projection import project, projection_figure
-from concord.report.records import ENSEMBLE, RunView, StudyView
-from concord.report.run_tables import members_table, pairs_table, recall_table, settings_table
+from concord.report.records import Held, RunView, StudyView
+from concord.report.run_tables import (
+    classes_table,
+    members_table,
+    mistakes_table,
+    pairs_table,
+    recall_table,
+    settings_table,
+)
 from concord.report.series import comparison_panels, is_plain, learning_panels, study_panels
 from concord.report.study_tables import study_tables
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LAST = 10  # epochs in the pictures of the end of training, as in Noel 2017
 WORST = 12
@@ -22,20 +32,20 @@ NO_TEST_SET = "The predictions on the test set are not part of this report."
 
 
 def sections(runs: Sequence[RunView], study: StudyView | None) -> list[Section]:
-    """All sections after the summary, in the order of the page."""
+    """All sections after the opening, in the order of the page; a study's own tables come first."""
     plan: list[tuple[str, str, Iterable[Part]]] = [
-        ("scores", "Scores and sizes", [members_table(runs)] if runs else [NO_RUN]),
         *([("study", "Study", _study(study))] if study else []),
+        ("scores", "Scores and sizes", _scores(runs, study)),
+        ("data", "Data", _each(runs, _data)),
         ("last-epochs", "The last epochs", _last_epochs(runs)),
         ("learning", "Learning curves", _each(runs, lambda run: _learning(run, runs))),
-        ("cost", "Accuracy against cost", _cost(runs)),
         ("layers", "Cost of every layer", _each(runs, _layers)),
         ("agreement", "Agreement of the members", _agreement(runs)),
         ("confusion", "Confusion", _each(runs, _confusion)),
         ("reliability", "Reliability", _each(runs, _reliability)),
         ("mistakes", "Worst mistakes", _each(runs, _mistakes)),
         ("filters", "First-layer filters", _each(runs, _filters)),
-        ("projection", "Alike, but of different classes", _projection(runs)),
+        ("projection", "Similar images of different classes", _projection(runs)),
         (
             "configuration",
             "Configuration",
@@ -44,6 +54,12 @@ def sections(runs: Sequence[RunView], study: StudyView | None) -> list[Section]:
         ("stamp", "Stamp", _settings("Where and when the runs were made", {r.name: r.stamp for r in runs})),
     ]
     return [Section(key, title, tuple(parts)) for key, title, parts in plan]
+
+
+def _scores(runs: Sequence[RunView], study: StudyView | None) -> Iterator[Part]:
+    if study and study.looked_at:
+        yield study.looked_at
+    yield members_table(runs) if runs else NO_RUN
 
 
 def _each(runs: Sequence[RunView], parts: Callable[[RunView], Iterable[Part]]) -> Iterator[Part]:
@@ -95,29 +111,12 @@ def _learning(run: RunView, runs: Sequence[RunView]) -> Iterator[Part]:
     yield Drawing(line_chart(panels, title=f"Learning curves of {run.name}", logarithmic=True), caption)
 
 
-def _cost(runs: Sequence[RunView]) -> Iterator[Part]:
-    spots = [spot for run in runs for spot in _spots(run)]
-    if len(spots) < 2:
-        yield "The multiply-accumulates or the test errors of the members are not known."
+def _data(run: RunView) -> Iterator[Part]:
+    if run.data is None:
+        yield "The data of this run could not be read for this report."
         return
-    caption = (
-        "Down and to the left is better; the area of a mark grows with the number of parameters. A square is "
-        "an ensemble; its cost is that of all its members."
-    )
-    yield Drawing(accuracy_against_cost(spots, title="Test error against multiply-accumulates"), caption)
-
-
-def _spots(run: RunView) -> Iterator[Spot]:
-    members = run.result.get("members", {})
-    for member in run.members:
-        error = members.get(member.name, {}).get("test_error")
-        if member.macs and error is not None and math.isfinite(error):
-            yield Spot(member.name, run.name, member.macs, error, member.parameters)
-    macs = [member.macs for member in run.members if member.macs]
-    error = run.result.get("ensemble", {}).get("test_error")
-    if len(macs) == len(run.members) > 1 and error is not None and math.isfinite(error):
-        parameters = sum(member.parameters or 0 for member in run.members)
-        yield Spot(ENSEMBLE, run.name, sum(macs), error, parameters, ensemble=True)
+    yield classes_table(run.data)
+    yield from map(Notice, run.data.notices)
 
 
 def _layers(run: RunView) -> Iterator[Part]:
@@ -135,8 +134,8 @@ def _agreement(runs: Sequence[RunView]) -> Iterator[Part]:
         return
     yield table
     yield (
-        "Error correlation is 1 where two members fail on the same images, 0 where their mistakes are "
-        "independent. The lower it is, the more an ensemble gains over its members."
+        "Error correlation is 1 where two members fail on the same images, and 0 where their mistakes are "
+        "independent. The lower it is, the more the ensemble gains over its members."
     )
 
 
@@ -144,15 +143,26 @@ def _confusion(run: RunView) -> Iterator[Part]:
     if (held := run.held) is None or not len(held.labels):
         yield NO_TEST_SET
         return
-    ensemble = predictions.ensemble_probabilities(held.logits).argmax(-1)
+    predicted = {member.name: z.argmax(-1) for member, z in zip(run.members, held.logits, strict=True)}
+    if len(run.members) > 1:
+        predicted[ENSEMBLE] = predictions.ensemble_probabilities(held.logits).argmax(-1)
+    *members, shown = predicted
+    yield _matrix(run, held, shown, predicted[shown])
+    for name in members:
+        yield Folded(f"The same for {name}", (_matrix(run, held, name, predicted[name]),))
     k = len(held.classes)
-    counts = predictions.confusion(ensemble, held.labels, k)
-    drawing = diagrams.confusion_matrix(counts, held.classes, title=f"Confusion matrix of {run.name}")
-    yield Drawing(drawing, "Test images by true and predicted class of the ensemble; mistakes in orange.")
-    said = {member.name: z.argmax(-1) for member, z in zip(run.members, held.logits, strict=True)}
-    said[ENSEMBLE] = ensemble
-    recalls = [predictions.recall(predicted, held.labels, k).tolist() for predicted in said.values()]
-    yield recall_table(list(said), held.classes, counts.sum(1).tolist(), recalls)
+    recalls = [predictions.recall(labels, held.labels, k).tolist() for labels in predicted.values()]
+    samples = held.labels.bincount(minlength=k).tolist()
+    yield recall_table(list(predicted), held.classes, samples, recalls)
+
+
+def _matrix(run: RunView, held: Held, name: str, predicted: "Tensor") -> Drawing:
+    counts = predictions.confusion(predicted, held.labels, len(held.classes))
+    title = f"Confusion matrix of {name}, {run.name}"
+    return Drawing(
+        diagrams.confusion_matrix(counts, held.classes, title=title),
+        f"Test images by true class and class predicted by {name}; mistakes in orange.",
+    )
 
 
 def _reliability(run: RunView) -> Iterator[Part]:
@@ -163,8 +173,9 @@ def _reliability(run: RunView) -> Iterator[Part]:
     drawing = diagrams.reliability_diagram(bins, title=f"Reliability diagram of {run.name}")
     yield Drawing(
         drawing,
-        "Bars: share of right answers per bin of confidence. Orange: the bin at its mean confidence. On the "
-        "dashed line confidence can be taken at its word. ECE: expected calibration error over 15 bins.",
+        "Bars: share of correct predictions in each bin of confidence. Orange: the same, at the mean "
+        "confidence of the bin. On the dashed line confidence equals accuracy. ECE: expected calibration "
+        "error over 15 bins.",
     )
 
 
@@ -177,19 +188,23 @@ def _mistakes(run: RunView) -> Iterator[Part]:
     if not len(wrong):
         yield "The ensemble makes no mistake on the test set."
         return
-    said = probabilities.argmax(-1)
+    predicted = probabilities.argmax(-1)
     captions = [
         (
             held.classes[int(held.labels[i])],
-            held.classes[int(said[i])],
-            float(probabilities[i, said[i]]),
+            held.classes[int(predicted[i])],
+            float(probabilities[i, predicted[i]]),
             held.names[i],
         )
         for i in wrong.tolist()
     ]
+    if held.images is None:
+        yield mistakes_table(captions)
+        return
     drawing = pictures.mistakes(held.images[wrong], captions, title=f"Worst mistakes of {run.name}")
     yield Drawing(
-        drawing, "Wrong and sure: what the ensemble said and how surely, what is right, and the file."
+        drawing,
+        "The most confident mistakes of the ensemble: predicted class and its probability, true class, file.",
     )
 
 
@@ -211,7 +226,7 @@ def _projection(runs: Sequence[RunView]) -> Iterator[Part]:
     drawn = set()
     for run in runs:
         held = run.held
-        if held is None or len(held.images) < 3 or held.images[0].numel() < 2:
+        if held is None or held.images is None or len(held.images) < 3 or held.images[0].numel() < 2:
             continue
         if (key := (held.images.shape, tuple(held.names[:9]))) in drawn:
             continue
@@ -221,9 +236,9 @@ def _projection(runs: Sequence[RunView]) -> Iterator[Part]:
         )
         yield Drawing(
             figure,
-            "Test images on their first two principal components. The two stars are near each other and of "
-            "different classes. Along each axis: the starred image under the weights of the axis, blue where "
-            "a bright pixel counts forward, red where backward.",
+            "Test images on their first two principal components. The two starred images are close to each "
+            "other but belong to different classes. Beside each axis: the starred image under the weights of "
+            "that axis, blue where a bright pixel moves the point right or up, red where left or down.",
         )
     if not drawn:
         yield NO_TEST_SET

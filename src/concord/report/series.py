@@ -7,9 +7,10 @@ split stands in for it and the panel says so.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE, NONE
 from concord.report.compare import columns, mean, settings
 from concord.report.curves import Curve, Panel
-from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, RunView, StudyView
+from concord.report.records import ALONE, Cell, RunView, StudyView
 
 Metrics = Sequence[Mapping[str, Any]]
 MEASURES = {"error": "error, %", "nll": "cost (mean NLL)"}

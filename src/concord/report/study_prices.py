@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from concord.consensus.names import ENSEMBLE
 from concord.report.compare import settings, summary
-from concord.report.records import ALONE, ENSEMBLE, Cell, StudyView
+from concord.report.records import ALONE, Cell, StudyView
 from concord.report.tables import Table, entries
 from concord.report.text import MISSING, decimal, percent, whole
 

@@ -2,22 +2,26 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE, NONE
 from concord.errors import CheckpointError
 from concord.files.atomic import write_text
+from concord.files.text import printable
+from concord.report.compare import member_sets
 from concord.report.noel2017 import published
 from concord.report.page import page
-from concord.report.records import ALONE, ENSEMBLE, NONE, Cell, StudyView
+from concord.report.records import ALONE, Cell, StudyView
 from concord.report.study_tables import study_tables
-from concord.report.tables import markdown, plain
+from concord.report.tables import markdown, paragraph, plain
+from concord.report.verdict import findings, verdict_sentences, winner
 from concord.report.views import run_view
 from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.studies.grid import GridCell, Study
-from concord.studies.study import planned
+from concord.studies.study import notices, planned
 from concord.training.observer import SILENT, Observer
 
 # measure of a study -> key of a result
@@ -31,7 +35,8 @@ def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyV
     if not found:
         raise CheckpointError(f"{folder}: no run of this study is complete")
     theirs = published(varied.published, found[-1].members) if varied.published else None
-    return StudyView(folder.name, tuple(found), (NONE, ALONE) if varied.alone else (NONE,), theirs)
+    baselines = (NONE, ALONE) if varied.alone else (NONE,)
+    return StudyView(folder.name, tuple(found), baselines, theirs, tuple(notices(folder, cells)))
 
 
 def _cell(cell: GridCell, run: RunFolder) -> Cell:
@@ -91,11 +96,16 @@ def _mean_of_pairs(matrix: Sequence[Sequence[float | None]] | None) -> float | N
 
 def write_tables(folder: Path, view: StudyView) -> dict[str, Any]:
     """table.md, table.txt and study.json; gives what the last one holds."""
-    tables = study_tables(view)
-    for name, write in (("table.md", markdown), ("table.txt", plain)):
-        write_text(folder / name, "\n\n".join(write(table) for table in tables) + "\n")
+    tables, verdict = study_tables(view), verdict_sentences(view)
+    for name, write, text in (("table.md", markdown, paragraph), ("table.txt", plain, printable)):
+        write_text(folder / name, "\n\n".join([*map(text, verdict), *map(write, tables)]) + "\n")
     rows = [{k: v for k, v in asdict(cell).items() if k not in ("metrics", "votes")} for cell in view.cells]
-    figures = {"study": str(folder), "cells": rows, "tables": [asdict(table) for table in tables]}
+    figures = {
+        "study": str(folder),
+        "verdict": verdict,
+        "cells": rows,
+        "tables": [asdict(table) for table in tables],
+    }
     write_text(folder / "study.json", json.dumps(figures, indent=1))
     return figures
 
@@ -108,11 +118,23 @@ def write_study_report(
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Path:
-    """The study as one HTML page, with the last seed's last run of all members looked at closely."""
+    """The study as one HTML page, with a close look at one run: the first seed of the winning row."""
     varied, cells = planned(folder, toml.read(folder / "study.toml"))
     view = study_view(folder, varied, cells)
     complete = [c for c in cells if RunFolder(folder / "cells" / c.name).complete]
-    last = max(complete, key=lambda cell: (cell.only is None, complete.index(cell)))
-    runs = [run_view(folder / "cells" / last.name, data, allow_code, observer)]
-    write_text(target, page(runs, study=view, title=f"concord: {folder.name}"))
+    chosen = _looked_at(view, complete)
+    closely = (
+        f"The sections from here on look at one of the {len(complete)} runs, {chosen.name}; the others are "
+        "in the folder cells of the study."
+    )
+    runs = [run_view(folder / "cells" / chosen.name, data, allow_code, observer)]
+    text = page(runs, study=replace(view, looked_at=closely), title=f"concord: {folder.name}")
+    write_text(target, text)
     return target
+
+
+def _looked_at(view: StudyView, complete: Sequence[GridCell]) -> GridCell:
+    """A run of all members: of the row that is proven to win, else of the plain ensemble, else any."""
+    together = [cell for cell in complete if cell.only is None and cell.cost != ALONE] or list(complete)
+    won = next((w for m in member_sets(view.cells) if (w := winner(findings(view, m)))), (NONE, 0.0))
+    return next((cell for cell in together if (cell.cost, cell.weight) == won), together[0])

@@ -3,16 +3,57 @@
 from collections.abc import Sequence
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE
 from concord.report.records import MemberView, RunView, StudyView
-from concord.report.text import percent, setting_label, whole
+from concord.report.text import percent, setting_label, share, whole
+from concord.runs.intervals import wilson
+
+ONE_TRAINING = (
+    "One training does not show whether the consensus helped: a study compares it with the plain ensemble "
+    "over several seeds."
+)
+
+
+def runs_verdict(runs: Sequence[RunView]) -> list[str]:
+    """How good a run is; of several runs the best score, and whether the others may be as good."""
+    if len(runs) > 1:
+        return _best_of(runs)
+    (run,) = runs
+    consensus = len(run.members) > 1 and bool(run.result) and _weighted(run) and not teachers(run)
+    return [score_sentence(run), *([ONE_TRAINING] if consensus else [])]
+
+
+def _best_of(runs: Sequence[RunView]) -> list[str]:
+    scores = [(error, run, column) for run in runs for column, error in _errors(run).items()]
+    if not scores:
+        return ["The test scores of these runs are not known yet."]
+    error, run, column = min(scores, key=lambda score: score[0])
+    first = (
+        f"The lowest test error of {len(runs)} runs is that of {column} in {run.name}: "
+        f"{_with_interval(error, run)}."
+    )
+    if not run.samples:
+        return [first]
+    high = wilson(round(error * run.samples), run.samples)[1]
+    near = sum(other is not run and min(_errors(other).values(), default=1.0) <= high for other in runs)
+    if not near:
+        return [first]
+    return [
+        f"{first} The best score of {near} other run{'s' * (near > 1)} lies inside this interval, so the "
+        "order of the runs is not proven."
+    ]
+
+
+def _errors(run: RunView) -> dict[str, float]:
+    """Column -> test error; one member has no ensemble."""
+    rows = dict(run.result.get("members", {}))
+    if len(run.members) > 1:
+        rows[ENSEMBLE] = run.result.get("ensemble", {})
+    return {column: row["test_error"] for column, row in rows.items() if row.get("test_error") is not None}
 
 
 def run_summary(run: RunView) -> str:
-    """What was trained, on what, and how good the ensemble and its smallest member are."""
-    return f"{_trained(run)} {_scored(run)}"
-
-
-def _trained(run: RunView) -> str:
+    """What was trained, on what, for how long and how."""
     learn = [m for m in run.members if m.name not in teachers(run)]
     names = _listed([f"{m.name} ({m.network}{_parameters(m)})" for m in learn])
     how = "" if len(run.members) < 2 else f" together, {_consensus(run)}"
@@ -45,30 +86,39 @@ def _parameters(member: MemberView) -> str:
     return f", {whole(member.parameters)} parameters" if member.parameters is not None else ""
 
 
-def _consensus(run: RunView) -> str:
+def _weighted(run: RunView) -> bool:
     consensus: dict[str, Any] = run.config.get("consensus") or {}
-    cost, weight = consensus.get("cost", "none"), consensus.get("weight", 0.0)
-    if cost == "none" or not weight:
+    return consensus.get("cost", "none") != "none" and bool(consensus.get("weight"))
+
+
+def _consensus(run: RunView) -> str:
+    if not _weighted(run):
         return "as a plain ensemble without consensus"
-    return f"with the consensus cost {setting_label(cost, weight)}"
+    consensus = run.config["consensus"]
+    return f"with the consensus cost {setting_label(consensus['cost'], consensus['weight'])}"
 
 
-def _scored(run: RunView) -> str:
-    members = run.result.get("members", {})
-    images = f" of the {len(run.held.labels):,} test images" if run.held else " of the test set"
-    error = run.result.get("ensemble", {}).get("test_error")
-    least = smallest(run)
-    own = members.get(least.name, {}).get("test_error") if least else None
-    if len(run.members) < 2 and own is not None:
-        return f"It is wrong on {percent(own)} %{images}."
-    if error is None or own is None or least is None:
-        return "Its test scores are not known yet."
-    share = _size(least) / sum(map(_size, run.members)) if _size(least) else None
-    part = f", with {percent(share, 0)} % of all parameters," if share else ""
+def score_sentence(run: RunView) -> str:
+    """How often the ensemble and its smallest member are wrong, with 95 % intervals."""
+    errors, least = _errors(run), smallest(run)
+    images = f" of the {run.samples:,} test images" if run.samples else " of the test set"
+    if least is None or least.name not in errors or (len(run.members) > 1 and ENSEMBLE not in errors):
+        return "The test scores are not known yet."
+    if len(run.members) < 2:
+        return f"{least.name} is wrong on {_with_interval(errors[least.name], run, images)}."
+    part = _size(least) / sum(map(_size, run.members)) if _size(least) else None
+    size = f", with {share(part)} of all parameters," if part else ""
     return (
-        f"The ensemble is wrong on {percent(error)} %{images}; "
-        f"{least.name} by itself{part} on {percent(own)} %."
+        f"The ensemble is wrong on {_with_interval(errors[ENSEMBLE], run, images)}; "
+        f"{least.name} by itself{size} on {_with_interval(errors[least.name], run)}."
     )
+
+
+def _with_interval(error: float, run: RunView, of: str = "") -> str:
+    if not run.samples:
+        return f"{percent(error)} %{of}"
+    low, high = wilson(round(error * run.samples), run.samples)
+    return f"{percent(error)} %{of} (95 %: {percent(low)} to {percent(high)} %)"
 
 
 def _size(member: MemberView) -> int:

@@ -2,17 +2,19 @@
 
 Equal input gives equal bytes (fixed hash salt, no date). Text stays text: it can be searched, selected and
 read aloud, the browser finds the glyphs that matplotlib's font lacks, and ``$`` is a dollar sign.
+Colours are CSS variables with the colour itself as the fallback, so that a dark page can lighten them.
 """
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from concord.report.text import visible
+from concord.files.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +28,18 @@ GREYS = ("#4d4d4d", "#8c8c8c", "#b8b8b8")
 # M. A. Petroff, "Accessible Color Sequences for Data Visualization", 2021: ten classes that stay apart.
 CLASS_COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70",
                  "#717581", "#92dadb")  # fmt: skip
+PAPER, GRID = "#ffffff", "#e4e4e4"
+ON_IMAGE = "#1a1a1a"  # text on a pale picture, which stays pale on a dark page
+# colour -> CSS variable of the page's template, which has a lighter value for a dark page
+VARIABLES = {
+    INK: "ink",
+    FAINT: "faint",
+    PAPER: "paper",
+    GRID: "grid",
+    **{colour: f"line{i}" for i, colour in enumerate(COLOURS, 1)},
+    **{colour: f"grey{i}" for i, colour in enumerate(GREYS, 1)},
+}
+THEMED = re.compile("|".join(VARIABLES), re.IGNORECASE)
 SETTINGS: Any = {
     "svg.hashsalt": "concord",
     "svg.fonttype": "none",
@@ -45,7 +59,7 @@ SETTINGS: Any = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "grid.color": "#e4e4e4",
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.6,
     "axes.axisbelow": True,
@@ -54,7 +68,7 @@ SETTINGS: Any = {
 
 def svg(width: float, height: float, title: str, draw: "Callable[[Figure], None]") -> str:
     """An SVG of ``width`` x ``height`` inches with ``draw`` on it; ``title`` is what a screen reader says."""
-    title = visible(title)
+    title = printable(title)
     with _settings():
         from matplotlib.figure import Figure
 
@@ -106,7 +120,22 @@ def _rename(root: ElementTree.Element, mark: str) -> None:
             elif key == "style" and "font-family" in value:
                 head, _, tail = value.partition("font-family: ")
                 element.set(key, f"{head}font-family: {FONTS};{tail.partition(';')[2]}")
+        if "style" in element.attrib:
+            element.set("style", THEMED.sub(_variable, element.attrib["style"]))
     for element in root.iter():
         name = element.attrib.pop("id", None)
         if name in used:
             element.set("id", f"{mark}-{name}")
+
+
+def _variable(colour: re.Match[str]) -> str:
+    """#0072b2 -> var(--line1, #0072b2)"""
+    names = {known.lower(): name for known, name in VARIABLES.items()}
+    return f"var(--{names[colour[0].lower()]}, {colour[0]})"
+
+
+def standalone(drawing: str) -> str:
+    """A drawing as a file of its own, on white paper: for a README, whose page may be dark."""
+    root = ElementTree.fromstring(drawing)
+    root.insert(0, ElementTree.Element(f"{{{SVG}}}rect", {"width": "100%", "height": "100%", "fill": PAPER}))
+    return ElementTree.tostring(root, encoding="unicode") + "\n"

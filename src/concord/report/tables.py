@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from concord.report.text import visible
+from concord.files.text import printable
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """The first ``names`` columns are names and stand left; the others are numbers and stand right."""
+    """The first ``names`` columns are names and stand left; the others are numbers and stand right.
+
+    A note of several lines stays in lines.
+    """
 
     caption: str
     header: tuple[str, ...]
@@ -39,15 +42,15 @@ def scored(values: Sequence[float | None], write: Callable[[float | None], str])
 def plain(table: Table) -> str:
     """The table for a terminal: aligned columns, the best of a column with a star, no control characters."""
     any_best = [any(row[i].best for row in table.rows) for i in range(len(table.header))]
-    rows = [[visible(text) + " " * any_best[i] for i, text in enumerate(table.header)]]
+    rows = [[printable(text) + " " * any_best[i] for i, text in enumerate(table.header)]]
     for row in table.rows:
-        rows.append([visible(e.text) + ("*" if e.best else " " * any_best[i]) for i, e in enumerate(row)])
+        rows.append([printable(e.text) + ("*" if e.best else " " * any_best[i]) for i, e in enumerate(row)])
     widths = [max(_cells(row[i]) for row in rows) for i in range(len(table.header))]
     lines = ["  ".join(_pad(row[i], widths[i], i < table.names) for i in range(len(row))) for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    notes = [visible(note) for note in table.notes]
+    notes = [printable(line) for note in table.notes for line in note.splitlines()]
     return "\n".join(
-        line.rstrip() for line in [visible(table.caption), "", *lines, *([""] if notes else []), *notes]
+        line.rstrip() for line in [printable(table.caption), "", *lines, *([""] if notes else []), *notes]
     )
 
 
@@ -69,7 +72,7 @@ def markdown(table: Table) -> str:
     lines.append([":--" if i < table.names else "--:" for i in range(len(table.header))])
     lines += [[f"**{escape(e.text)}**" if e.best else escape(e.text) for e in row] for row in table.rows]
     body = ["| " + " | ".join(line) + " |" for line in lines]
-    notes = [line for note in table.notes for line in ("", paragraph(note))]
+    notes = [line for note in table.notes for part in note.splitlines() for line in ("", paragraph(part))]
     return "\n".join([paragraph(table.caption), "", *body, *notes]) + "\n"
 
 
@@ -80,7 +83,7 @@ def paragraph(text: str) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown and HTML take for nothing but text, inside a line."""
-    text = visible(text).replace("&", "&amp;").replace("<", "&lt;")
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;")
     for character in "\\`*_[]|":
         text = text.replace(character, "\\" + character)
     return text

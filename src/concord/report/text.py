@@ -1,21 +1,13 @@
-"""Strings that people read: names made harmless, numbers made short."""
+"""Strings that people read: names and numbers made short."""
+
+from concord.files.text import printable
 
 MISSING = "-"
 
 
-def visible(text: str) -> str:
-    r"""The text with every character that a terminal would obey, or nobody would see, written as its escape.
-
-    Class and file names come from other people: a real escape character becomes the four characters ``\x1b``.
-    What ``str.isprintable`` refuses is escaped: control characters, direction overrides, line breaks, and the
-    surrogates that stand for bytes of no encoding. Letters of any script stay.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def short(text: str, limit: int) -> str:
-    """``visible``, cut in its middle to ``limit`` characters: both ends of a file name tell something."""
-    text = visible(text)
+    """``printable``, cut in its middle to ``limit`` characters: both ends of a file name tell something."""
+    text = printable(text)
     if len(text) <= limit:
         return text
     left = (limit - 1) // 2
@@ -25,6 +17,14 @@ def short(text: str, limit: int) -> str:
 def percent(fraction: float | None, digits: int = 2) -> str:
     """0.0054 -> ``0.54``, without the sign: the header of the table has it."""
     return MISSING if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+def share(fraction: float) -> str:
+    """0.14 -> ``14 %``, 0.0042 -> ``0.42 %``: two digits are enough, and a small part is not nothing."""
+    if 0 < fraction < 0.0001:
+        return "less than 0.01 %"
+    digits = 0 if fraction >= 0.0995 else 1 if fraction >= 0.00995 else 2
+    return f"{100 * fraction:.{digits}f} %"
 
 
 def points(fraction: float | None, digits: int = 2) -> str:

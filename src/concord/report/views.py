@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from concord.consensus.names import ENSEMBLE
 from concord.cost.record import Priced
 from concord.errors import CheckpointError, DataError
-from concord.report.records import Held, MemberView, RunView
+from concord.report.records import DataView, Held, MemberView, RunView
+from concord.runs import predictions
 from concord.runs.assemble import costs
+from concord.runs.config import Config
 from concord.runs.feeds import make_feed
-from concord.runs.loading import Loaded, load_run, same_data
+from concord.runs.folder import RunFolder
+from concord.runs.loading import Loaded, load_run, own_modules, same_data
 from concord.runs.machine import settled
 from concord.tasks.classify import Classify
 from concord.training.evaluate import evaluate
@@ -25,14 +29,18 @@ if TYPE_CHECKING:
 def run_view(
     path: Path, data: str | None = None, allow_code: Collection[str] = (), observer: Observer = SILENT
 ) -> RunView:
-    """A run with its test set and what its members say about it; without them if the data cannot be read."""
+    """A run with its test set and what its members predict there; without them if the data cannot be read."""
+    config = RunFolder(path).config()
+    if own_modules(config):
+        return _own_view(RunFolder(path), config, data, observer)
     loaded = load_run(path, allow_code=allow_code, observer=observer)
-    held = None
+    held, seen = None, None
     try:
-        held = _held(loaded, data, observer)
+        held, seen = _held(loaded, data, observer)
     except DataError as error:
-        observer.notice(f"{error}; the report goes without what needs the test images")
+        observer.notice(f"{error}; the report leaves out what needs the test images")
     spent = costs(loaded.members, loaded.interface.shape)
+    votes = predictions.votes(loaded.folder).get(ENSEMBLE, ())
     members = tuple(
         MemberView(
             described.name,
@@ -47,23 +55,64 @@ def run_view(
     return RunView(
         name=path.name,
         config=loaded.config.model_dump(mode="json", exclude_none=True),
-        stamp=_stamp(loaded, observer),
+        stamp=_stamp(loaded.folder, observer),
         result=loaded.folder.json("result.json") if loaded.folder.complete else {},
         metrics=loaded.folder.rows(),
         members=members,
         held=held,
+        samples=len(held.labels) if held else len(votes) or None,
+        data=seen,
     )
 
 
-def _stamp(loaded: Loaded, observer: Observer) -> dict[str, Any]:
+def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Observer) -> RunView:
+    """The view of a run of a Python user's modules: of what the run kept, without networks and samples."""
+    if data is not None:
+        observer.notice(
+            f"{folder.path} has modules of your own: --data is ignored, its kept predictions are used"
+        )
+    result = folder.json("result.json") if folder.complete else {}
+    spent = result.get("members", {})
+    members = tuple(
+        MemberView(
+            member.name,
+            member.network,
+            spent.get(member.name, {}).get("parameters"),
+            spent.get(member.name, {}).get("macs"),
+        )
+        for member in config.members
+    )
+    return RunView(
+        name=folder.path.name,
+        config=config.model_dump(mode="json", exclude_none=True),
+        stamp=_stamp(folder, observer),
+        result=result,
+        metrics=folder.rows(),
+        members=members,
+        held=_kept(folder, config),
+    )
+
+
+def _kept(folder: RunFolder, config: Config) -> Held | None:
+    """The predictions that a complete run kept; None without them."""
+    kept = predictions.read(folder) if folder.complete else None
+    if kept is None:
+        return None
+    names = [f"sample {i}" for i in range(len(kept.labels))]
+    classes = tuple(folder.json("interface.json", ["classes"])["classes"])
+    logits = torch.stack([kept.logits[member.name] for member in config.members])
+    return Held(None, kept.labels, names, classes, logits)
+
+
+def _stamp(folder: RunFolder, observer: Observer) -> dict[str, Any]:
     try:
-        return loaded.folder.json("stamp.json")
+        return folder.json("stamp.json")
     except CheckpointError as error:
-        observer.notice(f"{error}; the report does not say where the run was made")
+        observer.notice(f"{error}; the report leaves out where the run was made")
         return {}
 
 
-def _held(loaded: Loaded, data: str | None, observer: Observer) -> Held:
+def _held(loaded: Loaded, data: str | None, observer: Observer) -> tuple[Held, DataView]:
     splits, same = same_data(loaded, data, observer)
     if not same:
         observer.notice(f"{loaded.folder.path}: the data has changed since the run was trained")
@@ -71,9 +120,14 @@ def _held(loaded: Loaded, data: str | None, observer: Observer) -> Held:
     with settled(loaded.config):
         task = Classify(len(loaded.interface.classes))
         found = evaluate(loaded.members, feed.test(), task, keep=True).predictions
-    said = torch.stack([found[name]["logits"] for name in loaded.members])
+    predicted = torch.stack([found[name]["logits"] for name in loaded.members])
     test = splits.test
-    return Held(test.pixels, test.labels, test.names, test.classes, said)
+    held = Held(test.pixels, test.labels, test.names, test.classes, predicted)
+    parts = {"train": splits.train, "valid": splits.valid, "test": test}
+    counts = {
+        name: part.labels.bincount(minlength=len(test.classes)).tolist() for name, part in parts.items()
+    }
+    return held, DataView(test.classes, counts, tuple(splits.notices))
 
 
 def first_filters(network: nn.Module) -> "Tensor | None":

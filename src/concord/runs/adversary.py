@@ -9,12 +9,11 @@ from concord.attack.fgsm import fgsm
 from concord.attack.norms import NORMS
 from concord.attack.pgd import pgd
 from concord.runs.config import Config, Pgd
-from concord.runs.feeds import seed_of
 from concord.runs.interface import Interface
 from concord.runs.pixels import columns
 from concord.tasks.task import Tree
 from concord.training.cohort import Adversarial
-from concord.training.seeding import mix
+from concord.training.seeding import mix, purpose_seed
 
 REACH = 2.5  # times eps that the steps go in all: to the border from anywhere inside, and along it
 
@@ -33,7 +32,7 @@ def adversarial_of(config: Config, interface: Interface) -> Adversarial | None:
     settings = config.adversarial
     if settings is None:
         return None
-    seeds = [seed_of(config.train.seed, "adversary", member.name) for member in config.members]
+    seeds = [purpose_seed(config.train.seed, "adversary", member.name) for member in config.members]
 
     def craft(i: int, loss: Callable[[Tree], Tensor], x: Tree, index: int) -> Tree:
         assert isinstance(x, Tensor)  # the members of a run take one batch of images

@@ -14,10 +14,10 @@ from concord.data.images.pictures import Watch
 from concord.data.load import load
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
-from concord.runs.config import Config
-from concord.runs.feeds import seed_of
+from concord.runs.config import REST, Config
 from concord.runs.interface import Interface
 from concord.training.devices import forward, home_of
+from concord.training.seeding import purpose_seed
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
 
@@ -26,7 +26,8 @@ USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 def load_data(config: Config, watch: Watch | None = None) -> Splits:
     """The splits that the configuration describes."""
-    return load(**config.data.model_dump(), watch=watch)
+    rest = config.unlabelled is not None and config.unlabelled.source == REST
+    return load(**config.data.model_dump(), rest=rest, watch=watch)
 
 
 def load_again(config: Config, option: str, watch: Watch | None = None) -> Splits:
@@ -52,7 +53,7 @@ def build_members(
     members = {}
     for member in config.members:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(config.train.seed, "start", member.name))
+            torch.manual_seed(purpose_seed(config.train.seed, "start", member.name))
             network = build(
                 member.network,
                 channels=interface.shape[0],

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from concord.attack.gradient import Classifier
+from concord.consensus.names import ENSEMBLE
 from concord.consensus.objective import ensemble_logits
 from concord.data.images.images import Images
 from concord.data.splits import cut
 from concord.errors import ConcordError, UsageError
-from concord.runs.loading import ENSEMBLE, Loaded, load_run, same_data
+from concord.runs.loading import Loaded, load_run, same_data
 from concord.runs.pixels import classifier
 from concord.training.observer import SILENT, Observer
 

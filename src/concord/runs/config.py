@@ -3,6 +3,7 @@
 Nothing here imports torch.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,9 +16,11 @@ from pydantic import (
     model_validator,
 )
 
+from concord.consensus import names
 from concord.consensus.edges import table
+from concord.errors import suggestion
 from concord.runs.ramps import Constant, Ramps
-from concord.runs.section import Count, Fraction, Section, Text
+from concord.runs.section import Count, Fraction, Headed, Section, Text
 
 Matrix = list[list[float]]
 
@@ -71,13 +74,16 @@ class Augment(Section):
         return self
 
 
-class Member(Section):
+NAME, LONGEST_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", 60  # of a member
+
+
+class Member(Headed):
     """One network in training.
 
     ``network`` is a name of the zoo, torchvision or timm, or package.module:factory.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
+    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
     network: Text
     pretrained: bool = False
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
@@ -86,13 +92,29 @@ class Member(Section):
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = None
 
 
-Cost = Literal[
-    "none", "sce", "sce_tf1", "kl", "l2", "l1", "kdcl_naive", "kdcl_linear", "kdcl_minlogit", "kdcl_general"
-]
-Shape = Literal["chain", "all", "ring", "star", "one_way", "mean", "random_matching", "disagreement_matching"]
+def _listed(known: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in known)
 
 
-class Consensus(Section):
+def known_cost(name: str) -> str:
+    if name in names.COSTS or name.startswith(names.OWN):
+        return name
+    other = names.OTHER_WORDS.get(name)
+    near = f" (did you mean '{other}'?)" if other else suggestion(name, names.COSTS)
+    raise ValueError(f"Input should be one of {_listed(names.COSTS)}{near}")
+
+
+def _known_edges(name: str) -> str:
+    if name in names.EDGES:
+        return name
+    raise ValueError(f"Input should be one of {_listed(names.EDGES)}{suggestion(name, names.EDGES)}")
+
+
+Cost = Annotated[str, AfterValidator(known_cost)]
+Shape = Annotated[str, AfterValidator(_known_edges)]
+
+
+class Consensus(Headed):
     """What pulls the predictions of members together. Cost "none" is the plain ensemble."""
 
     cost: Cost = "none"
@@ -128,8 +150,20 @@ class Adam(Section):
     decay: Literal["kernels", "all"] = "kernels"
 
 
+class OwnOptimizer(Section):
+    """An optimiser that a Python user gave as an object."""
+
+    kind: Literal["python"]
+    lr: Annotated[float, Field(ge=0)]
+    name: Text
+
+
+REST = "rest"
+
+
 class Unlabelled(Section):
-    """Extra images on which members only agree: "noise", or a file or folder of images."""
+    """Extra images on which members only agree: "noise", a file or folder of images, or ``REST``, which is
+    the training images that ``data.limit`` leaves out."""
 
     source: Text
     batch_size: Count = 64
@@ -166,7 +200,8 @@ class Train(Section):
     epochs: Count = 30
     batch_size: Count = 64
     seed: int = 0
-    optimizer: Annotated[Sgd | Adam, Field(discriminator="kind")] = Adam()
+    task: Text = "classify"
+    optimizer: Annotated[Sgd | Adam | OwnOptimizer, Field(discriminator="kind")] = Adam()
     schedule: Literal["halving", "halving_epochs", "cosine", "constant"] = "halving"
     warmup: Fraction = 0.0  # fraction of the training with a linearly rising rate
     clip: PositiveFloat | None = None
@@ -221,17 +256,17 @@ class Config(Section):
 
     @model_validator(mode="after")
     def fits(self) -> "Config":
-        names = [member.name for member in self.members]
-        twice = sorted({name for name in names if names.count(name) > 1 or name == "ensemble"})
+        called = [member.name for member in self.members]
+        twice = sorted({name for name in called if called.count(name) > 1 or name == "ensemble"})
         if twice:
             raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
         if all(member.teacher or member.retired for member in self.members):
             raise ValueError("somebody must learn: one member at least is neither retired nor a teacher")
         consensus, train = self.consensus, self.train
-        nobody = [[0.0] * len(names)] * len(names)
+        nobody = [[0.0] * len(called)] * len(called)
         edges = nobody if isinstance(consensus.edges, str) else consensus.edges
-        if len(edges) != len(names):
-            raise ValueError(f"edges is a table for {len(edges)} members, there are {len(names)}")
+        if len(edges) != len(called):
+            raise ValueError(f"edges is a table for {len(edges)} members, there are {len(called)}")
         table(edges, consensus.detach)
         if consensus.cost == "none" and consensus.weight:
             raise ValueError('a consensus weight needs a cost: consensus.cost = "l2", for example')

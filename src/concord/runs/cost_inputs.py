@@ -1,47 +1,93 @@
-"""What ``concord cost`` gives to a network: sizes that were typed, or those that it was made for."""
+"""The inputs for which a network is counted: those that were given, or those that it was made for."""
 
 import inspect
-import re
+import operator
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
+from concord.cost.record import times
 from concord.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SHAPE = re.compile(r"(ids:)?(\d{1,9}(?:x\d{1,9})*)", re.ASCII)
 IMAGENET = 1000
+Given: TypeAlias = "Sequence[int] | Tensor | Input | Sequence[Sequence[int] | Tensor | Input]"
 
 
 @dataclass(frozen=True)
 class Input:
-    """One sample of one input: real numbers, or token ids."""
+    """Sizes of one sample of one input: of real numbers, or of token ids."""
 
     shape: tuple[int, ...]
     ids: bool = False
 
-    @property
-    def text(self) -> str:
-        """As it is typed."""
-        return ("ids:" if self.ids else "") + "x".join(map(str, self.shape))
+    def __str__(self) -> str:
+        return f"{times(self.shape)}{' token ids' if self.ids else ''}"
 
     @property
     def kind(self) -> tuple[bool, int]:
-        """What tells a picture from token ids and from other numbers."""
+        """Equal for inputs that can stand in the same place: pictures, vectors, token ids."""
         return self.ids, len(self.shape)
 
 
-def parsed(text: str) -> Input:
-    """``3x32x32`` -> (3, 32, 32) of numbers; ``ids:24`` -> (24,) of token ids."""
-    match = SHAPE.fullmatch(text.strip())
-    if not match:
-        raise UsageError(f"--input {text!r}: expected sizes such as 3x224x224, or ids:24 for 24 token ids")
-    shape = tuple(map(int, match[2].split("x")))
-    if 0 in shape:
-        raise UsageError(f"--input {text!r}: every size must be at least 1")
-    return Input(shape, match[1] is not None)
+class InputError(ShapeError):
+    """A network refuses these inputs; ``use`` holds some that it accepts."""
+
+    def __init__(self, message: str, use: Sequence[Input]) -> None:
+        super().__init__(message)
+        self.use = tuple(use)
+
+
+def listed(inputs: Given) -> "list[Input | Tensor]":
+    """One input or several, as a list; UsageError for anything but whole numbers and tensors."""
+    if isinstance(inputs, list | tuple) and not _is_sizes(inputs):
+        if any(isinstance(one, int) for one in inputs):
+            raise _refused(inputs)
+        return [_one(one) for one in inputs]
+    return [] if _is_sizes(inputs) and not inputs else [_one(inputs)]
+
+
+def _one(given: object) -> "Input | Tensor":
+    if isinstance(given, Input):
+        sizes = given
+    elif _is_tensor(given):
+        return given
+    elif _is_sizes(given):
+        sizes = Input(tuple(map(operator.index, given)))
+    else:
+        raise _refused(given)
+    if min(sizes.shape, default=1) < 1:
+        raise UsageError(f"inputs: every size must be at least 1, got {sizes.shape}")
+    return sizes
+
+
+def _refused(given: object) -> UsageError:
+    form = "a tensor or the sizes of a sample as numbers, such as (3, 224, 224)"
+    return UsageError(f"inputs: expected {form}, got {given!r:.80}")
+
+
+def _is_tensor(given: object) -> "TypeGuard[Tensor]":
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
+    return torch is not None and isinstance(given, torch.Tensor)
+
+
+def _is_sizes(given: object) -> TypeGuard[Sequence[int]]:
+    """Whether all of it is whole numbers."""
+    if not isinstance(given, list | tuple):
+        return False
+    return all(
+        hasattr(size, "__index__") and not isinstance(size, bool) and not _is_tensor(size) for size in given
+    )
+
+
+def sizes_of(given: "Input | Tensor") -> Input:
+    """Of one sample; tensors of whole numbers are token ids."""
+    if isinstance(given, Input):
+        return given
+    return Input(tuple(given.shape[1:]), ids=not given.is_floating_point())
 
 
 def usual_inputs(network: str) -> list[Input]:
@@ -75,60 +121,65 @@ def own_name(network: str) -> str | None:
     return name if name in registry.names() else None
 
 
-def require_kinds(network: str, wanted: Sequence[Input]) -> None:
-    """ShapeError where a network of the zoo or of a library gets no picture, no text, or too much."""
+def require_kinds(network: str, given: Sequence[Input]) -> None:
+    """InputError where a network of the zoo or of a library gets no picture, no text, or too much."""
     if ":" in network:
         return
     usual = usual_inputs(network)
-    if [one.kind for one in wanted] == [one.kind for one in usual]:
+    if [one.kind for one in given] == [one.kind for one in usual]:
         return
-    given, example = (" ".join(f"--input {one.text}" for one in inputs) for inputs in (wanted, usual))
+    got, example = (" and ".join(map(str, inputs)) for inputs in (given, usual))
     if len(usual) > 1:
-        raise ShapeError(f"{given}: {network} takes a picture and token ids: {example}")
-    alone = ", and no other input" if len(wanted) > 1 else ""
-    what = f"pictures, channels x height x width: {usual[0].text}{alone}"
-    raise ShapeError(f"{given}: {network} takes {what}")
+        raise InputError(f"{network} takes a picture and token ids, such as {example}; got {got}", usual)
+    alone = ", and no other input" if len(given) > 1 else ""
+    what = f"pictures, channels x height x width, such as {example}{alone}"
+    raise InputError(f"{network} takes {what}; got {got}", usual)
 
 
-def tensor(one: Input) -> "Tensor | tuple[int, ...]":
+def countable(one: "Input | Tensor") -> "Tensor | tuple[int, ...]":
+    """In the form in which ``count`` takes it."""
     import torch
 
+    if not isinstance(one, Input):
+        return one
     return torch.empty(1, *one.shape, dtype=torch.int64, device="meta") if one.ids else one.shape
 
 
-def cure(bare: "nn.Module", wanted: Sequence[Input], error: str) -> str:
-    """The way out for an input that is too small, of the wrong size, or numbers instead of ids."""
-    if "scalar types: Long" in error and not any(one.ids for one in wanted):
-        return "; token ids are written --input ids:24"
-    one, *others = wanted
+def accepted(bare: "nn.Module", given: Sequence[Input], error: str) -> InputError | None:
+    """What to do about an input that is too small, of the wrong size, or numbers instead of token ids."""
+    if "scalar types: Long" in error and not any(one.ids for one in given):
+        use = [Input(one.shape, ids=len(one.shape) == 1) for one in given]
+        return InputError("the layer reads token ids, which are whole numbers (int64)", use)
+    one, *others = given
     if one.kind == (False, 3):
         return _smallest_picture(bare, one, others)
     if others or len(one.shape) > 2:
-        return ""
+        return None
     return _shortest(bare, one)
 
 
-def _smallest_picture(bare: "nn.Module", one: Input, others: Sequence[Input]) -> str:
+def _smallest_picture(bare: "nn.Module", one: Input, others: Sequence[Input]) -> InputError | None:
     """Of the same channels, beside the other inputs as they are."""
     from concord.cost.smallest import smallest, takes
 
-    rest, channels = [tensor(other) for other in others], one.shape[0]
+    rest, channels = [countable(other) for other in others], one.shape[0]
     side = smallest(lambda side: takes(bare, (channels, side, side), *rest))
     if side is None:
-        return ""
+        return None
+    picture = Input((channels, side, side))
     kind = "the smallest square picture" if side > min(one.shape[1:]) else "a picture"
-    return f"; {kind} that it takes is {channels}x{side}x{side}"
+    return InputError(f"{kind} that it takes is {picture}", [picture, *others])
 
 
-def _shortest(bare: "nn.Module", one: Input) -> str:
+def _shortest(bare: "nn.Module", one: Input) -> InputError | None:
     """Of a sequence, or of a vector: along its last axis."""
     from concord.cost.smallest import smallest, takes
 
     def of(length: int) -> Input:
         return Input((*one.shape[:-1], length), one.ids)
 
-    length = smallest(lambda length: takes(bare, tensor(of(length))))
+    length = smallest(lambda length: takes(bare, countable(of(length))))
     if length is None:
-        return ""
+        return None
     kind = "the shortest input" if length > one.shape[-1] else "an input"
-    return f"; {kind} that it takes is {of(length).text}"
+    return InputError(f"{kind} that it takes is {of(length)}", [of(length)])

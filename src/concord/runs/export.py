@@ -1,43 +1,52 @@
 """One member of a run, or the ensemble, as a file that other programs load."""
 
-import json
-import logging
 from collections.abc import Collection, Mapping
-from io import BytesIO
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
+from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError
 from concord.files.atomic import deliver
-from concord.runs.loading import ENSEMBLE, Loaded, load_run
+from concord.runs.export_deployed import BATCHES, Deployed, largest_difference
+from concord.runs.export_description import described
+from concord.runs.export_formats import ConversionError, need_packages, onnx_file, pt2_file, safetensors_file
+from concord.runs.export_script import script_for
+from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
-from concord.training.checkpoint import plain
 from concord.training.observer import SILENT, Observer
 
-SUFFIXES = (".onnx", ".safetensors", ".pt2")
-TOLERANCE = 1e-5  # largest difference in any probability between ONNX Runtime and PyTorch
-BATCHES = (1, 3, 8)
+FORMATS = {".onnx": "onnx", ".pt2": "torch.export", ".safetensors": "safetensors"}
 
 
-class Deployed(nn.Module):
-    """Pixels in, probabilities out, in float32 and ordinary memory layout."""
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how far its probabilities are from those of ``predict`` at most."""
 
-    mean: Tensor
-    std: Tensor
+    file: Path
+    member: str
+    classes: tuple[str, ...]
+    bytes: int
+    format: str
+    checked_batches: tuple[int, ...] = ()
+    largest_difference: float | None = None  # None for safetensors, which computes nothing
+    script: str | None = None  # of an ONNX file of pictures: a program that labels image files with it
 
-    def __init__(self, members: list[nn.Module], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        x = (pixels - self.mean) / self.std
-        return torch.stack([member(x) for member in self.members]).mean(0).softmax(-1)
+    def to_dict(self) -> dict[str, Any]:
+        """What ``concord export --json`` prints."""
+        plain: dict[str, Any] = {
+            "file": str(self.file),
+            "member": self.member,
+            "classes": list(self.classes),
+            "bytes": self.bytes,
+            "format": self.format,
+        }
+        if self.largest_difference is not None:
+            plain["checked_batches"] = list(self.checked_batches)
+            plain["largest_difference"] = self.largest_difference
+        return plain if self.script is None else {**plain, "script": self.script}
 
 
 def export(
@@ -45,103 +54,98 @@ def export(
     to: Path,
     *,
     member: str = ENSEMBLE,
+    script: Path | None = None,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
-) -> dict[str, Any]:
+) -> Exported:
     """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2 or .safetensors.
 
-    ONNX and torch.export take pixels (B, C, H, W) as float32 on the 0..255 scale and give probabilities (B,
-    K): normalisation and softmax are inside. An ONNX file is checked against ONNX Runtime on three batch
-    sizes. What cannot be written leaves an older file as it was (ResourceError).
+    ONNX and torch.export take pixels (B, C, H, W) as uint8, in any batch, and give probabilities (B, K):
+    normalisation and softmax are inside, and the file describes how a picture becomes these pixels. Both are
+    checked against ``predict`` on three batch sizes. ``script`` is a Python file to write beside an ONNX
+    file: it labels image files with onnxruntime, pillow and numpy alone.
+
+    Only the member that is named is built. What cannot be written leaves an older file as it was
+    (ResourceError); a network that the format cannot hold is a UsageError.
     """
-    if to.suffix not in SUFFIXES:
-        raise UsageError(f"--to {to}: the suffix decides the format, expected one of {', '.join(SUFFIXES)}")
-    loaded = load_run(run, allow_code=allow_code, device="cpu", observer=observer)
+    suffix = _suffix(to, script)
+    need_packages(suffix)
+    loaded = load_run(run, member=member, allow_code=allow_code, device="cpu", observer=observer)
     chosen = loaded.chosen(member)
-    if to.suffix == ".safetensors" and len(chosen) > 1:
-        raise UsageError("safetensors holds the weights of one member: name it with --member")
+    if suffix == ".safetensors" and len(chosen) > 1:
+        raise UsageError(f"safetensors holds the weights of one member: name one of {', '.join(chosen)}")
     with settled(loaded.config):
-        content, more = _made(loaded, chosen, to.suffix)
+        content, worst = _made(loaded, chosen, member, suffix)
+    text = _script(loaded, to, script) if suffix == ".onnx" else None
     deliver(to, content)
-    classes = list(loaded.interface.classes)
-    return {"file": str(to), "member": member, "classes": classes, "bytes": len(content), **more}
-
-
-def _made(loaded: Loaded, chosen: Mapping[str, nn.Module], suffix: str) -> tuple[bytes, dict[str, Any]]:
-    """The file in memory, since the libraries' own writers fail on a full disk each in its own way."""
-    if suffix == ".safetensors":
-        ((member, network),) = chosen.items()
-        return _safetensors(loaded, network, member)
-    network = _network(loaded, list(chosen.values()))
-    return _onnx(network, loaded) if suffix == ".onnx" else _pt2(network, loaded)
-
-
-def _network(loaded: Loaded, members: list[nn.Module]) -> nn.Module:
-    normalise = loaded.interface.normalise
-    network = Deployed(members, normalise.mean, normalise.std)
-    return network.eval().to(memory_format=torch.contiguous_format)
-
-
-def _example(loaded: Loaded, batch: int) -> Any:
-    generator = torch.Generator().manual_seed(batch)
-    return torch.randint(0, 256, (batch, *loaded.interface.shape), generator=generator).float()
-
-
-def _onnx(network: nn.Module, loaded: Loaded) -> tuple[bytes, dict[str, Any]]:
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401 - for the check
-        import onnxscript  # noqa: F401 - torch.onnx needs it
-    except ImportError as error:
-        raise UsageError(f"ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from None
-
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        network,
-        (_example(loaded, 2),),
-        dynamo=True,
-        verbose=False,
-        input_names=["pixels"],
-        output_names=["probabilities"],
-        dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+    if script and text:
+        deliver(script, text.encode())
+    return Exported(
+        to,
+        member,
+        loaded.interface.classes,
+        len(content),
+        FORMATS[suffix],
+        () if worst is None else BATCHES,
+        worst,
+        text,
     )
-    assert program is not None
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {"classes": "\n".join(loaded.interface.classes)})
-    onnx.checker.check_model(model, full_check=True)
-    content = model.SerializeToString()
-    worst = _largest_difference(network, loaded, content)
-    if not worst <= TOLERANCE:  # not a number is no agreement either
+
+
+def _suffix(to: Path, script: Path | None) -> str:
+    suffix = to.suffix.lower()
+    if suffix not in FORMATS:
+        raise UsageError(f"{to}: the suffix decides the format, expected one of {', '.join(FORMATS)}")
+    if script and suffix != ".onnx":
+        raise UsageError(f"the script labels with an ONNX file; {to} is not one")
+    if script and script.absolute() == to.absolute():
+        raise UsageError(f"{script} cannot hold both the network and the script")
+    return suffix
+
+
+def _script(loaded: Loaded, to: Path, script: Path | None) -> str | None:
+    """Image files have one or three channels; for other data there is no script."""
+    if loaded.interface.shape[0] in (1, 3):
+        return script_for(to, script)
+    if script:
+        raise UsageError(f"images of {loaded.interface.shape[0]} channels are not read from picture files")
+    return None
+
+
+def _made(
+    loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, suffix: str
+) -> tuple[bytes, float | None]:
+    """The file in memory, since the libraries' own writers fail on a full disk each in its own way.
+
+    With it the largest difference of any probability from what ``predict`` gives.
+    """
+    about = described(loaded, member)
+    if suffix == ".safetensors":
+        (network,) = chosen.values()
+        return safetensors_file(network, about, loaded.interface.plain()), None
+    make = onnx_file if suffix == ".onnx" else pt2_file
+    normalise, shape = loaded.interface.normalise, loaded.interface.shape
+    try:
+        content, ask = make(Deployed(list(chosen.values()), normalise), shape, about)
+        return content, largest_difference(ask, loaded, member)
+    except ConversionError as error:
+        culprit = _culprit(chosen, loaded, suffix)
+        others = ".safetensors (the weights of one member)"
+        others = f".pt2 (torch.export) or {others}" if error.traced else others
         raise UsageError(
-            f"ONNX Runtime differs from PyTorch by {worst:.1e}, at most {TOLERANCE:g} is allowed"
-        )
-    return content, {"format": "onnx", "checked_batches": BATCHES, "largest_difference": worst}
+            f"{culprit} cannot be exported as {suffix}: {error}."
+            f" Change that part of the network, or export to {others}"
+        ) from error
 
 
-def _largest_difference(network: nn.Module, loaded: Loaded, content: bytes) -> float:
-    """Of any probability between ONNX Runtime and PyTorch, over three batch sizes."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    worst = torch.zeros(())
-    for batch in BATCHES:
-        pixels = _example(loaded, batch)
-        (given,) = session.run(None, {"pixels": pixels.numpy()})
-        with torch.no_grad():
-            apart = (torch.from_numpy(given) - network(pixels)).abs().max()
-        worst = torch.maximum(worst, apart)  # which keeps what is not a number
-    return worst.item()
-
-
-def _pt2(network: nn.Module, loaded: Loaded) -> tuple[bytes, dict[str, Any]]:
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(network, (_example(loaded, 2),), dynamic_shapes={"pixels": {0: batch}})
-    file = BytesIO()
-    torch.export.save(program, file)
-    return file.getvalue(), {"format": "torch.export"}
-
-
-def _safetensors(loaded: Loaded, network: nn.Module, member: str) -> tuple[bytes, dict[str, Any]]:
-    described = next(m for m in loaded.config.members if m.name == member)
-    metadata = {"network": described.network, "interface": json.dumps(loaded.interface.plain())}
-    return save(plain(network.state_dict()), metadata=metadata), {"format": "safetensors"}
+def _culprit(chosen: Mapping[str, nn.Module], loaded: Loaded, suffix: str) -> str:
+    """The member that cannot be exported, of several the first that cannot alone."""
+    if len(chosen) == 1:
+        return f"member {next(iter(chosen))}"
+    make = onnx_file if suffix == ".onnx" else pt2_file
+    for name, network in chosen.items():
+        try:
+            make(Deployed([network], loaded.interface.normalise), loaded.interface.shape, {})
+        except ConversionError:
+            return f"member {name}"
+    return f"the ensemble of {', '.join(chosen)}"

@@ -1,6 +1,5 @@
 """Batches for training and evaluation, each a pure function of (seed, epoch, step)."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -17,17 +16,12 @@ from concord.data.images.unlabelled import unlabelled
 from concord.data.loader import Loader, Wanted
 from concord.data.splits import Splits
 from concord.errors import UsageError
-from concord.runs.config import Config
+from concord.runs.config import REST, Config
 from concord.runs.interface import Interface
 from concord.training.batch import Batch
 from concord.training.job import Feed
 from concord.training.seeding import mix as mixed
-
-
-def seed_of(*parts: object) -> int:
-    """A 63-bit seed for a purpose, for example seed_of(0, "start", "st")."""
-    text = "/".join(map(str, parts)).encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+from concord.training.seeding import purpose_seed
 
 
 def make_feed(config: Config, splits: Splits, interface: Interface) -> Feed:
@@ -115,9 +109,9 @@ def _training_batches(
     train, names = config.train, [m.name for m in config.members]
     mix = _mix(config, interface)
     extra = _extra_batches(config, splits, interface)
-    shared = seed_of(train.seed, "order")
-    orders = [seed_of(train.seed, "order", n) if train.batches == "own" else shared for n in names]
-    changes = [shared if train.batches == "shared" else seed_of(train.seed, "changes", n) for n in names]
+    shared = purpose_seed(train.seed, "order")
+    orders = [purpose_seed(train.seed, "order", n) if train.batches == "own" else shared for n in names]
+    changes = [shared if train.batches == "shared" else purpose_seed(train.seed, "changes", n) for n in names]
     ways = sorted(set(zip(orders, changes, strict=True)), key=list(zip(orders, changes, strict=True)).index)
 
     def indices_of(order: int, epoch: int, start: int) -> list[Tensor]:
@@ -168,8 +162,8 @@ def _extra_batches(
     if config.unlabelled is None:
         return lambda epoch, step: None
     settings, device = config.unlabelled, config.train.device
-    seed = seed_of(config.train.seed, "unlabelled")
-    pixels = unlabelled(settings.source, splits.train, seed).to(device)
+    seed = purpose_seed(config.train.seed, "unlabelled")
+    pixels = _unlabelled(settings.source, splits, seed).to(device)
 
     def draw(epoch: int, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(mixed(mixed(seed, epoch), step))
@@ -177,3 +171,14 @@ def _extra_batches(
         return _laid(interface.normalise(pixels[index.to(device, non_blocking=True)]))
 
     return draw
+
+
+def _unlabelled(source: str, splits: Splits, seed: int) -> Tensor:
+    if source != REST:
+        return unlabelled(source, splits.train, seed)
+    if splits.rest is None:
+        raise UsageError(
+            'unlabelled.source = "rest" takes the training images that data.limit leaves out, and none are'
+            " left out: set a smaller data.limit"
+        )
+    return splits.rest.pixels

@@ -7,7 +7,7 @@ from torch import nn
 from concord.data.splits import Splits
 from concord.runs.adversary import adversarial_of
 from concord.runs.config import Config
-from concord.runs.feeds import make_feed, seed_of
+from concord.runs.feeds import make_feed
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface
 from concord.runs.plan import plan_of
@@ -18,6 +18,7 @@ from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores
 from concord.training.job import Job
 from concord.training.observer import SILENT, Observer
+from concord.training.seeding import purpose_seed
 
 
 def make_job(
@@ -53,7 +54,7 @@ def make_job(
         task=task,
         plan=plan_of(config, feed.steps),
         store=store,
-        seeds={name: seed_of(config.train.seed, "dropout", name) for name in members},
+        seeds={name: purpose_seed(config.train.seed, "dropout", name) for name in members},
         precision=precisions(config, members, interface.shape),
         adversarial=adversarial_of(config, interface),
         stacks=stacks_of(config, members, interface),

@@ -1,12 +1,13 @@
 """A finished or unfinished run, ready to predict."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from concord.consensus.names import ENSEMBLE, OWN
 from concord.data.images.images import joined
 from concord.data.images.pictures import Watch
 from concord.data.splits import Splits
@@ -16,14 +17,12 @@ from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
-from concord.runs.precision import precisions
+from concord.runs.precision import precisions, whole_float32
 from concord.runs.watching import Stop, never, reading
 from concord.runs.weights import fill, standing
 from concord.training import checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
-
-ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True)
@@ -50,24 +49,48 @@ class Loaded:
         """One member by name, or all of them for the ensemble."""
         if member == ENSEMBLE:
             return self.members
-        if member not in self.members:
-            known = [*self.members, ENSEMBLE]
-            raise UsageError(
-                f"no member {member!r}{suggestion(member, known)}; there are: {', '.join(known)}"
-            )
+        check_member(member, self.members)
         return {member: self.members[member]}
 
     def probabilities(self, pixels: Tensor, member: str = ENSEMBLE) -> Tensor:
-        """softmax of the mean of logits. Shape: uint8 (B, C, H, W) -> (B, K)"""
+        """softmax of the mean of logits, in float32 whatever the training computed in.
+
+        Shape: uint8 (B, C, H, W) -> (B, K)
+        """
         x = self.interface.normalise(pixels.to(self.config.train.device))
         x = x.contiguous(memory_format=torch.channels_last)
-        chosen = self.chosen(member)
-        return torch.stack(outputs(chosen, x)).mean(0).softmax(-1).cpu()
+        with whole_float32():
+            return torch.stack(outputs(self.chosen(member), x)).mean(0).softmax(-1).cpu()
+
+
+def check_member(member: str, names: Iterable[str]) -> None:
+    """UsageError, with the nearest name, for what is neither a member nor the ensemble."""
+    known = [*names, ENSEMBLE]
+    if member not in known:
+        raise UsageError(f"no member {member!r}{suggestion(member, known)}; there are: {', '.join(known)}")
+
+
+def own_modules(config: Config) -> list[str]:
+    """Members whose networks were given in Python as objects: only that program can build them."""
+    return [member.name for member in config.members if member.network.startswith(OWN)]
+
+
+def refuse_own(folder: RunFolder, config: Config) -> None:
+    """CheckpointError with what to do in Python, if a member is such a network."""
+    own = own_modules(config)
+    path = str(folder.path)
+    if own:
+        raise CheckpointError(
+            f"{path} was made in Python of modules that your program alone builds ({', '.join(own)}): there,"
+            f" concord.load({path!r}, members={{...}}) evaluates and predicts, and Ensemble.fit(...,"
+            f" out={path!r}) continues it"
+        )
 
 
 def load_run(
     path: Path,
     *,
+    member: str = ENSEMBLE,
     allow_code: Collection[str] = (),
     device: str | None = None,
     strict: bool = False,
@@ -75,6 +98,7 @@ def load_run(
 ) -> Loaded:
     """Members of a run at their final weights; CheckpointError if it is not a run or damaged.
 
+    With the name of a ``member`` that member alone is built, so no permission is needed for other code.
     With ``strict`` that is so if the newest checkpoint is damaged, where else an earlier one is used.
 
     All lie on one device. On another kind of machine than the run was trained on, precision and device are
@@ -82,11 +106,13 @@ def load_run(
     """
     folder = RunFolder(path)
     config = folder.config()
+    refuse_own(folder, config)
+    check_member(member, [known.name for known in config.members])
     wanted = device or ("auto" if _elsewhere(config) else config.train.device)
     update: dict[str, object] = {"device": wanted}
     if wanted != config.train.device:
         update["precision"] = "auto"
-    together = [member.model_copy(update={"device": None}) for member in config.members]
+    together = [each.model_copy(update={"device": None}) for each in config.members]
     train = config.train.model_copy(update=update)
     config = resolved(config.model_copy(update={"train": train, "members": together}))
     path = standing(folder, observer.notice, strict)
@@ -96,7 +122,8 @@ def load_run(
         checkpoint.newest(folder.checkpoints)  # says so if none can be used
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
     interface = interface_of(folder, found.state, observer.notice)
-    members = build_members(config, interface, allow_code, saved=True)
+    needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
+    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=True)
     fill(members, found)
     precise = precisions(config, members, interface.shape)
     return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,24 +50,37 @@ def _check_there(what: str, device: str) -> None:
 @contextmanager
 def settled(config: Config) -> Iterator[None]:
     """Threads and determinism as the configuration says; afterwards the process is as it was before."""
+    with steady(_devices(config), threads=config.train.threads, deterministic=config.train.deterministic):
+        yield
+
+
+@contextmanager
+def steady(
+    devices: Iterable[str], *, threads: int | None = None, deterministic: bool = True
+) -> Iterator[None]:
+    """That many threads (None: as they are) and, if asked for, algorithms that give equal results twice.
+
+    Afterwards the process is as it was before.
+    """
     before = _switches()
     try:
-        _settle(config)
+        _settle(list(devices), threads, deterministic)
         yield
     finally:
         _set(before)
 
 
-def _settle(config: Config) -> None:
-    torch.set_num_threads(config.train.threads or torch.get_num_threads())
-    if config.train.deterministic:
+def _settle(devices: Sequence[str], threads: int | None, deterministic: bool) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if deterministic:
         os.environ.setdefault(CUBLAS, ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         # or every torch.empty would be filled with NaN first
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
     # the fast kernels of attention on a GPU only warn that their gradient varies, and continue
-    varies = config.train.deterministic and any(device.startswith("cuda") for device in _devices(config))
+    varies = deterministic and any(device.startswith("cuda") for device in devices)
     for kind in ATTENTION:
         getattr(torch.backends.cuda, f"enable_{kind}_sdp")(not varies)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from concord.data.images.decode import header, open_image, quiet
 from concord.data.images.files import below, is_image_name
 from concord.data.images.folder import SPLITS, class_folders
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 from concord.plain.maps import Map
 
 NUMBERED = re.compile(r"(.+?)[ _-]*\d*")

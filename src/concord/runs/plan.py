@@ -21,7 +21,8 @@ from concord.consensus.edges import (
     table,
 )
 from concord.consensus.objective import Consensus, pairwise
-from concord.runs.config import Config, Train
+from concord.errors import UsageError
+from concord.runs.config import Config, OwnOptimizer, Train
 from concord.runs.config import Consensus as Settings
 from concord.runs.config import Sgd as SgdSettings
 from concord.runs.ramps import Cosine, Piecewise, Ramp
@@ -58,6 +59,10 @@ def plan_of(config: Config, steps: int) -> Plan:
 def optimizer_of(train: Train) -> MakeOptimizer:
     """The optimiser that the settings name."""
     chosen = train.optimizer
+    if isinstance(chosen, OwnOptimizer):
+        raise UsageError(
+            f"the optimizer {chosen.name} was given in Python; continue there with fit(..., out=...)"
+        )
     if isinstance(chosen, SgdSettings):
         return Sgd(chosen.lr, chosen.momentum, chosen.nesterov, chosen.weight_decay, chosen.decay)
     decoupled = chosen.kind == "adamw"

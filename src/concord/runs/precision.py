@@ -5,7 +5,8 @@ convolution uninitialised where a tap of the kernel meets only padding, as with 
 maps of 1x1. Such gradients are garbage, sometimes not a number; those of float32 are right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,17 @@ from concord.runs.config import Config
 from concord.training.devices import home_of
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Convolutions on a GPU compute in float32, not in TF32, which torch takes for them by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def native_bfloat16(device: str) -> bool:

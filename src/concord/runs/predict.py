@@ -1,18 +1,44 @@
 """Labels for image files, by a run."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from concord.consensus.names import ENSEMBLE
 from concord.data.images.decode import expand, open_image
-from concord.errors import DataError
-from concord.runs.loading import ENSEMBLE, Loaded, load_run
+from concord.errors import DataError, UsageError
+from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
 from concord.training.observer import SILENT, Observer
 
-BATCH = 256
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of one file; ``error`` says why the file could not be read, the rest is None then."""
+
+    file: str
+    label: str | None = None
+    confidence: float | None = None  # probability of the label
+    error: str | None = None
+    top: tuple[tuple[str, float], ...] = ()  # the likeliest classes, if more than one was asked for
+    probabilities: Mapping[str, float] | None = None  # of all classes, if asked for
+
+    def to_dict(self) -> dict[str, Any]:
+        """A row of ``concord predict --json``."""
+        row: dict[str, Any] = {"file": self.file, "label": self.label, "confidence": self.confidence}
+        if self.error is not None:
+            row["error"] = self.error
+        if self.top:
+            row["top"] = [{"label": label, "confidence": share} for label, share in self.top]
+        if self.probabilities is not None:
+            row["probabilities"] = dict(self.probabilities)
+        return row
 
 
 def predict(
@@ -20,43 +46,65 @@ def predict(
     files: Sequence[str],
     *,
     member: str = ENSEMBLE,
+    top: int = 1,
+    probabilities: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
-) -> list[dict[str, Any]]:
-    """Label and confidence of every image, in the order given; one that cannot be read has an ``error``."""
-    loaded = load_run(run, allow_code=allow_code, observer=observer)
-    loaded.chosen(member)
+) -> list[Prediction]:
+    """Label and confidence of every image, in the order given; one that cannot be read has an ``error``.
+
+    With ``top`` above 1 each has the ``top`` likeliest classes too, with ``probabilities`` those of all
+    classes. Computed in float32, whatever the precision of the training was.
+    """
+    if top < 1:
+        raise UsageError(f"top must be at least 1, got {top}")
+    loaded = load_run(run, member=member, allow_code=allow_code, observer=observer)
     rows = [row for text in files for row in _rows_of(text)]
-    there = [row for row in rows if "error" not in row]
     with settled(loaded.config):
-        for start in range(0, len(there), BATCH):
-            _predict_some(loaded, there[start : start + BATCH], member)
+        for start in range(0, len(rows), BATCH):
+            some = slice(start, start + BATCH)
+            rows[some] = _predicted(loaded, rows[some], member, top, probabilities)
+            observer.counted(min(start + BATCH, len(rows)), len(rows))
     return rows
 
 
-def _rows_of(text: str) -> list[dict[str, Any]]:
+def _rows_of(text: str) -> list[Prediction]:
     """A row for each file that an argument stands for, or one with the error where it matches nothing."""
     try:
-        return [{"file": str(path)} for path in expand([text])]
+        return [Prediction(str(path)) for path in expand([text])]
     except DataError as error:
-        return [_unreadable(text, error)]
+        return [Prediction(text, error=str(error))]
 
 
-def _unreadable(file: str, error: Exception) -> dict[str, Any]:
-    return {"file": file, "label": None, "confidence": None, "error": str(error)}
+def _predicted(
+    loaded: Loaded, rows: Sequence[Prediction], member: str, top: int, every: bool
+) -> list[Prediction]:
+    """The rows with label and confidence, or with the error."""
+    done = [_read(loaded, row) for row in rows]
+    images = [image for image in done if isinstance(image, Tensor)]
+    shares = iter(loaded.probabilities(torch.stack(images), member) if images else ())
+    return [
+        _row(row.file, next(shares), loaded.interface.classes, top, every)
+        if isinstance(found, Tensor)
+        else found
+        for row, found in zip(rows, done, strict=True)
+    ]
 
 
-def _predict_some(loaded: Loaded, rows: Sequence[dict[str, Any]], member: str) -> None:
-    """Label and confidence into the rows of these files, or the error."""
-    channels, height, width = loaded.interface.shape
-    images = {}
-    for i, row in enumerate(rows):
-        try:
-            path = Path(row["file"])
-            images[i] = open_image(path, mode="L" if channels == 1 else "RGB", size=(height, width))
-        except DataError as error:
-            row |= _unreadable(row["file"], error)
-    if images:
-        confidence, label = loaded.probabilities(torch.stack(list(images.values())), member).max(-1)
-        for i, c, k in zip(images, confidence.tolist(), label.tolist(), strict=True):
-            rows[i] |= {"label": loaded.interface.classes[k], "confidence": c}
+def _read(loaded: Loaded, row: Prediction) -> Tensor | Prediction:
+    """The pixels of the file, or the row with the error."""
+    if row.error is not None:
+        return row
+    channels, *size = loaded.interface.shape
+    try:
+        return open_image(Path(row.file), mode="L" if channels == 1 else "RGB", size=(size[0], size[1]))
+    except DataError as error:
+        return Prediction(row.file, error=str(error))
+
+
+def _row(file: str, shares: Tensor, classes: Sequence[str], top: int, every: bool) -> Prediction:
+    """Shape: shares (K,)"""
+    best = shares.topk(min(top, len(classes)))
+    ranked = tuple((classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    whole = dict(zip(classes, shares.tolist(), strict=True)) if every else None
+    return Prediction(file, *ranked[0], top=ranked if top > 1 else (), probabilities=whole)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor
 
+from concord.consensus.names import ENSEMBLE
 from concord.consensus.objective import ensemble_logits
 from concord.errors import CheckpointError
 from concord.files import manifest
@@ -22,7 +23,6 @@ from concord.runs.folder import RunFolder
 
 FILE = "predictions.safetensors"
 VOTES = "votes.safetensors"
-ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ class MemberResult:
     ece: float
     balanced_accuracy: float
     parameters: int
-    macs: int
+    macs: int | None  # None where they could not be counted
 
 
 @dataclass(frozen=True)

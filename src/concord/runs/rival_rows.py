@@ -11,13 +11,14 @@ from torch import Tensor
 from concord.baseline.fit import Measured
 from concord.baseline.published import published
 from concord.baseline.samples import Samples
+from concord.consensus.names import ENSEMBLE
 from concord.consensus.objective import ensemble_logits
 from concord.data.images.images import Images
 from concord.data.splits import Splits
 from concord.errors import DataError
 from concord.runs.assemble import costs
 from concord.runs.feeds import make_feed
-from concord.runs.loading import ENSEMBLE, Loaded, same_data
+from concord.runs.loading import Loaded, same_data
 from concord.runs.rivals import Rival
 from concord.tasks.classify import Classify
 from concord.tasks.task import Tree

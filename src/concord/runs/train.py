@@ -13,6 +13,7 @@ from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.job import make_job
+from concord.runs.loading import refuse_own
 from concord.runs.result import Result, comparison_of, ensemble_of, members_of
 from concord.runs.teachers import load_teachers
 from concord.runs.watching import Stop, never, reading
@@ -122,6 +123,7 @@ def _continue(
     observer: Observer,
     stop: Stop,
 ) -> Result:
+    refuse_own(folder, asked)
     config = machine.resolved(asked)
     with machine.settled(config):
         splits = assemble.load_again(config, "--set data.source=PATH", reading(observer, stop))

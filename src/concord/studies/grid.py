@@ -7,17 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from concord.consensus.names import ENSEMBLE, NONE
 from concord.errors import UsageError
 from concord.runs import toml
 from concord.runs.config import Config, Consensus, Cost, Member
 from concord.runs.section import Section, Text
 
-NONE = "none"
 ALONE = "alone"
 SMOOTHING = "smoothing"
 DISTIL = "distil"
 WIDER = "wider"
-ENSEMBLE = "ensemble"
 Weight = Annotated[float, Field(gt=0)]
 Weights = Annotated[list[Weight], Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -17,11 +17,9 @@ manifest does. Nothing is ever unpickled, and folders that concord did not make 
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,8 @@ from torch import Tensor
 
 from concord.errors import CheckpointError
 from concord.files import manifest
-from concord.files.atomic import disk_errors, sync_folder, write_synced
+from concord.files.atomic import disk_errors
+from concord.files.commit import commit, remove
 from concord.files.documents import parse_object
 from concord.files.tensors import parse_tensors
 
@@ -54,38 +53,10 @@ class Checkpoint:
 def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> Path:
     """Commit a checkpoint and give its path; after a ResourceError the older ones are as they were."""
     final = folder / f"step-{step:08d}"
-    temporary = _temporary(final)
     files = {f"{name}.safetensors": tensor_bytes(plain(part)) for name, part in tensors.items()}
     files["state.json"] = _json(state)
-    with disk_errors(final, need=sum(map(len, files.values()))):
-        try:
-            temporary.mkdir(parents=True)
-            for name, content in files.items():
-                write_synced(temporary / name, content)
-            write_synced(temporary / manifest.FILE, manifest.document(files, step=step))
-            sync_folder(temporary)
-            _put(temporary, final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    commit(final, files, step=step)
     return final
-
-
-def _temporary(path: Path) -> Path:
-    """A free name; what a killed process of the same number left there is removed."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    return temporary
-
-
-def _put(temporary: Path, final: Path) -> None:
-    """Rename into place; of two checkpoints of one step, the old or the new one can be read at any moment."""
-    old = final.with_name(f"{final.name}.old")
-    if final.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        final.rename(old)
-    temporary.rename(final)
-    sync_folder(final.parent)
-    _remove(old)
 
 
 def plain(tensors: Tensors) -> dict[str, Tensor]:
@@ -175,13 +146,7 @@ def prune(folder: Path, keep: int, besides: str | None) -> None:
     """
     for path in steps(folder)[:-keep]:
         if path.name != besides and (path / "MANIFEST.json").is_file():
-            _remove(path)
+            remove(path)
     for path in folder.glob("step-*"):
         if LEFT.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    """Remove a checkpoint at one stroke: a kill leaves no part of it under its name."""
-    with suppress(OSError):
-        shutil.rmtree(path.rename(_temporary(path)))

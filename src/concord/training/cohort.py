@@ -55,9 +55,11 @@ class Cohort:
     stacks: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.edges, Edges):
+            raise UsageError(f"edges must be Edges, as concord.cohort makes them of {self.edges!r}")
         if self.edges.members != len(self.members):
             raise UsageError(f"edges for {self.edges.members} members, but there are {len(self.members)}")
-        _refuse_shared(self.members)
+        refuse_shared(self.members)
         if self.edges.order is None:
             names = list(self.members)
             order = tuple(sorted(range(len(names)), key=lambda i: names[i]))
@@ -77,16 +79,16 @@ class Cohort:
         return torch.float32 if self.precision is None else self.precision[name]
 
 
-def _refuse_shared(members: Mapping[str, nn.Module]) -> None:
-    """UsageError if two members are one module or have a parameter in common: each must learn by itself."""
+def refuse_shared(members: Mapping[str, nn.Module]) -> None:
+    """UsageError if two members are one module or have a tensor in common: each must learn by itself."""
     owner: dict[int, str] = {}
     for name, member in members.items():
-        for parameter in member.parameters():
-            other = owner.setdefault(id(parameter), name)
+        for part in (member, *member.parameters(), *member.buffers()):
+            other = owner.setdefault(id(part), name)
             if other != name:
                 raise UsageError(
-                    f"members {other!r} and {name!r} share parameters; give each a module of its own,"
-                    " for example copy.deepcopy(module)"
+                    f"members {other!r} and {name!r} are one module or share parameters; give each a module"
+                    " of its own, for example copy.deepcopy(module)"
                 )
 
 

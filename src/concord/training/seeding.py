@@ -1,5 +1,6 @@
 """Random numbers as a function of a seed and an index, so that no generator has a state worth saving."""
 
+import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +9,21 @@ import numpy as np
 import torch
 
 
+def purpose_seed(*parts: object) -> int:
+    """A 63-bit seed for a purpose, for example purpose_seed(0, "start", "st").
+
+    The data room has a hash of its own (``data.draws.seed_of``) for what concerns samples alone, so that this
+    room and that one need not know each other; the two give different numbers for equal keys.
+    """
+    text = "/".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
 def mix(seed: int, index: int) -> int:
-    """A seed for one update, spread over 63 bits (the finaliser of splitmix64; G. Steele et al., 2014)."""
+    """A seed for one update, spread over 63 bits: output ``index`` of SplitMix64, without its last bit.
+
+    Source: G. Steele et al., 2014; ``data.draws.splitmix64`` is the same for many numbers at once.
+    """
     z = (seed + (index + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ z >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF

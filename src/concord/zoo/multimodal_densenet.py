@@ -142,7 +142,7 @@ class MultimodalDenseNet(nn.Module):
         if text is None:  # what trains on pictures alone, such as `concord train`
             raise ShapeError(
                 "expected a picture and a text, got a picture alone; `concord train` gives pictures only: "
-                "training.loop.train trains this network on both, as tools/train_multimodal.py does"
+                "concord.Ensemble trains this network on both, as tools/train_multimodal.py does"
             )
         self._require_text(text, image.shape[0])
         seen = self.image(self.stem(image)).mean((2, 3))  # (B, C, H, W) -> (B, D)

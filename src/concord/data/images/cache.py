@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -35,7 +36,7 @@ from concord.errors import ResourceError
 from concord.files.atomic import disk_errors, sync_folder, write_synced
 from concord.files.documents import parse_object
 
-VERSION = 1
+VERSION = 2
 PIXELS, CHECKS, ABOUT = "pixels.bin", "checks.bin", "cache.json"
 ROOM = 2**30  # bytes that stay free on the disk
 
@@ -51,7 +52,7 @@ def home() -> Path:
 
 def place(files: InFiles) -> Path:
     """The folder of the cache of these files."""
-    about = [VERSION, str(files.root.resolve()), files.mode, *files.size, len(files)]
+    about = [VERSION, PIL.__version__, str(files.root.resolve()), files.mode, *files.size, len(files)]
     digest = hashlib.sha256(json.dumps(about).encode())
     for part in (files.names.text, files.names.ends, files.stamps):
         digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).data)

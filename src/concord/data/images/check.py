@@ -15,8 +15,8 @@ from concord.data.images.parts import Bad, Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
 from concord.data.splits import MOST_IMBALANCE, imbalance
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 EXAMPLES = 10
 

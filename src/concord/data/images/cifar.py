@@ -15,8 +15,8 @@ from concord.data import memory
 from concord.data.images.images import Images, checked, joined
 from concord.data.images.parts import Parts, attempt, stored_sizes
 from concord.data.names import Numbered
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 FOLDER = "cifar-10-batches-bin"
 PYTHON_FOLDER = "cifar-10-batches-py"

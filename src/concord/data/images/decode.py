@@ -22,9 +22,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from concord.data.images.files import expand
-from concord.data.images.fit import fit
-from concord.data.text import printable
+from concord.data.images.fit import fit_image
 from concord.errors import DataError
+from concord.files.text import printable
 
 __all__ = ["Header", "Mode", "expand", "header", "image", "open_image", "quiet"]
 
@@ -85,8 +85,8 @@ def image(path: Path, mode: Mode, size: tuple[int, int] | None) -> Tensor:
     with _opened(path) as opened:
         ImageOps.exif_transpose(opened, in_place=True)
         flat = _flat(opened)
-        pixels = F.pil_to_tensor(flat if flat.mode == mode else flat.convert(mode))
-    return pixels if size is None else fit(pixels, size)
+        whole = flat if flat.mode == mode else flat.convert(mode)
+        return F.pil_to_tensor(whole if size is None else fit_image(whole, size))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 
 from concord.data.images.images import Images
 from concord.data.images.parts import Parts
-from concord.data.text import printable
+from concord.files.text import printable
 
 
 def keys(images: Images) -> list[bytes]:

@@ -1,13 +1,16 @@
-"""Images of any size -> images of one size."""
+"""Images of any size -> images of one size, by Pillow.
+
+torchvision's resize of uint8 tensors rounds differently on processors without AVX2, so the same photo would
+be other pixels there. Pillow's is the same everywhere, and programs without torch can repeat it.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
-CHUNK = 1024
 RULE = "the largest centred window with the proportions of size, scaled to size"
 
 
@@ -22,24 +25,31 @@ class Resize:
         return {"rule": RULE, "size": list(self.size), "interpolation": "bilinear", "antialias": True}
 
 
-def fit(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The largest centred window with the proportions of ``size``, scaled to it (bilinear, antialiased).
 
     For a square this is "shorter side to ``size``, then the centre", without ever holding the scaled
-    long side.
+    long side. ``size`` is (height, width); the image has the mode L or RGB.
+    """
+    height, width = size
+    if (image.height, image.width) == size:
+        return image
+    across = min(image.width, max(1, round(image.height * width / height)))
+    down = min(image.height, max(1, round(image.width * height / width)))
+    left, top = round((image.width - across) / 2), round((image.height - down) / 2)
+    window = image.crop((left, top, left + across, top + down))
+    return window.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def fit(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """``fit_image`` of every channel of every image.
 
     Shape: (..., C, H, W) uint8 -> (..., C, height, width) uint8
     """
-    height, width = pixels.shape[-2:]
-    if (height, width) == size:
+    if pixels.shape[-2:] == size:
         return pixels
-    across = max(1, round(height * size[1] / size[0]))
-    down = height if across <= width else max(1, round(width * size[0] / size[1]))
-    window = F.center_crop(pixels, [min(down, height), min(across, width)])
-    if window.ndim == 3:
-        return _scaled(window, size)
-    return torch.cat([_scaled(piece, size) for piece in window.split(CHUNK)])
-
-
-def _scaled(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.resize(pixels, list(size), interpolation=F.InterpolationMode.BILINEAR, antialias=True)
+    out = torch.empty((*pixels.shape[:-2], *size), dtype=torch.uint8)
+    flat = out.view(-1, *size).numpy()
+    for i, plane in enumerate(pixels.reshape(-1, *pixels.shape[-2:]).cpu().numpy()):
+        flat[i] = fit_image(Image.fromarray(plane), size)
+    return out.to(pixels.device)

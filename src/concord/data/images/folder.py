@@ -19,8 +19,8 @@ from concord.data.images.images import Images
 from concord.data.images.parts import Bad, Parts
 from concord.data.images.stores import InFiles
 from concord.data.names import Chosen
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),

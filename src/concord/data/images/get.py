@@ -20,8 +20,8 @@ from torchvision.datasets.utils import download_url
 
 from concord.data import memory
 from concord.data.images import cifar
-from concord.data.text import printable
 from concord.errors import ConcordError, DataError, ResourceError, UsageError, suggestion
+from concord.files.text import printable
 
 IDX = {"mnist": datasets.MNIST, "fashionmnist": datasets.FashionMNIST, "kmnist": datasets.KMNIST}
 NAMES = (*IDX, "cifar10")

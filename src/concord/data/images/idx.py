@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from concord.data import memory
 from concord.data.images.images import Images, checked
 from concord.data.names import Numbered
-from concord.data.text import printable
 from concord.errors import ConcordError, DataError
+from concord.files.text import printable
 
 MOST_EXPANSION = 1032
 TYPES = {9: "signed bytes", 11: "16-bit integers", 12: "32-bit integers", 13: "floats", 14: "doubles"}

@@ -6,8 +6,8 @@ from pathlib import Path
 from concord.data.images.idx import read_pair
 from concord.data.images.images import Images
 from concord.data.images.parts import Parts, attempt, stored_sizes
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 Pair = tuple[Path, Path]  # images, labels
 TEST = ("t10k", "test")

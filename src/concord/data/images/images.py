@@ -17,8 +17,8 @@ from concord.data.images.augment import Augment
 from concord.data.images.stores import InMemory, Store
 from concord.data.names import Chained, Chosen
 from concord.data.normalise import Normalise
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 TYPICAL = 2_000  # images whose statistics stand for those of a set that is too large to decode beforehand
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from concord.data import batches, draws
 from concord.data.batches import Normalise
 from concord.data.images.images import Images
-from concord.data.text import printable
 from concord.errors import DataError, UsageError
+from concord.files.text import printable
 
 Batch = tuple[tuple[Tensor, Tensor], Tensor]  # (x (B, C, H, W) float32, text (B, T) int64), y (B,) int64
 

@@ -26,8 +26,8 @@ from concord.data import memory
 from concord.data.images.images import Images, checked
 from concord.data.images.parts import Parts, stored_sizes
 from concord.data.names import Numbered
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 MOST_EXPANSION = 1032  # of DEFLATE
 HEADER_ROOM = 1 << 16

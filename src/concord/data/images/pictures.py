@@ -18,8 +18,8 @@ from concord.data.images import decode
 from concord.data.images.decode import Mode
 from concord.data.images.stores import InFiles, stamp
 from concord.data.names import Packed
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 DEFAULT_SIZE = 64
 PIECE = 64  # files that a thread takes at a time

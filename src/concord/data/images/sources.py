@@ -11,8 +11,8 @@ from concord.data.images.images import Images
 from concord.data.images.parts import Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.stores import InMemory
-from concord.data.text import printable
 from concord.errors import ConcordError, DataError, MissingDataError, suggestion
+from concord.files.text import printable
 
 LOOKED_FOR = """
   digits                                         scikit-learn's handwritten digits, no file needed

@@ -20,8 +20,8 @@ from torch import Tensor
 from concord.data.images import decode
 from concord.data.images.decode import Mode
 from concord.data.names import Packed
-from concord.data.text import printable
 from concord.errors import DataError
+from concord.files.text import printable
 
 PIECE = 128  # rows of a piece that is copied
 DECODED = 16  # rows of a piece that is decoded

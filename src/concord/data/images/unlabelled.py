@@ -14,8 +14,8 @@ from concord.data.images.fit import fit
 from concord.data.images.images import Images
 from concord.data.images.parts import Bad
 from concord.data.load import listed
-from concord.data.text import printable
 from concord.errors import DataError, UsageError
+from concord.files.text import printable
 
 MODES: dict[int, Mode] = {1: "L", 3: "RGB"}
 

@@ -1,0 +1,55 @@
+"""Reading back what was kept: a saved ensemble, or a run."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, overload
+
+from concord.api.run import Run
+from concord.errors import CheckpointError, UsageError
+from concord.runs import own_saved
+from concord.runs.ensemble import Ensemble
+from concord.runs.own_members import Members, named
+from concord.tasks.classify import Classify, ClassScores
+from concord.tasks.task import S, Task
+
+
+@overload
+def load(path: str | Path, *, allow_code: Collection[str] = ()) -> Run: ...
+@overload
+def load(path: str | Path, members: Members) -> Ensemble[ClassScores]: ...
+@overload
+def load(path: str | Path, members: Members, *, task: Task[S]) -> Ensemble[S]: ...
+def load(
+    path: str | Path,
+    members: Members | None = None,
+    *,
+    task: Task[Any] | None = None,
+    allow_code: Collection[str] = (),
+) -> Run | Ensemble[Any]:
+    """An ensemble of your modules with the weights that were saved, or a finished run of the zoo's networks.
+
+    ``load("own", members={"small": Small(), "big": Big()})`` reads what ``Ensemble.save`` wrote, or the run
+    folder that ``Ensemble.fit(..., out=...)`` made; give the ``task`` where it was not "classify".
+    ``load("runs/a")`` gives the run that ``concord.train`` made. A consensus that was a function is not kept:
+    the ensemble that is read has none. Raises CheckpointError if nothing is there, it is damaged, or was made
+    for other modules.
+    """
+    folder = Path(path)
+    if members is None:
+        if (folder / own_saved.DOCUMENT).is_file():
+            raise CheckpointError(f"{folder} is a saved ensemble of your own modules: give members={{...}}")
+        return Run(folder, allow_code=allow_code)
+    found = named(members)
+    kept = own_saved.read(folder, found)
+    if task is None and kept.task != own_saved.CLASSIFY:
+        raise UsageError(f"{folder} was made with the task {kept.task}: give task=")
+    bound = kept.binding
+    chosen: Any = task if task is not None else Classify(kept.classes) if kept.classes else "classify"
+    return Ensemble(
+        found,
+        consensus=bound.consensus,
+        weight=bound.weight,
+        edges=bound.edges,
+        temperature=bound.temperature,
+        task=chosen,
+    )

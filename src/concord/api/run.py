@@ -1,0 +1,65 @@
+"""A run as an object: its result, and what is done with it."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from concord.api import evaluate as finished
+from concord.api.report import write_report
+from concord.runs.folder import RunFolder
+from concord.runs.result import Result
+from concord.runs.train import read_result
+
+
+class Run(Mapping[str, Any]):
+    """A finished run in a folder; as a mapping it is the document of its result.json.
+
+    ``allow_code`` names own networks of the run that may be imported.
+    """
+
+    def __init__(
+        self, path: str | Path, *, allow_code: Collection[str] = (), result: Result | None = None
+    ) -> None:
+        self.path, self.allow_code = Path(path), tuple(allow_code)
+        self.result: Result = read_result(RunFolder(self.path)) if result is None else result
+
+    def __getitem__(self, key: str) -> Any:
+        return self.result[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.result)
+
+    def __len__(self) -> int:
+        return len(self.result)
+
+    def __repr__(self) -> str:
+        errors = {name: row.test_error for name, row in self.result.members.items()}
+        errors["ensemble"] = self.result.ensemble.test_error
+        listed = ", ".join(f"{name} {100 * error:.2f} %" for name, error in errors.items())
+        return f"Run({str(self.path)!r}: test error {listed})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of result.json."""
+        return self.result.to_dict()
+
+    def report(self, to: str | Path | None = None) -> Path:
+        """Write the HTML report, or a model card for a path that ends in .md; gives its path."""
+        return write_report([self.path], to, allow_code=self.allow_code if _is_page(to) else ())
+
+    def predict(self, files: str | Path | Sequence[str | Path], *, member: str = "ensemble") -> Any:
+        """Label and confidence of image files, folders or patterns."""
+        return finished.predict(self.path, files, member=member, allow_code=self.allow_code)
+
+    def evaluate(self, data: str | Path | None = None) -> Any:
+        """Scores on the run's own test split, or on that of other data with the same classes."""
+        return finished.evaluate(
+            self.path, data=None if data is None else str(data), allow_code=self.allow_code
+        )
+
+    def export(self, member: str, to: str | Path) -> Any:
+        """Write one member, or "ensemble", as .onnx, .pt2 or .safetensors."""
+        return finished.export(self.path, to, member=member, allow_code=self.allow_code)
+
+
+def _is_page(to: str | Path | None) -> bool:
+    return to is None or Path(to).suffix.lower() not in (".md", ".markdown")

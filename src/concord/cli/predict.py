@@ -1,0 +1,132 @@
+"""``concord predict``: labels for image files.
+
+Example:
+    $ concord predict runs/first photos/*.jpg --json
+"""
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from concord.cli import progress
+from concord.cli.options import AllowCode, Json, Run, print_json
+from concord.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from concord.runs.predict import Prediction
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text that begins so
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "predict",
+        help="Labels for files, folders and globs, in the order given; - stands for paths on standard input,"
+        " one on each line. The exit status is 3 if no image could be read.\n\n"
+        "Example: concord predict runs/first photos/ 'more/*.png' --top 3 --csv labels.csv",
+    )(predict_command)
+
+
+def predict_command(
+    run: Run,
+    files: Annotated[list[str], typer.Argument(help="Images, folders, globs, or -.", show_default=False)],
+    member: Annotated[str, typer.Option(help="A member's name, or ensemble.")] = "ensemble",
+    top: Annotated[int, typer.Option(min=1, help="Number of classes per image, likeliest first.")] = 1,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Add the probability of every class.")
+    ] = False,
+    csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if any image cannot be read.")] = False,
+    allow_code: AllowCode = None,
+    json_: Json = False,
+) -> None:
+    from concord.api.evaluate import predict
+    from concord.files.text import printable
+
+    rows = predict(
+        run,
+        list(_with_input(files)),
+        member=member,
+        top=top,
+        probabilities=probabilities,
+        allow_code=allow_code or [],
+        observer=progress.Lines(),
+    )
+    bad = sum(row.error is not None for row in rows)
+    if csv_:
+        _write_csv(csv_, rows)
+        unread = f"; {bad} could not be read" if bad else ""
+        written = f"{printable(csv_)}: labels of {len(rows) - bad} images{unread}"
+        print(written, file=sys.stderr if json_ else None)
+    if json_:
+        print_json([row.to_dict() for row in rows])
+    elif not csv_:
+        _print_rows(rows)
+    if bad:
+        progress.tell(f"{bad} of {len(rows)} images could not be read")
+        if strict or bad == len(rows):
+            raise typer.Exit(DataError.exit_status)
+
+
+def _with_input(files: Sequence[str]) -> Iterator[str]:
+    """What was typed, with the lines of standard input in the place of ``-``; a name may be any bytes."""
+    for text in files:
+        if text != "-":
+            yield text
+        elif sys.stdin is None:
+            raise UsageError("- stands for paths from standard input, which is closed")
+        else:
+            yield from map(os.fsdecode, filter(None, sys.stdin.buffer.read().split(b"\n")))
+
+
+def _print_rows(rows: Sequence["Prediction"]) -> None:
+    from concord.files.text import printable
+
+    for row in rows:
+        print("  ".join((printable(row.file), *_words(row))))
+
+
+def _words(row: "Prediction") -> Iterator[str]:
+    from concord.files.text import printable
+
+    if row.error is not None:
+        yield row.error
+        return
+    for label, share in row.top or ((row.label, row.confidence),):
+        yield f"{printable(label)}  {share:.3f}"
+    if row.probabilities is not None:
+        yield f"({', '.join(f'{printable(name)} {p:.3f}' for name, p in row.probabilities.items())})"
+
+
+def _write_csv(path: Path, rows: Sequence["Prediction"]) -> None:
+    """Quoted text; what a spreadsheet would take for a formula gets a leading apostrophe.
+
+    After file, label, confidence and error come the second and further labels with their probabilities, and
+    a column for each class.
+    """
+    from concord.files.atomic import write_text
+
+    more = max((len(row.top) for row in rows), default=0)
+    classes = list(next((row.probabilities for row in rows if row.probabilities), ()))
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC)
+    ranks = [f"{what}_{rank}" for rank in range(2, more + 1) for what in ("label", "confidence")]
+    header = ["file", "label", "confidence", "error", *ranks, *(f"probability of {name}" for name in classes)]
+    writer.writerow([_safe(name) for name in header])
+    for row in rows:
+        shares = row.probabilities or {}
+        cells: list[object] = [row.file, row.label, row.confidence, row.error]
+        cells += [value for pair in row.top[1:] for value in pair] or [None] * len(ranks)
+        cells += [shares.get(name) for name in classes]
+        writer.writerow([_safe(cell) for cell in cells])
+    write_text(path, table.getvalue())
+
+
+def _safe(value: object) -> object:
+    return "'" + value if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -1,0 +1,138 @@
+"""What ``concord cost --json`` prints and ``Priced.to_dict()`` returns; other programs rely on the keys."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+from concord.cost.energy import energy
+
+if TYPE_CHECKING:
+    from concord.cost.record import Cost, Layer, Priced, ReceptiveField
+
+COMPARED = ("parameters", "macs", "other_operations", "peak_activations")
+BITS = (32, 16, 8, 1)
+
+Number = int | float | None
+PerAxis = Number | list[Number]  # one number where all axes agree, a list where they differ
+
+
+class FieldDocument(TypedDict):
+    """A receptive field."""
+
+    size: PerAxis
+    stride: PerAxis
+    start: PerAxis
+    exact: bool
+    layer: str
+    input: int
+
+
+class LayerDocument(TypedDict):
+    """One layer or operation, all its calls together."""
+
+    path: str
+    type: str
+    output: list[int]
+    parameters: int
+    buffers: int
+    macs: int
+    other_operations: int
+    activations: int
+    calls: int
+    receptive_field: PerAxis
+    exact: bool
+    rule: str
+
+
+class CostDocument(TypedDict):
+    """One network."""
+
+    network: str
+    input: list[int] | list[list[int]]  # of one sample; a list of lists for several inputs
+    parameters: int
+    buffers: int
+    macs: int
+    flops: int
+    other_operations: int
+    activations: int
+    peak_activations: int
+    bytes: dict[str, int]  # bits of each number -> size of the file
+    energy_joules: list[float]
+    receptive_field: FieldDocument | None
+    receptive_fields: list[FieldDocument]
+    device: str
+    without_rule: list[str]
+    layers: list[LayerDocument]
+
+
+class ComparedDocument(CostDocument):
+    """One network of several."""
+
+    ratios_to_first: dict[str, float | None]
+
+
+def comparison_documents(several: "Sequence[Priced]") -> list[ComparedDocument]:
+    """The documents of several networks, each with its ratios to the first."""
+    first = several[0].cost
+    return [{**document(one), "ratios_to_first": _ratios(one.cost, first)} for one in several]
+
+
+def _ratios(cost: "Cost", first: "Cost") -> dict[str, float | None]:
+    """None where the first network has none."""
+    wholes: dict[str, int] = {name: getattr(first, name) for name in COMPARED}
+    return {name: getattr(cost, name) / whole if whole else None for name, whole in wholes.items()}
+
+
+def document(priced: "Priced") -> CostDocument:
+    """The document of one network."""
+    spent = priced.cost
+    return {
+        "network": priced.name,
+        "input": list(priced.inputs[0]) if len(priced.inputs) == 1 else [list(s) for s in priced.inputs],
+        "parameters": spent.parameters,
+        "buffers": spent.buffers,
+        "macs": spent.macs,
+        "flops": spent.flops,
+        "other_operations": spent.other_operations,
+        "activations": spent.activations,
+        "peak_activations": spent.peak_activations,
+        "bytes": {str(bits): spent.file_bytes(bits) for bits in BITS},
+        "energy_joules": list(energy(spent)),
+        "receptive_field": None if spent.receptive_field is None else _field(spent.receptive_field),
+        "receptive_fields": [_field(seen) for seen in spent.receptive_fields],
+        "device": spent.device,
+        "without_rule": list(spent.without_rule),
+        "layers": [_layer(layer) for layer in spent.layers],
+    }
+
+
+def _field(field: "ReceptiveField") -> FieldDocument:
+    return {
+        "size": _one(field.size),
+        "stride": _one(field.stride),
+        "start": _one(field.start),
+        "exact": field.exact,
+        "layer": field.path,
+        "input": field.input,
+    }
+
+
+def _one(numbers: Sequence[Number]) -> PerAxis:
+    whole = [int(n) if n is not None and n == int(n) else n for n in numbers]
+    return whole[0] if len(set(whole)) == 1 else whole
+
+
+def _layer(layer: "Layer") -> LayerDocument:
+    return {
+        "path": layer.path,
+        "type": layer.type,
+        "output": list(layer.output[1:]),
+        "parameters": layer.parameters,
+        "buffers": layer.buffers,
+        "macs": layer.macs,
+        "other_operations": layer.other_operations,
+        "activations": layer.activations,
+        "calls": layer.calls,
+        "receptive_field": _one([f.size for f in layer.fields if f is not None] or [None]),
+        "exact": all(f.exact for f in layer.fields if f is not None),
+        "rule": layer.rule,
+    }

@@ -1,0 +1,316 @@
+"""Networks that are trained together and predict together: the door for Python.
+
+ensemble = concord.Ensemble({"small": Small(), "big": Big()}, consensus="l2", weight=0.01)
+history = ensemble.fit((x, y), valid=0.1, epochs=30)
+scores = ensemble.evaluate((x_test, y_test))
+p = ensemble.predict_proba(x_new)
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data import DataLoader
+
+from concord.data.loader import Loader
+from concord.errors import ShapeError, UsageError
+from concord.runs import own_run, own_saved
+from concord.runs.given import Given, Parts, classes_of, part_of, parts_of, refuse_other, sample_inputs
+from concord.runs.history import History
+from concord.runs.inputs import input_batches
+from concord.runs.notebook import observer_here
+from concord.runs.own import own_job
+from concord.runs.own_members import (
+    Members,
+    known,
+    named,
+    output_of,
+    refuse_lazy,
+    refuse_task,
+    try_members,
+    widths,
+)
+from concord.runs.own_settings import Binding, Bound, Choices, Cost, config_of
+from concord.runs.samples import Reader, first_two, in_order
+from concord.runs.watching import never
+from concord.tasks.classify import Classify, ClassScores
+from concord.tasks.task import S, Task, Tree
+from concord.training.batch import count, joined
+from concord.training.evaluate import evaluate
+from concord.training.observer import Observer
+from concord.training.optim import Adam, Sgd
+
+
+class Ensemble(Generic[S]):
+    """Members in training together, and what they predict together: the mean of their logits.
+
+    ``members`` are modules by name, or in a row. ``consensus`` is the cost between their predictions ("l2",
+    "sce", "kl", ..., or a function of two batches of logits (B, K) to (B,)), ``weight`` its weight; a weight
+    of 0 is the plain ensemble. ``edges`` say who learns from whom ("chain", "all", ...; or a table). ``task``
+    says what an output means; "classify" is the default, its number of classes is found in the labels.
+
+    Members stay your modules: they are trained in place, where they lie.
+
+    >>> ensemble = Ensemble([nn.Linear(4, 3), nn.Linear(4, 3)], consensus="l2", weight=0.01)
+    >>> history = ensemble.fit((torch.randn(90, 4), torch.arange(90) % 3), epochs=2)
+    >>> ensemble.predict_proba(torch.randn(2, 4)).shape
+    torch.Size([2, 3])
+
+    Raises UsageError for modules that are given twice or share parameters, names that cannot be used, and a
+    cost, weight or edges that do not fit together.
+    """
+
+    @overload
+    def __init__(
+        self: "Ensemble[ClassScores]",
+        members: Members,
+        *,
+        consensus: Cost = ...,
+        weight: float = ...,
+        edges: Bound = ...,
+        temperature: float | None = ...,
+        task: Literal["classify"] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        members: Members,
+        *,
+        consensus: Cost = ...,
+        weight: float = ...,
+        edges: Bound = ...,
+        temperature: float | None = ...,
+        task: Task[S],
+    ) -> None: ...
+
+    def __init__(
+        self,
+        members: Members,
+        *,
+        consensus: Cost = "none",
+        weight: float = 0.0,
+        edges: Bound = "chain",
+        temperature: float | None = None,
+        task: Task[Any] | Literal["classify"] = "classify",
+    ) -> None:
+        self.members: dict[str, nn.Module] = named(members)
+        self.binding = Binding(consensus, weight, edges, temperature)
+        config_of(self.members, self.binding, Choices(), Classify(2))  # refused here, not at the first fit
+        self._task: Task[Any] | None = None if task == "classify" else refuse_task(task)
+
+    def __getitem__(self, name: str) -> nn.Module:
+        """The module of that name itself."""
+        return self.members[known(name, self.members)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __repr__(self) -> str:
+        listed = ", ".join(f"{name}={type(net).__name__}" for name, net in self.members.items())
+        cost = self.binding.settings().cost
+        return f"Ensemble({listed}; consensus={cost!r}, weight={self.binding.weight:g})"
+
+    @property
+    def task(self) -> Task[S]:
+        """What an output means; UsageError before a classifier has seen labels."""
+        if self._task is None:
+            raise UsageError("the number of classes is not known yet: fit first, or give task=Classify(K)")
+        return self._task
+
+    def fit(
+        self,
+        data: Given,
+        *,
+        valid: Given = 0.1,
+        test: Given = None,
+        epochs: int = 30,
+        batch_size: int = 64,
+        optimizer: Adam | Sgd | torch.optim.Optimizer | None = None,
+        schedule: str | None = "halving",
+        warmup: float = 0.0,
+        clip: float | None = None,
+        patience: int | None = None,
+        alternating: bool = False,
+        micro_batch: int | None = None,
+        precision: torch.dtype = torch.float32,
+        workers: int | None = None,
+        seed: int = 0,
+        out: str | Path | None = None,
+        checkpoint_seconds: float = 60.0,
+        observer: Observer | None = None,
+        stop: Callable[[], bool] = never,
+    ) -> History[S]:
+        """Train all members together; gives the figures of every epoch.
+
+        ``data`` is a pair (x, y) of tensors or arrays, a torch Dataset or DataLoader, a Dataset of concord,
+        or what ``concord.load_data`` gives. ``valid`` and ``test`` are such data, a fraction to cut off, or
+        None. ``optimizer`` is ``concord.Adam(...)`` (the default), ``concord.Sgd(...)``, or a torch optimizer
+        made of the parameters of all members, whose rate is left alone. With ``patience`` the training ends
+        after that many epochs without a better validation score, and the members get the best weights.
+
+        With ``out`` everything is kept in a run folder: called again after a stop or a kill, with new modules
+        of the same shapes and the same arguments, it continues exactly where it was; called again after its
+        end, it gives the members their final weights. With a DataLoader whose workers or sampler draw from
+        generators of their own that is exact at the ends of epochs, otherwise at every update.
+
+        Without ``out`` a second call trains on from the weights as they are, with a new optimizer.
+
+        Raises UsageError, DataError, DivergedError with the members named, CheckpointError for a folder of
+        another training, StoppedError after saving when ``stop`` says so. Ctrl-C leaves the members with the
+        weights of the last update.
+        """
+        choices = Choices(
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=Adam() if optimizer is None else optimizer,
+            schedule=schedule,
+            warmup=warmup,
+            clip=clip,
+            patience=patience,
+            alternating=alternating,
+            micro_batch=micro_batch,
+            precision=precision,
+            workers=workers,
+            seed=seed,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        task: Task[S] = self._task_for(data)
+        config = config_of(self.members, self.binding, choices, task)
+        parts = parts_of(data, valid, test, task=task, seed=config.train.seed)
+        _try(self.members, parts, task)
+        folder = None if out is None else Path(out)
+        job = own_job(
+            self.members,
+            parts,
+            task,
+            self.binding,
+            choices,
+            config,
+            out=folder,
+            observer=observer_here() if observer is None else observer,
+            stop=stop,
+        )
+        self._task = task
+        return own_run.run(job, folder, config)
+
+    def _task_for(self, data: Given) -> Any:
+        """The task; that of a classifier has as many classes as the data name, or as members give logits."""
+        refuse_other(data)
+        if self._task is not None:
+            return self._task
+        classes, x = classes_of(data), sample_inputs(data)
+        if classes is None and x is None:
+            raise UsageError(
+                "a loader does not say how many classes there are: give task=concord.Classify(K)"
+            )
+        return Classify(classes or widths(self.members, x))
+
+    def evaluate(self, data: Given) -> S:
+        """Scores of every member and of the ensemble on data that were not trained on.
+
+        ``scores.members["small"].error``, ``scores.ensemble.nll``; ``data`` as for ``fit``, with targets.
+        """
+        return _scores(self.members, data, self.task)
+
+    def predict_proba(self, x: Any) -> Any:
+        """Probabilities of the ensemble: softmax of the mean of logits. Shape: (N, ...) -> (N, K)
+
+        An array for an array, else a tensor.
+        """
+        return self._as_given(x, self._probabilities(self.members, x))
+
+    def predict(self, x: Any) -> Any:
+        """The class that the ensemble names, (N,); for other tasks, what the task combines of the outputs."""
+        return self._as_given(x, self._labels(self.members, x))
+
+    def member(self, name: str) -> "MemberView[S]":
+        """One member by name, to predict with it alone."""
+        return MemberView(self, known(name, self.members))
+
+    def _combined(self, members: Mapping[str, nn.Module], x: Any) -> Tree:
+        task = self.task
+        return joined([task.combine(_outputs(members, batch, task)) for batch in input_batches(x)])
+
+    def _probabilities(self, members: Mapping[str, nn.Module], x: Any) -> Tensor:
+        if not isinstance(self.task, Classify):
+            raise UsageError("predict_proba is for classifiers; use predict")
+        combined: Tensor = self._combined(members, x).softmax(-1)
+        return combined
+
+    def _labels(self, members: Mapping[str, nn.Module], x: Any) -> Tree:
+        combined = self._combined(members, x)
+        return combined.argmax(-1) if isinstance(self.task, Classify) else combined
+
+    def _as_given(self, x: Any, found: Tree) -> Any:
+        arrays = any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(x))
+        return tree_map(lambda leaf: leaf.cpu().numpy() if arrays else leaf, found)
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights of all members and what binds them into a folder, whole or not at all.
+
+        ``concord.load(path, members=...)`` reads it back. An older ensemble there is replaced; UsageError if
+        something else is there.
+        """
+        own_saved.save(Path(path), self.members, self.binding, self.task)
+
+
+class MemberView(Generic[S]):
+    """One member of an ensemble by itself."""
+
+    def __init__(self, ensemble: Ensemble[S], name: str) -> None:
+        self.ensemble, self.name = ensemble, name
+
+    @property
+    def module(self) -> nn.Module:
+        return self.ensemble.members[self.name]
+
+    def evaluate(self, data: Given) -> Any:
+        """Figures of this member: ``.error``, ``.nll``, ... of a classifier."""
+        return _scores({self.name: self.module}, data, self.ensemble.task).members[self.name]
+
+    def predict_proba(self, x: Any) -> Any:
+        """Probabilities of this member. Shape: (N, ...) -> (N, K)"""
+        return self.ensemble._as_given(x, self.ensemble._probabilities({self.name: self.module}, x))
+
+    def predict(self, x: Any) -> Any:
+        """The class that this member names, (N,); for other tasks its outputs."""
+        return self.ensemble._as_given(x, self.ensemble._labels({self.name: self.module}, x))
+
+
+def _try(members: Mapping[str, nn.Module], parts: Parts, task: Task[Any]) -> None:
+    """Two samples of every part through all members, before anything is trained."""
+    for name, part in parts.sets().items():
+        try_members(members, *first_two(part), task, "" if name == "data" else name)
+    refuse_lazy(members)  # a loader gives no sample before the training
+
+
+def _scores(members: Mapping[str, nn.Module], data: Given, task: Task[S]) -> S:
+    part = part_of(data, task)
+    if isinstance(part, DataLoader):
+        samples = Reader(part, task, lambda x, y, where: try_members(members, x, y, task, where)).batches()
+    else:
+        try_members(members, *first_two(part), task)
+        samples = in_order(part, "data", Loader({"data": part}))
+    return task.scores(evaluate(members, samples, task).tally, list(members))
+
+
+def _outputs(members: Mapping[str, nn.Module], x: Tree, task: Task[Any]) -> list[Tree]:
+    """The output of every member; logits of a classifier have one row for each sample."""
+    found = []
+    for name, member in members.items():
+        output = output_of(name, member, x)
+        if isinstance(task, Classify) and tuple(output.shape) != (count(x), task.classes):
+            raise ShapeError(
+                f"member {name!r} must give logits ({count(x)}, {task.classes}), got {tuple(output.shape)};"
+                " a single sample needs a first axis too: x[None]"
+            )
+        found.append(output)
+    return found

@@ -1,0 +1,59 @@
+"""The network as it is exported, uint8 pixels in and probabilities out, and its check against ``predict``."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from concord.data.normalise import Normalise
+from concord.errors import UsageError
+from concord.runs.loading import Loaded
+
+TOLERANCE = 1e-5  # largest difference in any probability between the exported file and ``predict``
+BATCHES = (1, 3, 8)
+Ask = Callable[[Tensor], Tensor]  # uint8 (B, C, H, W) -> (B, K), by the exported file
+
+
+class Deployed(nn.Module):
+    """Probabilities of one member, or of the mean logits of several, in float32.
+
+    Shape: uint8 (B, C, H, W) -> (B, K)
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, members: list[nn.Module], normalise: Normalise) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.register_buffer("mean", torch.tensor(normalise.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(normalise.std).view(1, -1, 1, 1))
+        self.eval().to(memory_format=torch.contiguous_format)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = (pixels.to(torch.float32) - self.mean) / self.std
+        return torch.stack([member(x) for member in self.members]).mean(0).softmax(-1)
+
+
+def example(shape: tuple[int, int, int], batch: int) -> Tensor:
+    """Random pixels, the same for each batch size. Shape: uint8 (B, C, H, W)"""
+    generator = torch.Generator().manual_seed(batch)
+    return torch.randint(0, 256, (batch, *shape), generator=generator, dtype=torch.uint8)
+
+
+def largest_difference(ask: Ask, loaded: Loaded, member: str) -> float:
+    """Of any probability between the exported file and ``predict``, over three batch sizes.
+
+    UsageError if it is more than TOLERANCE.
+    """
+    worst = torch.zeros(())
+    for batch in BATCHES:
+        pixels = example(loaded.interface.shape, batch)
+        apart = (ask(pixels) - loaded.probabilities(pixels, member)).abs().max()
+        worst = torch.maximum(worst, apart)  # which keeps what is not a number
+    if not worst <= TOLERANCE:  # not a number is no agreement either
+        raise UsageError(
+            f"the exported file differs from `concord predict` by {worst:.1e}, more than {TOLERANCE:g};"
+            " nothing was written"
+        )
+    return worst.item()

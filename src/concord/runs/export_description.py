@@ -1,0 +1,50 @@
+"""What an exported file says of itself: classes, and how a picture becomes the pixels that it takes."""
+
+import json
+from importlib.metadata import version
+
+from concord.consensus.names import ENSEMBLE
+from concord.data.images.fit import Resize
+from concord.runs.loading import Loaded
+
+COLOURS = {1: "grey", 3: "RGB"}
+STEPS = {  # the fields of ``preprocessing`` before the resize
+    "orientation": "EXIF orientation applied",
+    "sixteen_bit": "v / 257, rounded",
+    "transparency": "on white",
+    "cmyk": "converted to RGB",
+}
+
+
+def described(loaded: Loaded, member: str) -> dict[str, str]:
+    """Metadata by key, as ONNX and safetensors hold them: texts, those of lists and numbers as JSON."""
+    channels, height, width = loaded.interface.shape
+    colour = COLOURS.get(channels, "unknown")
+    members = [m for m in loaded.config.members if member in (m.name, ENSEMBLE)]
+    return {
+        "classes": json.dumps(list(loaded.interface.classes)),
+        "size": json.dumps([height, width]),
+        "channels": json.dumps(channels),
+        "colour": colour,
+        "values": "uint8, 0 to 255",
+        "preparation": preparation(colour, height, width),
+        "preprocessing": json.dumps({**STEPS, "colour": colour, **Resize((height, width)).plain()}),
+        "network": ", ".join(m.network for m in members),
+        "member": member,
+        "concord_version": version("concord"),
+    }
+
+
+def preparation(colour: str, height: int, width: int) -> str:
+    """The same in words."""
+    layout = f"Input: uint8 values 0 to 255, shape (batch, channels, {height}, {width})."
+    inside = "Normalisation is inside. Output: a probability for each class."
+    if colour not in COLOURS.values():
+        return f"{layout} {inside}"
+    return (
+        f"{layout} From an image file: apply the EXIF orientation; 16-bit values v become v / 257, rounded;"
+        f" put transparent pixels on white; convert to {colour}, also from CMYK; cut out the largest centred"
+        f" window with the proportions {height}:{width} (height:width, whole pixels); resize it with the"
+        " antialiased bilinear filter (Pillow: Image.resize with Image.Resampling.BILINEAR)."
+        f" {inside}"
+    )

@@ -1,0 +1,138 @@
+"""A network as the bytes of an ONNX, torch.export or safetensors file, with its description inside."""
+
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from io import BytesIO, StringIO
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from concord.errors import UsageError
+from concord.files.text import printable
+from concord.runs.export_deployed import Ask, example
+from concord.training.checkpoint import plain
+
+Shape = tuple[int, int, int]
+LONGEST_REASON = 200
+ERRORS = 3  # and no warnings, of ONNX Runtime's log
+REASONS = (  # (what torch or ONNX Runtime says, what it means to a user)
+    (r"GuardOnDataDependentSymNode", "its forward pass branches on the values of a tensor"),
+    (r"ConstraintViolationError|invalid dimensions for input", "its forward pass takes one batch size only"),
+    (r"No ONNX function found for <OpOverload\(op='([^']+)'", r"ONNX has no operation for \1"),
+)
+
+
+class ConversionError(Exception):
+    """The libraries cannot write, or cannot run, this network in this format; the message says why.
+
+    ``traced``: torch.export can follow the network, and it is ONNX alone that cannot hold it.
+    """
+
+    def __init__(self, reason: str, traced: bool) -> None:
+        super().__init__(reason)
+        self.traced = traced
+
+
+def need_packages(suffix: str) -> None:
+    """UsageError if a package is missing that this format needs."""
+    if suffix != ".onnx":
+        return
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401 - for the check
+        import onnxscript  # noqa: F401 - torch.onnx needs it
+    except ImportError as error:
+        raise UsageError(f"ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from None
+
+
+def onnx_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tuple[bytes, Ask]:
+    """An ONNX file with the input ``pixels`` and the output ``probabilities``, and ONNX Runtime on it.
+
+    Size and batch: any batch of images of that shape. ConversionError if it cannot be made or run.
+    """
+    import onnx
+    import onnxruntime
+
+    with _converting():
+        program = torch.onnx.export(
+            network,
+            (example(shape, 2),),
+            dynamo=True,
+            verbose=False,
+            input_names=["pixels"],
+            output_names=["probabilities"],
+            dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+        )
+        assert program is not None
+        model = program.model_proto
+        onnx.helper.set_model_props(model, dict(about))
+        model.doc_string = about.get("preparation", "")
+        onnx.checker.check_model(model, full_check=True)
+        content = model.SerializeToString()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERRORS
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def ask(pixels: Tensor) -> Tensor:
+        with _converting():
+            return torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0])
+
+    return content, ask
+
+
+def pt2_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tuple[bytes, Ask]:
+    """A file of torch.export, and its program. ConversionError if it cannot be made or run."""
+    batch = torch.export.Dim("batch")
+    file = BytesIO()
+    with _converting():
+        program = torch.export.export(network, (example(shape, 2),), dynamic_shapes={"pixels": {0: batch}})
+        torch.export.save(program, file, extra_files={"concord.json": json.dumps(dict(about))})
+        module = program.module()
+
+    def ask(pixels: Tensor) -> Tensor:
+        with _converting(), torch.no_grad():
+            return module(pixels)
+
+    return file.getvalue(), ask
+
+
+def safetensors_file(network: nn.Module, about: Mapping[str, str], interface: Mapping[str, Any]) -> bytes:
+    """The weights of one member, with interface.json in the metadata."""
+    return save(plain(network.state_dict()), metadata={**about, "interface": json.dumps(interface)})
+
+
+@contextmanager
+def _converting() -> Iterator[None]:
+    """Whatever the libraries raise is a ConversionError; their logs and warnings do not reach the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # torch prints whole graphs there
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:  # torch, onnx and onnxruntime have no error in common
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise
+        traced = type(error).__name__ == "ConversionError"  # torch.onnx's, of what comes after torch.export
+        raise ConversionError(_reason(error), traced) from error
+    finally:
+        logging.disable(before)
+
+
+def _reason(error: BaseException) -> str:
+    """Why, in one line: the first cause of a chain of errors, and of that the first sentence."""
+    first = error
+    while (cause := first.__cause__ or first.__context__) is not None:
+        first = cause
+    text = str(first).strip()
+    for pattern, words in REASONS:
+        if found := re.search(pattern, f"{type(first).__name__}: {text}"):
+            return found.expand(words)
+    sentence = printable(text.partition("\n")[0].partition(". ")[0]).rstrip(".") or type(first).__name__
+    return sentence if len(sentence) <= LONGEST_REASON else sentence[:LONGEST_REASON] + " ..."

@@ -1,0 +1,172 @@
+"""What a Python user gives as data, as data sets: tensors, arrays, data sets, loaders, or loaded splits."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from concord.data import draws, trees
+from concord.data.dataset import Dataset, Draw, Spec, Tree
+from concord.data.splits import Splits
+from concord.data.tensors import Tensors
+from concord.data.wrapped import Wrapped
+from concord.errors import UsageError
+from concord.runs.inputs import arrays, of_concord
+from concord.runs.samples import first_two
+from concord.tasks.classify import Classify
+from concord.tasks.task import Task
+
+Given = Any  # (x, y), a Dataset, a torch Dataset, a DataLoader; or Splits
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Some samples of a data set, in that order."""
+
+    whole: Dataset
+    numbers: torch.Tensor  # (N,) int64
+
+    @property
+    def spec(self) -> Spec:
+        return self.whole.spec
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(self.numbers.numpy().tobytes())
+        return f"{self.whole.fingerprint}/{digest.hexdigest()}"
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def batch(self, index: torch.Tensor, draw: Draw | None) -> tuple[Tree, Tree]:
+        return self.whole.batch(self.numbers[index], draw)
+
+    def name(self, i: int) -> str:
+        return self.whole.name(int(self.numbers[i]))
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Samples to train on, to validate on and to test on; each a data set or a user's loader."""
+
+    train: "Dataset | DataLoader[Any]"
+    valid: "Dataset | DataLoader[Any] | None"
+    test: "Dataset | DataLoader[Any] | None"
+    notices: tuple[str, ...] = ()
+    workers: int = 0  # processes that make batches, unless something else is asked for
+
+    def sets(self) -> dict[str, Dataset]:
+        """The parts that are data sets, by the names of the arguments."""
+        given = {"data": self.train, "valid": self.valid, "test": self.test}
+        return {n: part for n, part in given.items() if part is not None and not isinstance(part, DataLoader)}
+
+
+def parts_of(data: Given, valid: Given, test: Given, *, task: Task[Any], seed: int) -> Parts:
+    """The parts of a training. ``valid`` and ``test`` are data, a fraction to cut off, or None.
+
+    A fraction is cut off at random as a function of ``seed``, first for the test. Raises UsageError for what
+    is not data, and for a fraction of a loader.
+    """
+    if isinstance(data, Splits):
+        return Parts(
+            data.train, data.valid if len(data.valid) else None, data.test, data.notices, data.workers
+        )
+    train = part_of(data, task, "data")
+    train, tested = _cut(train, test, task, "test", seed)
+    train, held = _cut(train, valid, task, "valid", seed)
+    return Parts(train, held, tested)
+
+
+def part_of(data: Given, task: Task[Any], what: str = "data") -> "Dataset | DataLoader[Any]":
+    """One data set; UsageError that says what to give."""
+    refuse_other(data, what)
+    classes = task.classes if isinstance(task, Classify) else None
+    targets: Any = "labels" if isinstance(task, Classify) else "any"
+    if isinstance(data, DataLoader):
+        return data
+    if isinstance(data, Splits):
+        raise UsageError(f"{what} is all parts of a data set: give its .train, .valid or .test")
+    try:
+        if isinstance(data, tuple | list):
+            x, y = arrays(data[0]), arrays(data[1])
+            if targets == "labels" and isinstance(y, tuple | list | dict):
+                raise UsageError(
+                    f"labels must be one tensor or array (N,), got {type(y).__name__};"
+                    " give batches as a DataLoader"
+                )
+            return Tensors(x, y, classes=classes, targets=targets)
+        if of_concord(data):
+            made: Dataset = data
+            return made
+        return Wrapped(data, classes=classes, targets=targets)
+    except UsageError as error:
+        raise (error if what == "data" else UsageError(f"{what}: {error}")) from error.__cause__
+
+
+def refuse_other(data: Given, what: str = "data") -> None:
+    """UsageError for what is not data, with what to do."""
+    if isinstance(data, str | Path):
+        raise UsageError(f"{what} is a path: read it with concord.load_data({str(data)!r}) first")
+    if isinstance(data, IterableDataset):
+        raise UsageError(f"{what} is an IterableDataset: give it as a DataLoader")
+    if isinstance(data, tuple | list):
+        if len(data) != 2:
+            raise UsageError(f"{what} is a pair (x, y) of inputs and targets, got {len(data)} things")
+        return
+    if isinstance(data, DataLoader | Splits) or of_concord(data):
+        return
+    sized = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if not sized or isinstance(data, Tensor | np.ndarray | dict):
+        raise UsageError(
+            f"{what} is a pair (x, y), a torch Dataset or DataLoader, or what concord.load_data gives; got"
+            f" {type(data).__name__}"
+        )
+
+
+def _cut(
+    train: "Dataset | DataLoader[Any]", given: Given, task: Task[Any], what: str, seed: int
+) -> "tuple[Dataset | DataLoader[Any], Dataset | DataLoader[Any] | None]":
+    if given is None or (isinstance(given, int | float) and not given):
+        return train, None
+    if not isinstance(given, int | float):
+        return train, part_of(given, task, what)
+    if isinstance(given, bool) or not 0 < given < 1:
+        raise UsageError(f"{what} is data, or a fraction above 0 and below 1 to cut off; got {given}")
+    if isinstance(train, DataLoader):
+        raise UsageError(f"a loader cannot be cut: give {what} as data of its own, or {what}=None")
+    order = torch.from_numpy(draws.permutation(len(train), what, seed))
+    count = max(1, round(given * len(train)))
+    if count >= len(train):
+        raise UsageError(f"{len(train)} samples are too few to cut {what}={given} off")
+    return View(train, order[count:].sort().values), View(train, order[:count].sort().values)
+
+
+def classes_of(data: Given) -> int | None:
+    """The number of classes of data that name them; None where they do not."""
+    if isinstance(data, Splits):
+        return len(data.train.classes)
+    spec = getattr(data, "spec", None)
+    names = spec.classes if isinstance(spec, Spec) else getattr(data, "classes", None)
+    if names is None and hasattr(data, "dataset"):
+        return classes_of(data.dataset)
+    return len(names) if isinstance(names, Sequence) and names else None
+
+
+def sample_inputs(data: Given) -> Tree | None:
+    """Inputs of the first two samples, to see what members give; None where data come from a loader."""
+    if isinstance(data, DataLoader):
+        return None
+    if isinstance(data, Splits):
+        data = data.train
+    if isinstance(data, tuple | list):
+        x, y = (trees.mapped(arrays(tree), lambda leaf: leaf[:2] if np.ndim(leaf) else leaf) for tree in data)
+        data = Tensors(x, y, targets="any")
+    elif not of_concord(data):
+        data = Wrapped(data, targets="any")
+    return first_two(data)[0]

@@ -1,0 +1,128 @@
+"""A training of modules, data and settings that a Python user gives as objects: from these to a job."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from concord.errors import UsageError
+from concord.runs import folder as run_folder
+from concord.runs import machine
+from concord.runs.config import Config
+from concord.runs.feed_of_data import feed_of
+from concord.runs.folder import RunFolder
+from concord.runs.given import Parts
+from concord.runs.own_members import refuse_idle, try_members
+from concord.runs.own_settings import Binding, Choices
+from concord.runs.plan import weight_of
+from concord.runs.store import RunStore
+from concord.tasks.task import S, Task, Tree
+from concord.training.job import Feed, Job, Plan
+from concord.training.loop import Rule
+from concord.training.observer import SILENT, Observer
+from concord.training.optim import learning_rate
+from concord.training.seeding import purpose_seed
+from concord.training.store import Memory, Store
+
+
+def own_job(
+    members: Mapping[str, nn.Module],
+    parts: Parts,
+    task: Task[S],
+    binding: Binding,
+    choices: Choices,
+    config: Config,
+    *,
+    out: Path | None,
+    observer: Observer = SILENT,
+    stop: Callable[[], bool] = lambda: False,
+) -> Job[S]:
+    """A training that can start. With ``out`` its store is the run folder there, made if there is none.
+
+    ``config`` are the same choices as a document.
+    """
+    refuse_idle(members)
+
+    def attempt(x: Tree, y: Tree, where: str) -> None:
+        try_members(members, x, y, task, where)
+
+    feed = feed_of(
+        parts,
+        task,
+        attempt,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        workers=parts.workers if choices.workers is None else choices.workers,
+    )
+    if config.train.patience is not None and not feed.has_valid:
+        raise UsageError("patience looks at validation data: give valid")
+    return Job(
+        members=members,
+        feed=feed,
+        task=task,
+        plan=_plan(config, binding, choices, feed.steps),
+        store=_store(out, config, members, feed, parts, task, observer),
+        seeds={name: purpose_seed(config.train.seed, "dropout", name) for name in members},
+        precision=dict.fromkeys(members, choices.precision),
+        stop=stop,
+        observer=observer,
+    )
+
+
+def _plan(config: Config, binding: Binding, choices: Choices, steps: int) -> Plan:
+    train, own = config.train, choices.optimizer
+    rate = None
+    if not isinstance(own, torch.optim.Optimizer) and choices.schedule is not None:
+        rate = learning_rate(own.lr, train.schedule, epochs=train.epochs, steps=steps, warmup=train.warmup)
+    return Plan(
+        epochs=train.epochs,
+        optimizer=(lambda members: own) if isinstance(own, torch.optim.Optimizer) else own,
+        rate=rate,
+        bind=partial(binding.bind, config),
+        weight=weight_of(config.consensus, train.epochs * steps),
+        rule=Rule(choices.alternating, train.clip, train.micro_batch),
+        patience=train.patience,
+        checkpoint_seconds=train.checkpoint_seconds,
+    )
+
+
+def _store(
+    out: Path | None,
+    config: Config,
+    members: Mapping[str, nn.Module],
+    feed: Feed,
+    parts: Parts,
+    task: Task[Any],
+    observer: Observer,
+) -> Store:
+    if out is None:
+        return Memory(best=config.train.patience is not None)
+    interface = interface_of(parts, task)
+    folder = RunFolder(out)
+    if not (out / "config.toml").exists():
+        run_folder.create(out, config, machine.stamp(config, feed.fingerprint), interface)
+    return RunStore(folder, config, members, interface, feed.fingerprint, feed.steps, task.size, observer)
+
+
+def interface_of(parts: Parts, task: Task[Any]) -> dict[str, Any]:
+    """What interface.json holds of data that was given in Python."""
+    spec = getattr(parts.train, "spec", None)
+    classes = getattr(task, "classes", None)
+    named = list(spec.classes) if spec and spec.classes else [str(k) for k in range(classes or 0)]
+    plain: dict[str, Any] = {
+        "kind": spec.kind if spec else "loader",
+        "shape": _plain(spec.shape) if spec else None,
+        "classes": named,
+    }
+    if spec and spec.normalise is not None:
+        plain |= {"mean": list(spec.normalise.mean), "std": list(spec.normalise.std)}
+    return plain
+
+
+def _plain(shape: Any) -> Any:
+    if isinstance(shape, Mapping):
+        return {key: _plain(inside) for key, inside in shape.items()}
+    return [_plain(inside) for inside in shape] if isinstance(shape, tuple | list) else shape

@@ -1,0 +1,115 @@
+"""A Python user's members on disk: a saved ensemble written and read, and the weights of a run read back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as tensor_bytes
+from torch import nn
+
+from concord.consensus import names
+from concord.consensus.edges import table
+from concord.errors import CheckpointError, UsageError
+from concord.files import manifest
+from concord.files.commit import commit
+from concord.files.documents import parse_object
+from concord.files.tensors import parse_tensors
+from concord.runs.config import Consensus
+from concord.runs.folder import RunFolder
+from concord.runs.own_members import refuse_lazy
+from concord.runs.own_settings import Binding
+from concord.runs.weights import fill, standing
+from concord.tasks.classify import Classify
+from concord.tasks.task import Task
+from concord.training import checkpoint
+from concord.training.state import check_members, unpack_members
+
+DOCUMENT = "ensemble.json"
+CLASSIFY = "classify"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was read beside the weights. ``classes`` is the number of classes of a classifier."""
+
+    binding: Binding
+    task: str
+    classes: int | None
+
+
+def save(path: Path, members: Mapping[str, nn.Module], binding: Binding, task: Task[Any]) -> None:
+    """A folder with the weights of all members and what binds them; an older one there is replaced."""
+    if path.exists() and not (path / DOCUMENT).is_file():
+        raise UsageError(f"{path} exists and is not a saved ensemble: give another name")
+    document = {
+        "members": {
+            name: f"{type(net).__module__}.{type(net).__qualname__}" for name, net in members.items()
+        },
+        "consensus": binding.settings().model_dump(mode="json", exclude_none=True),
+        "task": type(task).__name__.lower(),
+        "classes": task.classes if isinstance(task, Classify) else None,
+    }
+    files = {
+        f"member-{name}.safetensors": tensor_bytes(checkpoint.plain(net.state_dict()))
+        for name, net in members.items()
+    }
+    files[DOCUMENT] = json.dumps(document, indent=1).encode() + b"\n"
+    commit(path, files)
+
+
+def read(path: Path, members: Mapping[str, nn.Module]) -> Found:
+    """Weights of a saved ensemble, or of a run of ``Ensemble.fit``, into the members.
+
+    A consensus that was a function is not kept: it becomes "none". CheckpointError if nothing is there, it is
+    damaged, or was saved of other members.
+    """
+    refuse_lazy(members)
+    return _run(path, members) if (path / "config.toml").is_file() else _saved(path, members)
+
+
+def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
+    if not (path / DOCUMENT).is_file():
+        raise CheckpointError(f"{path} is neither a saved ensemble nor a run: {DOCUMENT} is missing")
+    try:
+        document = parse_object(manifest.verified(path, DOCUMENT))
+        _refuse_others(path, document["members"], members)
+        settings = Consensus.model_validate(document["consensus"])
+        found = Found(binding_of(settings), document["task"], document["classes"])
+        kept = document["members"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path / DOCUMENT}: damaged ({error})") from None
+    tensors = {}
+    for name in members:
+        file = f"member-{name}.safetensors"
+        tensors[name] = parse_tensors(path / file, manifest.verified(path, file))
+    check_members(members, tensors, str(path), kept)
+    unpack_members(members, tensors)
+    return found
+
+
+def _run(path: Path, members: Mapping[str, nn.Module]) -> Found:
+    folder = RunFolder(path)
+    config = folder.config()
+    _refuse_others(path, [member.name for member in config.members], members)
+    fill(members, checkpoint.load(standing(folder)))
+    classes = len(folder.json("interface.json", ["classes"])["classes"]) or None
+    return Found(binding_of(config.consensus), config.train.task, classes)
+
+
+def _refuse_others(path: Path, kept: Any, members: Mapping[str, nn.Module]) -> None:
+    if set(kept) != set(members):
+        raise CheckpointError(
+            f"{path} holds the members {', '.join(kept)}; members= names {', '.join(members)}"
+        )
+
+
+def binding_of(settings: Consensus) -> Binding:
+    """The binding that the settings describe."""
+    if settings.cost.startswith(names.OWN):
+        return Binding()
+    edges = settings.edges
+    if not isinstance(edges, str) and settings.detach is not True:
+        return Binding(settings.cost, settings.weight, table(edges, settings.detach), settings.temperature)
+    return Binding(settings.cost, settings.weight, edges, settings.temperature)
