@@ -6,6 +6,7 @@ from typing import Any
 
 from concord.api import evaluate as finished
 from concord.api.report import write_report
+from concord.consensus.names import ENSEMBLE
 from concord.files.documents import Document
 from concord.runs.evaluate import Evaluation
 from concord.runs.export import Exported
@@ -42,10 +43,22 @@ class Run(Document):
         return write_report([self.path], to, allow_code=self.allow_code if _is_page(to) else ())
 
     def predict(
-        self, files: str | Path | Sequence[str | Path], *, member: str = "ensemble"
+        self,
+        files: str | Path | Sequence[str | Path],
+        *,
+        member: str = ENSEMBLE,
+        top: int = 1,
+        probabilities: bool = False,
     ) -> list[Prediction]:
-        """Label and confidence of image files, folders or patterns."""
-        return finished.predict(self.path, files, member=member, allow_code=self.allow_code)
+        """Label and confidence of image files, folders or patterns; see ``concord.predict``."""
+        return finished.predict(
+            self.path,
+            files,
+            member=member,
+            top=top,
+            probabilities=probabilities,
+            allow_code=self.allow_code,
+        )
 
     def evaluate(self, data: str | Path | None = None) -> Evaluation:
         """Scores on the run's own test split, or on that of other data with the same classes."""
@@ -54,7 +67,7 @@ class Run(Document):
         )
 
     def export(self, member: str, to: str | Path) -> Exported:
-        """Write one member, or "ensemble", as .onnx, .pt2 or .safetensors."""
+        """Write one member, or "ensemble", as .onnx, .pt2 or .safetensors; see ``concord.export``."""
         return finished.export(self.path, to, member=member, allow_code=self.allow_code)
 
 

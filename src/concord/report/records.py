@@ -13,7 +13,7 @@ from concord.consensus.names import NONE
 if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
-from concord.cost.record import Priced
+    from concord.cost.record import Priced
 
 ALONE = "alone"  # the cost of a member that is trained by itself
 

@@ -69,7 +69,7 @@ def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Obs
         observer.notice(
             f"{folder.path} has modules of your own: --data is ignored, its kept predictions are used"
         )
-    result = folder.json("result.json") if folder.complete else {}
+    result, held = folder.json("result.json") if folder.complete else {}, _kept(folder, config)
     spent = result.get("members", {})
     members = tuple(
         MemberView(
@@ -87,7 +87,8 @@ def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Obs
         result=result,
         metrics=folder.rows(),
         members=members,
-        held=_kept(folder, config),
+        held=held,
+        samples=len(held.labels) if held else None,
     )
 
 

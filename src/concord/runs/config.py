@@ -83,7 +83,7 @@ class Member(Headed):
     ``network`` is a name of the zoo, torchvision or timm, or package.module:factory.
     """
 
-    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
+    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)] = Field(kw_only=False)
     network: Text
     pretrained: bool = False
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
@@ -117,7 +117,7 @@ Shape = Annotated[str, AfterValidator(_known_edges)]
 class Consensus(Headed):
     """What pulls the predictions of members together. Cost "none" is the plain ensemble."""
 
-    cost: Cost = "none"
+    cost: Cost = Field(default="none", kw_only=False)
     weight: Annotated[float, Field(ge=0)] = 0.0
     temperature: PositiveFloat | None = None  # kl: 1, KDCL: 2
     edges: Annotated[

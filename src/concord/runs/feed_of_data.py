@@ -65,6 +65,7 @@ def feed_of(
         has_valid=valid is not None,
         fingerprint=_fingerprint(parts),
         notices=tuple(notices),
+        close=loader.close,
     )
 
 

@@ -109,9 +109,8 @@ def members_of(
 def ensemble_of(test: ClassScores, valid: ClassScores | None) -> EnsembleResult:
     """Test figures of the ensemble, beside its validation error."""
     own, probabilities = test.ensemble, test.ensemble_probabilities
-    assert own is not None
     assert probabilities is not None
-    error = valid.ensemble.error if valid and valid.ensemble else None
+    error = valid.ensemble.error if valid else None
     return EnsembleResult(own.error, error, own.nll, own.ece, own.balanced_accuracy, probabilities)
 
 
