@@ -35,7 +35,7 @@ check:
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/pytest --durations=10
+	$(BIN)/pytest -n auto --dist loadfile --durations=10
 
 fix: install
 	$(BIN)/ruff format $(CODE)
