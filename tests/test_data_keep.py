@@ -189,7 +189,7 @@ def test_a_damaged_or_foreign_cache_is_made_again(fault, folder, caches):
     elif fault == "no file":
         (place / cache.PIXELS).unlink()
     else:
-        (place / cache.ABOUT).write_text(json.dumps({"version": 1, "checks": 0, "bad": []}))
+        (place / cache.ABOUT).write_text(json.dumps({"version": 2, "checks": 0, "bad": []}))
     again = built(folder)
     assert content(again) == first
     assert any("was damaged and is made again" in notice for notice in again.notices)

@@ -137,3 +137,8 @@ def test_a_full_disk_is_passed_over_and_leaves_the_old_entry(folder, monkeypatch
     monkeypatch.setattr(cache, "replace", full)
     cache.keep("things", KEY, {"a": 2})
     assert cache.kept("things", KEY) == {"a": 1}
+
+
+def test_only_an_object_is_handed_back(folder):
+    cache.keep("things", KEY, [1, 2])
+    assert cache.kept("things", KEY) is None

@@ -122,7 +122,7 @@ def test_the_picture_shows_image_change_and_sum():
     assert made.count("0.1 x sign") == 2
     texts = re.findall(r">([^<>]+)</text>|>([^<>]+)</tspan>", made)
     said = {a or b for a, b in texts}
-    assert {"says cat", "90.0 %", "says dog", "80.0 %", "+", "="} <= said
+    assert {"predicted cat", "90.0 %", "predicted dog", "80.0 %", "+", "="} <= said
     assert largest_change([triple()]) == pytest.approx(0.1)
 
 

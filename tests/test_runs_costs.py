@@ -1,6 +1,7 @@
 """``concord.cost_of``: what Python has goes in, a frozen record comes out."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -130,3 +131,12 @@ def test_calls_fields_and_sizes_in_the_dictionary():
     assert found["receptive_field"] == found["receptive_fields"][0]
     assert found["receptive_field"]["size"] == [1, 5]
     assert (found["receptive_field"]["stride"], found["receptive_field"]["start"]) == (1, 0)
+
+
+def test_a_layer_is_exact_only_if_all_its_axes_are():
+    cost = concord.cost_of(nn.Conv2d(1, 1, 3), (1, 5, 5))
+    row, column = (axis for axis in cost.layers[0].fields if axis is not None)
+    for axes in ((row, column._replace(exact=False)), (row._replace(exact=False), column)):
+        bound = replace(cost.cost, layers=(replace(cost.layers[0], fields=axes),))
+        assert replace(cost, cost=bound).to_dict()["layers"][0]["exact"] is False
+    assert cost.to_dict()["layers"][0]["exact"] is True

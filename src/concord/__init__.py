@@ -95,6 +95,7 @@ _HOMES = {
     "doctor": "runs.doctor",
     "bench_train": "bench.train",
     "bench_cost": "bench.cost",
+    "bench_decode": "bench.decode",
     "bench_plain": "bench.plain",
     "bench_stacked": "bench.stacked",
     "ConcordError": "errors",

@@ -1,12 +1,14 @@
 """A run as an object: its result, and what is done with it."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from concord.api import evaluate as finished
 from concord.api.report import write_report
 from concord.consensus.names import ENSEMBLE
+from concord.files.documents import Document
+from concord.runs.evaluate import Evaluation
 from concord.runs.export import Exported
 from concord.runs.folder import RunFolder
 from concord.runs.predict import Prediction
@@ -14,7 +16,7 @@ from concord.runs.result import Result
 from concord.runs.train import read_result
 
 
-class Run(Mapping[str, Any]):
+class Run(Document):
     """A finished run in a folder; as a mapping it is the document of its result.json.
 
     ``allow_code`` names own networks of the run that may be imported.
@@ -25,15 +27,6 @@ class Run(Mapping[str, Any]):
     ) -> None:
         self.path, self.allow_code = Path(path), tuple(allow_code)
         self.result: Result = read_result(RunFolder(self.path)) if result is None else result
-
-    def __getitem__(self, key: str) -> Any:
-        return self.result[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.result)
-
-    def __len__(self) -> int:
-        return len(self.result)
 
     def __repr__(self) -> str:
         errors = {name: row.test_error for name, row in self.result.members.items()}
@@ -67,7 +60,7 @@ class Run(Mapping[str, Any]):
             allow_code=self.allow_code,
         )
 
-    def evaluate(self, data: str | Path | None = None) -> dict[str, Any]:
+    def evaluate(self, data: str | Path | None = None) -> Evaluation:
         """Scores on the run's own test split, or on that of other data with the same classes."""
         return finished.evaluate(
             self.path, data=None if data is None else str(data), allow_code=self.allow_code

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from concord.cli import bench_cost, bench_plain, bench_stacked
+from concord.cli import bench_cost, bench_decode, bench_plain, bench_stacked
 from concord.cli.options import Json, print_json
 
 
@@ -34,6 +34,11 @@ def add_to(app: typer.Typer) -> None:
         help="Measure stacked members (one pass for all) beside one pass for each member.\n\n"
         "Example: concord bench stacked --network lenet5 --count 8",
     )(bench_stacked.bench_stacked_command)
+    verbs.command(
+        "decode",
+        help="Images per second decoded on the way beside ImageFolder and DataLoader.\n\n"
+        "Example: concord bench decode photos --workers 2",
+    )(bench_decode.decode_command)
     app.add_typer(verbs, name="bench")
 
 

@@ -4,12 +4,19 @@ PyTorch's DataLoader does the work. What is asked of it is a list of batches, ea
 that neither the number of workers nor which of them makes a batch can change one.
 """
 
+import atexit
 import multiprocessing
+import multiprocessing.util  # registers its own end first, so that it comes after that of loaders
+import os
+import shutil
 import signal
 import threading
+import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +29,20 @@ from concord.data.dataset import Dataset, Draw, Tree
 from concord.errors import ConcordError, ResourceError
 
 Made = tuple[Tree, Tree]
+Finish = Callable[[Tree], Tree]
+SHARED = Path("/dev/shm")  # where batches cross from process to process
+ROOM = 2**30  # bytes there, from which on finished batches cross, which may be four times as large
 AHEAD = 2  # batches that each worker makes before they are asked for
+
+
+STARTED: "weakref.WeakSet[Loader]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Before multiprocessing waits for its children, which do not end for a signal."""
+    for loader in list(STARTED):
+        loader.close()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,28 +57,49 @@ class Wanted:
 class Loader:
     """Makes batches of the parts of a data set, in ``workers`` processes that live as long as this object."""
 
-    def __init__(self, parts: Mapping[str, Dataset], workers: int = 0, context: str | None = None) -> None:
-        """``context``: how processes start; default: fork where there is one, which needs no ``__main__``."""
+    def __init__(
+        self,
+        parts: Mapping[str, Dataset],
+        workers: int = 0,
+        context: str | None = None,
+        finish: Finish | None = None,
+    ) -> None:
+        """``finish``: what is done to the inputs, such as normalising; by the workers if there is room.
+
+        ``context``: how processes start; default: fork where there is one, which needs no ``__main__``.
+        """
         self._parts, self._workers, self._asked = parts, workers, _Asked()
+        self._finish, self._there = finish, finish is not None and _room()
         self._context = context or ("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
         self._loader: DataLoader[Any] | None = None
+        self._iterator: Any = None
         self._busy = False
+        STARTED.add(self)
 
     def batches(self, wanted: Iterable[Wanted]) -> Iterator[Made]:
         """The batches, in the order given. DataError and the like are raised where their batch would come."""
         if self._workers == 0 or self._busy:  # the workers have one list at a time
-            return (self._parts[one.part].batch(one.index, one.draw) for one in wanted)
-        return self._from_workers(wanted)
+            made = (self._parts[one.part].batch(one.index, one.draw) for one in wanted)
+            return ((_finished(self._finish, x), y) for x, y in made)
+        if self._there:
+            return self._from_workers(wanted)
+        return ((_finished(self._finish, x), y) for x, y in self._from_workers(wanted))
 
     def close(self) -> None:
         """End the workers; the next batch starts new ones."""
-        self._loader = None
+        iterator, self._loader, self._iterator = self._iterator, None, None
+        if iterator is not None:
+            iterator._shutdown_workers()  # a generator that nobody ended may hold it still
+
+    def __del__(self) -> None:
+        self.close()
 
     def _from_workers(self, wanted: Iterable[Wanted]) -> Iterator[Made]:
         self._busy, self._asked.wanted = True, wanted
         try:
             for made in self._started():
                 if isinstance(made, ConcordError):
+                    self.close()  # whoever looks at the error would keep the workers alive
                     raise made
                 yield made
         except RuntimeError as error:
@@ -75,7 +116,7 @@ class Loader:
     def _started(self) -> Iterator[Any]:
         if self._loader is None:
             self._loader = DataLoader(
-                _Batches(self._parts),  # type: ignore[arg-type]
+                _Batches(self._parts, self._finish if self._there else None),  # type: ignore[arg-type]
                 batch_size=None,
                 sampler=self._asked,
                 num_workers=self._workers,
@@ -93,10 +134,10 @@ class Loader:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
             warnings.filterwarnings("ignore", category=UserWarning, message=".*create.*worker processes.*")
-            iterator = iter(self._loader)
+            self._iterator = iter(self._loader)
         if there:
             signal.signal(signal.SIGCHLD, before)
-        return iterator
+        return iter(self._iterator.__next__, None)  # without another start
 
 
 class _Asked:
@@ -112,15 +153,25 @@ class _Asked:
 class _Batches:
     """What a worker is asked for."""
 
-    def __init__(self, parts: Mapping[str, Dataset]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Mapping[str, Dataset], finish: Finish | None) -> None:
+        self._parts, self._finish = parts, finish
 
     def __getitem__(self, key: tuple[str, NDArray[np.int64], Draw | None]) -> Made | ConcordError:
         part, index, draw = key
         try:
-            return self._parts[part].batch(torch.from_numpy(index), draw)
+            x, y = self._parts[part].batch(torch.from_numpy(index), draw)
+            return _finished(self._finish, x), y
         except ConcordError as error:  # torch would wrap it in a traceback
             return error
+
+
+def _finished(finish: Finish | None, x: Tree) -> Tree:
+    return x if finish is None else finish(x)
+
+
+def _room() -> bool:
+    # containers often have 64 MB there
+    return not SHARED.exists() or shutil.disk_usage(SHARED).free >= ROOM
 
 
 def _as_it_is(made: Any) -> Any:
@@ -129,6 +180,14 @@ def _as_it_is(made: Any) -> Any:
 
 def _settle(worker: int) -> None:
     # A signal to the whole group, as Ctrl-C and batch systems send it, is for the process that trains: it
-    # saves its state and then ends the workers, who also end by themselves when it is gone.
+    # saves its state and then ends the workers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, even where it waits to hand over what nobody reads any more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)

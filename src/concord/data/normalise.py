@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from concord.errors import ShapeError, UsageError
 
@@ -43,6 +44,19 @@ class Normalise:
             raise ShapeError(f"expected (B, {len(self.mean)}, H, W), got {tuple(pixels.shape)}")
         mean, std = _columns(self, pixels.device)
         return pixels.to(torch.float32).sub_(mean).div_(std)
+
+    def tree(self, pixels: Any) -> Any:
+        """The same for the inputs of any data set, which here must be one tensor.
+
+        In a worker process the result lies in shared memory from the start, and need not be copied there.
+        """
+        if get_worker_info() is None:
+            return self(pixels)
+        storage = torch.UntypedStorage._new_shared(4 * pixels.numel())
+        out = torch.empty(0, dtype=torch.float32).set_(storage).view(pixels.shape)
+        for image, place in zip(pixels.split(1), out.split(1), strict=True):  # each fits into the cache
+            place.copy_(self(image))
+        return out
 
 
 def _histograms(images: "Images") -> Tensor:

@@ -40,7 +40,8 @@ def as_tensor(given: Any, what: str) -> Tensor:
             raise UsageError(f"{what} must be numbers, got {array.dtype}: turn them into floats or integers")
         if array.dtype.kind == "u" and array.dtype != np.uint8:  # torch computes with no other unsigned type
             array = array.astype(np.int64)
-        given = torch.from_numpy(np.ascontiguousarray(array))
+        array = np.asarray(array, order="C")
+        given = torch.from_numpy(array if array.flags.writeable else array.copy())
     if given.is_complex():
         raise UsageError(f"{what} must be real numbers, got {given.dtype}")
     given = given.detach()

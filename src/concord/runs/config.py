@@ -261,7 +261,7 @@ class Config(Section):
         if twice:
             raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
         if all(member.teacher or member.retired for member in self.members):
-            raise ValueError("somebody must learn: one member at least is neither retired nor a teacher")
+            raise ValueError("no member learns: at least one must be neither retired nor a teacher")
         consensus, train = self.consensus, self.train
         nobody = [[0.0] * len(called)] * len(called)
         edges = nobody if isinstance(consensus.edges, str) else consensus.edges

@@ -56,7 +56,7 @@ class RunFolder:
         """The configuration, or CheckpointError where there is no run."""
         file = self.path / "config.toml"
         if not file.is_file():
-            raise CheckpointError(f"{self.path} is no run folder: {file.name} is missing")
+            raise CheckpointError(f"{self.path} is not a run folder: {file.name} is missing")
         return toml.parse(toml.read(file), str(file))
 
     def json(self, name: str, needs: Iterable[str] = ()) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class RunFolder:
         try:
             found = [parse_object(line) for line in lines[:-1] if line]
         except ValueError as error:
-            raise CheckpointError(f"{self.metrics}: damaged, a line is no JSON object ({error})") from None
+            raise CheckpointError(f"{self.metrics}: damaged, a line is not a JSON object ({error})") from None
         if not all(set(needs) <= row.keys() for row in found):
             raise CheckpointError(f"{self.metrics}: damaged, a line lacks {' or '.join(needs)}")
         return found
@@ -147,7 +147,7 @@ def refuse_taken(path: Path) -> None:
     with disk_errors(path):
         if (path / "config.toml").exists():
             raise UsageError(
-                f"{path} holds a run already: {RunFolder(path).resume} goes on with it, or give another --out"
+                f"{path} holds a run already: {RunFolder(path).resume} continues it, or give another --out"
             )
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out takes a folder")

@@ -99,8 +99,8 @@ def _outcome(future: Future[dict[str, Any]]) -> Outcome:
         return future.result()
     if isinstance(error, BrokenProcessPool):
         return ResourceError(
-            "a process of the study was killed, perhaps for want of memory: a smaller --jobs helps, and the"
-            " same command goes on"
+            "a process of the study was killed, perhaps because memory ran out: run the same"
+            " command with a smaller --jobs to continue"
         )
     if isinstance(error, ConcordError):
         return error

@@ -13,6 +13,7 @@ as its own.
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import zlib
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -50,7 +52,7 @@ def home() -> Path:
 
 def place(files: InFiles) -> Path:
     """The folder of the cache of these files."""
-    about = [VERSION, str(files.root.resolve()), files.mode, *files.size, len(files)]
+    about = [VERSION, PIL.__version__, str(files.root.resolve()), files.mode, *files.size, len(files)]
     digest = hashlib.sha256(json.dumps(about).encode())
     for part in (files.names.text, files.names.ends, files.stamps):
         digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).data)
@@ -86,7 +88,7 @@ class OnDisk:
 
     def take(self, rows: Tensor) -> Tensor:
         out = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
-        values = out.view(len(rows), -1).numpy()
+        values = out.view(len(rows), math.prod(self.shape)).numpy()
         damaged = [i for i, row in enumerate(rows.tolist()) if not self._read(row, values[i])]
         if damaged:
             with decode.quiet():

@@ -83,8 +83,9 @@ def header(path: Path) -> Header:
 def image(path: Path, mode: Mode, size: tuple[int, int] | None) -> Tensor:
     """``open_image`` for callers that are within ``quiet`` already, in any thread."""
     with _opened(path) as opened:
-        upright = ImageOps.exif_transpose(opened)
-        whole = _flat(upright).convert(mode)
+        ImageOps.exif_transpose(opened, in_place=True)
+        flat = _flat(opened)
+        whole = flat if flat.mode == mode else flat.convert(mode)
         return F.pil_to_tensor(whole if size is None else fit_image(whole, size))
 
 

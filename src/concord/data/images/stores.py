@@ -23,7 +23,7 @@ from concord.data.names import Packed
 from concord.errors import DataError
 from concord.files.text import printable
 
-PIECE = 1024  # rows of a piece that is copied
+PIECE = 128  # rows of a piece that is copied
 DECODED = 16  # rows of a piece that is decoded
 
 
