@@ -199,20 +199,22 @@ def test_the_best_epoch_is_kept_with_patience():
     assert ensemble.evaluate((x, y.roll(1))).ensemble.error == min(errors)
 
 
-def test_a_stopped_training_continues_exactly_within_an_epoch_of_a_shuffling_loader(tmp_path):
+@pytest.mark.parametrize("generator", [False, True])
+def test_a_stopped_training_continues_exactly_within_an_epoch_of_a_shuffling_loader(generator, tmp_path):
     x, y = data(64)
 
     def loader():
-        return DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True)
+        own = torch.Generator() if generator else None
+        return DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True, generator=own)
 
     task = concord.Classify(3)
     straight = trained(loader(), valid=None, task=task)
     polls = iter(range(1000))
 
     def fifth():
-        return next(polls) == 5
+        return next(polls) == 12  # in the second epoch
 
-    with pytest.raises(StoppedError):
+    with pytest.raises(StoppedError, match=r"saved: `fit\(\.\.\., out='.*'\)` continues"):
         trained(loader(), members(), valid=None, task=task, out=tmp_path / "run", stop=fifth)
     torch.manual_seed(99)
     again = trained(loader(), members(7), valid=None, task=task, out=tmp_path / "run")

@@ -117,8 +117,15 @@ def test_another_training_in_the_same_folder_is_refused(what, run):
     folder, _ = run
     options = FIT | {"test": data(40, seed=1), "data": data()} | CHANGED[what]
     given = options.pop("data")
-    with pytest.raises(concord.CheckpointError, match="data" if "data" in what else what):
+    with pytest.raises(concord.CheckpointError, match="data" if "data" in what else what) as refused:
         ensemble().fit(given, **options, out=folder)
+    assert "give another out" in str(refused.value)
+
+
+def test_a_file_is_not_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(concord.UsageError, match="is a file: out is a folder"):
+        ensemble().fit(data(), **FIT, out=tmp_path / "file")
 
 
 def test_other_modules_in_the_same_folder_are_refused(run):
