@@ -34,6 +34,7 @@ class RunFolder:
     """Paths of a run and what they hold."""
 
     path: Path
+    call: str | None = None  # what continues it in Python, if no command can
 
     @property
     def checkpoints(self) -> Path:
@@ -49,8 +50,8 @@ class RunFolder:
 
     @property
     def resume(self) -> str:
-        """The command that goes on with the run, as a shell takes it."""
-        return f"`concord resume {shlex.quote(str(self.path))}`"
+        """What continues the run: the command, as a shell takes it, or the call in Python."""
+        return f"`{self.call or f'concord resume {shlex.quote(str(self.path))}'}`"
 
     def config(self) -> Config:
         """The configuration, or CheckpointError where there is no run."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from concord.consensus.kdcl import error_covariance
+from concord.consensus.names import ENSEMBLE
 from concord.consensus.objective import ensemble_log_probabilities, ensemble_logits
 from concord.errors import ShapeError, UsageError
 from concord.tasks.task import Compared, Watched
@@ -38,7 +39,7 @@ class Figures:
         return cls(**{key: plain[key] for key in cls.__dataclass_fields__})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassScores:
     """Figures of every member and of the ensemble, and how members differ.
 
@@ -57,6 +58,11 @@ class ClassScores:
     disagreement: list[list[float]] | None
     error_covariance: list[list[float]] | None
     error_correlation: list[list[float | None]] | None
+
+    def __repr__(self) -> str:
+        rows = self.members if self.together is None else {**self.members, ENSEMBLE: self.together}
+        listed = "; ".join(f"{name}: error {row.error:.4g}, nll {row.nll:.4g}" for name, row in rows.items())
+        return f"ClassScores({listed})"
 
     @property
     def ensemble(self) -> Figures:
