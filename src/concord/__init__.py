@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from concord.api.train import resume as resume
     from concord.api.train import train as train
     from concord.bench.cost import bench_cost as bench_cost
+    from concord.bench.decode import bench_decode as bench_decode
     from concord.bench.plain import bench_plain as bench_plain
     from concord.bench.stacked import bench_stacked as bench_stacked
     from concord.bench.train import bench_train as bench_train
