@@ -49,7 +49,7 @@ def process():
 
 
 def new_threads(before, seconds=10):
-    """Threads that are still there after a while: one that feeds the queue of a worker ends after the worker."""
+    """Threads that stay: the one that feeds the queue of a worker ends a moment after the worker."""
     deadline = time.monotonic() + seconds
     while (new := set(threading.enumerate()) - before) and time.monotonic() < deadline:
         time.sleep(0.01)
