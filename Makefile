@@ -1,5 +1,5 @@
 # make install   .venv with the concord command in it (exact versions from requirements.lock)
-# make demo      train the pair of source 004 on real digits, five seeds; demo/report.html
+# make demo      few labels, six seeds, on real digits; demo/report.html
 # make test      format, lint, types, rooms and tests, as CI does
 # make check     the same, on what is installed already
 # make fix       let ruff format and mend
@@ -35,7 +35,7 @@ check:
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/pytest --durations=10
+	$(BIN)/pytest -n auto --dist loadfile --durations=10
 
 fix: install
 	$(BIN)/ruff format $(CODE)

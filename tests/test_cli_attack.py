@@ -187,7 +187,7 @@ def test_pictures_are_of_the_smallest_size_that_fools_enough_and_of_no_more_than
         (["--eps", "-0.1"], 2, "--eps must be at least 0, got -0.1"),
         (["--eps", "nan"], 2, "--eps must be at least 0, got nan"),
         (["--eps", "8"], 2, "for pixels of 0 to 255 divide by 255"),
-        (["--eps", "0.1;0.2"], 2, "expected numbers with commas"),
+        (["--eps", "0.1;0.2"], 2, "expected numbers separated by commas"),
         (["--eps", ","], 2, "--eps needs at least one number"),
         (["--method", "fsgm"], 2, "--method fsgm: unknown (did you mean 'fgsm'?)"),
         (["--norm", "l2", "--seed", "1"], 2, "--norm, --seed: FGSM is one step"),
@@ -200,7 +200,7 @@ def test_pictures_are_of_the_smallest_size_that_fools_enough_and_of_no_more_than
         (["--limit", "0"], 2, "--limit must be at least 1"),
         (["--target", "7"], 2, "--target 7: no such class; there are: 0, 1, 2"),
         (["--member", "ensembel"], 2, "no network 'ensembel' (did you mean 'ensemble'?)"),
-        (["nowhere"], 4, "nowhere is no run folder"),
+        (["nowhere"], 4, "nowhere is not a run folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, status, said, runs, capsys):

@@ -43,7 +43,7 @@ def test_training_prints_every_step_and_epoch_and_writes_curve_and_table(here):
     assert "Max-pooling  2x2 -> 3x3x4 = 36 numbers" in said
     assert "Epoch 1/3 - Step 4/4 - Loss: " in said
     assert "Epoch 3/3 - Loss: " in said
-    assert "4/4 right after training" in said
+    assert "4/4 correct after training" in said
     lines = (here / "runs/plain-small/steps.csv").read_text().splitlines()
     assert lines[0] == "epoch,step,file,loss,correct"
     assert len(lines) == 1 + 3 * 4
@@ -177,7 +177,10 @@ def test_the_parts_of_a_data_set_are_no_classes(here):
         (here / "parts" / part / "cat").mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(here / "parts" / part / "cat/1.png")
     refused(
-        DataError, "its folders are parts of a data set, not classes.*parts/test say", "small.toml", "parts"
+        DataError,
+        "its folders are parts of a data set, not classes.*for example parts/test",
+        "small.toml",
+        "parts",
     )
 
 

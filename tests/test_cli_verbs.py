@@ -307,7 +307,7 @@ def test_data_check_says_no_with_status_1(tmp_path, capsys):
 
 
 def test_the_result_of_an_unfinished_run_says_how_to_finish_it(tmp_path):
-    with pytest.raises(CheckpointError, match="is no run folder"):
+    with pytest.raises(CheckpointError, match="is not a run folder"):
         concord.evaluate(tmp_path)
 
 

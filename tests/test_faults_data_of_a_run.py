@@ -49,13 +49,16 @@ def test_a_run_is_scored_and_goes_on_after_its_data_have_moved(here, capsys):
     (here / "data.npz").rename(here / "moved.npz")
     status, _, err = call(capsys, "eval", "run", *ALLOW)
     assert status == 3
-    assert "That name counts from the folder where it was begun. --data PATH tells where it is now" in err
+    assert (
+        "That path is relative to the folder in which the run was started. --data PATH names its new place"
+        in err
+    )
     status, out, err = call(capsys, "eval", "run", "--data", "moved.npz", "--json", *ALLOW)
     assert (status, err) == (0, "")
     assert json.loads(out)["members"] == result(here / "run")["members"]
 
     status, _, err = call(capsys, "resume", "half", *ALLOW)
-    assert (status, "--set data.source=PATH tells where it is now" in err) == (3, True)
+    assert (status, "--set data.source=PATH names its new place" in err) == (3, True)
     status, _, _ = call(capsys, "resume", "half", "--set", "data.source=moved.npz", "--quiet", *ALLOW)
     assert status == 0
     assert result(here / "half")["members"] == result(here / "run")["members"]
@@ -108,7 +111,7 @@ def test_without_a_stamp_a_run_is_scored_and_reported(here, capsys):
     (here / "run" / "stamp.json").unlink()
     assert call(capsys, "eval", "run", *ALLOW)[0] == 0
     status, _, err = call(capsys, "report", "run", *ALLOW)
-    assert (status, "the report does not say where the run was made" in err) == (0, True)
+    assert (status, "the report leaves out where the run was made" in err) == (0, True)
 
 
 def test_a_result_stays_where_no_checkpoint_is_left_to_make_it_anew(here, capsys):

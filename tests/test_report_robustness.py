@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from concord.report.robustness import error_table, robustness_page, transfer_tables
 from concord.report.robustness_figures import Triple, largest_change, triples
-from concord.report.tables import plain
+from concord.report.tables import as_text
 from concord.runs.attack_records import Attacked, Gallery, Point, Rate, Robustness, Transfer, notices
 
 
@@ -47,7 +47,7 @@ def test_intervals_are_those_of_wilson(count, n):
 
 
 def test_the_table_has_a_row_without_attack_and_one_for_each_size():
-    text = plain(error_table(found(network("a"))))
+    text = as_text(error_table(found(network("a"))))
     rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
     assert ["a", "none", "2.00", "0.55 to 7.00", "-"] in rows
     assert ["a", "0.1", "30.00", "21.89 to 39.58", "75.0"] in rows
@@ -56,7 +56,7 @@ def test_the_table_has_a_row_without_attack_and_one_for_each_size():
 
 
 def test_a_wanted_class_has_a_column():
-    text = plain(error_table(found(network("a", reached=Rate.of(7, 100)))))
+    text = as_text(error_table(found(network("a", reached=Rate.of(7, 100)))))
     assert "wanted class reached %" in text
     assert text.count("7.00") == 3  # twice reached, and a bound
 
@@ -122,7 +122,7 @@ def test_the_picture_shows_image_change_and_sum():
     assert made.count("0.1 x sign") == 2
     texts = re.findall(r">([^<>]+)</text>|>([^<>]+)</tspan>", made)
     said = {a or b for a, b in texts}
-    assert {"says cat", "90.0 %", "says dog", "80.0 %", "+", "="} <= said
+    assert {"predicted cat", "90.0 %", "predicted dog", "80.0 %", "+", "="} <= said
     assert largest_change([triple()]) == pytest.approx(0.1)
 
 

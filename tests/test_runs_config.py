@@ -94,7 +94,7 @@ def test_control_characters_and_quotes_in_a_path_survive_the_file(tmp_path):
 
 
 def test_bytes_that_are_no_text_are_refused_with_the_key():
-    assert "data.source: a name with bytes that are no UTF-8" in fault(PAIR | {"data": {"source": "\udcff"}})
+    assert "data.source: a name that is not valid UTF-8" in fault(PAIR | {"data": {"source": "\udcff"}})
 
 
 def test_an_adversary_is_fgsm_unless_it_is_said_to_be_another():
@@ -366,7 +366,7 @@ def test_set_without_key_or_value_is_refused_with_an_example(setting):
 
 def test_set_cannot_go_through_a_value_or_a_list():
     for key in ("train.epochs.x", "members.0.name"):
-        with pytest.raises(UsageError, match=r"is no table of settings"):
+        with pytest.raises(UsageError, match=r"is not a table of settings"):
             toml.put({"train": {"epochs": 3}, "members": [MEMBER]}, key, 1)
 
 

@@ -35,7 +35,7 @@ def test_a_folder_of_any_name_holds_what_was_put_in(name, tmp_path):
 
 def test_a_run_is_not_made_over_another(tmp_path):
     make(tmp_path / "run")
-    with pytest.raises(UsageError, match=r"holds a run already: `concord resume .*run` goes on"):
+    with pytest.raises(UsageError, match=r"holds a run already: `concord resume .*run` continues it"):
         make(tmp_path / "run")
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="is a file; --out takes a folder"):
@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_made_is_a_matter_of_resources(name, tmp_path):
 
 def test_no_folder_is_no_run(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(CheckpointError, match=r"is no run folder: config\.toml is missing"):
+        with pytest.raises(CheckpointError, match=r"is not a run folder: config\.toml is missing"):
             RunFolder(path).config()
     (tmp_path / "config.toml").write_text("[train")
     with pytest.raises(UsageError, match=r"config\.toml: not a TOML file"):

@@ -47,7 +47,7 @@ def test_a_teacher_stays_as_it_is_and_the_student_learns_from_it(teacher, tmp_pa
 
 
 def test_a_run_that_is_gone_or_other_is_refused(teacher, tmp_path):
-    with pytest.raises(CheckpointError, match="no run folder"):
+    with pytest.raises(CheckpointError, match="is not a run folder"):
         concord.train(settings(tmp_path / "nothing"), tmp_path / "run")
     with pytest.raises(CheckpointError, match="no member 'sma'; there are: big"):
         concord.train(settings(f"{teacher}:sma"), tmp_path / "run")
@@ -72,5 +72,5 @@ def test_the_path_of_a_teacher_may_hold_colons(teacher, run, member):
 
 def test_somebody_must_learn():
     member = {"name": "a", "network": "noel2017_st", "teacher": "runs/a"}
-    with pytest.raises(UsageError, match="somebody must learn"):
+    with pytest.raises(UsageError, match="no member learns"):
         toml.parse({"members": [member]})

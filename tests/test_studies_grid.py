@@ -131,7 +131,7 @@ def test_a_wrong_study_is_answered_with_the_key(study, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize(("sets", "said"), [([["a", "x"]], "names x;"), ([[]], "names nobody;")])
+@pytest.mark.parametrize(("sets", "said"), [([["a", "x"]], "names x;"), ([[]], "names no member;")])
 def test_sets_name_members(sets, said):
     with pytest.raises(UsageError, match=f"{said} the members are a, b, c"):
         cells({"sets": sets})

@@ -3,6 +3,8 @@
 import io
 import re
 import shlex
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -32,9 +34,13 @@ def shape(line, command):
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory):
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("tutorial")
+
+
+@pytest.fixture(scope="module")
+def printed(home):
     """Command -> what it printed, all in one folder and in the order of the tutorial."""
-    home = tmp_path_factory.mktemp("tutorial")
     code = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
     found = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -46,9 +52,9 @@ def printed(tmp_path_factory):
     return found
 
 
-def test_the_tutorial_shows_six_commands_with_their_output():
+def test_the_tutorial_shows_seven_commands_with_their_output():
     verbs = [command.split()[0] for command, text in SHOWN if text]
-    assert verbs == ["data", "train", "eval", "predict", "cost", "report"]
+    assert verbs == ["data", "train", "eval", "predict", "cost", "report", "export"]
 
 
 @pytest.mark.parametrize(("command", "text"), [(c, t) for c, t in SHOWN if t], ids=lambda value: value[:9])
@@ -64,3 +70,14 @@ def test_what_does_not_depend_on_a_training_is_shown_to_the_letter(printed):
     for command, text in SHOWN:
         if command.startswith(("data", "cost")):
             assert printed[command].rstrip() == text.rstrip()
+
+
+def test_the_script_gives_the_labels_that_predict_gives(printed, home):
+    """With the files of the tutorial, by an interpreter that has nothing of concord loaded."""
+    pictures = ["photos/lake/00.png", "photos/trees/00.png"]
+    done = subprocess.run(
+        [sys.executable, "label.py", *pictures], cwd=home, capture_output=True, text=True, check=True
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert done.stdout == run(f"predict runs/photos {' '.join(pictures)} --member small")

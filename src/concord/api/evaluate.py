@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from concord.runs import evaluate as scoring
 from concord.runs import export as exporting
 from concord.runs import predict as labelling
+from concord.runs.evaluate import Evaluation
 from concord.runs.export import Exported
 from concord.runs.predict import Prediction
 from concord.runs.watching import never
@@ -21,7 +21,7 @@ def evaluate(
     strict: bool = False,
     observer: Observer = SILENT,
     stop: Callable[[], bool] = never,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.

@@ -1,17 +1,22 @@
 """A run as an object: its result, and what is done with it."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from concord.api import evaluate as finished
 from concord.api.report import write_report
+from concord.consensus.names import ENSEMBLE
+from concord.files.documents import Document
+from concord.runs.evaluate import Evaluation
+from concord.runs.export import Exported
 from concord.runs.folder import RunFolder
+from concord.runs.predict import Prediction
 from concord.runs.result import Result
 from concord.runs.train import read_result
 
 
-class Run(Mapping[str, Any]):
+class Run(Document):
     """A finished run in a folder; as a mapping it is the document of its result.json.
 
     ``allow_code`` names own networks of the run that may be imported.
@@ -22,15 +27,6 @@ class Run(Mapping[str, Any]):
     ) -> None:
         self.path, self.allow_code = Path(path), tuple(allow_code)
         self.result: Result = read_result(RunFolder(self.path)) if result is None else result
-
-    def __getitem__(self, key: str) -> Any:
-        return self.result[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.result)
-
-    def __len__(self) -> int:
-        return len(self.result)
 
     def __repr__(self) -> str:
         errors = {name: row.test_error for name, row in self.result.members.items()}
@@ -46,18 +42,32 @@ class Run(Mapping[str, Any]):
         """Write the HTML report, or a model card for a path that ends in .md; gives its path."""
         return write_report([self.path], to, allow_code=self.allow_code if _is_page(to) else ())
 
-    def predict(self, files: str | Path | Sequence[str | Path], *, member: str = "ensemble") -> Any:
-        """Label and confidence of image files, folders or patterns."""
-        return finished.predict(self.path, files, member=member, allow_code=self.allow_code)
+    def predict(
+        self,
+        files: str | Path | Sequence[str | Path],
+        *,
+        member: str = ENSEMBLE,
+        top: int = 1,
+        probabilities: bool = False,
+    ) -> list[Prediction]:
+        """Label and confidence of image files, folders or patterns; see ``concord.predict``."""
+        return finished.predict(
+            self.path,
+            files,
+            member=member,
+            top=top,
+            probabilities=probabilities,
+            allow_code=self.allow_code,
+        )
 
-    def evaluate(self, data: str | Path | None = None) -> Any:
+    def evaluate(self, data: str | Path | None = None) -> Evaluation:
         """Scores on the run's own test split, or on that of other data with the same classes."""
         return finished.evaluate(
             self.path, data=None if data is None else str(data), allow_code=self.allow_code
         )
 
-    def export(self, member: str, to: str | Path) -> Any:
-        """Write one member, or "ensemble", as .onnx, .pt2 or .safetensors."""
+    def export(self, member: str, to: str | Path) -> Exported:
+        """Write one member, or "ensemble", as .onnx, .pt2 or .safetensors; see ``concord.export``."""
         return finished.export(self.path, to, member=member, allow_code=self.allow_code)
 
 

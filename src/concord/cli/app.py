@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _run(arguments, as_json)
     except SystemExit as left:  # typer has told what is wrong with the line
         if left.code == UsageError.exit_status and as_json:
-            print(json.dumps({"error": "wrong use, see stderr", "status": left.code}))
+            print(json.dumps({"error": "usage error: the message is on stderr", "status": left.code}))
         raise
     except KeyboardInterrupt:
         progress.tell("interrupted; nothing was being saved")

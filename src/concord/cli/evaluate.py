@@ -28,6 +28,6 @@ def eval_command(
         result = evaluate(
             run, data=data, allow_code=allow_code or [], strict=strict, observer=observer, stop=stop
         )
-    report_result(result, json_)
+    report_result(result.to_dict(), json_)
     if not json_:
-        print("\n" + recall_text(result))
+        print("\n" + recall_text(result.to_dict()))

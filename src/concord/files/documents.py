@@ -1,6 +1,8 @@
 """JSON as concord reads it: one object, whole, without anything that other programs read differently."""
 
 import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -44,3 +46,19 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice!r} stands twice")
     return found
+
+
+class Document(Mapping[str, Any]):
+    """A record that is also the mapping of its JSON document, which ``to_dict`` gives."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def __getitem__(self, key: str) -> Any:
+        return self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        return len(self.to_dict())

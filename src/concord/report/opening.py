@@ -67,19 +67,18 @@ def _study(study: StudyView) -> Iterator[Part]:
                 f"{where}. {MARKS}; bars: 95 % intervals of the mean over the seeds.",
             )
         ]
+        colours = group_colours(spots)
+        order = [*colours]
         bars = [
-            Bar(row.column, setting_label(*row.setting), row.difference.mean, row.difference.low,
-                row.difference.high)
-            for column in columns(members)
+            Bar(row.column, label, row.difference.mean, row.difference.low, row.difference.high)
             for row in findings(study, members)
-            if row.column == column and setting_label(*row.setting) in {s.group for s in spots}
-        ]  # fmt: skip
+            if (label := setting_label(*row.setting)) in colours
+        ]
+        bars.sort(key=lambda bar: (columns(members).index(bar.label), order.index(bar.group)))
         if bars:
             figures.append(
                 Drawing(
-                    differences(
-                        bars, group_colours(spots), title=f"{where}: difference to the plain ensemble"
-                    ),
+                    differences(bars, colours, title=f"{where}: difference to the plain ensemble"),
                     f"{where}. Difference to the plain ensemble, paired seed by seed, with 95 % intervals "
                     "(Student's t, not corrected for the number of comparisons); colours as beside.",
                 )

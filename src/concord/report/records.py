@@ -13,7 +13,7 @@ from concord.consensus.names import NONE
 if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
-from concord.cost.record import Priced
+    from concord.cost.record import Priced
 
 ALONE = "alone"  # the cost of a member that is trained by itself
 
@@ -35,7 +35,7 @@ class MemberView:
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """The test set and what every member said about it; tensors on the CPU."""
+    """The test set and the logits of every member on it; tensors on the CPU."""
 
     images: "Tensor | None"  # (N, C, H, W) uint8; None where the samples are not pictures or not kept
     labels: "Tensor"  # (N,)

@@ -35,7 +35,7 @@ def robustness_page(found: Robustness) -> str:
 def _sentence(network: Attacked) -> str:
     worst = network.points[-1]
     return (
-        f"{network.name} errs on {percent(network.clean.share)} % of the images as they are and on "
+        f"{network.name} is wrong on {percent(network.clean.share)} % of the unchanged images and on "
         f"{percent(worst.error.share)} % at eps {worst.eps:g}."
     )
 
@@ -120,7 +120,8 @@ def _gallery(gallery: Gallery, aimed: bool) -> Drawing:
     return Drawing(
         triples(gallery.triples, gallery.added, title=title),
         f"{title}: the image, what is added (after clipping; grey is nothing, white and black "
-        f"are {largest_change(gallery.triples):.3g}), and the sum; above each image what {gallery.name} says "
-        f"and how surely. Of all test images that it was right about before and {after}, these "
-        f"have the largest sum of both confidences; {gallery.eps:g} is the smallest eps that fools so many.",
+        f"are {largest_change(gallery.triples):.3g}), and the sum; above each image the class that "
+        f"{gallery.name} predicts and its probability. Of all test images that it was right about before "
+        f"and {after}, these have the largest sum of both confidences; {gallery.eps:g} is the smallest eps "
+        "that fools this many.",
     )

@@ -24,7 +24,7 @@ def members_table(runs: Sequence[RunView]) -> Table:
     """A row per member and one for the ensemble. Errors come first: a telephone shows no more columns."""
     names: list[tuple[str, ...]] = []
     sizes: list[tuple[str, ...]] = []
-    scores: list[Mapping[str, float | None]] = []
+    scores: list[Mapping[str, Any]] = []
     ranges: list[str] = []
     for run in runs:
         result = run.result.get("members", {})
@@ -38,32 +38,32 @@ def members_table(runs: Sequence[RunView]) -> Table:
             sizes.append((*map(whole, totals), "mean of logits"))
             scores.append(run.result.get("ensemble", {}))
         ranges += [_interval(s.get("test_error"), run.samples) for s in scores[len(ranges) :]]
-    measured = (
-        scored([score.get("test_error") for score in scores], percent),
-        [Entry(text) for text in ranges],
-        scored([score.get("valid_error") for score in scores], percent),
-        scored([score.get("nll") for score in scores], decimal),
-        scored([score.get("ece") for score in scores], decimal),
-    )
+    columns, measured = _measured(scores, ranges)
     first = 0 if len(runs) > 1 else 1  # one run needs no column that repeats its name
-    header = (
-        "run",
-        "member",
-        "test error %",
-        "95 %",
-        "valid error %",
-        "NLL",
-        "ECE",
-        "parameters",
-        "MACs",
-        "network",
-    )
+    header = ("run", "member", *columns, "parameters", "MACs", "network")
     rows = tuple(
         (*entries(*name[first:]), *score, *entries(*size))
         for name, size, *score in zip(names, sizes, *measured, strict=True)
     )
     notes = (LEGEND, *map(_note, runs))
     return Table("Members and ensemble", header[first:], rows, names=2 - first, notes=notes)
+
+
+def _measured(
+    scores: Sequence[Mapping[str, Any]], ranges: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[list[Entry], ...]]:
+    """Headers and columns: the figures of classifiers; of other tasks whatever numbers they have."""
+    figures = dict.fromkeys(k for row in scores for k, v in row.items() if isinstance(v, int | float))
+    if figures and not any("test_error" in row for row in scores):
+        columns = [[Entry(decimal(row.get(key))) for row in scores] for key in figures]
+        return tuple(figures), tuple(columns)
+    return ("test error %", "95 %", "valid error %", "NLL", "ECE"), (
+        scored([score.get("test_error") for score in scores], percent),
+        [Entry(text) for text in ranges],
+        scored([score.get("valid_error") for score in scores], percent),
+        scored([score.get("nll") for score in scores], decimal),
+        scored([score.get("ece") for score in scores], decimal),
+    )
 
 
 def _interval(error: float | None, samples: int | None) -> str:

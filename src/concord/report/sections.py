@@ -1,4 +1,4 @@
-"""The sections of the page, each made of what its data allows; what is missing is said in one sentence."""
+"""The sections of the page, each made of what its data allows; what is missing is named in one sentence."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -29,6 +29,18 @@ def series(metrics: Metrics, split: str, column: str, measure: str) -> dict[int,
     return found
 
 
+def measures(logs: Iterable[Metrics]) -> dict[str, str]:
+    """Measure -> label of its axis: error and NLL of classifiers; for other tasks all figures there are."""
+    rows = (row for log in logs for line in log for split in NAMES for row in _rows(line.get(split)))
+    found = dict.fromkeys(k for row in rows for k, v in row.items() if isinstance(v, int | float))
+    return MEASURES if found.keys() & MEASURES.keys() or not found else {key: key for key in found}
+
+
+def _rows(scores: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    rows = [*(scores or {}).get("members", {}).values(), (scores or {}).get("ensemble")]
+    return [row for row in rows if row]
+
+
 def drawn_split(logs: Iterable[Metrics]) -> str:
     """``test`` where some log has a test curve, else ``valid``; one point at the end is no curve."""
     logs = list(logs)
@@ -47,7 +59,7 @@ def comparison_panels(runs: Sequence[RunView]) -> list[list[Panel]]:
     split = drawn_split(run.metrics for run in runs)
     names = dict.fromkeys(member.name for run in runs for member in run.members)
     rows = []
-    for measure, ylabel in MEASURES.items():
+    for measure, ylabel in measures(run.metrics for run in runs).items():
         panels = [
             Panel(f"{NAMES[split]}, {column}", ylabel, curves, percent=measure == "error")
             for column in (*names, ENSEMBLE)
@@ -69,7 +81,7 @@ def learning_panels(run: RunView, beside: RunView | None = None) -> list[list[Pa
     """Training and test curves of every member, a plain run in grey beside: B.1 to B.3 of Noel 2017."""
     split = drawn_split([run.metrics])
     rows = []
-    for measure, ylabel in MEASURES.items():
+    for measure, ylabel in measures([run.metrics]).items():
         row = []
         for part in ("train", split):
             curves = [*_member_curves(run, part, measure, "")]

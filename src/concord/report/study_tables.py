@@ -198,6 +198,7 @@ def churn_table(study: StudyView, members: tuple[str, ...]) -> Table:
         ("cost", "weight", *columns(members)),
         tuple(rows),
         notes=(
-            "Share of test samples named differently by two trainings with different seeds, mean over pairs.",
+            "Share of test samples that two trainings with different seeds predict differently: mean over "
+            "pairs.",
         ),
     )

@@ -14,12 +14,10 @@ from concord.report.records import DataView, Held, MemberView, RunView
 from concord.runs import predictions
 from concord.runs.assemble import costs
 from concord.runs.config import Config
-from concord.runs.feeds import make_feed
 from concord.runs.folder import RunFolder
 from concord.runs.loading import Loaded, load_run, own_modules, same_data
 from concord.runs.machine import settled
-from concord.tasks.classify import Classify
-from concord.training.evaluate import evaluate
+from concord.runs.tested import logits_on_test
 from concord.training.observer import SILENT, Observer
 
 if TYPE_CHECKING:
@@ -71,7 +69,7 @@ def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Obs
         observer.notice(
             f"{folder.path} has modules of your own: --data is ignored, its kept predictions are used"
         )
-    result = folder.json("result.json") if folder.complete else {}
+    result, held = folder.json("result.json") if folder.complete else {}, _kept(folder, config)
     spent = result.get("members", {})
     members = tuple(
         MemberView(
@@ -89,7 +87,8 @@ def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Obs
         result=result,
         metrics=folder.rows(),
         members=members,
-        held=_kept(folder, config),
+        held=held,
+        samples=len(held.labels) if held else None,
     )
 
 
@@ -116,11 +115,9 @@ def _held(loaded: Loaded, data: str | None, observer: Observer) -> tuple[Held, D
     splits, same = same_data(loaded, data, observer)
     if not same:
         observer.notice(f"{loaded.folder.path}: the data has changed since the run was trained")
-    feed = make_feed(loaded.config, splits, loaded.interface)
     with settled(loaded.config):
-        task = Classify(len(loaded.interface.classes))
-        found = evaluate(loaded.members, feed.test(), task, keep=True).predictions
-    predicted = torch.stack([found[name]["logits"] for name in loaded.members])
+        found = logits_on_test(loaded, splits, same=same, observer=observer)
+    predicted = torch.stack([found[name] for name in loaded.members])
     test = splits.test
     held = Held(test.pixels, test.labels, test.names, test.classes, predicted)
     parts = {"train": splits.train, "valid": splits.valid, "test": test}

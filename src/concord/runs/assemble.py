@@ -36,10 +36,8 @@ def load_again(config: Config, option: str, watch: Watch | None = None) -> Split
         return load_data(config, watch)
     except MissingDataError as error:
         absolute = Path(config.data.source).expanduser().is_absolute()
-        begun = "" if absolute else " That name counts from the folder where it was begun."
-        raise DataError(
-            f"{error}\nThe run was trained on it.{begun} {option} tells where it is now"
-        ) from None
+        begun = "" if absolute else " That path is relative to the folder in which the run was started."
+        raise DataError(f"{error}\nThe run was trained on it.{begun} {option} names its new place") from None
 
 
 def build_members(

@@ -96,4 +96,6 @@ def sizes(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise UsageError(f"--eps {text!r}: expected numbers with commas between them, 0.05,0.1 say") from None
+        raise UsageError(
+            f"--eps {text!r}: expected numbers separated by commas, for example 0.05,0.1"
+        ) from None

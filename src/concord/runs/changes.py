@@ -34,7 +34,7 @@ def position_of(found: Checkpoint, tallied: Callable[[int], int]) -> Position:
     if begun != size:
         raise CheckpointError(
             f"{found.path} holds the sums of an epoch that another version of concord began: finish the epoch"
-            " with that version, or remove this folder to go on from the checkpoint before it"
+            " with that version, or remove this folder to continue from the checkpoint before it"
         )
     return position
 
@@ -78,14 +78,17 @@ def _by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, "members": {member["name"]: member for member in members}, **order}
 
 
-def refuse(where: object, changes: list[str]) -> None:
+ANYWAY = "give --allow-changes to continue all the same"
+
+
+def refuse(where: object, changes: list[str], otherwise: str = ANYWAY) -> None:
     """CheckpointError that lists the changes, if there are any but the retirement of a member."""
     changes = [change for change in changes if not change.endswith(RETIREMENT)]
     if changes:
         listed = "\n".join(f"  {change}" for change in changes)
         raise CheckpointError(
             f"{where} was made with another configuration or other data:\n{listed}\n"
-            "Undo the change, or give --allow-changes to go on all the same"
+            f"Undo the change, or {otherwise}"
         )
 
 

@@ -83,7 +83,7 @@ class Member(Headed):
     ``network`` is a name of the zoo, torchvision or timm, or package.module:factory.
     """
 
-    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
+    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)] = Field(kw_only=False)
     network: Text
     pretrained: bool = False
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
@@ -117,7 +117,7 @@ Shape = Annotated[str, AfterValidator(_known_edges)]
 class Consensus(Headed):
     """What pulls the predictions of members together. Cost "none" is the plain ensemble."""
 
-    cost: Cost = "none"
+    cost: Cost = Field(default="none", kw_only=False)
     weight: Annotated[float, Field(ge=0)] = 0.0
     temperature: PositiveFloat | None = None  # kl: 1, KDCL: 2
     edges: Annotated[
@@ -261,7 +261,7 @@ class Config(Section):
         if twice:
             raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
         if all(member.teacher or member.retired for member in self.members):
-            raise ValueError("somebody must learn: one member at least is neither retired nor a teacher")
+            raise ValueError("no member learns: at least one must be neither retired nor a teacher")
         consensus, train = self.consensus, self.train
         nobody = [[0.0] * len(called)] * len(called)
         edges = nobody if isinstance(consensus.edges, str) else consensus.edges

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader
@@ -37,7 +38,7 @@ from concord.runs.own_members import (
 from concord.runs.own_settings import Binding, Bound, Choices, Cost, config_of
 from concord.runs.samples import Reader, first_two, in_order
 from concord.runs.watching import never
-from concord.tasks.classify import Classify, ClassScores
+from concord.tasks.classify import Classify, ClassScores, Figures
 from concord.tasks.task import S, Task, Tree
 from concord.training.batch import count, joined
 from concord.training.evaluate import evaluate
@@ -220,6 +221,12 @@ class Ensemble(Generic[S]):
         """
         return _scores(self.members, data, self.task)
 
+    @overload
+    def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float32]: ...
+    @overload
+    def predict_proba(self, x: Tensor) -> Tensor: ...
+    @overload
+    def predict_proba(self, x: Any) -> Any: ...
     def predict_proba(self, x: Any) -> Any:
         """Probabilities of the ensemble: softmax of the mean of logits. Shape: (N, ...) -> (N, K)
 
@@ -227,6 +234,12 @@ class Ensemble(Generic[S]):
         """
         return self._as_given(x, self._probabilities(self.members, x))
 
+    @overload
+    def predict(self: "Ensemble[ClassScores]", x: NDArray[Any]) -> NDArray[np.int64]: ...
+    @overload
+    def predict(self: "Ensemble[ClassScores]", x: Tensor) -> Tensor: ...
+    @overload
+    def predict(self, x: Any) -> Any: ...
     def predict(self, x: Any) -> Any:
         """The class that the ensemble names, (N,); for other tasks, what the task combines of the outputs."""
         return self._as_given(x, self._labels(self.members, x))
@@ -272,14 +285,30 @@ class MemberView(Generic[S]):
     def module(self) -> nn.Module:
         return self.ensemble.members[self.name]
 
+    @overload
+    def evaluate(self: "MemberView[ClassScores]", data: Given) -> Figures: ...
+    @overload
+    def evaluate(self, data: Given) -> Any: ...
     def evaluate(self, data: Given) -> Any:
         """Figures of this member: ``.error``, ``.nll``, ... of a classifier."""
         return _scores({self.name: self.module}, data, self.ensemble.task).members[self.name]
 
+    @overload
+    def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float32]: ...
+    @overload
+    def predict_proba(self, x: Tensor) -> Tensor: ...
+    @overload
+    def predict_proba(self, x: Any) -> Any: ...
     def predict_proba(self, x: Any) -> Any:
         """Probabilities of this member. Shape: (N, ...) -> (N, K)"""
         return self.ensemble._as_given(x, self.ensemble._probabilities({self.name: self.module}, x))
 
+    @overload
+    def predict(self: "MemberView[ClassScores]", x: NDArray[Any]) -> NDArray[np.int64]: ...
+    @overload
+    def predict(self: "MemberView[ClassScores]", x: Tensor) -> Tensor: ...
+    @overload
+    def predict(self, x: Any) -> Any: ...
     def predict(self, x: Any) -> Any:
         """The class that this member names, (N,); for other tasks its outputs."""
         return self.ensemble._as_given(x, self.ensemble._labels({self.name: self.module}, x))

@@ -1,21 +1,65 @@
 """Scores of a run on its test split, or on that of other data with the same classes."""
 
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from concord.files.documents import Document
 from concord.runs import assemble
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, load_run, same_data
 from concord.runs.machine import settled
-from concord.runs.result import comparison_of, ensemble_of, members_of
+from concord.runs.result import (
+    Comparison,
+    EnsembleResult,
+    MemberResult,
+    comparison_of,
+    ensemble_of,
+    members_of,
+)
+from concord.runs.tested import logits_of, logits_on_test
 from concord.runs.watching import Stop, never
 from concord.tasks.classify import Classify
-from concord.training import evaluate as scoring
 from concord.training.observer import SILENT, Observer
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Test samples of a class, and the share of them that each member and the ensemble name rightly."""
+
+    name: str
+    samples: int
+    members: Mapping[str, float | None]  # None where the class has no sample
+    ensemble: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = asdict(self)
+        return {"class": plain.pop("name"), **plain}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Document):
+    """Scores of a run; as a mapping it is the document of ``concord eval --json``."""
+
+    members: Mapping[str, MemberResult]
+    ensemble: EnsembleResult
+    between: Comparison
+    recall: tuple[Recall, ...]
+    run: str
+    samples: int
+    seconds: float  # of the training
+    samples_per_second: float
+    checkpoint: str
+    fingerprint: str  # of the data
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = asdict(self)
+        head = {key: plain.pop(key) for key in ("members", "ensemble")}
+        between = plain.pop("between")
+        return {**head, **between, **plain, "recall": [row.to_dict() for row in self.recall]}
 
 
 def evaluate(
@@ -26,7 +70,7 @@ def evaluate(
     strict: bool = False,
     observer: Observer = SILENT,
     stop: Stop = never,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
@@ -36,42 +80,51 @@ def evaluate(
         return _scores(loaded, data, observer, stop)
 
 
-def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) -> dict[str, Any]:
+def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) -> Evaluation:
     splits, same = same_data(loaded, data, observer, stop)
     if not same:
         observer.notice("this is not the data that the run was trained on")
-    feed = make_feed(loaded.config, splits, loaded.interface)
-    task, members = Classify(len(loaded.interface.classes)), loaded.members
-    tested = scoring.evaluate(members, feed.test(), task, stop=stop).tally
-    test, valid = task.scores(tested, list(members)), None
-    if feed.has_valid:
-        valid = task.scores(scoring.evaluate(members, feed.valid(), task, stop=stop).tally, list(members))
-    costs = assemble.costs(members, loaded.interface.shape)
+    task, names = Classify(len(loaded.interface.classes)), list(loaded.members)
+    found = logits_on_test(loaded, splits, same=same, observer=observer, stop=stop)
+    tally = _tally(task, found, splits.test.labels.cpu())
+    test, valid = task.scores(tally, names), None
+    if len(splits.valid):
+        feed = make_feed(loaded.config, splits, loaded.interface)
+        predicted = logits_of(loaded, feed.valid(), stop)
+        valid = task.scores(_tally(task, predicted, splits.valid.labels.cpu()), names)
+    seconds, images = _spent(loaded)
+    return Evaluation(
+        members=members_of(test, valid, assemble.costs(loaded.members, loaded.interface.shape)),
+        ensemble=ensemble_of(test, valid),
+        between=comparison_of(test),
+        recall=_recall(*task.by_class(tally, len(names)), loaded),
+        run=str(loaded.folder.path),
+        samples=len(splits.test),
+        seconds=seconds,
+        samples_per_second=images / seconds if seconds else 0.0,
+        checkpoint=loaded.checkpoint.name,
+        fingerprint=splits.fingerprint,
+    )
+
+
+def _tally(task: Classify, logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+    return task.tally(list(logits.values()), [labels] * len(logits))
+
+
+def _spent(loaded: Loaded) -> tuple[float, float]:
+    """Seconds of training, and the samples of all epochs."""
     rows = loaded.folder.rows(("seconds", "samples_per_second"))
-    seconds = sum(row["seconds"] for row in rows)
-    images = sum(row["seconds"] * row["samples_per_second"] for row in rows)
-    return {
-        "members": {name: asdict(row) for name, row in members_of(test, valid, costs).items()},
-        "ensemble": asdict(ensemble_of(test, valid)),
-        **asdict(comparison_of(test)),
-        "recall": _recall(*task.by_class(tested, len(members)), loaded),
-        "run": str(loaded.folder.path),
-        "samples": len(splits.test),
-        "seconds": seconds,
-        "samples_per_second": images / seconds if seconds else 0.0,
-        "checkpoint": loaded.checkpoint.name,
-        "fingerprint": splits.fingerprint,
-    }
+    return (
+        sum(row["seconds"] for row in rows),
+        sum(row["seconds"] * row["samples_per_second"] for row in rows),
+    )
 
 
-def _recall(samples: Tensor, right: Tensor, loaded: Loaded) -> list[dict[str, Any]]:
-    """A row per class: test samples, and the share that each member and the ensemble name rightly.
-
-    Shape: (K,), (M + 1, K)
-    """
+def _recall(samples: Tensor, right: Tensor, loaded: Loaded) -> tuple[Recall, ...]:
+    """A row per class. Shape: (K,), (M + 1, K)"""
     rows = []
     for name, n, hits in zip(loaded.interface.classes, samples.tolist(), right.T.tolist(), strict=True):
         *shares, ensemble = [hit / n if n else None for hit in hits]
         members = dict(zip(loaded.members, shares, strict=True))
-        rows.append({"class": name, "samples": int(n), "members": members, "ensemble": ensemble})
-    return rows
+        rows.append(Recall(name, int(n), members, ensemble))
+    return tuple(rows)

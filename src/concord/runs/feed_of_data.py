@@ -65,6 +65,7 @@ def feed_of(
         has_valid=valid is not None,
         fingerprint=_fingerprint(parts),
         notices=tuple(notices),
+        close=loader.close,
     )
 
 
@@ -82,9 +83,9 @@ def _of_set(
 class _Repeated:
     """A user's loader, epoch after epoch. Its random order is drawn from a seed for each (epoch, step).
 
-    Where every draw of the loader comes from the generators of torch, numpy or Python in this process, a
-    resume within an epoch is exact: the batches before it are asked for again and passed over. In a loader
-    whose workers or sampler have generators of their own, a resume is exact at the ends of epochs.
+    A resume within an epoch asks for the batches before it again and passes over them. That is exact where
+    all that the loader draws comes from generators that ``Reader`` knows; with a sampler of the user's own
+    that keeps a state, a resume is exact at the ends of epochs if an epoch does not depend on the one before.
     """
 
     def __init__(self, reader: Reader, seed: int) -> None:

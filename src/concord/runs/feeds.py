@@ -91,7 +91,7 @@ def _need_validation(config: Config, splits: Splits) -> None:
     named = [setting for setting, looking in looks.items() if looking]
     if named and not len(splits.valid):
         raise UsageError(
-            f"{named[0]} looks at the validation split, which is empty: give data.valid, 0.1 say"
+            f"{named[0]} looks at the validation split, which is empty: set data.valid, for example to 0.1"
         )
 
 

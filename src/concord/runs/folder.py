@@ -34,6 +34,7 @@ class RunFolder:
     """Paths of a run and what they hold."""
 
     path: Path
+    call: str | None = None  # what continues it in Python, if no command can
 
     @property
     def checkpoints(self) -> Path:
@@ -49,14 +50,14 @@ class RunFolder:
 
     @property
     def resume(self) -> str:
-        """The command that goes on with the run, as a shell takes it."""
-        return f"`concord resume {shlex.quote(str(self.path))}`"
+        """What continues the run: the command, as a shell takes it, or the call in Python."""
+        return f"`{self.call or f'concord resume {shlex.quote(str(self.path))}'}`"
 
     def config(self) -> Config:
         """The configuration, or CheckpointError where there is no run."""
         file = self.path / "config.toml"
         if not file.is_file():
-            raise CheckpointError(f"{self.path} is no run folder: {file.name} is missing")
+            raise CheckpointError(f"{self.path} is not a run folder: {file.name} is missing")
         return toml.parse(toml.read(file), str(file))
 
     def json(self, name: str, needs: Iterable[str] = ()) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class RunFolder:
         try:
             found = [parse_object(line) for line in lines[:-1] if line]
         except ValueError as error:
-            raise CheckpointError(f"{self.metrics}: damaged, a line is no JSON object ({error})") from None
+            raise CheckpointError(f"{self.metrics}: damaged, a line is not a JSON object ({error})") from None
         if not all(set(needs) <= row.keys() for row in found):
             raise CheckpointError(f"{self.metrics}: damaged, a line lacks {' or '.join(needs)}")
         return found
@@ -147,7 +148,7 @@ def refuse_taken(path: Path) -> None:
     with disk_errors(path):
         if (path / "config.toml").exists():
             raise UsageError(
-                f"{path} holds a run already: {RunFolder(path).resume} goes on with it, or give another --out"
+                f"{path} holds a run already: {RunFolder(path).resume} continues it, or give another --out"
             )
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out takes a folder")

@@ -101,10 +101,21 @@ def _store(
     if out is None:
         return Memory(best=config.train.patience is not None)
     interface = interface_of(parts, task)
-    folder = RunFolder(out)
+    if out.is_file():
+        raise UsageError(f"{out} is a file: out is a folder")
     if not (out / "config.toml").exists():
         run_folder.create(out, config, machine.stamp(config, feed.fingerprint), interface)
-    return RunStore(folder, config, members, interface, feed.fingerprint, feed.steps, task.size, observer)
+    return RunStore(
+        RunFolder(out, call=f"fit(..., out={str(out)!r})"),
+        config,
+        members,
+        interface,
+        feed.fingerprint,
+        feed.steps,
+        task.size,
+        observer,
+        otherwise="give another out",
+    )
 
 
 def interface_of(parts: Parts, task: Task[Any]) -> dict[str, Any]:

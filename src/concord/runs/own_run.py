@@ -1,7 +1,7 @@
 """Driving a training of a Python user's modules to its end, and the files that end a run."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def run(job: Job[S], out: Path | None, config: Config) -> History[S]:
 
     Afterwards the process and the modes of the members are as they were before.
     """
-    with _held(out) as folder, machine.settled(config), evaluating(job.members):
+    with closing(job.feed), _held(out) as folder, machine.settled(config), evaluating(job.members):
         training, fresh = Training(job), []
         last: Epoch[S] | None = None
         for event in training.run():

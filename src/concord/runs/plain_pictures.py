@@ -68,7 +68,7 @@ def _named(folder: Path) -> tuple[dict[Path, str], list[str]]:
         part = next(iter(named.values()))
         raise DataError(
             f"{printable(folder)}: its folders are parts of a data set, not classes; give one of them,"
-            f" {printable(folder / part)} say"
+            f" for example {printable(folder / part)}"
         )
     ignored = sorted(str(path.relative_to(folder)) for path in {**inside, **loose} if path not in named)
     notices = (

@@ -1,10 +1,11 @@
 """The final figures of a run, as records and as the document of result.json."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from concord.cost.record import Cost
+from concord.files.documents import Document
 from concord.tasks.classify import ClassScores, Figures
 
 
@@ -43,7 +44,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, eq=False)
-class Result(Mapping[str, Any]):
+class Result(Document):
     """What a finished run stands for; as a mapping it is the document of result.json."""
 
     members: Mapping[str, MemberResult]
@@ -82,15 +83,6 @@ class Result(Mapping[str, Any]):
             **rest,
         )
 
-    def __getitem__(self, key: str) -> Any:
-        return self.to_dict()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.to_dict())
-
-    def __len__(self) -> int:
-        return len(self.to_dict())
-
 
 def _own(record: type, row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: row[key] for key in record.__dataclass_fields__}  # type: ignore[attr-defined]
@@ -117,9 +109,8 @@ def members_of(
 def ensemble_of(test: ClassScores, valid: ClassScores | None) -> EnsembleResult:
     """Test figures of the ensemble, beside its validation error."""
     own, probabilities = test.ensemble, test.ensemble_probabilities
-    assert own is not None
     assert probabilities is not None
-    error = valid.ensemble.error if valid and valid.ensemble else None
+    error = valid.ensemble.error if valid else None
     return EnsembleResult(own.error, error, own.nll, own.ece, own.balanced_accuracy, probabilities)
 
 

@@ -1,10 +1,11 @@
 """Samples and targets of data sets and of a user's loaders, checked and ready for members."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
@@ -45,8 +46,8 @@ def in_order(part: Dataset, name: str, loader: Loader) -> Iterator[Pair]:
 class Reader:
     """A user's loader, read batch by batch: each is checked, and tried where it has a new shape.
 
-    What the loader draws from the generators of torch, numpy or Python in this process is a function of the
-    seed and the number of the batch.
+    What the loader draws in this process, from the generators of torch, numpy or Python or from its own, is a
+    function of the seed and the number of the batch.
     """
 
     def __init__(
@@ -91,19 +92,36 @@ def items_of(loader: "DataLoader[Any]", seed: int, name: str) -> Iterator[Any]:
     """What a loader gives in one pass, unchecked, as ``Reader`` says; DataError for what goes wrong in it."""
     step, cpu = 0, torch.device("cpu")
     try:
-        with seeded(mix(seed, 0), cpu):
-            iterator = iter(loader)
-        while True:
-            step += 1
-            with seeded(mix(seed, step), cpu):
-                item = next(iterator, END)
-            if item is END:
-                return
-            yield item
+        with _own_generators_at(loader, mix(seed, 0)):
+            with seeded(mix(seed, 0), cpu):
+                iterator = iter(loader)
+            while True:
+                step += 1
+                with seeded(mix(seed, step), cpu):
+                    item = next(iterator, END)
+                if item is END:
+                    return
+                yield item
     except (ConcordError, MemoryError):
         raise
     except Exception as error:  # a foreign loader may raise anything
         raise DataError(f"{name} failed at batch {step}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _own_generators_at(loader: "DataLoader[Any]", seed: int) -> Iterator[None]:
+    """Generators that the loader or its samplers were given start at this seed; they are put back."""
+    batches = getattr(loader, "batch_sampler", None)
+    places = (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
+    given = {id(g): g for place in places if isinstance(g := getattr(place, "generator", None), Generator)}
+    before = [(generator, generator.get_state()) for generator in given.values()]
+    for generator in given.values():
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in before:
+            generator.set_state(state)
 
 
 def _sample(i: int) -> str:

@@ -13,7 +13,7 @@ def _writable(given: object) -> object:
     try:
         str(given).encode()
     except UnicodeEncodeError:
-        raise ValueError("a name with bytes that are no UTF-8 cannot be kept in a configuration") from None
+        raise ValueError("a name that is not valid UTF-8 cannot be kept in a configuration") from None
     return given
 
 

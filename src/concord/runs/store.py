@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from concord.runs import weights
-from concord.runs.changes import adapted, differences, position_of, refuse
+from concord.runs.changes import ANYWAY, adapted, differences, position_of, refuse
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint
@@ -37,6 +37,7 @@ class RunStore:
     observer: Observer
     allow_changes: bool = False
     strict: bool = False
+    otherwise: str = ANYWAY  # what else can be done about changed settings or data
 
     def load(self) -> Saved | None:
         """The newest sound checkpoint, or None; CheckpointError if it is of another run."""
@@ -45,7 +46,7 @@ class RunStore:
             self.observer.notice(f"{fault}; falling back to an earlier checkpoint")
         changes = differences(self.folder, found, self.config, self.fingerprint)
         if not self.allow_changes:
-            refuse(found.path if found else self.folder.path, changes)
+            refuse(found.path if found else self.folder.path, changes, self.otherwise)
         saved = None if found is None else self._taken(found, bool(changes))
         if saved is None:
             self.folder.cut(0)

@@ -174,7 +174,7 @@ def put(tables: dict[str, Any], key: str, value: object) -> None:
     for part in path:
         tables = tables.setdefault(part, {})
         if not isinstance(tables, dict):
-            raise UsageError(f"{key}: {part!r} is no table of settings")
+            raise UsageError(f"{key}: {part!r} is not a table of settings")
     tables[last] = value
 
 

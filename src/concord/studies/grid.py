@@ -102,7 +102,7 @@ def _check(study: Study, base: Config, sets: Sequence[Sequence[str]]) -> None:
     strangers = sorted({name for chosen in sets for name in chosen} - set(names))
     if strangers or not all(sets):
         raise UsageError(
-            f"study.sets names {', '.join(strangers) or 'nobody'}; the members are {', '.join(names)}"
+            f"study.sets names {', '.join(strangers) or 'no member'}; the members are {', '.join(names)}"
         )
     twice = [chosen for chosen in (*sets, study.seeds) if len(set(chosen)) < len(chosen)]
     if twice:

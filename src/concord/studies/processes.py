@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -19,13 +19,64 @@ from concord.errors import ConcordError, ResourceError, StoppedError, UsageError
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
+    from concord.studies.executor import Outcome
     from concord.studies.grid import GridCell
 
-Outcome = dict[str, Any] | Exception
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _stop: "Event | None" = None
 _parent = 0
 _busy = threading.Lock()
+
+
+class Processes:
+    """An executor with processes of its own: ``workers`` cells at a time, each a run below ``folder``.
+
+    ``threads`` are those of a run whose configuration names none. When ``stop`` says so, or the caller
+    leaves, running cells save their state and the others do not start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int,
+        threads: int,
+        allow_code: tuple[str, ...] = (),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._folder, self._threads, self._allow_code, self._stop = folder, threads, allow_code, stop
+        context = multiprocessing.get_context("spawn")
+        self._event = context.Event()
+        self._pool = ProcessPoolExecutor(workers, context, _begin, (self._event, os.getpid()))
+        self._waiting: dict[Future[dict[str, Any]], GridCell] = {}
+
+    def __enter__(self) -> "Processes":
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._halt()
+        self._pool.shutdown(wait=True)
+
+    def submit(self, cell: "GridCell") -> None:
+        """Start the cell as soon as a process is free."""
+        with _signals_held():
+            path = str(self._folder / cell.name)
+            self._waiting[self._pool.submit(_run, path, cell, self._threads, self._allow_code)] = cell
+
+    def finished(self) -> "Iterator[tuple[GridCell, Outcome]]":
+        """Every submitted cell with its result or its error, as it ends."""
+        while self._waiting:
+            done, _ = wait(self._waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+            if self._stop() and not self._event.is_set():
+                self._halt()
+            for future in done:
+                yield self._waiting.pop(future), _outcome(future)
+
+    def _halt(self) -> None:
+        self._event.set()
+        for future in self._waiting:
+            future.cancel()
 
 
 def run_all(
@@ -36,32 +87,14 @@ def run_all(
     allow_code: tuple[str, ...],
     stop: Callable[[], bool],
 ) -> "Iterator[tuple[GridCell, Outcome]]":
-    """Train every cell, ``jobs`` at a time; yields each with its result or its error as it ends.
-
-    ``threads`` are those of a run whose configuration names none.
-
-    When the caller asks to stop, or takes no more, running cells save their state and the others do not
-    start.
-    """
+    """Train every cell, ``jobs`` at a time; yields each with its result or its error as it ends."""
     if not cells:
         return
-    context = multiprocessing.get_context("spawn")
-    event = context.Event()
     workers = _workers(len(cells), jobs)
-    with ProcessPoolExecutor(workers, context, _begin, (event, os.getpid())) as pool:
-        waiting: dict[Future[dict[str, Any]], GridCell] = {}
-        try:
-            with _signals_held():
-                for cell in cells:
-                    waiting[pool.submit(_run, str(folder / cell.name), cell, threads, allow_code)] = cell
-            while waiting:
-                finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                if stop() and not event.is_set():
-                    _halt(event, waiting)
-                for future in finished:
-                    yield waiting.pop(future), _outcome(future)
-        finally:
-            _halt(event, waiting)
+    with Processes(folder, workers=workers, threads=threads, allow_code=allow_code, stop=stop) as executor:
+        for cell in cells:
+            executor.submit(cell)
+        yield from executor.finished()
 
 
 def threads_each(cells: int, jobs: int | None) -> int:
@@ -85,13 +118,7 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _halt(event: "Event", waiting: "Mapping[Future[dict[str, Any]], GridCell]") -> None:
-    event.set()
-    for future in waiting:
-        future.cancel()
-
-
-def _outcome(future: Future[dict[str, Any]]) -> Outcome:
+def _outcome(future: Future[dict[str, Any]]) -> "Outcome":
     if future.cancelled():
         return StoppedError("not started")
     error = future.exception()
@@ -99,8 +126,8 @@ def _outcome(future: Future[dict[str, Any]]) -> Outcome:
         return future.result()
     if isinstance(error, BrokenProcessPool):
         return ResourceError(
-            "a process of the study was killed, perhaps for want of memory: a smaller --jobs helps, and the"
-            " same command goes on"
+            "a process of the study was killed, perhaps because memory ran out: run the same"
+            " command with a smaller --jobs to continue"
         )
     if isinstance(error, ConcordError):
         return error

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from concord.consensus.kdcl import error_covariance
+from concord.consensus.names import ENSEMBLE
 from concord.consensus.objective import ensemble_log_probabilities, ensemble_logits
-from concord.errors import ShapeError
+from concord.errors import ShapeError, UsageError
 from concord.tasks.task import Compared, Watched
 
 BINS = 15
@@ -32,8 +33,13 @@ class Figures:
     ece: float
     balanced_accuracy: float  # mean recall of the classes that have samples
 
+    @classmethod
+    def read(cls, plain: Mapping[str, float]) -> "Figures":
+        """The figures among plain values, which may hold more than these."""
+        return cls(**{key: plain[key] for key in cls.__dataclass_fields__})
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class ClassScores:
     """Figures of every member and of the ensemble, and how members differ.
 
@@ -41,20 +47,34 @@ class ClassScores:
     the share of samples on which all members name the same class; ``disagreement`` that on which a pair does
     not; ``error_covariance`` the second moment of errors (``consensus.kdcl.error_covariance``);
     ``error_correlation`` the correlation of mistakes, None for a member that makes none or only such. Where
-    members had samples of their own, whatever compares them is None.
+    members had samples of their own, whatever compares them is None, and so is ``together``, the field behind
+    ``ensemble``.
     """
 
     members: Mapping[str, Figures]
-    ensemble: Figures | None
+    together: Figures | None
     ensemble_probabilities: Figures | None
     agreement: float | None
     disagreement: list[list[float]] | None
     error_covariance: list[list[float]] | None
     error_correlation: list[list[float | None]] | None
 
+    def __repr__(self) -> str:
+        rows = self.members if self.together is None else {**self.members, ENSEMBLE: self.together}
+        listed = "; ".join(f"{name}: error {row.error:.4g}, nll {row.nll:.4g}" for name, row in rows.items())
+        return f"ClassScores({listed})"
+
+    @property
+    def ensemble(self) -> Figures:
+        """Figures of the mean of logits; UsageError where members had samples of their own."""
+        if self.together is None:
+            raise UsageError("members had samples of their own, so there are no figures of the ensemble")
+        return self.together
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values, as a line of metrics.jsonl holds them."""
-        return asdict(self)
+        plain = asdict(self)
+        return {"members": plain.pop("members"), "ensemble": plain.pop("together"), **plain}
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,6 @@ class Classify:
 
     def watched(self, scores: ClassScores) -> Watched:
         """The error of the ensemble."""
-        assert scores.ensemble is not None
         return Watched(scores.ensemble.error)
 
     def kept(self, output: Tensor) -> Mapping[str, Tensor]:
@@ -134,10 +153,10 @@ class Classify:
 
     def read(self, plain: Mapping[str, Any]) -> ClassScores:
         """The scores that ``to_dict`` wrote down."""
-        whole = {key: plain[key] for key in ClassScores.__dataclass_fields__}
-        figures = {name: _figures(row) for name, row in plain["members"].items()}
-        both = {key: _figures(plain[key]) for key in ("ensemble", "ensemble_probabilities")}
-        return ClassScores(**{**whole, **both, "members": figures})
+        own = ("agreement", "disagreement", "error_covariance", "error_correlation")
+        figures = {name: Figures.read(row) for name, row in plain["members"].items()}
+        both = [plain[key] and Figures.read(plain[key]) for key in ("ensemble", "ensemble_probabilities")]
+        return ClassScores(figures, both[0], both[1], **{key: plain[key] for key in own})
 
     def size(self, members: int) -> int:
         """Numbers in a tally."""
@@ -208,11 +227,6 @@ def _correlation(both: Tensor) -> list[list[float | None]]:
 def _named(labels: Tensor) -> Tensor:
     """Class numbers; of probabilities (B, K) the likeliest class."""
     return labels if labels.ndim == 1 else labels.argmax(-1)
-
-
-def _figures(plain: Mapping[str, float] | None) -> Figures | None:
-    """Figures out of plain values, which may hold more than these."""
-    return None if plain is None else Figures(**{key: plain[key] for key in Figures.__dataclass_fields__})
 
 
 def _score(row: Tensor) -> Figures | None:

@@ -23,7 +23,7 @@ from concord.training.position import Position
 from concord.training.state import pack_optimizer, unpack_members, unpack_optimizer
 from concord.training.store import Saved
 
-CURE = "checkpoints made before are intact. A smaller learning rate or train.clip usually helps"
+CURE = "checkpoints made before are intact. A smaller learning rate or gradient clipping usually helps"
 
 
 class Training(Generic[S]):

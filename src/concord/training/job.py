@@ -32,6 +32,9 @@ class Feed:
     has_valid: bool
     fingerprint: str
     notices: tuple[str, ...] = ()  # what whoever reads the result should know about the data
+    close: Callable[[], None] = lambda: (
+        None
+    )  # ends processes that make batches; the next batch starts new ones
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ are done by whoever iterates. It never names an architecture: a member is any ``
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,10 @@ class Step:
     losses: Tensor  # (M,) mean loss of each member, without consensus; of x and x' if there is an adversary
     consensus: Tensor  # () mean consensus cost per sample and edge, before weighting
     weight: float
-    outputs: tuple[Tree, ...]  # of each member, on the inputs as they came
-    targets: tuple[Tree, ...]  # of each member; one object for all if row b is the same sample for all
+    outputs: tuple[Tree, ...] = field(repr=False)  # of each member, on the inputs as they came
+    targets: tuple[Tree, ...] = field(
+        repr=False
+    )  # of each member; one object for all if row b is the same sample for all
     samples: int  # B, of each member
 
 
@@ -167,7 +169,8 @@ def check(losses: Tensor, cost: Tensor, names: Sequence[str], index: int) -> Non
     what = f"the loss of {', '.join(bad)}" if bad else f"the consensus cost of {', '.join(names)}"
     raise DivergedError(
         f"update {index}: {what} is not a finite number. Nothing was learned from it, and checkpoints made"
-        " before are intact. A smaller learning rate, a smaller consensus weight or train.clip usually helps",
+        " before are intact. A smaller learning rate, a smaller consensus weight or gradient clipping usually"
+        " helps",
         bad,
     )
 

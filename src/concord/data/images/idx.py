@@ -75,7 +75,7 @@ def _header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
         raise DataError(f"{printable(path)} is empty; fetch it again")
     if len(head) == 4 and head[:2] != b"\0\0":
         raise DataError(
-            f"{printable(path)} is no IDX file: it begins with {head.hex(' ')}, expected 00 00 08"
+            f"{printable(path)} is not an IDX file: it begins with {head.hex(' ')}, expected 00 00 08"
         )
     if len(head) == 4 and head[2] != 8:
         kind = TYPES.get(head[2], f"type 0x{head[2]:02x}")
