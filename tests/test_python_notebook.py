@@ -4,7 +4,7 @@ import time
 from queue import Empty
 
 import pytest
-from python_made import EXAMPLES, START, quicker
+from python_made import EXAMPLES, START, quicker, write_photos
 
 manager_of = pytest.importorskip("jupyter_client.manager", reason="needs the extra dev")
 SLOW = """
@@ -60,6 +60,7 @@ def started(tmp_path_factory):
     kernels.setenv("JUPYTER_DATA_DIR", str(home / "jupyter"))
     manager, client = manager_of.start_new_kernel(kernel_name="python3", cwd=str(home))
     kernel = Kernel(client)
+    write_photos(home / "photos/cat")
     kernel.run("import torch; torch.set_num_threads(1)" + START)
     yield manager, kernel
     client.stop_channels()
@@ -89,6 +90,21 @@ def test_the_first_example_shows_one_line_that_is_rewritten(started):
     streams = [content["text"] for kind, content in messages if kind == "stream"]
     assert len("".join(streams).splitlines()) == 1  # what the example prints itself
     assert {content["name"] for kind, content in messages if kind == "stream"} == {"stdout"}
+
+
+def test_all_examples_run_in_cells(started):
+    pytest.importorskip("onnxruntime", reason="one example exports to ONNX: needs the extra export")
+    _, kernel = started
+    for cell in split(EXAMPLES):
+        messages = kernel.run(cell)
+        assert not [content for kind, content in messages if kind == "error"], cell
+        assert {content["name"] for kind, content in messages if kind == "stream"} <= {"stdout"}, cell
+
+
+def split(examples):
+    """The examples made quicker together, a cell each."""
+    mark = "\n# next cell\n"
+    return quicker(mark.join(examples)).split(mark)
 
 
 def test_results_are_short(started):

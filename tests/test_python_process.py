@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -28,7 +29,6 @@ def process():
     return {
         "signals": [signal.getsignal(number) for number in SIGNALS],
         "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
-        "running": {thread.name for thread in threading.enumerate()},
         "deterministic": (
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -46,6 +46,14 @@ def process():
         "streams": (sys.stdout, sys.stderr, sys.excepthook),
         "folder": os.getcwd(),  # noqa: PTH109
     }
+
+
+def new_threads(before, seconds=10):
+    """Threads that stay: the one that feeds the queue of a worker ends a moment after the worker."""
+    deadline = time.monotonic() + seconds
+    while (new := set(threading.enumerate()) - before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return new
 
 
 def ensemble():
@@ -137,10 +145,11 @@ def test_the_process_is_as_it_was_found(job, tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     job(tmp_path / "first")  # what is imported and started once for all, as the threads of a library
     torch.set_num_threads(1)
-    before = process()
+    before, running = process(), set(threading.enumerate())
     job(tmp_path / "second")
     after = process()
-    assert {key for key in before if before[key] != after[key]} == set()
+    assert {key: (before[key], after[key]) for key in before if before[key] != after[key]} == {}
+    assert new_threads(running) == set()
     assert capfd.readouterr() == ("", "")
 
 
