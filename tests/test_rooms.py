@@ -25,7 +25,7 @@ LOWER = {
     "training": {"errors", "files", "consensus", "tasks"},
 }
 UPPER = {"runs": set(LOWER)}
-UPPER["studies"] = {*LOWER, "runs"}
+UPPER["studies"] = UPPER["sklearn"] = {*LOWER, "runs"}
 UPPER["report"] = {*UPPER["studies"], "studies"}
 UPPER["bench"] = {*UPPER["studies"], "studies"}
 UPPER["api"] = {*UPPER["report"], "report"}

@@ -46,11 +46,14 @@ def quotas(counts: list[int], total: int) -> list[int]:
 
 def cut(images: Images, total: int, *key: str | int) -> tuple[Tensor, Tensor]:
     """Numbers of the samples that stay and of ``total`` that are taken, each ascending. Shape: (n,), (m,)"""
-    labels = images.labels.cpu()
-    counts = torch.bincount(labels, minlength=len(images.classes)).tolist()
+    return cut_labels(images.labels.cpu(), total, *key)
+
+
+def cut_labels(labels: Tensor, total: int, *key: str | int) -> tuple[Tensor, Tensor]:
+    """The same of labels alone. Shape: (N,) int64 -> (n,), (m,)"""
     order = torch.from_numpy(draws.permutation(len(labels), *key))
     taken = torch.zeros(len(labels), dtype=torch.bool)
-    for k, quota in enumerate(quotas(counts, total)):
+    for k, quota in enumerate(quotas(torch.bincount(labels).tolist(), total)):
         taken[order[labels[order] == k][:quota]] = True
     return torch.nonzero(~taken).flatten(), torch.nonzero(taken).flatten()
 
