@@ -14,7 +14,7 @@ from concord.report.cost_parts import cost_parts
 from concord.report.cost_tables import layer_table, rules_table, shown_parts
 from concord.report.cost_totals import comparison, totals
 from concord.report.cost_worked import worked_answer
-from concord.report.tables import plain
+from concord.report.tables import as_text
 from concord.zoo.skeleton import skeleton
 
 
@@ -75,7 +75,7 @@ def test_the_last_step_of_a_rule_says_how_often_it_is_taken():
 
 def test_the_tables_of_a_common_network_fit_into_120_columns(resnet):
     for table in (layer_table(resnet), rules_table(resnet)):
-        assert max(map(len, plain(table).splitlines())) <= 120
+        assert max(map(len, as_text(table).splitlines())) <= 120
 
 
 def test_a_folded_table_by_hand():
@@ -193,8 +193,8 @@ def test_names_of_modules_are_harmless():
     assert "<b>" not in page
     assert "&lt;script&gt;alert(1)" in page
     texts = [
-        plain(layer_table(one)),
-        plain(rules_table(one)),
+        as_text(layer_table(one)),
+        as_text(rules_table(one)),
         *worked_answer(one),
         *dict(totals(one)).values(),
     ]

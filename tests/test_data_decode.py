@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from concord.data.images.decode import header, open_image, quiet
-from concord.data.images.fit import fit, fit_image
+from concord.data.images.resize import resize, resize_image
 from concord.errors import DataError
 
 
@@ -116,12 +116,12 @@ def test_a_size_takes_the_centre_of_the_longer_side(tmp_path):
 
 def test_scaling_down_averages():
     checker = (torch.arange(64).reshape(8, 8) + torch.arange(8)[:, None]) % 2 * 200
-    small = fit(checker.to(torch.uint8)[None], (2, 2))
+    small = resize(checker.to(torch.uint8)[None], (2, 2))
     assert ((small.int() - 100).abs() <= 8).all()
 
 
 def test_a_long_thin_image_is_not_blown_up():
-    assert fit(torch.zeros(1, 1, 200_000, dtype=torch.uint8), (64, 64)).shape == (1, 64, 64)
+    assert resize(torch.zeros(1, 1, 200_000, dtype=torch.uint8), (64, 64)).shape == (1, 64, 64)
 
 
 def bad_files(folder):
@@ -191,9 +191,9 @@ def test_a_photo_is_the_same_pixels_on_every_processor(tmp_path, capability):
 @pytest.mark.parametrize("size", [(7, 7), (5, 9), (16, 8)])
 def test_a_tensor_and_an_image_are_scaled_alike_and_as_torchvision_does_within_one_level(shape, size):
     pixels = torch.from_numpy(noisy(*shape, seed=sum(shape)))
-    mine = fit(pixels, size)
+    mine = resize(pixels, size)
     image = F.to_pil_image(pixels)
-    assert torch.equal(mine, F.pil_to_tensor(fit_image(image, size)))
+    assert torch.equal(mine, F.pil_to_tensor(resize_image(image, size)))
     window = shape[1:]
     across = max(1, round(window[0] * size[1] / size[0]))
     down = max(1, round(window[1] * size[0] / size[1]))

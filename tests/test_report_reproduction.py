@@ -6,7 +6,7 @@ from concord.report.noel2017 import published
 from concord.report.records import Cell, Published, StudyView
 from concord.report.reproduction import reproduction_table, verdict, verdicts
 from concord.report.study_tables import study_tables
-from concord.report.tables import markdown, plain
+from concord.report.tables import as_text, markdown
 
 PAIR = ("st", "m")
 COLUMNS = (*PAIR, "ensemble")
@@ -119,4 +119,4 @@ def test_the_table_stands_among_those_of_a_study_with_published_figures_only():
     assert not any("repeated" in table.caption for table in study_tables(bare))
     table = reproduction_table(study, PAIR)
     assert "| st | l2 | 0.1 | 1 | +0.200 | +0.185 (+0.085 to +0.285) | yes |" in markdown(table)
-    assert "ensemble  l2       0.1" in plain(table)
+    assert "ensemble  l2       0.1" in as_text(table)

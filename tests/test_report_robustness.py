@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from concord.report.robustness import error_table, robustness_page, transfer_tables
 from concord.report.robustness_figures import Triple, largest_change, triples
-from concord.report.tables import plain
+from concord.report.tables import as_text
 from concord.runs.attack_records import Attacked, Gallery, Point, Rate, Robustness, Transfer, notices
 
 
@@ -47,7 +47,7 @@ def test_intervals_are_those_of_wilson(count, n):
 
 
 def test_the_table_has_a_row_without_attack_and_one_for_each_size():
-    text = plain(error_table(found(network("a"))))
+    text = as_text(error_table(found(network("a"))))
     rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
     assert ["a", "none", "2.00", "0.55 to 7.00", "-"] in rows
     assert ["a", "0.1", "30.00", "21.89 to 39.58", "75.0"] in rows
@@ -56,7 +56,7 @@ def test_the_table_has_a_row_without_attack_and_one_for_each_size():
 
 
 def test_a_wanted_class_has_a_column():
-    text = plain(error_table(found(network("a", reached=Rate.of(7, 100)))))
+    text = as_text(error_table(found(network("a", reached=Rate.of(7, 100)))))
     assert "wanted class reached %" in text
     assert text.count("7.00") == 3  # twice reached, and a bound
 

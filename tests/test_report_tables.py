@@ -11,7 +11,7 @@ from concord.report.study_tables import (
     score_table,
     study_tables,
 )
-from concord.report.tables import Entry, Table, markdown, plain, scored
+from concord.report.tables import Entry, Table, as_text, markdown, scored
 from concord.report.text import percent, points, probability, setting_label, short, whole
 
 PAIR = ("st", "m")
@@ -124,7 +124,7 @@ def test_plain_text_is_aligned_with_a_star_at_the_best():
         (Entry("long name"), Entry("1.00"), Entry("7")),
         (Entry("日本"), Entry("10.00", best=True), Entry("8")),
     )
-    lines = plain(Table("caption", ("who", "error", "n"), rows, notes=("note",))).splitlines()
+    lines = as_text(Table("caption", ("who", "error", "n"), rows, notes=("note",))).splitlines()
     assert lines == [
         "caption",
         "",

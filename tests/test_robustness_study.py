@@ -13,7 +13,7 @@ from attack_made import network
 from concord.attack.fgsm import fgsm
 from concord.attack.gradient import away
 from concord.data.images.images import Images
-from concord.report.tables import plain
+from concord.report.tables import as_text
 from concord.runs.attack_plan import plan_of
 from concord.runs.pixels import unit
 
@@ -63,7 +63,7 @@ def test_the_figures_of_a_run_are_those_of_its_networks_attacked_by_hand():
 
 def test_the_table_has_means_and_differences_paired_by_seed():
     rows = {"l2 0.01": {"a": {0: 0.3, 1: 0.5}}, "none": {"a": {0: 0.2, 1: 0.2, 2: 0.9}, "b": {0: 0.25}}}
-    text = plain(study.table("errors", rows))
+    text = as_text(study.table("errors", rows))
     first, mean, difference = [line.split("  ") for line in text.splitlines()[4:]]
     assert first[0] == "none"
     assert "43.33 (-57.06 to 143.73)" in " ".join(first)  # 43.33 -+ 4.303 * 40.41 / sqrt(3)
@@ -71,7 +71,7 @@ def test_the_table_has_means_and_differences_paired_by_seed():
     assert mean[0] == "l2 0.01"
     assert difference[0] == "l2 0.01, difference"
     assert "+20.00 (-107.06 to +147.06), p 0.3" in " ".join(difference)  # 10 and 30 points
-    nats = plain(study.table("margin", {"none": {"a": {0: 12.344}}}, study.nats, study.signed_nats))
+    nats = as_text(study.table("margin", {"none": {"a": {0: 12.344}}}, study.nats, study.signed_nats))
     assert "12.34" in nats
 
 

@@ -208,6 +208,14 @@ def test_the_process_is_left_as_it_was(iris, tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_search_in_a_notebook_draws_no_line_for_every_fit(iris, monkeypatch):
+    def draw():
+        raise AssertionError("a line of progress was asked for")
+
+    monkeypatch.setattr("concord.runs.ensemble.observer_here", draw)
+    CollaborativeClassifier(epochs=1).fit(*iris)
+
+
 # what it computes
 
 

@@ -97,7 +97,7 @@ def attack_command(
 
 def _print(figures: dict[str, Any]) -> None:
     from concord.report.robustness import transfer_tables
-    from concord.report.tables import Table, entries, plain
+    from concord.report.tables import Table, as_text, entries
     from concord.report.text import percent
     from concord.runs.attack_records import Transfer
 
@@ -110,11 +110,11 @@ def _print(figures: dict[str, Any]) -> None:
             percent(point["reached"]["share"] if figures["target"] else None) for point in network["points"]
         )
         reached.append(entries(name, *hits))
-    print(plain(Table(f"error in % on {figures['samples']:,} test images", header, tuple(rows))))
+    print(as_text(Table(f"error in % on {figures['samples']:,} test images", header, tuple(rows))))
     if figures["target"]:
         caption = f"predicted as {figures['target']!r} in %"
-        print("\n" + plain(Table(caption, (header[0], *header[2:]), tuple(reached))))
+        print("\n" + as_text(Table(caption, (header[0], *header[2:]), tuple(reached))))
     last = Transfer(**figures["transfer"][-1])
     if len(last.tested) > 1:
         for table in transfer_tables(last):
-            print("\n" + plain(table))
+            print("\n" + as_text(table))

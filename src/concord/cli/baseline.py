@@ -143,9 +143,9 @@ def _make_rows(comparison: "Comparison") -> bool:
 
 def _print_tables(comparison: "Comparison") -> None:
     from concord.report.comparison import comparison_tables
-    from concord.report.tables import plain
+    from concord.report.tables import as_text
 
-    print("\n\n".join(plain(table) for table in comparison_tables(comparison)))
+    print("\n\n".join(as_text(table) for table in comparison_tables(comparison)))
 
 
 def _require_table_file(out: Path | None) -> None:

@@ -130,7 +130,7 @@ def _texts(several: Sequence["Priced"], depth: int | None, worked: bool) -> list
     from concord.report.cost_tables import layer_table, rules_table
     from concord.report.cost_totals import comparison, totals
     from concord.report.cost_worked import worked_answer
-    from concord.report.tables import plain
+    from concord.report.tables import as_text
 
     texts = []
     for priced in several:
@@ -139,6 +139,9 @@ def _texts(several: Sequence["Priced"], depth: int | None, worked: bool) -> list
         elif len(several) == 1:
             layers, rules = layer_table(priced, depth), rules_table(priced, depth)
             deeper = [f"{note} Use --depth {(depth or 1) + 1} for one more level." for note in layers.notes]
-            texts += [plain(replace(layers, notes=tuple(deeper))), *([plain(rules)] if rules.rows else [])]
+            texts += [
+                as_text(replace(layers, notes=tuple(deeper))),
+                *([as_text(rules)] if rules.rows else []),
+            ]
             texts.append("\n".join(f"{name:18}{text}" for name, text in totals(priced)))
-    return [*texts, *([plain(comparison(several))] if len(several) > 1 else [])]
+    return [*texts, *([as_text(comparison(several))] if len(several) > 1 else [])]

@@ -27,11 +27,11 @@ def recall_text(result: Mapping[str, Any]) -> str:
     """Recall of every class, as ``eval`` prints it."""
     from concord.consensus.names import ENSEMBLE
     from concord.report.run_tables import recall_table
-    from concord.report.tables import plain
+    from concord.report.tables import as_text
 
     rows = result["recall"]
     names = list(result["members"])
     recall = [[row["members"][name] for row in rows] for name in names]
     recall.append([row["ensemble"] for row in rows])
     classes, samples = [row["class"] for row in rows], [row["samples"] for row in rows]
-    return plain(recall_table([*names, ENSEMBLE], classes, samples, recall))
+    return as_text(recall_table([*names, ENSEMBLE], classes, samples, recall))

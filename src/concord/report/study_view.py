@@ -15,7 +15,7 @@ from concord.report.noel2017 import published
 from concord.report.page import page
 from concord.report.records import ALONE, Cell, StudyView
 from concord.report.study_tables import study_tables
-from concord.report.tables import markdown, paragraph, plain
+from concord.report.tables import as_text, markdown, paragraph
 from concord.report.verdict import findings, verdict_sentences, winner
 from concord.report.views import run_view
 from concord.runs import predictions, toml
@@ -97,7 +97,7 @@ def _mean_of_pairs(matrix: Sequence[Sequence[float | None]] | None) -> float | N
 def write_tables(folder: Path, view: StudyView) -> dict[str, Any]:
     """table.md, table.txt and study.json; gives what the last one holds."""
     tables, verdict = study_tables(view), verdict_sentences(view)
-    for name, write, text in (("table.md", markdown, paragraph), ("table.txt", plain, printable)):
+    for name, write, text in (("table.md", markdown, paragraph), ("table.txt", as_text, printable)):
         write_text(folder / name, "\n\n".join([*map(text, verdict), *map(write, tables)]) + "\n")
     rows = [{k: v for k, v in asdict(cell).items() if k not in ("metrics", "votes")} for cell in view.cells]
     figures = {

@@ -39,7 +39,7 @@ def scored(values: Sequence[float | None], write: Callable[[float | None], str])
     return [Entry(write(value), best=value in known and value == min(known)) for value in values]
 
 
-def plain(table: Table) -> str:
+def as_text(table: Table) -> str:
     """The table for a terminal: aligned columns, the best of a column with a star, no control characters."""
     any_best = [any(row[i].best for row in table.rows) for i in range(len(table.header))]
     rows = [[printable(text) + " " * any_best[i] for i, text in enumerate(table.header)]]

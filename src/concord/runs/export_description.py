@@ -4,7 +4,7 @@ import json
 from importlib.metadata import version
 
 from concord.consensus.names import ENSEMBLE
-from concord.data.images.fit import Resize
+from concord.data.images.resize import Resize
 from concord.runs.loading import Loaded
 
 COLOURS = {1: "grey", 3: "RGB"}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from concord.errors import UsageError
 from concord.files.text import printable
 from concord.runs.export_deployed import Ask, example
-from concord.training.checkpoint import plain
+from concord.training.checkpoint import detached
 
 Shape = tuple[int, int, int]
 LONGEST_REASON = 200
@@ -104,7 +104,7 @@ def pt2_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tupl
 
 def safetensors_file(network: nn.Module, about: Mapping[str, str], interface: Mapping[str, Any]) -> bytes:
     """The weights of one member, with interface.json in the metadata."""
-    return save(plain(network.state_dict()), metadata={**about, "interface": json.dumps(interface)})
+    return save(detached(network.state_dict()), metadata={**about, "interface": json.dumps(interface)})
 
 
 @contextmanager

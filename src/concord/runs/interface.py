@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from concord.data.images.fit import Resize
+from concord.data.images.resize import Resize
 from concord.data.normalise import Normalise
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, DataError

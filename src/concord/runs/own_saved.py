@@ -52,7 +52,7 @@ def save(path: Path, members: Mapping[str, nn.Module], binding: Binding, task: T
         "classes": task.classes if isinstance(task, Classify) else None,
     }
     files = {
-        f"member-{name}.safetensors": tensor_bytes(checkpoint.plain(net.state_dict()))
+        f"member-{name}.safetensors": tensor_bytes(checkpoint.detached(net.state_dict()))
         for name, net in members.items()
     }
     files[DOCUMENT] = json.dumps(document, indent=1).encode() + b"\n"

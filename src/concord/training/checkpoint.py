@@ -53,13 +53,13 @@ class Checkpoint:
 def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> Path:
     """Commit a checkpoint and give its path; after a ResourceError the older ones are as they were."""
     final = folder / f"step-{step:08d}"
-    files = {f"{name}.safetensors": tensor_bytes(plain(part)) for name, part in tensors.items()}
+    files = {f"{name}.safetensors": tensor_bytes(detached(part)) for name, part in tensors.items()}
     files["state.json"] = _json(state)
     commit(final, files, step=step)
     return final
 
 
-def plain(tensors: Tensors) -> dict[str, Tensor]:
+def detached(tensors: Tensors) -> dict[str, Tensor]:
     """Tensors of their own: safetensors refuses those that share memory, as tied weights do."""
     kept = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in kept.items()}

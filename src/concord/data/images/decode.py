@@ -22,7 +22,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from concord.data.images.files import expand
-from concord.data.images.fit import fit_image
+from concord.data.images.resize import resize_image
 from concord.errors import DataError
 from concord.files.text import printable
 
@@ -86,7 +86,7 @@ def image(path: Path, mode: Mode, size: tuple[int, int] | None) -> Tensor:
         ImageOps.exif_transpose(opened, in_place=True)
         flat = _flat(opened)
         whole = flat if flat.mode == mode else flat.convert(mode)
-        return F.pil_to_tensor(whole if size is None else fit_image(whole, size))
+        return F.pil_to_tensor(whole if size is None else resize_image(whole, size))
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from concord.data import memory
 from concord.data.images import cifar, digits, folder, idx_parts, npz
-from concord.data.images.fit import fit
 from concord.data.images.images import Images
 from concord.data.images.parts import Parts
 from concord.data.images.pictures import Watch
+from concord.data.images.resize import resize
 from concord.data.images.stores import InMemory
 from concord.errors import ConcordError, DataError, MissingDataError, suggestion
 from concord.files.text import printable
@@ -98,4 +98,4 @@ def _fitted(images: Images | None, size: int) -> Images | None:
         return None
     need = len(images) * images.shape[0] * size * size
     memory.require(need, f"{len(images):,} images of {size}x{size}", "choose a smaller --set data.size=N")
-    return replace(images, store=InMemory(fit(images.pixels, (size, size))), rows=None)
+    return replace(images, store=InMemory(resize(images.pixels, (size, size))), rows=None)

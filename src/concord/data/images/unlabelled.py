@@ -10,9 +10,9 @@ from concord.data import draws, memory
 from concord.data.images import idx, pictures
 from concord.data.images.decode import Mode
 from concord.data.images.files import expand, is_image_name
-from concord.data.images.fit import fit
 from concord.data.images.images import Images
 from concord.data.images.parts import Bad
+from concord.data.images.resize import resize
 from concord.data.load import listed
 from concord.errors import DataError, UsageError
 from concord.files.text import printable
@@ -36,7 +36,7 @@ def unlabelled(source: str, like: Images, seed: int) -> Tensor:
     path = Path(source)
     if path.is_file() and not is_image_name(path):
         grey = torch.from_numpy(idx.read(path, 3)).unsqueeze(1)
-        return fit(grey, (height, width)).expand(-1, channels, -1, -1).contiguous()
+        return resize(grey, (height, width)).expand(-1, channels, -1, -1).contiguous()
     return _pictures(source, MODES[channels], (height, width))
 
 

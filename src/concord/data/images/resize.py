@@ -16,7 +16,7 @@ RULE = "the largest centred window with the proportions of size, scaled to size"
 
 @dataclass(frozen=True)
 class Resize:
-    """What ``fit`` does, in words, for whoever prepares pictures without concord."""
+    """What ``resize`` does, in words, for whoever prepares pictures without concord."""
 
     size: tuple[int, int]  # height, width
 
@@ -25,7 +25,7 @@ class Resize:
         return {"rule": RULE, "size": list(self.size), "interpolation": "bilinear", "antialias": True}
 
 
-def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resize_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The largest centred window with the proportions of ``size``, scaled to it (bilinear, antialiased).
 
     For a square this is "shorter side to ``size``, then the centre", without ever holding the scaled
@@ -41,8 +41,8 @@ def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return window.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def fit(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """``fit_image`` of every channel of every image.
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """``resize_image`` of every channel of every image.
 
     Shape: (..., C, H, W) uint8 -> (..., C, height, width) uint8
     """
@@ -51,5 +51,5 @@ def fit(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     out = torch.empty((*pixels.shape[:-2], *size), dtype=torch.uint8)
     flat = out.view(-1, *size).numpy()
     for i, plane in enumerate(pixels.reshape(-1, *pixels.shape[-2:]).cpu().numpy()):
-        flat[i] = fit_image(Image.fromarray(plane), size)
+        flat[i] = resize_image(Image.fromarray(plane), size)
     return out.to(pixels.device)
