@@ -231,4 +231,4 @@ def long_fit(name):
     """Train a problem for many epochs into the folder that the command line names."""
     task, members, data = problem(name)
     ensemble = concord.Ensemble(members, consensus="l2", weight=0.1, task=task)
-    ensemble.fit(data, valid=0.25, epochs=60, batch_size=8, checkpoint_seconds=0.0, out=sys.argv[1])
+    ensemble.fit(data, valid=0.25, epochs=16, batch_size=8, checkpoint_seconds=0.0, out=sys.argv[1])

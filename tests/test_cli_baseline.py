@@ -173,13 +173,13 @@ def test_components_that_only_the_whole_set_allows_can_be_chosen_for():
 
 def test_the_first_batch_of_a_network_stays_outside_of_the_clock(run, monkeypatch):
     asked = []
-    real = rival_rows.logits
+    real = rival_rows._logits
 
-    def watched(members, samples, precision):
+    def watched(loaded, name, samples):
         asked.append(isinstance(samples, islice))
-        return real(members, samples, precision)
+        return real(loaded, name, samples)
 
-    monkeypatch.setattr(rival_rows, "logits", watched)
+    monkeypatch.setattr(rival_rows, "_logits", watched)
     concord.baselines(["linear"], runs=[run[0]])
     assert asked == [True, False] * 2
 

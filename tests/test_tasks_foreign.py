@@ -165,7 +165,7 @@ def test_a_killed_process_is_continued_exactly(name, tmp_path, request):
         deadline = time.monotonic() + 120
         while not list((tmp_path / "killed" / "ckpt").glob("step-*")) and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(draws.uniform(0, 1))
+        time.sleep(draws.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         process.wait()
     for out in ("killed", "whole"):
