@@ -50,6 +50,14 @@ def test_naive_takes_each_sample_from_the_member_that_fits_it_best():
     assert naive(LOGITS, LABELS).tolist() == [[3.0, 2.5, -1.0], [0.0, 1.0, 5.0]]
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_of_labels_that_are_probabilities_the_likeliest_counts(name):
+    """(0.6, 0.1, 0.3) and (0.2, 0.3, 0.5) name the classes 0 and 2, as LABELS do."""
+    mixed = torch.tensor([[0.6, 0.1, 0.3], [0.2, 0.3, 0.5]])
+    cost, edges = towards(EVERY[name]), shape("all", 2)
+    torch.testing.assert_close(cost(list(LOGITS), mixed, edges), cost(list(LOGITS), LABELS, edges))
+
+
 def test_min_logit_is_the_lowest_margin_over_the_label():
     # sample 0: (0, -1, 1) and (0, -0.5, -4); sample 1: (-5, -4, 0) and (1, -3, 0)
     assert min_logit(LOGITS, LABELS).tolist() == [[0, -1, -4], [-5, -4, 0]]

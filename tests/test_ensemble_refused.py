@@ -247,7 +247,7 @@ CHOICES = {
     "too long a warm-up": ({"warmup": 2}, "warmup.*less than 1"),
     "no gradient": ({"clip": 0}, "clip.*greater than 0"),
     "no patience": ({"patience": 0}, "patience.*greater than 0"),
-    "patience without validation": ({"patience": 1, "valid": None}, "give valid"),
+    "patience without validation": ({"patience": 1, "valid": None}, "patience looks .*give valid"),
     "parts of two": ({"micro_batch": 2}, "micro_batch.*at least 3"),
     "parts in turn": ({"micro_batch": 4, "alternating": True}, "micro_batch needs the simultaneous update"),
     "a word as a precision": (
@@ -269,6 +269,19 @@ def test_choices_that_cannot_be(what):
     options, words = CHOICES[what]
     with pytest.raises(UsageError, match=words):
         fit(**options)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"consensus": "kdcl_general"}, "kdcl_general looks at validation data"),
+        ({"consensus": "l2", "edges": "disagreement_matching"}, "disagreement_matching looks at validation"),
+    ],
+)
+def test_a_consensus_that_looks_at_validation_data_needs_some(how, words, tmp_path):
+    with pytest.raises(UsageError, match=words):
+        concord.Ensemble(members(), weight=0.1, **how).fit((X, Y), valid=None, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_optimizer_that_lacks_a_member():

@@ -149,10 +149,11 @@ def test_a_number_that_is_none_does_not_get_into_a_file(tmp_path):
 
 def test_a_run_that_goes_on_otherwise_has_no_result_and_a_new_configuration(tmp_path):
     run = make(tmp_path)
-    run.write_json("result.json", {})
+    run.complete_with({}, {"predictions.safetensors": b"of the epochs before"})
     other = toml.parse(settings(train__epochs=9))
     run.reopen(other)
     assert (run.complete, run.config()) == (False, other)
+    assert not (run.path / "predictions.safetensors").exists()
 
 
 # The lock

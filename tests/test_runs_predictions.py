@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import concord
 from concord.errors import CheckpointError
 from concord.files import manifest
+from concord.report.views import run_view
 from concord.runs import predictions
 from concord.runs.folder import RunFolder
 from concord.training import evaluate as scoring
@@ -81,6 +82,17 @@ def test_a_changed_bit_is_noticed_and_they_are_made_again(place, run):
     assert any("damaged" in text and "made again" in text for text in noted.notices)
     with pytest.raises(CheckpointError, match="damaged"):
         predictions.read(RunFolder(run))
+    assert run_view(run, allow_code=CODE).samples == 15
+
+
+def test_a_report_without_data_and_with_damaged_predictions_says_both(run, tmp_path):
+    (run / predictions.FILE).write_bytes(b"no tensors")
+    noted = Noted()
+    assert run_view(run, str(tmp_path / "gone.npz"), allow_code=CODE, observer=noted).samples is None
+    assert [word for word in ("gone.npz", "damaged") if any(word in text for text in noted.notices)] == [
+        "gone.npz",
+        "damaged",
+    ]
 
 
 def test_predictions_of_other_labels_are_not_used(run, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from run_made import after, outcome
-from tasks_made import PROBLEMS, problem
+from tasks_made import PROBLEMS, Tags, problem
 
 import concord
 from concord.consensus.costs import l2
@@ -171,3 +171,13 @@ def test_a_killed_process_is_continued_exactly(name, tmp_path, request):
     for out in ("killed", "whole"):
         subprocess.run([sys.executable, "-c", code, str(tmp_path / out)], check=True)
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_a_task_that_keeps_nothing_trains_in_memory_as_the_others_do():
+    class Forgetful(Tags):
+        def kept(self, output):
+            return {}
+
+    _, members, data = problem("tags")
+    history = concord.Ensemble(members, task=Forgetful()).fit(data, **FIT)
+    assert (len(history), history.predictions) == (3, {})

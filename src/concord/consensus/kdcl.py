@@ -125,7 +125,8 @@ def towards(target: Target, temperature: float = 2.0) -> Consensus:
         check(logits, edges)
         if labels is None:
             raise UsageError("KDCL targets are made with labels, so unlabelled batches need another cost")
-        goal = target(torch.stack([x.detach() for x in logits]), labels)
+        named = labels if labels.ndim == 1 else labels.argmax(-1)  # of probabilities the likeliest class
+        goal = target(torch.stack([x.detach() for x in logits]), named)
         learners = [(mass, own) for i, own in enumerate(logits) if (mass := edges.mass(i))]
         terms = [mass * kl(own, goal, temperature) for mass, own in learners]
         return torch.stack(terms).sum(0) if terms else logits[0].new_zeros(len(logits[0]))

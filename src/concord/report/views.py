@@ -38,7 +38,7 @@ def run_view(
     except DataError as error:
         observer.notice(f"{error}; the report leaves out what needs the test images")
     spent = costs(loaded.members, loaded.interface.shape)
-    votes = predictions.votes(loaded.folder).get(ENSEMBLE, ())
+    kept = None if held else _kept_samples(loaded.folder, observer)
     members = tuple(
         MemberView(
             described.name,
@@ -58,9 +58,18 @@ def run_view(
         metrics=loaded.folder.rows(),
         members=members,
         held=held,
-        samples=len(held.labels) if held else len(votes) or None,
+        samples=len(held.labels) if held else kept,
         data=seen,
     )
+
+
+def _kept_samples(folder: RunFolder, observer: Observer) -> int | None:
+    """Samples of the test set, as the kept predictions count them; None if none can be read."""
+    try:
+        return len(predictions.votes(folder).get(ENSEMBLE, ())) or None
+    except CheckpointError as error:
+        observer.notice(str(error))
+        return None
 
 
 def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Observer) -> RunView:

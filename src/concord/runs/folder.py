@@ -134,8 +134,8 @@ class RunFolder:
     def reopen(self, config: Config) -> None:
         """Let a run go on with another configuration; a result that it had is no longer its result."""
         with disk_errors(self.path):
-            (self.path / "result.json").unlink(missing_ok=True)
-            (self.path / manifest.FILE).unlink(missing_ok=True)
+            for name in ("result.json", manifest.FILE, "predictions.safetensors", "votes.safetensors"):
+                (self.path / name).unlink(missing_ok=True)
         replace(self.path / "config.toml", toml.to_toml(config).encode())
 
 

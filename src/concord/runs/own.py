@@ -57,8 +57,7 @@ def own_job(
         seed=config.train.seed,
         workers=parts.workers if choices.workers is None else choices.workers,
     )
-    if config.train.patience is not None and not feed.has_valid:
-        raise UsageError("patience looks at validation data: give valid")
+    _need_validation(config, feed)
     return Job(
         members=members,
         feed=feed,
@@ -70,6 +69,18 @@ def own_job(
         stop=stop,
         observer=observer,
     )
+
+
+def _need_validation(config: Config, feed: Feed) -> None:
+    """UsageError if a choice looks at validation scores and there are none."""
+    looks = {
+        "patience": config.train.patience is not None,
+        "the consensus kdcl_general": config.consensus.cost == "kdcl_general",
+        "the edges disagreement_matching": config.consensus.edges == "disagreement_matching",
+    }
+    named = [choice for choice, looking in looks.items() if looking]
+    if named and not feed.has_valid:
+        raise UsageError(f"{named[0]} looks at validation data: give valid")
 
 
 def _plan(config: Config, binding: Binding, choices: Choices, steps: int) -> Plan:

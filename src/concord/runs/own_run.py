@@ -38,7 +38,7 @@ def run(job: Job[S], out: Path | None, config: Config) -> History[S]:
             if last is not None:
                 fresh.append(last)
         done = final(job, training.position.best_step, last)
-        if folder is not None and not folder.complete:
+        if folder is not None and (fresh or not folder.complete):
             _complete(folder, job, done)
         return _history(job, done, fresh)
 

@@ -117,7 +117,7 @@ def _named(config: Config, places: Sequence[int], epoch: int, seen: Seen) -> Edg
     name, detach = str(settings.edges), settings.detach
     if not isinstance(detach, bool):
         detach = [[detach[i][j] for j in places] for i in places]
-    if name == "disagreement_matching" and seen and seen["disagreement"] is not None:
+    if name == "disagreement_matching" and seen and seen.get("disagreement") is not None:
         apart = [[seen["disagreement"][i][j] for j in places] for i in places]
         return table(disagreement_matching(apart), detach)
     if name.endswith("_matching"):

@@ -39,7 +39,7 @@ def final(job: Job[S], best: str | None, last: Epoch[S] | None) -> Final[S]:
     rate = sum(line["seconds"] * line["samples_per_second"] for line in lines) / seconds
     here = step_name(lines[-1]["step"])
     chosen = here if job.plan.patience is None or best is None else best
-    if chosen == here and last is not None and last.test is not None and last.predictions:
+    if chosen == here and last is not None and last.test is not None:
         return Final(last.test, last.valid, last.predictions, seconds, rate, len(lines), here)
     unpack_members(job.members, job.store.weights(chosen))
     tested = _evaluated(job, job.feed.test(), keep=True)
