@@ -72,6 +72,16 @@ def test_what_is_saved_is_read_back_bit_for_bit(run, tmp_path):
     assert same(states(concord.load(tmp_path / "own", members(6))), states(made))
 
 
+def test_label_smoothing_is_read_back_and_a_run_does_not_go_on_with_another(tmp_path):
+    soft = concord.Ensemble(members(), task=concord.Classify(3, label_smoothing=0.1))
+    soft.fit(data(), **FIT, out=tmp_path / "run")
+    soft.save(tmp_path / "own")
+    for kept in ("run", "own"):
+        assert concord.load(tmp_path / kept, members()).task == concord.Classify(3, label_smoothing=0.1)
+    with pytest.raises(concord.CheckpointError, match="label_smoothing"):
+        concord.Ensemble(members(), task=concord.Classify(3)).fit(data(), **FIT, out=tmp_path / "run")
+
+
 def test_edges_and_which_of_them_are_detached_are_read_back(tmp_path):
     from concord.consensus.edges import table
 

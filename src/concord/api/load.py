@@ -9,7 +9,7 @@ from concord.errors import CheckpointError, UsageError
 from concord.runs import own_saved
 from concord.runs.ensemble import Ensemble
 from concord.runs.own_members import Members, named
-from concord.tasks.classify import Classify, ClassScores
+from concord.tasks.classify import ClassScores
 from concord.tasks.task import S, Task
 
 
@@ -44,7 +44,7 @@ def load(
     if task is None and kept.task != own_saved.CLASSIFY:
         raise UsageError(f"{folder} was made with the task {kept.task}: give task=")
     bound = kept.binding
-    chosen: Any = task if task is not None else Classify(kept.classes) if kept.classes else "classify"
+    chosen: Any = (kept.classifier or "classify") if task is None else task
     return Ensemble(
         found,
         consensus=bound.consensus,

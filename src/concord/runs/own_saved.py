@@ -32,11 +32,11 @@ CLASSIFY = "classify"
 
 @dataclass(frozen=True)
 class Found:
-    """What was read beside the weights. ``classes`` is the number of classes of a classifier."""
+    """What was read beside the weights. ``classifier`` is the task if concord's own was kept."""
 
     binding: Binding
     task: str
-    classes: int | None
+    classifier: Classify | None
 
 
 def save(path: Path, members: Mapping[str, nn.Module], binding: Binding, task: Task[Any]) -> None:
@@ -50,6 +50,7 @@ def save(path: Path, members: Mapping[str, nn.Module], binding: Binding, task: T
         "consensus": binding.settings().model_dump(mode="json", exclude_none=True),
         "task": type(task).__name__.lower(),
         "classes": task.classes if isinstance(task, Classify) else None,
+        "label_smoothing": task.label_smoothing if isinstance(task, Classify) else None,
     }
     files = {
         f"member-{name}.safetensors": tensor_bytes(checkpoint.detached(net.state_dict()))
@@ -76,7 +77,8 @@ def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
         document = parse_object(manifest.verified(path, DOCUMENT))
         _refuse_others(path, document["members"], members)
         settings = Consensus.model_validate(document["consensus"])
-        found = Found(binding_of(settings), document["task"], document["classes"])
+        classifier = _classifier(document["classes"], document.get("label_smoothing"))
+        found = Found(binding_of(settings), document["task"], classifier)
         kept = document["members"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path / DOCUMENT}: damaged ({error})") from None
@@ -94,8 +96,13 @@ def _run(path: Path, members: Mapping[str, nn.Module]) -> Found:
     config = folder.config()
     _refuse_others(path, [member.name for member in config.members], members)
     fill(members, checkpoint.load(standing(folder)))
-    classes = len(folder.json("interface.json", ["classes"])["classes"]) or None
-    return Found(binding_of(config.consensus), config.train.task, classes)
+    classes = len(folder.json("interface.json", ["classes"])["classes"])
+    classifier = _classifier(classes, config.train.label_smoothing)
+    return Found(binding_of(config.consensus), config.train.task, classifier)
+
+
+def _classifier(classes: int | None, label_smoothing: float | None) -> Classify | None:
+    return Classify(classes, label_smoothing or 0.0) if classes else None
 
 
 def _refuse_others(path: Path, kept: Any, members: Mapping[str, nn.Module]) -> None:

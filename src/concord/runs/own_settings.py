@@ -18,6 +18,7 @@ from concord.runs import toml
 from concord.runs.config import Config, Train, known_cost
 from concord.runs.config import Consensus as Settings
 from concord.runs.plan import consensus_of, edges_of
+from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 from concord.training.job import Seen
 from concord.training.optim import Adam, Sgd
@@ -151,6 +152,7 @@ class Choices:
             "batch_size": _number(self.batch_size),
             "seed": _number(self.seed),
             "task": type(task).__name__.lower(),
+            "label_smoothing": task.label_smoothing if isinstance(task, Classify) else None,
             "optimizer": _optimizer_table(self.optimizer),
             "schedule": "constant" if own or self.schedule is None else self.schedule,
             "warmup": _number(self.warmup),
