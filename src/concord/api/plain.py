@@ -36,7 +36,7 @@ def plain_train(
     are written into that folder, also when the training ends early.
 
     Raises UsageError for a configuration or folder that cannot be used, DataError for pictures that cannot,
-    DivergedError when a loss or an answer is no finite number.
+    DivergedError when a loss or an answer is not a finite number.
     """
     settings = plain_config.read(Path(config))
     random = Random(settings.seed)

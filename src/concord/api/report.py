@@ -55,7 +55,7 @@ def is_card(target: Path) -> bool:
 
 
 def _refuse_for_card(studies: Sequence[Path], data: str | None, allow_code: Collection[str]) -> None:
-    """A card has the figures that a run ended with: it scores nothing anew, and loads no network."""
+    """A card has the figures that a run ended with: it scores nothing again, and loads no network."""
     if data or allow_code:
         raise UsageError("a model card has the figures of the run: give neither --data nor --allow-code")
     if studies:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from concord.training.loop import Step
     from concord.training.observer import Observer
 
-PLAIN_SECONDS = 10.0  # between lines when stderr is no terminal
+PLAIN_SECONDS = 10.0  # between lines when stderr is not a terminal
 SHOWN_STEPS = 10  # updates between two looks at losses and agreement
 
 
@@ -145,7 +145,7 @@ class Bar(Lines):
     def epoch(self, epoch: "Epoch[Any]") -> None:
         line = epoch_line(epoch, self.epochs)
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        self.images, self.since = 0, time.monotonic()  # the evaluation is no training
+        self.images, self.since = 0, time.monotonic()  # the evaluation is not part of the training
 
 
 def _agreement(step: "Step") -> str:

@@ -50,7 +50,7 @@ TAPS = {
 
 
 def work(func: Any, args: Args, kwargs: Mapping[str, Any], out: Any) -> Work | None:
-    """What one operation of the aten library did; None if there is no rule for it."""
+    """What one operation of the aten library did; None without a rule for it."""
     packet = func.overloadpacket
     if packet in flop_registry:
         return _products(packet, args, kwargs, out)

@@ -182,7 +182,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _is(kind: type[T], value: object) -> T:
-    """The value, if it has exactly this type: True is no number here."""
+    """The value, if it has exactly this type: True is not a number here."""
     if type(value) is not kind:
         raise ValueError(f"expected {kind.__name__}, got {value!r:.40}")
     return value

@@ -14,34 +14,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.data import DataLoader
 
-from concord.data.loader import Loader
-from concord.errors import ShapeError, UsageError
-from concord.runs import own_run, own_saved
-from concord.runs.given import Given, Parts, classes_of, part_of, parts_of, refuse_other, sample_inputs
+from concord.errors import UsageError
+from concord.runs import answers, own_run, own_saved
+from concord.runs.given import Given, Parts, classes_of, parts_of, refuse_other, sample_inputs
 from concord.runs.history import History
-from concord.runs.inputs import input_batches
 from concord.runs.notebook import observer_here
 from concord.runs.own import own_job
 from concord.runs.own_members import (
     Members,
     known,
     named,
-    output_of,
     refuse_lazy,
     refuse_task,
     try_members,
     widths,
 )
 from concord.runs.own_settings import Binding, Bound, Choices, Cost, config_of
-from concord.runs.samples import Reader, first_two, in_order
+from concord.runs.samples import first_two
 from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores, Figures
-from concord.tasks.task import S, Task, Tree
-from concord.training.batch import count, joined
-from concord.training.evaluate import evaluate
+from concord.tasks.task import S, Task
 from concord.training.observer import Observer
 from concord.training.optim import Adam, Sgd
 
@@ -219,7 +212,7 @@ class Ensemble(Generic[S]):
 
         ``scores.members["small"].error``, ``scores.ensemble.nll``; ``data`` as for ``fit``, with targets.
         """
-        return _scores(self.members, data, self.task)
+        return answers.scores(self.members, data, self.task)
 
     @overload
     def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float32]: ...
@@ -232,7 +225,7 @@ class Ensemble(Generic[S]):
 
         An array for an array, else a tensor.
         """
-        return self._as_given(x, self._probabilities(self.members, x))
+        return answers.probabilities(self.members, x, self.task)
 
     @overload
     def predict(self: "Ensemble[ClassScores]", x: NDArray[Any]) -> NDArray[np.int64]: ...
@@ -242,29 +235,11 @@ class Ensemble(Generic[S]):
     def predict(self, x: Any) -> Any: ...
     def predict(self, x: Any) -> Any:
         """The class that the ensemble names, (N,); for other tasks, what the task combines of the outputs."""
-        return self._as_given(x, self._labels(self.members, x))
+        return answers.labels(self.members, x, self.task)
 
     def member(self, name: str) -> "MemberView[S]":
         """One member by name, to predict with it alone."""
         return MemberView(self, known(name, self.members))
-
-    def _combined(self, members: Mapping[str, nn.Module], x: Any) -> Tree:
-        task = self.task
-        return joined([task.combine(_outputs(members, batch, task)) for batch in input_batches(x)])
-
-    def _probabilities(self, members: Mapping[str, nn.Module], x: Any) -> Tensor:
-        if not isinstance(self.task, Classify):
-            raise UsageError("predict_proba is for classifiers; use predict")
-        combined: Tensor = self._combined(members, x).softmax(-1)
-        return combined
-
-    def _labels(self, members: Mapping[str, nn.Module], x: Any) -> Tree:
-        combined = self._combined(members, x)
-        return combined.argmax(-1) if isinstance(self.task, Classify) else combined
-
-    def _as_given(self, x: Any, found: Tree) -> Any:
-        arrays = any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(x))
-        return tree_map(lambda leaf: leaf.cpu().numpy() if arrays else leaf, found)
 
     def save(self, path: str | Path) -> None:
         """Write the weights of all members and what binds them into a folder, whole or not at all.
@@ -291,7 +266,7 @@ class MemberView(Generic[S]):
     def evaluate(self, data: Given) -> Any: ...
     def evaluate(self, data: Given) -> Any:
         """Figures of this member: ``.error``, ``.nll``, ... of a classifier."""
-        return _scores({self.name: self.module}, data, self.ensemble.task).members[self.name]
+        return answers.scores({self.name: self.module}, data, self.ensemble.task).members[self.name]
 
     @overload
     def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float32]: ...
@@ -301,7 +276,7 @@ class MemberView(Generic[S]):
     def predict_proba(self, x: Any) -> Any: ...
     def predict_proba(self, x: Any) -> Any:
         """Probabilities of this member. Shape: (N, ...) -> (N, K)"""
-        return self.ensemble._as_given(x, self.ensemble._probabilities({self.name: self.module}, x))
+        return answers.probabilities({self.name: self.module}, x, self.ensemble.task)
 
     @overload
     def predict(self: "MemberView[ClassScores]", x: NDArray[Any]) -> NDArray[np.int64]: ...
@@ -311,7 +286,7 @@ class MemberView(Generic[S]):
     def predict(self, x: Any) -> Any: ...
     def predict(self, x: Any) -> Any:
         """The class that this member names, (N,); for other tasks its outputs."""
-        return self.ensemble._as_given(x, self.ensemble._labels({self.name: self.module}, x))
+        return answers.labels({self.name: self.module}, x, self.ensemble.task)
 
 
 def _try(members: Mapping[str, nn.Module], parts: Parts, task: Task[Any]) -> None:
@@ -319,27 +294,3 @@ def _try(members: Mapping[str, nn.Module], parts: Parts, task: Task[Any]) -> Non
     for name, part in parts.sets().items():
         try_members(members, *first_two(part), task, "" if name == "data" else name)
     refuse_lazy(members)  # a loader gives no sample before the training
-
-
-def _scores(members: Mapping[str, nn.Module], data: Given, task: Task[S]) -> S:
-    part = part_of(data, task)
-    if isinstance(part, DataLoader):
-        samples = Reader(part, task, lambda x, y, where: try_members(members, x, y, task, where)).batches()
-    else:
-        try_members(members, *first_two(part), task)
-        samples = in_order(part, "data", Loader({"data": part}))
-    return task.scores(evaluate(members, samples, task).tally, list(members))
-
-
-def _outputs(members: Mapping[str, nn.Module], x: Tree, task: Task[Any]) -> list[Tree]:
-    """The output of every member; logits of a classifier have one row for each sample."""
-    found = []
-    for name, member in members.items():
-        output = output_of(name, member, x)
-        if isinstance(task, Classify) and tuple(output.shape) != (count(x), task.classes):
-            raise ShapeError(
-                f"member {name!r} must give logits ({count(x)}, {task.classes}), got {tuple(output.shape)};"
-                " a single sample needs a first axis too: x[None]"
-            )
-        found.append(output)
-    return found

@@ -18,6 +18,7 @@ from concord.data.splits import Splits
 from concord.errors import UsageError
 from concord.runs.config import REST, Config
 from concord.runs.interface import Interface
+from concord.runs.plan import looks_at_validation
 from concord.training.batch import Batch
 from concord.training.job import Feed
 from concord.training.seeding import mix as mixed
@@ -26,7 +27,11 @@ from concord.training.seeding import purpose_seed
 
 def make_feed(config: Config, splits: Splits, interface: Interface) -> Feed:
     """Batches for training and evaluation, on the configured device and in channels_last layout."""
-    _need_validation(config, splits)
+    looking = looks_at_validation(config)
+    if looking and not len(splits.valid):
+        raise UsageError(
+            f"{looking} looks at the validation split, which is empty: set data.valid, for example to 0.1"
+        )
     augment = _augment(config)
     parts = _placed(splits, config.train.device, augment)
     device = config.train.device
@@ -79,20 +84,6 @@ def _placed(splits: Splits, device: str, augment: Augment | None) -> dict[str, I
         name: replace(images, store=there[id(images.store)], labels=images.labels.to(device))
         for name, images in parts.items()
     }
-
-
-def _need_validation(config: Config, splits: Splits) -> None:
-    """UsageError if a setting looks at validation scores and there are none."""
-    looks = {
-        "train.patience": config.train.patience is not None,
-        "consensus.cost kdcl_general": config.consensus.cost == "kdcl_general",
-        "consensus.edges disagreement_matching": config.consensus.edges == "disagreement_matching",
-    }
-    named = [setting for setting, looking in looks.items() if looking]
-    if named and not len(splits.valid):
-        raise UsageError(
-            f"{named[0]} looks at the validation split, which is empty: set data.valid, for example to 0.1"
-        )
 
 
 def _laid(x: Tensor) -> Tensor:

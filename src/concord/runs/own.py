@@ -17,7 +17,7 @@ from concord.runs.folder import RunFolder
 from concord.runs.given import Parts
 from concord.runs.own_members import refuse_idle, try_members
 from concord.runs.own_settings import Binding, Choices
-from concord.runs.plan import weight_of
+from concord.runs.plan import looks_at_validation, weight_of
 from concord.runs.store import RunStore
 from concord.tasks.task import S, Task, Tree
 from concord.training.job import Feed, Job, Plan
@@ -57,7 +57,9 @@ def own_job(
         seed=config.train.seed,
         workers=parts.workers if choices.workers is None else choices.workers,
     )
-    _need_validation(config, feed)
+    looking = looks_at_validation(config)
+    if looking and not feed.has_valid:
+        raise UsageError(f"{looking.rpartition('.')[2]} looks at validation data: give valid")
     return Job(
         members=members,
         feed=feed,
@@ -69,18 +71,6 @@ def own_job(
         stop=stop,
         observer=observer,
     )
-
-
-def _need_validation(config: Config, feed: Feed) -> None:
-    """UsageError if a choice looks at validation scores and there are none."""
-    looks = {
-        "patience": config.train.patience is not None,
-        "the consensus kdcl_general": config.consensus.cost == "kdcl_general",
-        "the edges disagreement_matching": config.consensus.edges == "disagreement_matching",
-    }
-    named = [choice for choice, looking in looks.items() if looking]
-    if named and not feed.has_valid:
-        raise UsageError(f"{named[0]} looks at validation data: give valid")
 
 
 def _plan(config: Config, binding: Binding, choices: Choices, steps: int) -> Plan:

@@ -125,6 +125,16 @@ def _named(config: Config, places: Sequence[int], epoch: int, seen: Seen) -> Edg
     return shape(name, m, detach)
 
 
+def looks_at_validation(config: Config) -> str | None:
+    """The first setting that needs validation scores; None if there is none."""
+    looks = {
+        "train.patience": config.train.patience is not None,
+        "consensus.cost kdcl_general": config.consensus.cost == "kdcl_general",
+        "consensus.edges disagreement_matching": config.consensus.edges == "disagreement_matching",
+    }
+    return next((setting for setting, looking in looks.items() if looking), None)
+
+
 def weight_of(settings: Settings, updates: int) -> Weight:
     """The weight of update ``index`` of ``updates``: the configured one times the schedule's factor."""
     ramp = _schedule(settings)

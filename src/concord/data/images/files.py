@@ -12,7 +12,7 @@ SUFFIXES = frozenset(
 )
 
 
-Found = Callable[[int], None]  # is told how many files have been found so far; an error of its ends that
+Found = Callable[[int], None]  # called with the number of files found so far; its error ends that
 
 
 def is_image_name(path: Path | str) -> bool:

@@ -25,7 +25,7 @@ DEFAULT_SIZE = 64
 PIECE = 64  # files that a thread takes at a time
 END = 512  # bytes at each end of a file that count for its mark
 MOST_EXACT = 2**28  # bytes of pixels, up to which all of them count for fingerprint and statistics
-# Is told how many of how many images are read, of 0 while they are being found; an error of its ends that.
+# Called with how many of how many images are read, of 0 while they are being found; its error ends that.
 Watch = Callable[[int, int], None]
 HEADER = np.dtype(
     [

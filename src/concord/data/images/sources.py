@@ -26,7 +26,7 @@ LOOKED_FOR = """
 def read(source: str, *, size: int | None = None, watch: Watch | None = None) -> Parts:
     """Everything at ``source``; all images are scaled to ``size`` x ``size`` if that is given.
 
-    Images in folders are found, but not decoded. ``watch`` is told how many of how many image files are
+    Images in folders are found, but not decoded. ``watch`` is called with how many of how many files are
     looked at (of 0 while they are being found), and may end that by an error.
     Raises DataError that names the path and what was looked for. Faults inside are collected in Parts.
     """
