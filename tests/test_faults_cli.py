@@ -210,6 +210,12 @@ def test_a_damaged_result_is_refused_by_file_and_resumed_loudly(here, tmp_path, 
     damage(checkpoint.steps(run / "ckpt")[-1] / "member-a.safetensors")
     status, _, err = call(capsys, "eval", run, *ALLOW)
     assert (status, "member-a.safetensors: damaged" in err) == (4, True)
+    config = (run / "config.toml").read_text()
+    moved = run.with_name("elsewhere.npz")
+    (run / "config.toml").write_text(config.replace("data.npz", moved.name))
+    assert call(capsys, "resume", run, *ALLOW)[0] == 3  # data that are not there cost nobody a result
+    assert (run / "result.json").exists()
+    (run / "config.toml").write_text(config)
     (run / "result.json").unlink()
     status, _, err = call(capsys, "eval", run, *ALLOW)
     assert (status, "an earlier checkpoint is used" in err) == (0, True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from run_made import after, outcome
+from safetensors.torch import load_file
 from tasks_made import PROBLEMS, Tags, problem
 
 import concord
@@ -118,6 +119,21 @@ def test_predictions_are_what_the_task_combines(name, straight):
     with torch.no_grad():
         outputs = [m.eval()(*x) if isinstance(x, tuple) else m.eval()(x) for m in trained.members.values()]
     torch.testing.assert_close(trained.predict(x), task.combine(outputs))
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_run_keeps_what_the_task_keeps_and_the_targets_that_are_one_tensor(name, straight):
+    path, trained = straight[name]
+    kept = load_file(path / "predictions.safetensors")
+    first = kept.pop("targets", None)
+    assert {key.split("/")[1] for key in kept} == set(trained.members)
+    assert (first is None) == (name == "objects")  # whose targets are a dictionary
+    assert {len(value) for value in kept.values()} == {len(next(iter(kept.values())))}
+    if name == "tags":
+        there = first >= 0
+        wrong = (kept[f"members/{next(iter(trained.members))}/logits"].argmax(-1) != first)[there]
+        rate = json.loads((path / "result.json").read_text())["members"][next(iter(trained.members))]["rate"]
+        assert wrong.double().mean().item() == pytest.approx(rate)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

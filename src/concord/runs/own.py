@@ -21,7 +21,7 @@ from concord.runs.plan import looks_at_validation, weight_of
 from concord.runs.store import RunStore
 from concord.tasks.task import S, Task, Tree
 from concord.training.job import Feed, Job, Plan
-from concord.training.loop import Rule
+from concord.training.loop import Rule, require_all
 from concord.training.observer import SILENT, Observer
 from concord.training.optim import learning_rate
 from concord.training.seeding import purpose_seed
@@ -45,6 +45,8 @@ def own_job(
     ``config`` are the same choices as a document.
     """
     refuse_idle(members)
+    if isinstance(choices.optimizer, torch.optim.Optimizer):
+        require_all(members, choices.optimizer)  # before a folder is made
 
     def attempt(x: Tree, y: Tree, where: str) -> None:
         try_members(members, x, y, task, where)

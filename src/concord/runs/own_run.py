@@ -5,7 +5,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from concord.cost.count import count as count_cost
@@ -14,7 +13,7 @@ from concord.runs import machine, predictions
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
 from concord.runs.history import History
-from concord.runs.result import MemberResult, Result, comparison_of, ensemble_of
+from concord.runs.result import MemberResult, Result, diversity_of, ensemble_of
 from concord.tasks.classify import ClassScores
 from concord.tasks.task import S, Tree
 from concord.training.epoch import Epoch
@@ -66,15 +65,22 @@ def _history(job: Job[S], done: Final[S], fresh: list[Epoch[S]]) -> History[S]:
 
 def _complete(folder: RunFolder, job: Job[S], done: Final[S]) -> None:
     """The files that end a run."""
-    files: dict[str, bytes] = {}
     if isinstance(done.test, ClassScores):
         result = _class_result(folder, job, done).to_dict()  # type: ignore[arg-type]
-        labels = torch.cat([y if y.ndim == 1 else y.argmax(-1) for _, y in job.feed.test()])
-        files[predictions.FILE] = predictions.content_of(done.predictions, labels)
     else:
         valid = None if done.valid is None else done.valid.to_dict()
         result = {"members": {}, **done.test.to_dict(), "valid": valid, **_spent(folder, job, done)}
-    folder.complete_with(result, files)
+    kept = {predictions.FILE: predictions.content_of(done.predictions, _truth(done))}
+    folder.complete_with(result, kept if done.predictions else {})
+
+
+def _truth(done: Final[Any]) -> dict[str, Tensor]:
+    """Labels of a classifier, (N,); of shares of classes the largest. Of other tasks the targets."""
+    if done.targets is None:
+        return {}
+    if not isinstance(done.test, ClassScores):
+        return {"targets": done.targets}
+    return {"labels": done.targets if done.targets.ndim == 1 else done.targets.argmax(-1)}
 
 
 def _spent(folder: RunFolder, job: Job[Any], done: Final[Any]) -> dict[str, Any]:
@@ -105,7 +111,7 @@ def _class_result(folder: RunFolder, job: Job[ClassScores], done: Final[ClassSco
     spent = _spent(folder, job, done)
     notices = tuple(spent.pop("notices"))
     return Result(
-        members, ensemble_of(done.test, done.valid), comparison_of(done.test), notices=notices, **spent
+        members, ensemble_of(done.test, done.valid), diversity_of(done.test), notices=notices, **spent
     )
 
 

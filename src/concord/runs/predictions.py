@@ -3,6 +3,9 @@
     members/NAME/logits   (N, K) float32
     labels                (N,) int64
 
+A task of the user's own keeps what it likes of the outputs, ``members/NAME/KEY`` (N, ...), and beside them
+``targets`` (N, ...) where a target is one tensor.
+
 Whatever is said later about the test set is made from it: scores, votes, confusions. Two runs that differ by
 their seed alone can be compared sample by sample (churn). Runs of older versions kept votes.safetensors.
 """
@@ -38,25 +41,27 @@ class Predictions:
         return {name: row.argmax(-1).to(torch.int32) for name, row in rows.items()}
 
 
-def content_of(members: Mapping[str, Mapping[str, Tensor]], labels: Tensor) -> bytes:
-    """The file: what the task kept of every member, and the labels."""
+def content_of(members: Mapping[str, Mapping[str, Tensor]], truth: Mapping[str, Tensor]) -> bytes:
+    """The file: what the task kept of every member, and beside it the ``labels`` or ``targets``."""
     tensors = {
         f"members/{name}/{key}": value.contiguous()
         for name, kept in members.items()
         for key, value in kept.items()
     }
-    return tensor_bytes({**tensors, "labels": labels.cpu().contiguous()})
+    return tensor_bytes({**tensors, **{key: value.contiguous() for key, value in truth.items()}})
 
 
 def read(folder: RunFolder) -> Predictions | None:
-    """The predictions of a finished run; None if it kept none. CheckpointError if they are damaged."""
+    """The predictions of a finished classifier; None if it kept none. CheckpointError if they are damaged."""
     file = folder.path / FILE
     if not file.is_file():
         return None
     tensors = parse_tensors(file, manifest.verified(folder.path, FILE))
-    labels = tensors.pop("labels", None)
+    labels = tensors.get("labels")
+    if labels is None:
+        return None  # of a task of the user's own
     logits = {name.split("/")[1]: value for name, value in tensors.items() if name.endswith("/logits")}
-    if labels is None or not logits or any(len(value) != len(labels) for value in logits.values()):
+    if not logits or any(len(value) != len(labels) for value in logits.values()):
         raise CheckpointError(f"{file}: damaged, it lacks labels or the logits of a sample")
     return Predictions(logits, labels)
 

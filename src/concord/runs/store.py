@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from concord.errors import CheckpointError
 from concord.runs import weights
 from concord.runs.changes import ANYWAY, adapted, differences, position_of, refuse
 from concord.runs.config import Config
@@ -52,9 +53,16 @@ class RunStore:
             self.folder.cut(0)
         if changes:
             self._accept(changes, saved)
-        elif self.folder.config().data.source != self.config.data.source:
+        elif self.folder.config().data.source != self.config.data.source or self._without_its_checkpoint():
             self.folder.reopen(self.config)
         return saved
+
+    def _without_its_checkpoint(self) -> bool:
+        """Whether there is a result that is damaged, or whose checkpoint is and so was set aside."""
+        try:
+            return self.folder.complete and not weights.standing(self.folder).is_dir()
+        except CheckpointError:
+            return True
 
     def _taken(self, found: checkpoint.Checkpoint, changed: bool) -> Saved:
         position = position_of(found, self.tallied)

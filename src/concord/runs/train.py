@@ -4,8 +4,6 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from concord.errors import CheckpointError, DivergedError, UsageError, suggestion
 from concord.runs import assemble, machine, predictions, toml
 from concord.runs import folder as run_folder
@@ -14,7 +12,7 @@ from concord.runs.folder import RunFolder, locked
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.job import make_job
 from concord.runs.loading import refuse_own
-from concord.runs.result import Result, comparison_of, ensemble_of, members_of
+from concord.runs.result import Result, diversity_of, ensemble_of, members_of
 from concord.runs.teachers import load_teachers
 from concord.runs.watching import Stop, never, reading
 from concord.runs.weights import finished
@@ -168,7 +166,7 @@ def run_job(job: Job[ClassScores], folder: RunFolder, config: Config, interface:
         result = Result(
             members_of(done.test, done.valid, costs),
             ensemble_of(done.test, done.valid),
-            comparison_of(done.test),
+            diversity_of(done.test),
             str(folder.path),
             done.seconds,
             done.samples_per_second,
@@ -177,10 +175,9 @@ def run_job(job: Job[ClassScores], folder: RunFolder, config: Config, interface:
             job.feed.fingerprint,
             (*job.feed.notices, *_retired(config)),
         )
-        labels = torch.cat([y for _, y in job.feed.test()])
-        folder.complete_with(
-            result.to_dict(), {predictions.FILE: predictions.content_of(done.predictions, labels)}
-        )
+        assert done.targets is not None
+        kept = predictions.content_of(done.predictions, {"labels": done.targets})
+        folder.complete_with(result.to_dict(), {predictions.FILE: kept})
     return result
 
 

@@ -41,8 +41,8 @@ def finished(
 ) -> bool:
     """Whether a run is complete and what it stands for sound; CheckpointError if its settings changed.
 
-    Where that checkpoint is damaged, ``warn`` is called and the result is dropped, so that a resume makes
-    both again from an earlier one; with ``strict``, or without an earlier one, that is a CheckpointError.
+    Where that checkpoint is damaged, ``warn`` is called, and a resume makes the result again from an earlier
+    one; with ``strict``, or without an earlier one, that is a CheckpointError.
     """
     if not folder.complete:
         return False
@@ -52,7 +52,6 @@ def finished(
         if strict or checkpoint.newest(folder.checkpoints)[0] is None:
             raise
         warn(f"{error}; its result is made again")
-        (folder.path / "result.json").unlink()
         return False
     refuse(found.path, differences(folder, found, folder.config(), found.state["fingerprint"]))
     return True

@@ -14,8 +14,8 @@ class Epoch(Generic[S]):
     """Figures of one epoch; ``to_dict`` is a line of metrics.jsonl.
 
     ``train`` and ``losses`` are true averages over the epoch of what members predicted while they were
-    learning. ``consensus`` is that of the updates which had one; None if none had. ``predictions`` are those
-    of the test set, where it was predicted at the end of this epoch.
+    learning. ``consensus`` is that of the updates which had one; None if none had. ``predictions`` and
+    ``targets`` are those of the test set, where it was predicted at the end of this epoch.
     """
 
     epoch: int  # from 1
@@ -30,6 +30,7 @@ class Epoch(Generic[S]):
     valid: S | None
     test: S | None
     predictions: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    targets: Tensor | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with each member's loss beside its training scores."""

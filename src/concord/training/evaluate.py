@@ -22,10 +22,14 @@ class InterruptedEvaluation(Exception):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A tally over all samples, and what the task keeps of every member's predictions."""
+    """A tally over all samples, and what the task keeps of every member's predictions.
+
+    ``targets`` are those of the same samples, if predictions are kept and a target is one tensor.
+    """
 
     tally: Tensor
     predictions: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)  # member -> key -> (N, ...)
+    targets: Tensor | None = None
 
 
 @torch.no_grad()
@@ -67,6 +71,7 @@ def evaluate(
     """
     total: Tensor | None = None
     kept: dict[str, list[Mapping[str, Tensor]]] = {name: [] for name in members}
+    targets: list[Tree] = []
     for x, y in samples:
         if stop():
             raise InterruptedEvaluation
@@ -76,10 +81,12 @@ def evaluate(
         if keep:
             for name, output in zip(members, found, strict=True):
                 kept[name].append({key: value.cpu() for key, value in task.kept(output).items()})
+            targets.append(y.cpu() if isinstance(y, Tensor) else None)
     if total is None:
         raise ShapeError("there are no samples to evaluate on")
     predictions = {name: _joined(parts) for name, parts in kept.items() if parts and parts[0]}
-    return Evaluated(total, predictions)
+    one = bool(predictions) and all(isinstance(y, Tensor) for y in targets)
+    return Evaluated(total, predictions, torch.cat(targets) if one else None)
 
 
 def _joined(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:

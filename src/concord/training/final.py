@@ -22,6 +22,7 @@ class Final(Generic[S]):
     test: S
     valid: S | None
     predictions: Mapping[str, Mapping[str, Tensor]]  # of the test set: member -> key -> (N, ...)
+    targets: Tensor | None  # of the same samples
     seconds: float
     samples_per_second: float
     epochs: int
@@ -40,7 +41,7 @@ def final(job: Job[S], best: str | None, last: Epoch[S] | None) -> Final[S]:
     here = step_name(lines[-1]["step"])
     chosen = here if job.plan.patience is None or best is None else best
     if chosen == here and last is not None and last.test is not None:
-        return Final(last.test, last.valid, last.predictions, seconds, rate, len(lines), here)
+        return Final(last.test, last.valid, last.predictions, last.targets, seconds, rate, len(lines), here)
     unpack_members(job.members, job.store.weights(chosen))
     tested = _evaluated(job, job.feed.test(), keep=True)
     valid = _evaluated(job, job.feed.valid()) if job.feed.has_valid else None
@@ -49,6 +50,7 @@ def final(job: Job[S], best: str | None, last: Epoch[S] | None) -> Final[S]:
         job.task.scores(tested.tally, names),
         None if valid is None else job.task.scores(valid.tally, names),
         tested.predictions,
+        tested.targets,
         seconds,
         rate,
         len(lines),

@@ -130,6 +130,7 @@ class Training(Generic[S]):
             valid=valid,
             test=None if tested is None else self._scores(tested),
             predictions=tested.predictions if tested else {},
+            targets=tested.targets if tested else None,
         )
         job.store.append(done.to_dict())
         self.position = after

@@ -4,7 +4,7 @@
 are done by whoever iterates. It never names an architecture: a member is any ``nn.Module``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -74,7 +74,7 @@ def train(
     as before it, while running statistics have seen the batch. In an alternating update the members before
     the one that is named have had their turn.
     """
-    _require_all(cohort, optimizer)
+    require_all(cohort.members, optimizer)
     for index, batch in enumerate(batches_of(batches), start):
         for member in cohort.networks():  # a teacher, which learns nothing, stays in evaluation mode
             member.train(any(p.requires_grad for p in member.parameters()))
@@ -83,10 +83,10 @@ def train(
         yield update(cohort, batch, optimizer, alpha, index, rule)
 
 
-def _require_all(cohort: Cohort, optimizer: torch.optim.Optimizer) -> None:
+def require_all(members: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
     """UsageError that names the member whose parameters no group of the optimizer has."""
     there = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    for name, member in cohort.members.items():
+    for name, member in members.items():
         missing = [n for n, p in member.named_parameters() if p.requires_grad and id(p) not in there]
         if missing:
             raise UsageError(

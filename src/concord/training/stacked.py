@@ -32,9 +32,9 @@ def outputs(members: Sequence[nn.Module], inputs: Sequence[Inputs]) -> tuple[Ten
     def one(own: dict[str, Tensor], running: dict[str, Tensor], given: Inputs) -> Tensor:
         return functional_call(first, (own, running), given)
 
-    said = vmap(one, in_dims=(0, 0, None if shared else 0), randomness="error")(parameters, buffers, x)
+    outputs = vmap(one, in_dims=(0, 0, None if shared else 0), randomness="error")(parameters, buffers, x)
     _put_back(members, buffers)
-    return said.unbind()
+    return outputs.unbind()
 
 
 def _stack(named: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
