@@ -91,7 +91,7 @@ def test_a_baseline_says_what_its_formula_says(name, digits):
     settings, oracle = ORACLES[name]
     found = measure(METHODS[name], settings, train, test, seed=3)
     expected = oracle(train, test)
-    assert (found.said == expected).all()
+    assert (found.predicted == expected).all()
     assert found.error == np.mean(expected != test.y)
     assert found.error < 0.3
     assert found.notices == ()

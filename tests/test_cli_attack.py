@@ -177,7 +177,7 @@ def test_pictures_are_of_the_smallest_size_that_fools_enough_and_of_no_more_than
     assert (gallery.eps, gallery.added, len(gallery.triples)) == (0.2, "0.2 x sign", 6)
     for one in gallery.triples:
         said = net(torch.stack([one.before, one.after])).softmax(1).max(1)
-        assert [images.classes[k] for k in said.indices] == [one.truth, one.said]
+        assert [images.classes[k] for k in said.indices] == [one.truth, one.predicted]
         assert said.values.tolist() == pytest.approx([one.sure_before, one.sure_after], abs=1e-5)
 
 

@@ -325,7 +325,7 @@ def test_bench_stacked_measures_both_ways_in_one_run(capsys):
 def test_bench_measures_all_contenders_in_one_run(capsys):
     status, out, _ = call(capsys, "bench", "train", "--rounds", "1", "--updates", "1", "--json")
     assert status == 0
-    assert set(json.loads(out)["samples_per_second"]) == {"plain", "bfloat16", "concord"}
+    assert set(json.loads(out)["samples_per_second"]) == {"plain", "bfloat16", "concord", "python"}
 
 
 def test_the_module_is_a_command_too():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from python_made import Big, Small, data, members, same, states
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from torch import nn
@@ -117,6 +118,36 @@ def test_tensors_arrays_lists_and_data_sets_give_the_same_weights():
     wanted = states(trained((x, y)))
     assert {name for name, form in forms.items() if not same(states(trained(form)), wanted)} == set()
     assert same(states(trained((x, y), workers=1)), wanted)
+
+
+@pytest.mark.parametrize("keep", ["memory", "decode"])
+def test_pictures_of_load_data_are_normalised_by_those_that_are_trained_on(keep, tmp_path):
+    numbers = np.random.default_rng(0)
+    for name, low in (("cat", 0), ("dog", 60), ("eel", 120)):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            grey = numbers.integers(low, low + 130, (8, 8), dtype=np.uint8)
+            Image.fromarray(grey).save(tmp_path / name / f"{i}.png")
+
+    def network():
+        torch.manual_seed(1)
+        return {"a": nn.Sequential(nn.Flatten(), nn.Linear(64, 3))}
+
+    splits = concord.load_data(tmp_path, size=8, keep=keep, workers=0)
+    own = concord.Ensemble(network())
+    history = own.fit(splits, **FIT)
+
+    mean = splits.train.pixels.double().mean().item()
+    std = splits.train.pixels.double().std(correction=0).item()
+    train, valid, test = (
+        ((part.pixels.float() - mean) / std, part.labels)
+        for part in (splits.train, splits.valid, splits.test)
+    )
+    twin = trained(train, network(), consensus="none", weight=0.0, valid=valid)
+    for key, value in states(twin).items():
+        torch.testing.assert_close(states(own)[key], value)
+    assert own.evaluate(splits.test) == history.test
+    torch.testing.assert_close(own.predict_proba(splits.test), twin.predict_proba(test[0]))
 
 
 def test_a_loader_in_the_order_of_concord_gives_the_same_weights():

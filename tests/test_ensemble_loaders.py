@@ -99,11 +99,29 @@ def test_loaders_that_cannot_be_trained_on(what):
         fit(make(), task=concord.Classify(3), valid=None, epochs=3)
 
 
-def test_a_loader_says_neither_its_classes_nor_what_may_be_cut_off():
-    with pytest.raises(UsageError, match=r"task=concord.Classify\(K\)"):
-        fit(pairs(X, Y), valid=None)
+def test_a_loader_alone_is_trained_on_without_validation_and_with_as_many_classes_as_logits():
+    ensemble = concord.Ensemble(members())
+    history = ensemble.fit(pairs(X, Y), **FIT)
+    assert ensemble.task == concord.Classify(3)
+    assert history.valid is None
+    assert any("nothing is validated on" in text for text in history.notices)
+    assert same(states(ensemble), states(fit(pairs(X, Y), task=concord.Classify(3), valid=None)))
+
+
+def test_a_shuffling_loader_gives_the_same_batches_whether_its_classes_are_asked_for_or_given():
+    def shuffling():
+        return loader(TensorDataset(X, Y), shuffle=True, generator=torch.Generator().manual_seed(5))
+
+    assert same(states(fit(shuffling())), states(fit(shuffling(), task=concord.Classify(3))))
+
+
+def test_no_fraction_can_be_cut_off_a_loader():
     with pytest.raises(UsageError, match="give valid as data of its own, or valid=None"):
-        fit(pairs(X, Y), task=concord.Classify(3))
+        fit(pairs(X, Y), task=concord.Classify(3), valid=0.1)
+    with pytest.raises(UsageError, match="the loader is empty"):
+        fit(pairs(X[:0], Y[:0]))
+    with pytest.raises(UsageError, match="must give logits"):
+        fit(pairs(X, Y), {"a": nn.Flatten(0)})
     with pytest.raises(UsageError, match="IterableDataset: give it as a DataLoader"):
         fit(Streamed(), task=concord.Classify(3))
     with pytest.raises(UsageError, match="lazy layers"):

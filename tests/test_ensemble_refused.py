@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from python_made import Big, Small, data, members, same, states
+from run_made import write_npz
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -284,10 +285,21 @@ def test_a_consensus_that_looks_at_validation_data_needs_some(how, words, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_an_optimizer_that_lacks_a_member():
+def test_an_optimizer_that_lacks_a_member_is_refused_before_a_folder_is_made(tmp_path):
     made = members()
     with pytest.raises(UsageError, match=r"does not have \d of the parameters of member 'big'"):
-        fit(made=made, optimizer=lacking(made))
+        fit(made=made, optimizer=lacking(made), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_load_data_gives_has_parts_of_its_own(tmp_path):
+    splits = concord.load_data(str(write_npz(tmp_path / "data.npz")))
+    made = {"a": nn.Sequential(nn.Flatten(), nn.Linear(36, 3))}
+    for given in ({"valid": 0.2}, {"valid": splits.test}, {"test": splits.test}):
+        with pytest.raises(UsageError, match="leave valid and test out"):
+            concord.Ensemble(made).fit(splits, epochs=1, **given)
+    assert concord.Ensemble(made).fit(splits, epochs=1).valid is not None
+    assert concord.Ensemble(made).fit(splits, epochs=1, valid=None).valid is None
 
 
 def test_choices_that_can_be():

@@ -22,7 +22,7 @@ def network(name, *, stuck=0.0, reached=None):
 
 def triple(**changes):
     before = torch.full((1, 2, 2), 0.5)
-    values = {"truth": "cat", "said": "dog", "sure_before": 0.9, "sure_after": 0.8} | changes
+    values = {"truth": "cat", "predicted": "dog", "sure_before": 0.9, "sure_after": 0.8} | changes
     return Triple(before, before + torch.tensor([[[0.1, -0.1], [0.0, 0.05]]]), **values)
 
 
@@ -109,7 +109,7 @@ def test_the_transfer_tables_say_that_any_wrong_answer_counts():
 
 def test_names_cannot_break_out_of_the_page():
     evil = "<script>alert(1)</script>"
-    gallery = Gallery(evil, 0.1, "0.1 x sign", (triple(truth=evil, said=evil),))
+    gallery = Gallery(evil, 0.1, "0.1 x sign", (triple(truth=evil, predicted=evil),))
     made = found(network(evil), transfers=(two_by_two(0.1),), galleries=(gallery,))
     page = robustness_page(made)
     assert "<script" not in page

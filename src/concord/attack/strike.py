@@ -62,10 +62,10 @@ def strike(
     victim = networks[attacked]
     for x, labels in samples:
         changed = attack(_loss(victim, labels, target), x)
-        said = [answers(network, changed) for network in networks.values()]
-        votes.append(torch.stack([vote for vote, _ in said]))
-        confidences.append(torch.stack([sure for _, sure in said]))
-        own = said[list(networks).index(attacked)]
+        answered = [answers(network, changed) for network in networks.values()]
+        votes.append(torch.stack([vote for vote, _ in answered]))
+        confidences.append(torch.stack([sure for _, sure in answered]))
+        own = answered[list(networks).index(attacked)]
         won = own[0] != labels.cpu()
         if target is not None:
             won &= own[0] == target
@@ -93,8 +93,8 @@ def margins(network: Classifier, samples: Samples) -> Tensor:
 
 def untouched(networks: Mapping[str, Classifier], samples: Samples) -> tuple[Tensor, Tensor]:
     """Classes and confidences of all networks without any attack. Shape: -> (C, N), (C, N)"""
-    said = [[answers(network, x) for network in networks.values()] for x, _ in samples]
-    votes, confidences = ([torch.stack([one[k] for one in batch]) for batch in said] for k in (0, 1))
+    answered = [[answers(network, x) for network in networks.values()] for x, _ in samples]
+    votes, confidences = ([torch.stack([one[k] for one in batch]) for batch in answered] for k in (0, 1))
     return torch.cat(votes, 1), torch.cat(confidences, 1)
 
 

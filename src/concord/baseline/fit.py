@@ -23,7 +23,7 @@ class Measured:
     name: str
     settings: Mapping[str, float]
     images: int  # that it was trained on
-    said: NDArray[np.int64]  # (N,) class numbers
+    predicted: NDArray[np.int64]  # (N,) class numbers
     error: float
     fit_seconds: float
     predict_seconds: float
@@ -45,14 +45,14 @@ def measure(
     trained = time.perf_counter()
     model.predict(test.x[:FEW])  # what is made at the first call belongs to no prediction
     asked = time.perf_counter()
-    said = model.predict(test.x)
+    predicted = model.predict(test.x)
     done = time.perf_counter()
     return Measured(
         method.name,
         dict(settings),
         len(train),
-        said,
-        float(np.mean(said != test.y)),
+        predicted,
+        float(np.mean(predicted != test.y)),
         trained - began,
         done - asked,
         method.cost(model),
@@ -62,11 +62,11 @@ def measure(
 
 def _fitted(model: Any, train: Samples) -> tuple[str, ...]:
     """Train; gives what scikit-learn had to say about it."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", "Stochastic Optimizer")  # an MLP says that its epochs are over
         model.fit(train.x, train.y)
-    return tuple(dict.fromkeys(str(w.message).strip().split("\n")[0] for w in told))
+    return tuple(dict.fromkeys(str(w.message).strip().split("\n")[0] for w in caught))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ def bench_train(rounds: int = 5, each: int = 20) -> dict[str, Any]:
 
     plain: DataLoader with PIL images and ToTensor, float32, one Adam per member. bfloat16: the same costs
     under autocast, batches normalised in memory, channels_last, one fused Adam. concord: its default
-    settings, with everything that ``concord train`` does between updates.
+    settings, with everything that ``concord train`` does between updates. python: the same modules and
+    normalised pixels as tensors, as ``Ensemble.fit`` trains them.
     """
     import torch
 
@@ -36,6 +37,7 @@ def bench_train(rounds: int = 5, each: int = 20) -> dict[str, Any]:
             "plain": _plain(images),
             "bfloat16": _bfloat16(images),
             "concord": updates(PAIR, images, Path(folder) / "run"),
+            "python": _python(images),
         }
         rates = in_turns(contenders, rounds, each)
     return {
@@ -44,7 +46,7 @@ def bench_train(rounds: int = 5, each: int = 20) -> dict[str, Any]:
         "torch": torch.__version__,
         "samples_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "rounds": rates,
-        "concord_over": {name: over(rates, "concord", name) for name in ("plain", "bfloat16")},
+        "concord_over": {name: over(rates, "concord", name) for name in ("plain", "bfloat16", "python")},
     }
 
 
@@ -91,12 +93,40 @@ def _plain(images: "Images") -> Updates:
             yield
 
 
+def _normalised(images: "Images") -> "Tensor":
+    import torch
+
+    return ((images.pixels.float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
+
+
+def _python(images: "Images") -> Updates:
+    import torch
+
+    from concord.runs.given import parts_of
+    from concord.runs.own import own_job
+    from concord.runs.own_settings import Binding, Choices, config_of
+    from concord.tasks.classify import Classify
+    from concord.training.fit import fit
+    from concord.training.loop import Step
+
+    members = dict(
+        zip(("st", "m"), (m.to(memory_format=torch.channels_last) for m in _members()), strict=True)
+    )
+    binding, task = Binding("l2", WEIGHT), Classify(10)
+    choices = Choices(epochs=1000, batch_size=BATCH, precision=torch.bfloat16)
+    config = config_of(members, binding, choices, task)
+    parts = parts_of((_normalised(images), images.labels), None, None, task=task, seed=0)
+    for event in fit(own_job(members, parts, task, binding, choices, config, out=None)):
+        if isinstance(event, Step):
+            yield
+
+
 def _bfloat16(images: "Images") -> Updates:
     import torch
 
     members = [m.to(memory_format=torch.channels_last) for m in _members()]
     optimizer = torch.optim.Adam([p for m in members for p in m.parameters()], lr=1e-3, fused=True)
-    pixels = ((images.pixels.float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
+    pixels = _normalised(images)
     while True:
         for index in torch.randperm(len(pixels)).split(BATCH):
             with torch.autocast("cpu", torch.bfloat16):

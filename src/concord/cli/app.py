@@ -83,10 +83,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         progress.tell("interrupted; nothing was being saved")
         sys.exit(130)
     except Exception as error:
-        told = None if debug else _foreseen(error)
-        if told is None:
+        known = None if debug else _foreseen(error)
+        if known is None:
             raise
-        sys.exit(_tell(told, as_json))
+        sys.exit(_tell(known, as_json))
 
 
 def _run(arguments: list[str], as_json: bool) -> None:
@@ -163,8 +163,8 @@ def _tell(error: ConcordError, as_json: bool) -> int:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    said = str(error) if isinstance(error, RuntimeError) else ""
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,6 +57,17 @@ class Normalise:
         for image, place in zip(pixels.split(1), out.split(1), strict=True):  # each fits into the cache
             place.copy_(self(image))
         return out
+
+
+class Statistics:
+    """The normalisation by these images, counted when it is first asked for."""
+
+    def __init__(self, images: "Images") -> None:
+        self.images = images
+
+    @cached_property
+    def normalise(self) -> Normalise:
+        return Normalise.of(self.images)
 
 
 def _histograms(images: "Images") -> Tensor:

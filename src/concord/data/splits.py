@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from concord.data import draws
 from concord.data.images.images import Images
 from concord.data.images.parts import Parts
+from concord.data.normalise import Statistics
 from concord.errors import DataError
 from concord.files.text import printable
 
@@ -99,7 +100,12 @@ def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, 
 
 
 def finished(train: Images, valid: Images, test: Images, workers: int = 0) -> Splits:
-    """The three parts with their fingerprint, and a notice for what is missing or unequal in them."""
+    """The three parts with their fingerprint, and a notice for what is missing or unequal in them.
+
+    All are normalised by the statistics of the training part.
+    """
+    statistics = Statistics(train)
+    train, valid, test = (replace(part, statistics=statistics) for part in (train, valid, test))
     whole = hashlib.sha256("".join(part.fingerprint for part in (train, valid, test)).encode())
     named = (("train", train), ("valid", valid), ("test", test))
     missing = [text for name, part in named if len(part) for text in missing_classes(part, name)]

@@ -86,7 +86,7 @@ def triples(several: Sequence[Triple], added: str, *, title: str) -> str:
             first, second, third = axes[row, 4 * place : 4 * place + 3]
             _image(first, one.before, f"predicted {short(one.truth, 12)}\n{100 * one.sure_before:.1f} %")
             _image(second, (one.after - one.before) / limit / 2 + 0.5, added)
-            _image(third, one.after, f"predicted {short(one.said, 12)}\n{100 * one.sure_after:.1f} %")
+            _image(third, one.after, f"predicted {short(one.predicted, 12)}\n{100 * one.sure_after:.1f} %")
             for ax, sign in ((second, "+"), (third, "=")):
                 ax.text(-0.16, 0.5, sign, transform=ax.transAxes, ha="center", va="center", fontsize=13)
 

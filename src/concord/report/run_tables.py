@@ -149,7 +149,9 @@ def recall_table(
 
 def mistakes_table(captions: Sequence[tuple[str, str, float, str]]) -> Table:
     """The worst mistakes where there are no pictures: (true class, predicted class, confidence, sample)."""
-    rows = [entries(name, true, said, percent(confidence)) for true, said, confidence, name in captions]
+    rows = [
+        entries(name, true, predicted, percent(confidence)) for true, predicted, confidence, name in captions
+    ]
     header = ("sample", "class", "predicted class", "confidence in %")
     return Table(
         "Wrong predictions of the ensemble with the highest confidence", header, tuple(rows), names=3

@@ -46,7 +46,7 @@ def _cell(cell: GridCell, run: RunFolder) -> Cell:
         measure: {column: row[key] for column, row in rows.items() if row[key] is not None}
         for measure, key in MEASURES.items()
     }
-    named = {column: said.tolist() for column, said in predictions.votes(run).items()}
+    named = {column: found.tolist() for column, found in predictions.votes(run).items()}
     pairs = (
         {}
         if cell.only

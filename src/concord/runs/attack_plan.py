@@ -57,9 +57,9 @@ def plan_of(
     """A checked plan; UsageError for what describes no attack."""
     _known("--method", method, METHODS)
     given = {"norm": norm, "steps": steps, "step_size": step_size, "seed": seed}
-    said = {name: value for name, value in given.items() if value is not None}
-    if said and method == "fgsm":
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in said)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen and method == "fgsm":
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
         raise UsageError(f"{options}: FGSM is one step without a random start; this belongs to --method pgd")
     _known("--norm", norm or "linf", NORMS)
     _check_eps(eps, norm or "linf")
@@ -69,7 +69,7 @@ def plan_of(
         raise UsageError(f"--step-size must be a positive number, got {step_size}")
     if seed is not None and not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"--seed must be 0 to 2^63 - 1, got {seed}")
-    return Plan(method, tuple(sorted(set(eps))), **said)  # type: ignore[arg-type]
+    return Plan(method, tuple(sorted(set(eps))), **chosen)  # type: ignore[arg-type]
 
 
 def _known(option: str, given: str, names: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ class Triple:
     before: "Tensor"
     after: "Tensor"
     truth: str
-    said: str
+    predicted: str
     sure_before: float
     sure_after: float
 

@@ -19,7 +19,7 @@ from concord.data.splits import cut
 from concord.runs.config import Data
 from concord.runs.intervals import wilson
 from concord.runs.loading import Loaded
-from concord.runs.rival_rows import from_measured, from_run, said_as
+from concord.runs.rival_rows import described, from_measured, from_run
 from concord.runs.rivals import Rival, paired
 from concord.runs.watching import Stop, never, reading
 from concord.training.observer import SILENT, Observer
@@ -76,7 +76,7 @@ class Comparison:
         for method in self.methods:
             settings = method.settings(train, self.options)
             need = scratch(method.name, settings, train, test)
-            with_ = f" with {said_as(settings)}" if settings else ""
+            with_ = f" with {described(settings)}" if settings else ""
             memory.require(need, f"{method.name}{with_}", "a smaller --limit, --hidden or --components helps")
 
     def _note(self, text: str) -> None:
@@ -121,7 +121,7 @@ class Comparison:
         for trial in trials(method, self.options, some, valid, self.seed):
             tried.append(trial)
             self.observer.notice(
-                f"{method.name}: {said_as(trial.settings)}: validation error {100 * trial.error:.2f} % "
+                f"{method.name}: {described(trial.settings)}: validation error {100 * trial.error:.2f} % "
                 f"({len(some):,} images, {trial.seconds:.1f} s)"
             )
         self.chosen[method.name] = tried
@@ -166,7 +166,7 @@ def _samples(images: Images) -> Samples:
 
 
 def _begin(method: Method, settings: Mapping[str, float], images: int) -> str:
-    with_ = f" with {said_as(settings)}" if settings else ""
+    with_ = f" with {described(settings)}" if settings else ""
     cache = f", {CACHE:,} MB for kernel values" if method.name.startswith("svm") else ""
     return f"{method.name} ({method.about}){with_}: training on {images:,} images{cache} ..."
 

@@ -257,7 +257,7 @@ class Config(Section):
     @model_validator(mode="after")
     def fits(self) -> "Config":
         called = [member.name for member in self.members]
-        twice = sorted({name for name in called if called.count(name) > 1 or name == "ensemble"})
+        twice = sorted({name for name in called if called.count(name) > 1 or name == names.ENSEMBLE})
         if twice:
             raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
         if all(member.teacher or member.retired for member in self.members):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from concord.errors import UsageError
 from concord.runs import answers, own_run, own_saved
-from concord.runs.given import Given, Parts, classes_of, parts_of, refuse_other, sample_inputs
+from concord.runs.given import AUTO, Given, Parts, classes_of, parts_of, refuse_other, sample_inputs
 from concord.runs.history import History
 from concord.runs.notebook import observer_here
 from concord.runs.own import own_job
@@ -123,7 +123,7 @@ class Ensemble(Generic[S]):
         self,
         data: Given,
         *,
-        valid: Given = 0.1,
+        valid: Given = AUTO,
         test: Given = None,
         epochs: int = 30,
         batch_size: int = 64,
@@ -146,9 +146,10 @@ class Ensemble(Generic[S]):
 
         ``data`` is a pair (x, y) of tensors or arrays, a torch Dataset or DataLoader, a Dataset of concord,
         or what ``concord.load_data`` gives. ``valid`` and ``test`` are such data, a fraction to cut off, or
-        None. ``optimizer`` is ``concord.Adam(...)`` (the default), ``concord.Sgd(...)``, or a torch optimizer
-        made of the parameters of all members, whose rate is left alone. With ``patience`` the training ends
-        after that many epochs without a better validation score, and the members get the best weights.
+        None; as long as ``valid`` is not given, a tenth is cut off, or of a loader nothing. ``optimizer`` is
+        ``concord.Adam(...)`` (the default), ``concord.Sgd(...)``, or a torch optimizer made of the parameters
+        of all members, whose rate is left alone. With ``patience`` the training ends after that many epochs
+        without a better validation score, and the members get the best weights.
 
         With ``out`` everything is kept in a run folder: called again after a stop or a kill, with new modules
         of the same shapes and the same arguments, it continues exactly where it was; called again after its
@@ -200,12 +201,7 @@ class Ensemble(Generic[S]):
         refuse_other(data)
         if self._task is not None:
             return self._task
-        classes, x = classes_of(data), sample_inputs(data)
-        if classes is None and x is None:
-            raise UsageError(
-                "a loader does not say how many classes there are: give task=concord.Classify(K)"
-            )
-        return Classify(classes or widths(self.members, x))
+        return Classify(classes_of(data) or widths(self.members, sample_inputs(data)))
 
     def evaluate(self, data: Given) -> S:
         """Scores of every member and of the ensemble on data that were not trained on.

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from concord.files.documents import Document
@@ -13,10 +15,10 @@ from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, load_run, same_data
 from concord.runs.machine import settled
 from concord.runs.result import (
-    Comparison,
+    Diversity,
     EnsembleResult,
     MemberResult,
-    comparison_of,
+    diversity_of,
     ensemble_of,
     members_of,
 )
@@ -24,6 +26,8 @@ from concord.runs.tested import logits_of, logits_on_test
 from concord.runs.watching import Stop, never
 from concord.tasks.classify import Classify
 from concord.training.observer import SILENT, Observer
+
+ROWS = 500  # samples that are tallied at once, as in training
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Evaluation(Document):
 
     members: Mapping[str, MemberResult]
     ensemble: EnsembleResult
-    between: Comparison
+    diversity: Diversity
     recall: tuple[Recall, ...]
     run: str
     samples: int
@@ -58,8 +62,8 @@ class Evaluation(Document):
     def to_dict(self) -> dict[str, Any]:
         plain = asdict(self)
         head = {key: plain.pop(key) for key in ("members", "ensemble")}
-        between = plain.pop("between")
-        return {**head, **between, **plain, "recall": [row.to_dict() for row in self.recall]}
+        diversity = plain.pop("diversity")
+        return {**head, **diversity, **plain, "recall": [row.to_dict() for row in self.recall]}
 
 
 def evaluate(
@@ -96,7 +100,7 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
     return Evaluation(
         members=members_of(test, valid, assemble.costs(loaded.members, loaded.interface.shape)),
         ensemble=ensemble_of(test, valid),
-        between=comparison_of(test),
+        diversity=diversity_of(test),
         recall=_recall(*task.by_class(tally, len(names)), loaded),
         run=str(loaded.folder.path),
         samples=len(splits.test),
@@ -108,7 +112,9 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
 
 
 def _tally(task: Classify, logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
-    return task.tally(list(logits.values()), [labels] * len(logits))
+    """Sums over all samples, a few hundred at a time: they are computed in float64 for every class."""
+    parts = zip(*(rows.split(ROWS) for rows in (*logits.values(), labels)), strict=True)
+    return reduce(torch.add, (task.tally(rows, [y] * len(rows)) for *rows, y in parts))
 
 
 def _spent(loaded: Loaded) -> tuple[float, float]:

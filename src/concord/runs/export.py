@@ -60,10 +60,7 @@ def export(
 ) -> Exported:
     """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2 or .safetensors.
 
-    ONNX and torch.export take pixels (B, C, H, W) as uint8, in any batch, and give probabilities (B, K):
-    normalisation and softmax are inside, and the file describes how a picture becomes these pixels. Both are
-    checked against ``predict`` on three batch sizes. ``script`` is a Python file to write beside an ONNX
-    file: it labels image files with onnxruntime, pillow and numpy alone.
+    ``script`` is a Python file to write beside an ONNX file, which labels image files without concord.
 
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.

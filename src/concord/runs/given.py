@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from concord.data.tensors import Tensors
 from concord.data.wrapped import Wrapped
 from concord.errors import UsageError
 from concord.runs.inputs import arrays, of_concord
-from concord.runs.samples import first_two
+from concord.runs.samples import first_inputs, first_two
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 
 Given = Any  # (x, y), a Dataset, a torch Dataset, a DataLoader; or Splits
+AUTO = "auto"  # of ``valid``: a tenth of data that can be cut, or what the data bring with them
+TENTH = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +72,36 @@ class Parts:
 def parts_of(data: Given, valid: Given, test: Given, *, task: Task[Any], seed: int) -> Parts:
     """The parts of a training. ``valid`` and ``test`` are data, a fraction to cut off, or None.
 
-    A fraction is cut off at random as a function of ``seed``, first for the test. Raises UsageError for what
-    is not data, and for a fraction of a loader.
+    A fraction is cut off at random as a function of ``seed``, first for the test. Of a loader
+    ``valid="auto"`` cuts nothing, and a notice says so. Raises UsageError for what is not data, and for a
+    fraction of a loader.
     """
     if isinstance(data, Splits):
-        return Parts(
-            data.train, data.valid if len(data.valid) else None, data.test, data.notices, data.workers
-        )
+        return _of_splits(data, valid, test)
+    if _auto(valid):
+        if isinstance(data, DataLoader):
+            parts = parts_of(data, None, test, task=task, seed=seed)
+            return replace(parts, notices=("a loader cannot be cut, so nothing is validated on",))
+        valid = TENTH
     train = part_of(data, task, "data")
     train, tested = _cut(train, test, task, "test", seed)
     train, held = _cut(train, valid, task, "valid", seed)
     return Parts(train, held, tested)
+
+
+def _of_splits(data: Splits, valid: Given, test: Given) -> Parts:
+    """What ``load_data`` gave has parts of its own, of which the validation part can be left out."""
+    if test is not None or not (valid is None or _auto(valid)):
+        raise UsageError(
+            "what concord.load_data gives has parts of its own: leave valid and test out (valid=None trains"
+            " without validation), or give its .train as data"
+        )
+    held = data.valid if _auto(valid) and len(data.valid) else None
+    return Parts(data.train, held, data.test, data.notices, data.workers)
+
+
+def _auto(valid: Given) -> bool:
+    return isinstance(valid, str) and valid == AUTO
 
 
 def part_of(data: Given, task: Task[Any], what: str = "data") -> "Dataset | DataLoader[Any]":
@@ -158,10 +179,10 @@ def classes_of(data: Given) -> int | None:
     return len(names) if isinstance(names, Sequence) and names else None
 
 
-def sample_inputs(data: Given) -> Tree | None:
-    """Inputs of the first two samples, to see what members give; None where data come from a loader."""
+def sample_inputs(data: Given) -> Tree:
+    """Inputs of the first two samples, or of the first batch of a loader, to see what members give."""
     if isinstance(data, DataLoader):
-        return None
+        return first_inputs(data)
     if isinstance(data, Splits):
         data = data.train
     if isinstance(data, tuple | list):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
+from concord.consensus.names import ENSEMBLE
 from concord.errors import ConcordError, UsageError, suggestion
 from concord.runs.config import LONGEST_NAME, NAME
 from concord.tasks.task import Task, Tree
@@ -57,11 +58,11 @@ def _refuse_name(name: object) -> None:
         not isinstance(name, str)
         or not re.fullmatch(NAME, name)
         or len(name) > LONGEST_NAME
-        or name == "ensemble"
+        or name == ENSEMBLE
     ):
         raise UsageError(
             f"{name!r} cannot be the name of a member: a name has letters, digits, '.', '-' and '_', begins"
-            f" with a letter or digit, has at most {LONGEST_NAME} characters and is not 'ensemble'"
+            f" with a letter or digit, has at most {LONGEST_NAME} characters and is not {ENSEMBLE!r}"
         )
 
 

@@ -32,13 +32,13 @@ def answers(network: CNN, pictures: Pictures, data: Path) -> list[dict[str, Any]
         if not all(map(isfinite, logits)):
             raise DivergedError("the last update made the weights too large; a smaller learning_rate helps")
         chances = softmax(logits)
-        said = chances.index(max(chances))
+        likeliest = chances.index(max(chances))
         rows.append(
             {
                 "file": str(path.relative_to(data)),
                 "label": pictures.classes[label],
-                "predicted": pictures.classes[said],
-                "confidence": chances[said],
+                "predicted": pictures.classes[likeliest],
+                "confidence": chances[likeliest],
             }
         )
     return rows

@@ -35,7 +35,7 @@ class MemberResult:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Diversity:
     """How members differ on the test set: shares of samples, and correlations of their mistakes."""
 
     agreement: float | None
@@ -49,7 +49,7 @@ class Result(Document):
 
     members: Mapping[str, MemberResult]
     ensemble: EnsembleResult
-    between: Comparison
+    diversity: Diversity
     run: str
     seconds: float
     samples_per_second: float
@@ -61,9 +61,9 @@ class Result(Document):
     def to_dict(self) -> dict[str, Any]:
         """The document of result.json."""
         plain = asdict(self)
-        between = plain.pop("between")
+        diversity = plain.pop("diversity")
         head = {"members": plain.pop("members"), "ensemble": plain.pop("ensemble")}
-        return {**head, **between, **plain, "notices": list(self.notices)}
+        return {**head, **diversity, **plain, "notices": list(self.notices)}
 
     @classmethod
     def read(cls, plain: Mapping[str, Any], run: str) -> "Result":
@@ -71,12 +71,12 @@ class Result(Document):
         members = {name: MemberResult(**_own(MemberResult, row)) for name, row in plain["members"].items()}
         ensemble = _own(EnsembleResult, plain["ensemble"])
         ensemble["probabilities"] = Figures(**ensemble["probabilities"])
-        between = Comparison(**{key: plain.get(key) for key in Comparison.__dataclass_fields__})
+        diversity = Diversity(**{key: plain.get(key) for key in Diversity.__dataclass_fields__})
         rest = {key: plain[key] for key in ("seconds", "samples_per_second", "epochs", "checkpoint")}
         return cls(
             members=members,
             ensemble=EnsembleResult(**ensemble),
-            between=between,
+            diversity=diversity,
             run=run,
             fingerprint=plain["fingerprint"],
             notices=tuple(plain["notices"]),
@@ -114,5 +114,5 @@ def ensemble_of(test: ClassScores, valid: ClassScores | None) -> EnsembleResult:
     return EnsembleResult(own.error, error, own.nll, own.ece, own.balanced_accuracy, probabilities)
 
 
-def comparison_of(test: ClassScores) -> Comparison:
-    return Comparison(test.agreement, test.disagreement, test.error_correlation)
+def diversity_of(test: ClassScores) -> Diversity:
+    return Diversity(test.agreement, test.disagreement, test.error_correlation)

@@ -25,7 +25,7 @@ from concord.tasks.task import Tree
 from concord.training.evaluate import evaluate
 
 
-def said_as(settings: Mapping[str, float]) -> str:
+def described(settings: Mapping[str, float]) -> str:
     """``c 5, gamma 0.0269``"""
     return ", ".join(f"{name} {value:g}" for name, value in settings.items())
 
@@ -35,9 +35,9 @@ def from_measured(measured: Measured, test: Samples, mnist: bool) -> Rival:
     figure = published(measured.name, measured.settings, measured.images) if mnist else None
     return Rival(
         measured.name,
-        said_as(measured.settings),
+        described(measured.settings),
         measured.images,
-        measured.said != test.y,
+        measured.predicted != test.y,
         measured.fit_seconds,
         measured.predict_seconds,
         measured.cost.numbers,

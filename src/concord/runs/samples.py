@@ -1,11 +1,11 @@
 """Samples and targets of data sets and of a user's loaders, checked and ready for members."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
@@ -35,6 +35,25 @@ def first_two(part: Dataset) -> Pair:
     """Two samples to try members with."""
     x, y = part.batch(torch.arange(min(2, len(part))), None)
     return normalised(part.spec, x), y
+
+
+def first_inputs(loader: "DataLoader[Any]") -> Tree:
+    """Inputs of the first batch of a loader."""
+    with closing(items_of(loader, HELD, "the loader")) as items:
+        item = next(items, None)
+    if item is None:
+        raise UsageError("the loader is empty: it gives no batch")
+    x, _ = _pair(item, "batch 1 of the loader")
+    return x
+
+
+def _pair(item: Any, where: str) -> Pair:
+    """Inputs and targets of a batch as tensors; UsageError if it is no pair."""
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        given = type(item).__name__ + (f" of {len(item)}" if isinstance(item, tuple | list) else "")
+        raise UsageError(f"{where} must be a pair (inputs, targets), got {given}")
+    x, y = (trees.mapped(tree, lambda leaf: trees.as_tensor(leaf, where)) for tree in item)
+    return (tuple(x) if isinstance(x, list) else x), y
 
 
 def in_order(part: Dataset, name: str, loader: Loader) -> Iterator[Pair]:
@@ -75,20 +94,17 @@ class Reader:
             yield x, y
 
     def _checked(self, item: Any, where: str) -> Pair:
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            given = type(item).__name__ + (f" of {len(item)}" if isinstance(item, tuple | list) else "")
-            raise UsageError(f"{where} must be a pair (inputs, targets), got {given}")
+        x, y = _pair(item, where)
         try:
-            x, y = (trees.mapped(tree, lambda leaf: trees.as_tensor(leaf, "a batch")) for tree in item)
             if count(x) != count(y):
                 raise UsageError(f"it has {count(x)} inputs and {count(y)} targets")
             trees.refuse_not_finite(x, "inputs", _sample)
-            return (tuple(x) if isinstance(x, list) else x), targets_of(y, self.task, _sample)
+            return x, targets_of(y, self.task, _sample)
         except UsageError as error:
             raise DataError(f"{where}: {error}") from error
 
 
-def items_of(loader: "DataLoader[Any]", seed: int, name: str) -> Iterator[Any]:
+def items_of(loader: "DataLoader[Any]", seed: int, name: str) -> Generator[Any, None, None]:
     """What a loader gives in one pass, unchecked, as ``Reader`` says; DataError for what goes wrong in it."""
     step, cpu = 0, torch.device("cpu")
     try:
@@ -113,7 +129,9 @@ def _own_generators_at(loader: "DataLoader[Any]", seed: int) -> Iterator[None]:
     """Generators that the loader or its samplers were given start at this seed; they are put back."""
     batches = getattr(loader, "batch_sampler", None)
     places = (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
-    given = {id(g): g for place in places if isinstance(g := getattr(place, "generator", None), Generator)}
+    given = {
+        id(g): g for place in places if isinstance(g := getattr(place, "generator", None), torch.Generator)
+    }
     before = [(generator, generator.get_state()) for generator in given.values()]
     for generator in given.values():
         generator.manual_seed(seed)

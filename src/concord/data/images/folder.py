@@ -57,15 +57,15 @@ def parts(root: Path, size: int | None = None, watch: pictures.Watch | None = No
 
     Shape of each part: (N, C, H, W) uint8; C = 1 if all images of all parts are grey, else 3.
     """
-    said = Findings()
+    findings = Findings()
     listings: dict[str, Listing] = {}
-    for part, place in _places(root, said).items():
+    for part, place in _places(root, findings).items():
         listings[part] = _listing(place, root, watch, sum(map(_count, listings.values())))
-    _tell_ignored(root, listings, said)
+    _tell_ignored(root, listings, findings)
     classes = tuple(listings["train"].files)
     if len(classes) < 2:
         raise DataError(_too_few(root, listings["train"], classes))
-    files = {part: _numbered(listing, part, classes, said) for part, listing in listings.items()}
+    files = {part: _numbered(listing, part, classes, findings) for part, listing in listings.items()}
     found = pictures.headers(root, [name for names, _ in files.values() for name in names], watch)
     plan = pictures.layout(found, size)
     store, good = found.store(plan), found.good
@@ -77,14 +77,14 @@ def parts(root: Path, size: int | None = None, watch: pictures.Watch | None = No
         read[part] = _part(store, rows, labels, classes)
         begin += len(names)
         if read[part] is None:
-            said.problems.append(nothing_in(part, root))
+            findings.problems.append(nothing_in(part, root))
     return Parts(
         "folder",
         read["train"],
         valid=read.get("valid"),
         test=read.get("test"),
-        notices=(*said.notices, *plan.notices),
-        problems=tuple(said.problems),
+        notices=(*findings.notices, *plan.notices),
+        problems=tuple(findings.problems),
         bad=tuple(Bad(found.names.name(i), reason) for i, reason in found.bad.items()),
         sizes=pictures.histogram(found),
     )
@@ -94,43 +94,43 @@ def nothing_in(part: str, root: Path) -> str:
     return f"the {part} part of {printable(root)} has no image that can be read"
 
 
-def _places(root: Path, said: Findings) -> dict[str, Path]:
+def _places(root: Path, findings: Findings) -> dict[str, Path]:
     folders = class_folders(root)
     splits = [(SPLITS[entry.name.lower()], entry) for entry in folders if entry.name.lower() in SPLITS]
     names = [name for name, _ in splits]
     # A folder called train beside cats and dogs is a class; beside test or valid, or alone, it is a part.
     if "train" not in names or (len(set(names)) == 1 and len(folders) > 1):
         riddles = [riddle for _, place in splits if (riddle := _part_or_class(root, place))]
-        said.problems += riddles
+        findings.problems += riddles
         if not riddles:
-            _tell_nested(root, said)
+            _tell_nested(root, findings)
         return {"train": root}
     for name in sorted(set(names)):
         if names.count(name) > 1:
-            said.problems.append(f"{printable(root)} has more than one {name} part; keep one of them")
+            findings.problems.append(f"{printable(root)} has more than one {name} part; keep one of them")
     extra = [printable(entry.name) for entry in folders if entry.name.lower() not in SPLITS]
     if extra:
-        said.notices.append(f"folders beside train and test ignored: {', '.join(extra)}")
+        findings.notices.append(f"folders beside train and test ignored: {', '.join(extra)}")
     for _, place in splits:
-        _tell_nested(place, said)
+        _tell_nested(place, findings)
     return {"train": root} | dict(splits)
 
 
 def _part_or_class(root: Path, place: Path) -> str | None:
     """What is wrong with a folder that has name and classes of a part, but no other part beside it."""
-    told = _nested(place)
-    return told and (
-        f"{printable(root)}: {told}. A part of the data is called train, valid or test, and nothing else "
+    nested = _nested(place)
+    return nested and (
+        f"{printable(root)}: {nested}. A part of the data is called train, valid or test, and nothing else "
         "stands beside it: move the rest away, or, if it is a class, its images up"
     )
 
 
-def _tell_nested(place: Path, said: Findings) -> None:
+def _tell_nested(place: Path, findings: Findings) -> None:
     """A class made of folders of images is read whole."""
-    told = [nested for folder in class_folders(place) if (nested := _nested(folder))]
-    if told:
-        said.notices.append(
-            f"{printable(place.name)}: folders inside a class belong to it: {'; '.join(told)}"
+    found = [nested for folder in class_folders(place) if (nested := _nested(folder))]
+    if found:
+        findings.notices.append(
+            f"{printable(place.name)}: folders inside a class belong to it: {'; '.join(found)}"
         )
 
 
@@ -163,13 +163,13 @@ def _listing(place: Path, root: Path, watch: pictures.Watch | None, already: int
     return Listing(files, ignored, empty)
 
 
-def _tell_ignored(root: Path, listings: Mapping[str, Listing], said: Findings) -> None:
+def _tell_ignored(root: Path, listings: Mapping[str, Listing], findings: Findings) -> None:
     ignored = sorted(name for listing in listings.values() for name in listing.ignored)
     if ignored:
-        said.notices.append(f"{len(ignored):,} files ignored that are no images: {_some(ignored)}")
+        findings.notices.append(f"{len(ignored):,} files ignored that are no images: {_some(ignored)}")
     for part, listing in listings.items():
         if listing.empty:
-            said.notices.append(f"folders without an image are no class ({part}): {_some(listing.empty)}")
+            findings.notices.append(f"folders without an image are no class ({part}): {_some(listing.empty)}")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -186,12 +186,12 @@ def _too_few(root: Path, train: Listing, classes: Sequence[str]) -> str:
 
 
 def _numbered(
-    listing: Listing, part: str, classes: Sequence[str], said: Findings
+    listing: Listing, part: str, classes: Sequence[str], findings: Findings
 ) -> tuple[list[str], list[int]]:
     """The files of a part, class by class, and the number of the class of each."""
     extra = [name for name in listing.files if name not in classes]
     if extra:
-        said.problems.append(
+        findings.problems.append(
             f"the {part} part has classes that train does not have: {_some(extra)}; "
             f"train has {_some(classes)}; rename or remove them"
         )

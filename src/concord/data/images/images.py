@@ -16,7 +16,7 @@ from concord.data.dataset import Draw, Spec
 from concord.data.images.augment import Augment
 from concord.data.images.stores import InMemory, Store
 from concord.data.names import Chained, Chosen
-from concord.data.normalise import Normalise
+from concord.data.normalise import Normalise, Statistics
 from concord.errors import DataError
 from concord.files.text import printable
 
@@ -46,6 +46,7 @@ class Images:
     rows: Tensor | None = None  # (N,) int64, where each sample lies in the store; None: sample i in row i
     augment: Augment | None = None
     known: Known | None = None
+    statistics: Statistics | None = None  # of the images that are trained on; None: members see pixels
 
     def __post_init__(self) -> None:
         if isinstance(self.store, Tensor):
@@ -69,7 +70,8 @@ class Images:
 
     @property
     def spec(self) -> Spec:
-        return Spec("images", self.shape, torch.uint8, self.classes)
+        normalise = None if self.statistics is None else self.statistics.normalise
+        return Spec("images", self.shape, torch.uint8, self.classes, normalise)
 
     @property
     def fingerprint(self) -> str:
@@ -120,6 +122,7 @@ class Images:
             Chosen(self.names, index.numpy()),
             self.places()[index],
             self.augment,
+            statistics=self.statistics,
         )
 
     def typical(self) -> "Images":

@@ -53,8 +53,8 @@ def parts(path: Path) -> Parts:
     read = {part: _images(arrays, x, y, count, path) for part, (x, y) in layout.items()}
     shapes = {images.shape for images in read.values()}
     if len(shapes) > 1:
-        told = " and ".join(map(str, sorted(shapes)))
-        raise DataError(f"{printable(path)}: images of {' and '.join(read)} differ in size, {told}")
+        listed = " and ".join(map(str, sorted(shapes)))
+        raise DataError(f"{printable(path)}: images of {' and '.join(read)} differ in size, {listed}")
     lacking = [pair for part, pairs in PARTS.items() if part not in layout for pair in pairs]
     halves = {key: other for x, y in lacking for key, other in ((x, y), (y, x)) if key in others}
     extra = ", ".join(sorted(map(printable, others - halves.keys()))[:20])
