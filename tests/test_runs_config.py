@@ -11,9 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+import concord
 from concord.errors import UsageError
 from concord.runs import toml
-from concord.runs.config import Config
+from concord.runs.config import Config, Consensus, Member
 from concord.studies.grid import Study
 
 MEMBER = {"name": "a", "network": "noel2017_st"}
@@ -184,6 +185,21 @@ def test_a_wrong_name_is_answered_with_its_key_and_the_nearest(tables, key):
     message = fault(PAIR | tables)
     assert message.startswith("run.toml:\n")
     assert key in message
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Config(members=["noel2017_st"]), "members.0: .*got 'noel2017_st'"),
+        (lambda: Config(member=[]), r"member: unknown key \(did you mean 'members'\?\)"),
+        (lambda: Consensus("l3", weight=1.0), r"cost: .*did you mean 'l2'"),
+        (lambda: Member("st"), "network: Field required"),
+        (lambda: concord.train("photos/"), r"config is a concord.Config or a mapping.*Config\(data="),
+    ],
+)
+def test_records_made_in_python_are_refused_as_settings_are(make, words):
+    with pytest.raises(UsageError, match=words):
+        make()
 
 
 def test_every_fault_is_listed_at_once():

@@ -152,6 +152,12 @@ def refuse_taken(path: Path) -> None:
             )
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out takes a folder")
+        inside = path.iterdir() if path.exists() else ()
+        others = sorted(p.name for p in inside if p.is_dir() and p.name != "ckpt")
+        if others:
+            raise UsageError(
+                f"{path} is a folder with other folders in it, such as {others[0]}: give a new one as --out"
+            )
 
 
 def create(path: Path, config: Config, stamp: Mapping[str, Any], interface: Mapping[str, Any]) -> RunFolder:

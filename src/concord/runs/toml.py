@@ -59,9 +59,16 @@ def checked(model: type[M], tables: Mapping[str, Any], where: str, prefix: str =
     try:
         return model.model_validate(dict(tables))
     except ValidationError as error:
-        found = dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in error.errors())
-        listed = "\n".join(f"  {fault}" for fault in found)
-        raise UsageError(f"{where}:\n{listed}") from None
+        raise refusal(error, model, tables, where, prefix) from None
+
+
+def refusal(
+    error: ValidationError, model: type[BaseModel], tables: Mapping[str, Any], where: str, prefix: str = ""
+) -> UsageError:
+    """One error that lists every fault of these tables with its key."""
+    found = dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in error.errors())
+    listed = "\n".join(f"  {fault}" for fault in found)
+    return UsageError(f"{where}:\n{listed}")
 
 
 def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], prefix: str) -> str:

@@ -12,6 +12,7 @@ from concord.runs.folder import RunFolder, locked
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.job import make_job
 from concord.runs.loading import refuse_own
+from concord.runs.plan import pointless
 from concord.runs.result import Result, diversity_of, ensemble_of, members_of
 from concord.runs.teachers import load_teachers
 from concord.runs.watching import Stop, never, reading
@@ -41,7 +42,7 @@ def train(
     config = machine.resolved(config)
     with machine.settled(config):
         splits = assemble.load_data(config, reading(observer, stop))
-        for notice in (*splits.notices, *_pointless(config)):
+        for notice in (*splits.notices, *pointless(config)):
             observer.notice(notice)
         interface = Interface.of(splits)
         members = assemble.build_members(config, interface, allow_code)
@@ -54,12 +55,6 @@ def train(
         if warning:
             observer.notice(warning)
         return run_job(job, folder, config, interface)
-
-
-def _pointless(config: Config) -> list[str]:
-    if config.consensus.cost == "none" or config.consensus.weight:
-        return []
-    return [f"consensus.cost {config.consensus.cost} has weight 0: this is the plain ensemble"]
 
 
 def resume(
