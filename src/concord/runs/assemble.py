@@ -17,7 +17,8 @@ from concord.errors import ConcordError, DataError, MissingDataError, UsageError
 from concord.runs.config import REST, Config
 from concord.runs.interface import Interface
 from concord.training.devices import forward, home_of
-from concord.training.seeding import purpose_seed
+from concord.training.evaluate import evaluating, output_of
+from concord.training.seeding import purpose_seed, seeded
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
 
@@ -50,8 +51,8 @@ def build_members(
     """
     members = {}
     for member in config.members:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(purpose_seed(config.train.seed, "start", member.name))
+        start = purpose_seed(config.train.seed, "start", member.name)
+        with seeded(start, torch.device("cpu")):  # whatever a factory draws from
             network = build(
                 member.network,
                 channels=interface.shape[0],
@@ -62,7 +63,8 @@ def build_members(
             if member.pretrained and saved:
                 as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
-        network.requires_grad_(member.teacher is None and not member.retired)
+        if member.teacher is not None or member.retired:
+            network.requires_grad_(False)  # else what the factory froze stays frozen, and nothing more
         # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
         home = member.device or config.train.device
         members[member.name] = network.to(home).to(memory_format=torch.channels_last)
@@ -73,8 +75,7 @@ def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
     """Two samples through the member, so that a wrong network is told apart before anything is trained."""
     expected = (2, len(interface.classes))
     try:
-        with torch.no_grad():
-            output = network.eval()(torch.zeros(2, *interface.shape))
+        output = output_of(network, torch.zeros(2, *interface.shape))
     except ConcordError as error:
         raise UsageError(f"member {name}: {error}{_other_side(network, interface.shape)}") from error
     except Exception as error:  # a foreign network may raise anything
@@ -136,7 +137,8 @@ def _kept(members: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.random.fork_rng([]):
         for member in everyone:
-            forward(member.eval(), torch.zeros(2, *shape), torch.float32)
+            with evaluating({"": member}):
+                forward(member, torch.zeros(2, *shape), torch.float32)
     return kept // 2
 
 

@@ -125,6 +125,8 @@ def load_run(
     needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
     members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=True)
     fill(members, found)
+    for each in members.values():
+        each.eval()
     precise = precisions(config, members, interface.shape)
     return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)
 

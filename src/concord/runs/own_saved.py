@@ -24,7 +24,8 @@ from concord.runs.weights import fill, standing
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 from concord.training import checkpoint
-from concord.training.state import check_members, unpack_members
+from concord.training.beside import Beside
+from concord.training.state import check_members, state_of, unpack_members
 
 DOCUMENT = "ensemble.json"
 CLASSIFY = "classify"
@@ -39,8 +40,17 @@ class Found:
     classifier: Classify | None
 
 
-def save(path: Path, members: Mapping[str, nn.Module], binding: Binding, task: Task[Any]) -> None:
-    """A folder with the weights of all members and what binds them; an older one there is replaced."""
+def save(
+    path: Path,
+    members: Mapping[str, nn.Module],
+    beside: Mapping[str, Beside],
+    binding: Binding,
+    task: Task[Any],
+) -> None:
+    """A folder with the weights of all members and what binds them; an older one there is replaced.
+
+    ``beside`` are what the members are beyond their state dicts.
+    """
     if path.exists() and not (path / DOCUMENT).is_file():
         raise UsageError(f"{path} exists and is not a saved ensemble: give another name")
     document = {
@@ -53,7 +63,9 @@ def save(path: Path, members: Mapping[str, nn.Module], binding: Binding, task: T
         "label_smoothing": task.label_smoothing if isinstance(task, Classify) else None,
     }
     files = {
-        f"member-{name}.safetensors": tensor_bytes(checkpoint.detached(net.state_dict()))
+        f"member-{name}.safetensors": tensor_bytes(
+            checkpoint.detached(state_of(net) | beside[name].tensors())
+        )
         for name, net in members.items()
     }
     files[DOCUMENT] = json.dumps(document, indent=1).encode() + b"\n"

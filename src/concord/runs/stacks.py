@@ -42,7 +42,7 @@ def stacks_of(
 
 def _compare(names: Sequence[str], members: Mapping[str, nn.Module], x: Tensor) -> None:
     """UsageError unless one pass in training mode gives what a pass for each gives, buffers included."""
-    chosen = [members[name].train() for name in names]
+    chosen = [members[name] for name in names]
     x = x.to(home_of(chosen[0], x))
     before = drawn()
     try:

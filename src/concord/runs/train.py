@@ -12,6 +12,8 @@ from concord.runs.folder import RunFolder, locked
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.job import make_job
 from concord.runs.loading import refuse_own
+from concord.runs.own_code import try_own_code
+from concord.runs.own_members import refuse_idle
 from concord.runs.plan import pointless
 from concord.runs.result import Result, diversity_of, ensemble_of, members_of
 from concord.runs.teachers import load_teachers
@@ -46,6 +48,8 @@ def train(
             observer.notice(notice)
         interface = Interface.of(splits)
         members = assemble.build_members(config, interface, allow_code)
+        refuse_idle(members)
+        try_own_code(config, members, interface, allow_code, observer)
         load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))
         folder = RunFolder(out)

@@ -14,6 +14,7 @@ from concord.tasks.task import Compared, Task, Tree
 from concord.training import stacked
 from concord.training.batch import Batch
 from concord.training.devices import computing, device_of, forward, home_of, moved
+from concord.training.foreign import blamed
 from concord.training.seeding import mix, seeded
 
 
@@ -125,7 +126,8 @@ class Pass:
         """Output of member i; its dropout is a function of its seed and ``draw`` alone."""
         name, member = self.cohort.names[i], self.cohort.networks()[i]
         seed = None if self.cohort.seeds is None else mix(self.cohort.seeds[name], self.draw())
-        with seeded(seed, home_of(member, x)):
+        moment = f"at update {self.index}, in training"
+        with seeded(seed, home_of(member, x)), blamed(name, member, moment):
             return forward(member, x, self.cohort.precision_of(name))
 
     def compare(self, i: int, x: Tree, target: Tree | None) -> Compared:

@@ -13,6 +13,7 @@ from typing import Any, Generic
 from concord.errors import DivergedError, StoppedError
 from concord.tasks.task import S
 from concord.training.batch import Batch
+from concord.training.beside import Beside
 from concord.training.cohort import Cohort
 from concord.training.epoch import Epoch
 from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples, evaluate
@@ -20,7 +21,7 @@ from concord.training.job import Job
 from concord.training.loop import Step, train
 from concord.training.optim import set_rate
 from concord.training.position import Position
-from concord.training.state import pack_optimizer, unpack_members, unpack_optimizer
+from concord.training.state import pack_optimizer, state_of, unpack_members, unpack_optimizer
 from concord.training.store import Saved
 
 CURE = "checkpoints made before are intact. A smaller learning rate or gradient clipping usually helps"
@@ -32,6 +33,7 @@ class Training(Generic[S]):
     def __init__(self, job: Job[S]) -> None:
         self.job = job
         self.optimizer = job.plan.optimizer(job.members)
+        self.beside = {name: Beside(name, member) for name, member in job.members.items()}
         self.position = Position()
         self.saved_at = time.monotonic()
 
@@ -48,9 +50,11 @@ class Training(Generic[S]):
     def save(self) -> None:
         """Save this moment; DivergedError if a parameter is not finite."""
         self._check_parameters()
-        members = {name: member.state_dict() for name, member in self.job.members.items()}
+        members = {name: state_of(m) | self.beside[name].tensors() for name, m in self.job.members.items()}
         optimizer = pack_optimizer(self.optimizer, self.job.members)
         self.job.store.save(Saved(self.index, self.position, members, optimizer))
+        for sentence in (text for one in self.beside.values() for text in one.lost()):
+            self.job.observer.notice(sentence)
         self.saved_at = time.monotonic()
 
     def _check_parameters(self) -> None:

@@ -17,6 +17,7 @@ from concord.tasks.task import Tree
 from concord.training import agreement
 from concord.training.batch import Batch, batches_of, joined
 from concord.training.cohort import Cohort, Pass
+from concord.training.foreign import backward
 
 Weight = Callable[[int], float]
 
@@ -77,7 +78,9 @@ def train(
     require_all(cohort.members, optimizer)
     for index, batch in enumerate(batches_of(batches), start):
         for member in cohort.networks():  # a teacher, which learns nothing, stays in evaluation mode
-            member.train(any(p.requires_grad for p in member.parameters()))
+            learns = any(p.requires_grad for p in member.parameters())
+            if member.training != learns:  # parts that a factory left in evaluation mode stay in it
+                member.train(learns)
         alpha = weight(index) if callable(weight) else weight
         update = in_turn if rule.alternating else at_once
         yield update(cohort, batch, optimizer, alpha, index, rule)
@@ -110,7 +113,7 @@ def at_once(
         if n == 0:
             targets = _targets(batch, len(cohort))
         check(own, between, cohort.names, index)
-        (share * (losses.sum() + weight * cost)).backward()
+        backward(share * (losses.sum() + weight * cost), cohort.names, index)
         done.append((share * own, share * between, rows))
     apply(cohort, optimizer, rule, index)
     parts, costs, pieces = zip(*done, strict=True)
@@ -150,7 +153,7 @@ def in_turn(
         optimizer.zero_grad()  # to None, so that the optimizer passes over all other members
         total = loss + weight * cost
         if total.requires_grad:
-            total.backward()
+            backward(total, cohort.names[i : i + 1], index)
             apply(cohort, optimizer, rule, index)
         losses.append(loss.detach())
         costs.append(cost.detach())
