@@ -181,8 +181,8 @@ def test_documents_that_are_no_plain_values_are_refused():
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        ({"forward": 1}, "no attribute that a checkpoint may set"),
-        ({"training": False}, "no attribute that a checkpoint may set"),
+        ({"forward": 1}, "not an attribute that a checkpoint may set"),
+        ({"training": False}, "not an attribute that a checkpoint may set"),
         ({"passes": "many"}, "passes is a int here"),
         ({"gone.passes": 1}, "gone"),
     ],

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from concord.errors import CheckpointError, DivergedError, UsageError, suggestion
-from concord.runs import assemble, machine, predictions, toml
+from concord.runs import assemble, machine, predictions, threads, toml
 from concord.runs import folder as run_folder
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
@@ -41,7 +41,7 @@ def train(
     What is wrong is refused before the folder is made.
     """
     run_folder.refuse_taken(out)
-    config = machine.resolved(config)
+    asked, config = config.train.threads, machine.resolved(config)
     with machine.settled(config):
         splits = assemble.load_data(config, reading(observer, stop))
         for notice in (*splits.notices, *pointless(config)):
@@ -52,12 +52,12 @@ def train(
         try_own_code(config, members, interface, allow_code, observer)
         load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))
-        folder = RunFolder(out)
+        choice = threads.chosen(asked, config, members, interface.shape)
+        if choice.notice:
+            observer.notice(choice.notice)
+        config, folder = choice.config, RunFolder(out)
         job = make_job(folder, config, splits, members, interface, observer=observer, stop=stop)
         run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
-        warning = machine.crowded(config)
-        if warning:
-            observer.notice(warning)
         return run_job(job, folder, config, interface)
 
 

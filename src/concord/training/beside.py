@@ -222,7 +222,7 @@ def _put_attributes(member: nn.Module, saved: Mapping[str, Any]) -> None:
         module = modules[path]
         own = vars(module).get(attribute)
         if attribute in OF_EVERY_MODULE or (own is None and hasattr(type(module), attribute)):
-            raise ValueError(f"{place} is no attribute that a checkpoint may set")
+            raise ValueError(f"{place} is not an attribute that a checkpoint may set")
         if own is not None and type(own) is not type(value) and value is not None:
             raise ValueError(f"{place} is a {type(own).__name__} here")
         if isinstance(own, Tensor) and isinstance(value, Tensor):
