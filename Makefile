@@ -52,6 +52,7 @@ docs: install
 
 soak: install
 	$(BIN)/pytest tests/test_soak_kills.py --soak -s
+	$(BIN)/pytest tests/test_cost_network_fuzz.py --soak
 	$(BIN)/pytest tests/test_zoo_contract.py --soak --durations=10
 
 lock: install
