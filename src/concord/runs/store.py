@@ -12,6 +12,7 @@ from concord.runs.changes import ANYWAY, adapted, differences, position_of, refu
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint
+from concord.training.moments import check_moments, without_moments
 from concord.training.observer import Observer
 from concord.training.position import step_name
 from concord.training.state import check_optimizer
@@ -42,6 +43,7 @@ class RunStore:
 
     def load(self) -> Saved | None:
         """The newest sound checkpoint, or None; CheckpointError if it is of another run."""
+        checkpoint.sweep(self.folder.checkpoints)
         found, faults = checkpoint.newest(self.folder.checkpoints, self.strict)
         for fault in faults:
             self.observer.notice(f"{fault}; falling back to an earlier checkpoint")
@@ -66,6 +68,10 @@ class RunStore:
 
     def _taken(self, found: checkpoint.Checkpoint, changed: bool) -> Saved:
         position = position_of(found, self.tallied)
+        if not changed and found.state["steps"] != self.steps:
+            raise CheckpointError(
+                f"{found.path}/state.json: epochs of {found.state['steps']} updates, here {self.steps}"
+            )
         if changed:
             position = adapted(position, found.state, self.config, self.steps)
         weights.check(self.members, found)
@@ -74,12 +80,20 @@ class RunStore:
         if kind == before:
             optimizer = found.tensors["optimizer"]
             check_optimizer(self.members, optimizer)
+            self._check_moments(found, changed)
         else:
             self.observer.notice(f"{kind} cannot use the moments of {before}: they start at 0")
         self.folder.cut(found.state["metrics_bytes"])
         checkpoint.set_aside(self.folder.checkpoints, found.path)
         index = position.epoch * self.steps + position.step
         return Saved(index, position, weights.tensors_of(found), optimizer)
+
+    def _check_moments(self, found: checkpoint.Checkpoint, changed: bool) -> None:
+        before = found.state["config"]["train"]["optimizer"]
+        kind = "without" if before["kind"] == "sgd" and not before.get("momentum") else before["kind"]
+        without = None if changed else found.state.get("without_moments")
+        where = str(found.path / "optimizer.safetensors")
+        check_moments(self.members, found.tensors["optimizer"], kind, where, without)
 
     def _accept(self, changes: Sequence[str], saved: Saved | None) -> None:
         self.observer.notice("continuing with changes:\n" + "\n".join(f"  {change}" for change in changes))
@@ -102,6 +116,7 @@ class RunStore:
         state = {
             "position": saved.position.plain(),
             "metrics_bytes": self.folder.logged(),
+            "without_moments": without_moments(self.members, saved.optimizer or {}),
             "config": self.config.model_dump(mode="json"),
             "fingerprint": self.fingerprint,
             "interface": self.interface,
@@ -110,7 +125,7 @@ class RunStore:
         checkpoint.save(self.folder.checkpoints, saved.index, tensors, state)
 
     def weights(self, step: str) -> Mapping[str, Tensors]:
-        return weights.tensors_of(checkpoint.load(self.folder.checkpoints / step))
+        return weights.tensors_of(checkpoint.load(checkpoint.named(self.folder.checkpoints, step)))
 
     def append(self, line: Line) -> None:
         self.folder.append(line)
