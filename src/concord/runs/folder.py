@@ -12,6 +12,7 @@ RUN/.lock           held while a process trains here
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shlex
@@ -29,6 +30,7 @@ from concord.files.links import open_inside, refuse_links
 from concord.files.text import printable
 from concord.runs import litter, seal, toml
 from concord.runs.config import Config
+from concord.runs.document_types import check_document
 
 LARGEST_LOG = 512 * 2**20  # bytes of metrics.jsonl
 
@@ -83,7 +85,17 @@ class RunFolder:
         if lacking:
             raise CheckpointError(f"{file}: damaged, it lacks {', '.join(lacking)}")
         self._check_seal(name, raw)
+        if name == "result.json":
+            self._check_types(file, [content])
         return content
+
+    @staticmethod
+    def _check_types(file: Path, found: Iterable[Mapping[str, Any]]) -> None:
+        try:
+            for each in found:
+                check_document(each)
+        except ValueError as error:
+            raise CheckpointError(f"{file}: damaged ({error})") from None
 
     def _check_seal(self, name: str, content: bytes) -> None:
         if self.sealed:
@@ -116,6 +128,7 @@ class RunFolder:
         if not all(set(needs) <= row.keys() for row in found):
             raise CheckpointError(f"{self.metrics}: damaged, a line lacks {' or '.join(needs)}")
         self._check_seal(self.metrics.name, content)
+        self._check_types(self.metrics, found)
         return found
 
     def _log(self) -> bytes:
@@ -137,6 +150,10 @@ class RunFolder:
 
     def _open_log(self, flags: int) -> IO[bytes]:
         return os.fdopen(open_inside(self.metrics, os.O_WRONLY | flags), "wb")
+
+    def log_digest(self, size: int | None = None) -> str:
+        """SHA-256 of the first ``size`` bytes of metrics.jsonl, or of all."""
+        return hashlib.sha256(self._log()[:size]).hexdigest()
 
     def cut(self, size: int) -> None:
         """Forget metrics written after a checkpoint that had ``size`` bytes of them.

@@ -123,7 +123,7 @@ def load_run(
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
     interface = interface_of(folder, found.state, observer.notice)
     needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
-    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=True)
+    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=found)
     fill(members, found)
     precise = precisions(config, members, interface.shape)
     return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)

@@ -96,7 +96,10 @@ def _run(path: Path, members: Mapping[str, nn.Module]) -> Found:
     config = folder.config()
     _refuse_others(path, [member.name for member in config.members], members)
     fill(members, load(folder, standing(folder)))
-    classes = len(folder.json("interface.json", ["classes"])["classes"])
+    listed = folder.json("interface.json", ["classes"])["classes"]
+    if not isinstance(listed, list):
+        raise CheckpointError(f"{path / 'interface.json'}: damaged, classes is not a list")
+    classes = len(listed)
     classifier = _classifier(classes, config.train.label_smoothing)
     return Found(binding_of(config.consensus), config.train.task, classifier)
 

@@ -19,6 +19,7 @@ from concord.training.state import check_optimizer
 from concord.training.store import Line, Saved, Tensors
 
 KEEP = 2  # newest checkpoints
+NEEDED = ("epoch", "step", "seconds", "samples_per_second", "train", "valid", "test")  # of every line
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class RunStore:
         else:
             self.observer.notice(f"{kind} cannot use the moments of {before}: they start at 0")
         self.folder.cut(found.state["metrics_bytes"])
+        self._check_log(found)
         checkpoint.set_aside(self.folder.checkpoints, found.path)
         index = position.epoch * self.steps + position.step
         return Saved(index, position, weights.tensors_of(found), optimizer)
@@ -94,6 +96,16 @@ class RunStore:
         without = None if changed else found.state.get("without_moments")
         where = str(found.path / "optimizer.safetensors")
         check_moments(self.members, found.tensors["optimizer"], kind, where, without)
+
+    def _check_log(self, found: checkpoint.Checkpoint) -> None:
+        """CheckpointError, or a notice with ``allow_changes``, if epochs are not as they were logged."""
+        before, size = found.state.get("metrics_sha256"), found.state["metrics_bytes"]
+        if before is None or before == self.folder.log_digest(size):
+            return
+        fault = f"{self.folder.metrics}: damaged or edited since the checkpoint {found.path.name} was made"
+        if not self.allow_changes:
+            raise CheckpointError(f"{fault}. Put it back, or {self.otherwise}")
+        self.observer.notice(f"{fault}. It is accepted as it is")
 
     def _accept(self, changes: Sequence[str], saved: Saved | None) -> None:
         self.observer.notice("continuing with changes:\n" + "\n".join(f"  {change}" for change in changes))
@@ -109,13 +121,14 @@ class RunStore:
 
     def _commit(self, saved: Saved) -> None:
         tensors: dict[str, Tensors] = {
-            f"{weights.MEMBER}{name}": state for name, state in saved.members.items()
+            f"{checkpoint.MEMBER}{name}": state for name, state in saved.members.items()
         }
         tensors["optimizer"] = saved.optimizer or {}
         tensors["totals"] = saved.position.totals
         state = {
             "position": saved.position.plain(),
             "metrics_bytes": self.folder.logged(),
+            "metrics_sha256": self.folder.log_digest(),
             "without_moments": without_moments(self.members, saved.optimizer or {}),
             "config": self.config.model_dump(mode="json"),
             "fingerprint": self.fingerprint,
@@ -131,7 +144,7 @@ class RunStore:
         self.folder.append(line)
 
     def lines(self) -> Sequence[Line]:
-        return self.folder.rows()
+        return self.folder.rows(NEEDED)
 
     def stopped(self, updates: int) -> str:
         return f"stopped after {updates} updates, saved: {self.folder.resume} continues from here"

@@ -142,7 +142,7 @@ def _continue(
         # pixels are normalised as they were from the start, whatever data is trained on now
         interface = interface_of(folder, found.state if found else {}, observer.notice)
         check_same(interface, splits, config.data.source)
-        members = assemble.build_members(config, interface, allow_code, saved=found is not None)
+        members = assemble.build_members(config, interface, allow_code, saved=found)
         if found is None:
             load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))

@@ -11,11 +11,9 @@ from concord.runs import seal
 from concord.runs.changes import STATE, differences, refuse
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint
-from concord.training.checkpoint import Checkpoint
+from concord.training.checkpoint import MEMBER, Checkpoint
 from concord.training.state import check_members, unpack_members
 from concord.training.types import check_finite
-
-MEMBER = "member-"  # before the name, in the files of a checkpoint
 
 
 def tensors_of(found: Checkpoint) -> dict[str, Mapping[str, Tensor]]:

@@ -39,6 +39,7 @@ from concord.training.state_types import check_state
 
 STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
 LEFT = re.compile(r"step-[0-9]{8,}(\.old)?\.tmp-[0-9]+")
+MEMBER = "member-"  # before the name, in the files of a checkpoint
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 Tensors = Mapping[str, Tensor]
 

@@ -6,8 +6,14 @@ from typing import Any
 
 def check_state(state: Mapping[str, Any]) -> None:
     """ValueError if a key that a state of concord may have is of another type; keys may be missing."""
-    for key, kind in (("position", dict), ("config", dict), ("interface", dict), ("fingerprint", str)):
-        if state.get(key) is not None and not isinstance(state[key], kind):
+    for key, kind in (
+        ("position", dict),
+        ("config", dict),
+        ("interface", dict),
+        ("fingerprint", str),
+        ("metrics_sha256", str),
+    ):
+        if key in state and not isinstance(state[key], kind):
             raise ValueError(f"{key} is not {'a text' if kind is str else 'an object'}")
     for key, least in (("metrics_bytes", 0), ("steps", 1)):
         if key in state and (type(state[key]) is not int or not least <= state[key] < 2**53):
@@ -15,7 +21,7 @@ def check_state(state: Mapping[str, Any]) -> None:
     names = state.get("without_moments", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("without_moments is not a list of names")
-    if state.get("config") is not None:
+    if "config" in state:
         _check_settings(state["config"])
 
 
