@@ -1,6 +1,7 @@
 """From a configuration to a training that can start: the one place where data, zoo and training meet."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,14 +14,16 @@ from concord.data import memory
 from concord.data.images.pictures import Watch
 from concord.data.load import load
 from concord.data.splits import Splits
-from concord.errors import ConcordError, DataError, MissingDataError, UsageError
-from concord.runs.config import REST, Config
+from concord.errors import CheckpointError, ConcordError, DataError, MissingDataError, UsageError
+from concord.runs.config import REST, Config, Member
 from concord.runs.interface import Interface
+from concord.training.checkpoint import MEMBER, Checkpoint
 from concord.training.devices import forward, home_of
 from concord.training.evaluate import evaluating, output_of
 from concord.training.seeding import purpose_seed, seeded
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
+from concord.zoo.limits import Limit, TooLargeError, bounded
 
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
@@ -42,24 +45,29 @@ def load_again(config: Config, option: str, watch: Watch | None = None) -> Split
 
 
 def build_members(
-    config: Config, interface: Interface, allow_code: Collection[str], *, saved: bool = False
+    config: Config,
+    interface: Interface,
+    allow_code: Collection[str],
+    *,
+    saved: Checkpoint | None = None,
 ) -> dict[str, nn.Module]:
     """New members; the start of each depends on the seed and its own name, not on who stands beside it.
 
-    ``saved`` says that a checkpoint will fill them, so that nothing is fetched for those with pretrained
-    weights.
+    ``saved`` is the checkpoint that will fill them: nothing is fetched for those with pretrained weights, and
+    a network that becomes much larger than its tensors there is a CheckpointError before it is built.
     """
     members = {}
     for member in config.members:
         start = purpose_seed(config.train.seed, "start", member.name)
         with seeded(start, torch.device("cpu")):  # whatever a factory draws from
-            network = build(
-                member.network,
-                channels=interface.shape[0],
-                classes=len(interface.classes),
-                pretrained=member.pretrained and not saved,
-                allow_code=allow_code,
-            )
+            with _bounded(member, saved):
+                network = build(
+                    member.network,
+                    channels=interface.shape[0],
+                    classes=len(interface.classes),
+                    pretrained=member.pretrained and not saved,
+                    allow_code=allow_code,
+                )
             if member.pretrained and saved:
                 as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
@@ -69,6 +77,26 @@ def build_members(
         home = member.device or config.train.device
         members[member.name] = network.to(home).to(memory_format=torch.channels_last)
     return members
+
+
+@contextmanager
+def _bounded(member: Member, saved: Checkpoint | None) -> Iterator[None]:
+    """No network of the zoo is larger than a checkpoint can be, or than the one that will fill it."""
+    if ":" in member.network:  # code that the user has allowed by name
+        yield
+        return
+    if saved is None:
+        free = memory.available()
+        with bounded(Limit(numbers=None if free is None else free // 8)):  # half of it, at 4 bytes each
+            yield
+        return
+    try:
+        with bounded(Limit.of(saved.tensors.get(f"{MEMBER}{member.name}", {}))):
+            yield
+    except (TooLargeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise CheckpointError(
+            f"{saved.path}: member {member.name!r} was not made for {member.network} (config.toml): {error}"
+        ) from None
 
 
 def _check_output(name: str, network: nn.Module, interface: Interface) -> None:

@@ -74,6 +74,7 @@ class Augment(Section):
         return self
 
 
+MOST_MEMBERS = 256
 NAME, LONGEST_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", 60  # of a member
 
 
@@ -233,7 +234,7 @@ class Config(Section):
 
     data: Data = Data()
     augment: Augment = Augment()
-    members: Annotated[list[Member], Field(min_length=1)]
+    members: Annotated[list[Member], Field(min_length=1, max_length=MOST_MEMBERS)]
     consensus: Consensus = Consensus()
     unlabelled: Unlabelled | None = None
     adversarial: Annotated[Fgsm | Pgd, Field(discriminator="kind")] | None = None

@@ -19,7 +19,7 @@ from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions, whole_float32
 from concord.runs.watching import Stop, never, reading
-from concord.runs.weights import fill, standing
+from concord.runs.weights import fill, load, standing
 from concord.training import checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
@@ -117,13 +117,13 @@ def load_run(
     config = resolved(config.model_copy(update={"train": train, "members": together}))
     path = standing(folder, observer.notice, strict)
     try:
-        found = checkpoint.load(path)
+        found = load(folder, path)
     except CheckpointError as error:
         checkpoint.newest(folder.checkpoints)  # says so if none can be used
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
     interface = interface_of(folder, found.state, observer.notice)
     needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
-    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=True)
+    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=found)
     fill(members, found)
     for each in members.values():
         each.eval()

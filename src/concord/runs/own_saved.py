@@ -20,7 +20,7 @@ from concord.runs.config import Consensus
 from concord.runs.folder import RunFolder
 from concord.runs.own_members import refuse_lazy
 from concord.runs.own_settings import Binding
-from concord.runs.weights import fill, standing
+from concord.runs.weights import fill, load, standing
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 from concord.training import checkpoint
@@ -107,8 +107,11 @@ def _run(path: Path, members: Mapping[str, nn.Module]) -> Found:
     folder = RunFolder(path)
     config = folder.config()
     _refuse_others(path, [member.name for member in config.members], members)
-    fill(members, checkpoint.load(standing(folder)))
-    classes = len(folder.json("interface.json", ["classes"])["classes"])
+    fill(members, load(folder, standing(folder)))
+    listed = folder.json("interface.json", ["classes"])["classes"]
+    if not isinstance(listed, list):
+        raise CheckpointError(f"{path / 'interface.json'}: damaged, classes is not a list")
+    classes = len(listed)
     classifier = _classifier(classes, config.train.label_smoothing)
     return Found(binding_of(config.consensus), config.train.task, classifier)
 

@@ -12,12 +12,14 @@ from concord.runs.changes import ANYWAY, adapted, differences, position_of, refu
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint
+from concord.training.moments import check_moments, without_moments
 from concord.training.observer import Observer
 from concord.training.position import step_name
 from concord.training.state import check_optimizer
 from concord.training.store import Line, Saved, Tensors
 
 KEEP = 2  # newest checkpoints
+NEEDED = ("epoch", "step", "seconds", "samples_per_second", "train", "valid", "test")  # of every line
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class RunStore:
 
     def load(self) -> Saved | None:
         """The newest sound checkpoint, or None; CheckpointError if it is of another run."""
+        checkpoint.sweep(self.folder.checkpoints)
         found, faults = checkpoint.newest(self.folder.checkpoints, self.strict)
         for fault in faults:
             self.observer.notice(f"{fault}; falling back to an earlier checkpoint")
@@ -66,6 +69,10 @@ class RunStore:
 
     def _taken(self, found: checkpoint.Checkpoint, changed: bool) -> Saved:
         position = position_of(found, self.tallied)
+        if not changed and found.state["steps"] != self.steps:
+            raise CheckpointError(
+                f"{found.path}/state.json: epochs of {found.state['steps']} updates, here {self.steps}"
+            )
         if changed:
             position = adapted(position, found.state, self.config, self.steps)
         weights.check(self.members, found)
@@ -74,12 +81,31 @@ class RunStore:
         if kind == before:
             optimizer = found.tensors["optimizer"]
             check_optimizer(self.members, optimizer)
+            self._check_moments(found, changed)
         else:
             self.observer.notice(f"{kind} cannot use the moments of {before}: they start at 0")
         self.folder.cut(found.state["metrics_bytes"])
+        self._check_log(found)
         checkpoint.set_aside(self.folder.checkpoints, found.path)
         index = position.epoch * self.steps + position.step
         return Saved(index, position, weights.tensors_of(found), optimizer)
+
+    def _check_moments(self, found: checkpoint.Checkpoint, changed: bool) -> None:
+        before = found.state["config"]["train"]["optimizer"]
+        kind = "without" if before["kind"] == "sgd" and not before.get("momentum") else before["kind"]
+        without = None if changed else found.state.get("without_moments")
+        where = str(found.path / "optimizer.safetensors")
+        check_moments(self.members, found.tensors["optimizer"], kind, where, without)
+
+    def _check_log(self, found: checkpoint.Checkpoint) -> None:
+        """CheckpointError, or a notice with ``allow_changes``, if epochs are not as they were logged."""
+        before, size = found.state.get("metrics_sha256"), found.state["metrics_bytes"]
+        if before is None or before == self.folder.log_digest(size):
+            return
+        fault = f"{self.folder.metrics}: damaged or edited since the checkpoint {found.path.name} was made"
+        if not self.allow_changes:
+            raise CheckpointError(f"{fault}. Put it back, or {self.otherwise}")
+        self.observer.notice(f"{fault}. It is accepted as it is")
 
     def _accept(self, changes: Sequence[str], saved: Saved | None) -> None:
         self.observer.notice("continuing with changes:\n" + "\n".join(f"  {change}" for change in changes))
@@ -95,13 +121,15 @@ class RunStore:
 
     def _commit(self, saved: Saved) -> None:
         tensors: dict[str, Tensors] = {
-            f"{weights.MEMBER}{name}": state for name, state in saved.members.items()
+            f"{checkpoint.MEMBER}{name}": state for name, state in saved.members.items()
         }
         tensors["optimizer"] = saved.optimizer or {}
         tensors["totals"] = saved.position.totals
         state = {
             "position": saved.position.plain(),
             "metrics_bytes": self.folder.logged(),
+            "metrics_sha256": self.folder.log_digest(),
+            "without_moments": without_moments(self.members, saved.optimizer or {}),
             "config": self.config.model_dump(mode="json"),
             "fingerprint": self.fingerprint,
             "interface": self.interface,
@@ -110,13 +138,13 @@ class RunStore:
         checkpoint.save(self.folder.checkpoints, saved.index, tensors, state)
 
     def weights(self, step: str) -> Mapping[str, Tensors]:
-        return weights.tensors_of(checkpoint.load(self.folder.checkpoints / step))
+        return weights.tensors_of(checkpoint.load(checkpoint.named(self.folder.checkpoints, step)))
 
     def append(self, line: Line) -> None:
         self.folder.append(line)
 
     def lines(self) -> Sequence[Line]:
-        return self.folder.rows()
+        return self.folder.rows(NEEDED)
 
     def stopped(self, updates: int) -> str:
         return f"stopped after {updates} updates, saved: {self.folder.resume} continues from here"

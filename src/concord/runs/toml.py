@@ -10,17 +10,24 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from concord.errors import UsageError, suggestion
+from concord.runs import toml_bounds
 from concord.runs.config import Config
 
 LARGEST_FILE = 2**20  # bytes; a configuration is small
 LONGEST_SHOWN = 200  # characters of a value in a message
+MOST_FAULTS = 50  # listed in a message; each is compared with the names that there are
 M = TypeVar("M", bound=BaseModel)
 
 
 def read(path: Path) -> dict[str, Any]:
     """The tables of a TOML file as they stand; UsageError with file, line and column otherwise."""
+    return tables_of(content_of(path), path)
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a settings file; UsageError if it is missing or larger than any configuration is."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file:  # which may be a pipe of a shell
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such configuration file") from None
@@ -28,6 +35,11 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     if len(content) > LARGEST_FILE:
         raise UsageError(f"{path}: a configuration of more than {LARGEST_FILE} bytes is refused")
+    return content
+
+
+def tables_of(content: bytes, path: Path) -> dict[str, Any]:
+    """The tables that the bytes of a TOML file hold; UsageError naming ``path`` and the line otherwise."""
     try:
         return _loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -38,7 +50,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _loads(text: str) -> dict[str, Any]:
-    """``tomllib.loads`` with every refusal a ValueError."""
+    """``tomllib.loads`` with every refusal a ValueError, and what is too much refused before."""
+    toml_bounds.check(text)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -66,8 +79,10 @@ def refusal(
     error: ValidationError, model: type[BaseModel], tables: Mapping[str, Any], where: str, prefix: str = ""
 ) -> UsageError:
     """One error that lists every fault of these tables with its key."""
-    found = dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in error.errors())
-    listed = "\n".join(f"  {fault}" for fault in found)
+    faults = error.errors(include_url=False)
+    found = dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in faults[:MOST_FAULTS])
+    more = [f"and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
+    listed = "\n".join(f"  {fault}" for fault in [*found, *more])
     return UsageError(f"{where}:\n{listed}")
 
 
@@ -178,6 +193,8 @@ def assign(tables: dict[str, Any], setting: str) -> None:
 def put(tables: dict[str, Any], key: str, value: object) -> None:
     """Put a value at ``key.path``, making the tables on the way."""
     *path, last = key.split(".")
+    if len(path) >= toml_bounds.LONGEST_KEY:
+        raise UsageError(f"{_shown(key)}: a key of more than {toml_bounds.LONGEST_KEY} names")
     for part in path:
         tables = tables.setdefault(part, {})
         if not isinstance(tables, dict):

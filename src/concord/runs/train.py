@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from concord.errors import CheckpointError, DivergedError, UsageError, suggestion
-from concord.runs import assemble, machine, predictions, threads, toml
+from concord.errors import CheckpointError, DivergedError, ResourceError, UsageError, suggestion
+from concord.runs import assemble, machine, predictions, seal, threads, toml
 from concord.runs import folder as run_folder
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
@@ -78,12 +79,23 @@ def resume(
     as one that diverged. ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an
     earlier one is used.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(run, sealed=not allow_changes)
+    if folder.complete:
+        _tidied(folder)
+    if allow_changes:
+        for fault in seal.broken(run, folder.resume).values():
+            observer.notice(f"{fault}. It is accepted as it is")
     asked = _asked(folder, settings, without)
     unchanged = not (settings or without or allow_changes)
     if folder.complete and unchanged and finished(folder, observer.notice, strict):
         return read_result(folder)
     return _continue(folder, asked, allow_changes, strict, allow_code, observer, stop)
+
+
+def _tidied(folder: RunFolder) -> None:
+    """Remove what kills left in a complete run, if nobody is at work there and it can be written to."""
+    with suppress(UsageError, ResourceError), locked(folder):
+        checkpoint.sweep(folder.checkpoints)
 
 
 def read_result(folder: RunFolder) -> Result:
@@ -97,7 +109,8 @@ def read_result(folder: RunFolder) -> Result:
 
 def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str]) -> Config:
     """The run's configuration with the changes in it; UsageError for a member that it does not have."""
-    tables = folder.config().model_dump(mode="json", exclude_none=True)
+    # not under its seal: a setting that was changed since is listed with what it was
+    tables = replace(folder, sealed=False).config().model_dump(mode="json", exclude_none=True)
     members = {member["name"]: member for member in tables["members"]}
     for name in without:
         if name not in members:
@@ -128,7 +141,7 @@ def _continue(
         # pixels are normalised as they were from the start, whatever data is trained on now
         interface = interface_of(folder, found.state if found else {}, observer.notice)
         check_same(interface, splits, config.data.source)
-        members = assemble.build_members(config, interface, allow_code, saved=found is not None)
+        members = assemble.build_members(config, interface, allow_code, saved=found)
         if found is None:
             load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))

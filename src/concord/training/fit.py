@@ -19,6 +19,7 @@ from concord.training.epoch import Epoch
 from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples, evaluate
 from concord.training.job import Job
 from concord.training.loop import Step, train
+from concord.training.moments import check_like
 from concord.training.optim import set_rate
 from concord.training.position import Position
 from concord.training.state import pack_optimizer, state_of, unpack_members, unpack_optimizer
@@ -44,6 +45,7 @@ class Training(Generic[S]):
             return
         unpack_members(self.job.members, saved.members)
         if saved.optimizer is not None:
+            check_like(self.optimizer, self.job.members, saved.optimizer, "the saved state")
             unpack_optimizer(self.optimizer, self.job.members, saved.optimizer)
         self.position = saved.position
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from concord.errors import CheckpointError
 from concord.training import beside
+from concord.training.types import check_types
 
 
 def unpack_members(members: Mapping[str, nn.Module], saved: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -38,6 +39,7 @@ def check_members(
         if name not in saved:
             raise CheckpointError(f"{where} has no member {name!r}")
         _check_member(member, saved[name], f"{where}: member {name!r}", (networks or {}).get(name))
+        check_types(member, saved[name], f"{where}: member {name!r}")
 
 
 def _check_member(member: nn.Module, tensors: Mapping[str, Tensor], where: str, network: str | None) -> None:
