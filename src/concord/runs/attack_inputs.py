@@ -56,7 +56,7 @@ def networks_of(runs: Sequence[Path], loaded: Sequence[Loaded]) -> dict[str, Cla
 
 
 def _together(members: Sequence[nn.Module], x: Tensor) -> Tensor:
-    return ensemble_logits([member(x.clone()) for member in members])  # one may work in place
+    return ensemble_logits([member(x.clone()) for member in members])  # a member may change it in place
 
 
 def images_of(

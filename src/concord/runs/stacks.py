@@ -59,12 +59,12 @@ def _compare(names: Sequence[str], members: Mapping[str, nn.Module], x: Tensor) 
 
 def _in_one_pass(members: Sequence[nn.Module], x: Tensor) -> Said:
     with buffers_kept(members):
-        return list(stacked.outputs(members, [(x,)])), [dict(m.named_buffers()) for m in members]
+        return list(stacked.outputs(members, [(x.clone(),)])), [dict(m.named_buffers()) for m in members]
 
 
 def _in_a_pass_each(members: Sequence[nn.Module], x: Tensor) -> Said:
     with buffers_kept(members):
-        return [member(x) for member in members], [dict(m.named_buffers()) for m in members]
+        return [member(x.clone()) for member in members], [dict(m.named_buffers()) for m in members]
 
 
 def _alike(one: Said, each: Said) -> bool:

@@ -13,7 +13,7 @@ from concord.errors import UsageError
 from concord.tasks.task import Compared, Task, Tree
 from concord.training import stacked
 from concord.training.batch import Batch
-from concord.training.devices import computing, device_of, forward, home_of, moved
+from concord.training.devices import computing, copied, device_of, forward, home_of
 from concord.training.foreign import blamed
 from concord.training.seeding import mix, seeded
 
@@ -119,7 +119,7 @@ class Pass:
         given = batch.inputs if len(batch.inputs) == 1 else [batch.inputs[i] for i in group]
         home, here = home_of(members[0], given[0]), device_of(given[0])
         with computing(home, self.cohort.precision_of(names[group[0]])):
-            outputs = stacked.outputs(members, [_arguments(moved(x, home)) for x in given])
+            outputs = stacked.outputs(members, [_arguments(copied(x, home)) for x in given])
         return {i: output.to(here) for i, output in zip(group, outputs, strict=True)}
 
     def output(self, i: int, x: Tree) -> Tree:
