@@ -33,7 +33,7 @@ from concord.data.images import decode, pictures
 from concord.data.images.pictures import Watch
 from concord.data.images.stores import PIECE, InFiles
 from concord.errors import ResourceError
-from concord.files.atomic import disk_errors, sync_folder, write_synced
+from concord.files.atomic import disk_errors, sync_folder, unfinished, write_synced
 from concord.files.documents import parse_object
 
 VERSION = 2
@@ -164,7 +164,7 @@ def _build(files: InFiles, folder: Path, watch: Watch | None) -> dict[int, str]:
     """Decode all files into the folder, which appears when it is whole; the reasons of those that fail."""
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     try:
-        with disk_errors(folder, _need(files)):
+        with disk_errors(folder, _need(files)), unfinished(temporary):
             folder.parent.mkdir(parents=True, exist_ok=True)
             _sweep(folder)
             temporary.mkdir()

@@ -21,6 +21,7 @@ from torchvision.datasets.utils import download_url
 from concord.data import memory
 from concord.data.images import cifar
 from concord.errors import ConcordError, DataError, ResourceError, UsageError, suggestion
+from concord.files.atomic import unfinished
 from concord.files.text import printable
 
 IDX = {"mnist": datasets.MNIST, "fashionmnist": datasets.FashionMNIST, "kmnist": datasets.KMNIST}
@@ -100,7 +101,7 @@ def unpack(archive: Path, folder: Path) -> None:
     more bytes than the eight known regular files have; ResourceError if the disk has no room for them.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=folder) as aside:
+        with tempfile.TemporaryDirectory(dir=folder) as aside, unfinished(Path(aside)):
             plain = Path(aside) / "archive.tar"
             _gunzip(archive, plain)
             with tarfile.open(plain, "r:") as tar:
