@@ -10,6 +10,7 @@ hashing, exporting. No exception is raised, because foreign code swallows it, or
 Only ``concord.__main__`` calls ``listen``: whoever imports concord keeps the signals of its own process.
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE = 0.7  # seconds in which whoever was given ``stop`` may end the work in good order
+GRACE = 0.5  # seconds in which whoever was given ``stop`` may end the work in good order
 INTERRUPTED = 130
 SAVED = 75
 SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
@@ -104,6 +105,7 @@ def listen() -> None:
     if PROCESS.listening:
         return
     PROCESS.listening = True
+    atexit.register(_last)  # what is registered first comes last
     hear, wake = os.pipe()
     os.set_blocking(wake, False)
     threading.Thread(target=_follow, args=(hear, PROCESS.arrived), daemon=True).start()
@@ -112,6 +114,12 @@ def listen() -> None:
         signal.signal(number, _note)
     # a forked child would wake this process, whose signals are not its own
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+
+
+def _last() -> None:
+    """Python takes its handlers away while it ends, and the status of the verb would be lost."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _note(number: int, frame: object) -> None:

@@ -95,7 +95,7 @@ def _run(path: Path, members: Mapping[str, nn.Module]) -> Found:
     folder = RunFolder(path)
     config = folder.config()
     _refuse_others(path, [member.name for member in config.members], members)
-    fill(members, checkpoint.load(standing(folder)))
+    fill(members, standing(folder))
     classes = len(folder.json("interface.json", ["classes"])["classes"])
     classifier = _classifier(classes, config.train.label_smoothing)
     return Found(binding_of(config.consensus), config.train.task, classifier)

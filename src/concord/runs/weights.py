@@ -47,7 +47,7 @@ def finished(
     if not folder.complete:
         return False
     try:
-        found = checkpoint.load(standing(folder))
+        found = standing(folder)
     except CheckpointError as error:
         if strict or checkpoint.newest(folder.checkpoints)[0] is None:
             raise
@@ -57,18 +57,27 @@ def finished(
     return True
 
 
+def of_result(folder: RunFolder) -> Path | None:
+    """The checkpoint that the result of a complete run names; None of a run in progress."""
+    if not folder.complete:
+        return None
+    return folder.checkpoints / str(folder.json("result.json", ["checkpoint"])["checkpoint"])
+
+
 def standing(
     folder: RunFolder, warn: Callable[[str], None] = lambda text: None, strict: bool = False
-) -> Path:
+) -> Checkpoint:
     """The checkpoint that a run stands for: that of its result, or the newest sound one so far.
 
-    ``warn`` is called for every newer one that is damaged; with ``strict`` that is a CheckpointError.
+    It is in memory, because a training in progress may remove it from the folder at any moment. ``warn`` is
+    called for every newer one that is damaged; with ``strict`` that is a CheckpointError.
     """
-    if folder.complete:
-        return folder.checkpoints / str(folder.json("result.json", ["checkpoint"])["checkpoint"])
+    place = of_result(folder)
+    if place is not None:
+        return checkpoint.load(place)
     found, faults = checkpoint.newest(folder.checkpoints, strict)
     for fault in faults:
         warn(f"{fault}; an earlier checkpoint is used")
     if found is None:
         raise CheckpointError(f"{folder.path} has no checkpoint yet; {folder.resume} continues it")
-    return found.path
+    return found
