@@ -1,7 +1,6 @@
 """From a configuration to a training that can start: the one place where data, zoo and training meet."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from concord.data.images.pictures import Watch
 from concord.data.load import load
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
+from concord.files.paths import expanded
 from concord.runs.config import REST, Config
 from concord.runs.interface import Interface
 from concord.training.devices import forward, home_of
@@ -35,7 +35,7 @@ def load_again(config: Config, option: str, watch: Watch | None = None) -> Split
     try:
         return load_data(config, watch)
     except MissingDataError as error:
-        absolute = Path(config.data.source).expanduser().is_absolute()
+        absolute = expanded(config.data.source).is_absolute()
         begun = "" if absolute else " That path is relative to the folder in which the run was started."
         raise DataError(f"{error}\nThe run was trained on it.{begun} {option} names its new place") from None
 

@@ -31,9 +31,14 @@ def check(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
 
 
 def fill(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
-    """Copy the weights into the members, after ``check``."""
+    """Copy the weights into the members, after ``check``; CheckpointError if one is not a finite number."""
     check(members, found)
     unpack_members(members, tensors_of(found))
+    for name, member in members.items():
+        if not all(parameter.isfinite().all() for parameter in member.parameters()):
+            raise CheckpointError(
+                f"{found.path}/{MEMBER}{name}.safetensors: damaged, its weights are not finite numbers"
+            )
 
 
 def finished(

@@ -47,7 +47,12 @@ def home() -> Path:
     if own:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "concord"
+    if base:
+        return Path(base) / "concord"
+    try:
+        return Path.home() / ".cache" / "concord"
+    except RuntimeError:
+        raise ResourceError("there is no home folder to keep a cache in; set CONCORD_CACHE") from None
 
 
 def place(files: InFiles) -> Path:
