@@ -34,8 +34,8 @@ MORE = {
     "attack": ["attack", "run", "--out", "{new}", *ALLOW],
     "cost": ["cost", "resnet18"],
     "data check": ["data", "check", "photos"],
-    "baseline": ["baseline", "--data", "data.npz"],
-    "plain train": ["plain", "train", "--epochs", "1"],
+    "baseline": ["baseline", "svm_linear", "knn", "--data", "data.npz"],
+    "doctor": ["doctor"],
     "train with workers": [*TRAIN, "--set", "data.workers=2", "--out", "{new}"],
 }
 

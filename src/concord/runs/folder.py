@@ -182,8 +182,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise UsageError(f"{folder.path} is in use by process {file.read().strip() or '?'}") from None
-        with disk_errors(folder.path):
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with disk_errors(folder.path / ".lock"):
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())  # a buffer would fail again when it is closed
         yield
