@@ -115,12 +115,13 @@ def tables_of(
 
 
 def mark_pretrained(members: Sequence[dict[str, Any]], wanted: Sequence[str]) -> None:
-    """``--pretrained NAME`` for each; UsageError for a name that no member has."""
+    """``--pretrained NAME`` or ``NAME=FILE`` for each; UsageError for a name that no member has."""
     names = [str(member.get("name")) for member in members]
-    for name in wanted:
+    for text in wanted:
+        name, named, file = text.partition("=")
         if name not in names:
             raise UsageError(f"--pretrained {name}: no member has that name{suggestion(name, names)}")
-        members[names.index(name)]["pretrained"] = True
+        members[names.index(name)]["pretrained"] = file if named else True
 
 
 def code_named(tables: dict[str, Any], members: str | None) -> list[str]:

@@ -20,6 +20,7 @@ from concord.training.devices import forward, home_of
 from concord.training.seeding import purpose_seed
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
+from concord.zoo.weights import load_weights
 
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
@@ -56,10 +57,13 @@ def build_members(
                 member.network,
                 channels=interface.shape[0],
                 classes=len(interface.classes),
-                pretrained=member.pretrained and not saved,
+                pretrained=member.pretrained is True and not saved,
                 allow_code=allow_code,
             )
-            if member.pretrained and saved:
+            file = member.pretrained if isinstance(member.pretrained, str) else None
+            if file is not None and not saved:
+                load_weights(network, expanded(file))
+            if member.pretrained and (saved or file is not None):
                 as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
         network.requires_grad_(member.teacher is None and not member.retired)

@@ -95,7 +95,7 @@ class Member(Headed):
 
     name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)] = Field(kw_only=False)
     network: Text
-    pretrained: bool = False
+    pretrained: bool | Text = False  # true: of its library; or a file of weights
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
     retired: bool = False  # learns nothing from here on, and nobody learns from it
     # where it lies; default: the device of the training
