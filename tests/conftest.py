@@ -1,5 +1,6 @@
 """For all tests: one thread, caches of their own, torch's switches as found, soak tests only on request."""
 
+from collections import Counter
 from itertools import count
 
 import pytest
@@ -19,6 +20,14 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "soak" in item.keywords:
                 item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Why tests were skipped: a line for each reason, whatever options were given."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    for reason, number in reasons.most_common():
+        terminalreporter.write_line(f"{number} skipped: {reason}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,3 +200,16 @@ def copied(path, to):
     """A copy of a run, to damage."""
     shutil.copytree(path, to, dirs_exist_ok=True)
     return to
+
+
+def group(process):
+    """Living processes of a command begun in a group of its own, by /proc; zombies do not count."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(pgrp) == process.pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return found

@@ -145,6 +145,22 @@ def test_a_killed_worker_is_a_resource_error_and_the_next_list_has_new_ones(fold
     assert len(list(loader.batches(wanted("train", 20)))) == 4
 
 
+def test_a_killed_worker_takes_with_it_one_that_hears_nothing_any_more(folder):
+    """As one does that waits for a lock which the killed one held: here it is halted."""
+    before = running()
+    train = load(str(folder), keep="decode").train
+    loader = Loader({"train": train}, 2)
+    list(loader.batches(wanted("train", 10)))
+    killed, stuck = children(before)
+    os.kill(stuck.pid, signal.SIGSTOP)
+    killed.kill()
+    killed.join()
+    with pytest.raises(ResourceError, match="ended unexpectedly"):
+        list(loader.batches(wanted("train", 20)))
+    assert running() == before
+    assert not stuck.is_alive()
+
+
 ORPHANS = """
 import multiprocessing, os, sys, time, torch
 from concord.data.loader import Loader, Wanted

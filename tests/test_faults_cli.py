@@ -11,9 +11,10 @@ import pytest
 from data_made import write_image
 from run_made import FACTORY, call, file_limit, write_npz
 
-from concord.cli import app
+from concord.cli import app, options
 from concord.data import memory
 from concord.errors import CheckpointError, ConcordError
+from concord.runs import loading
 from concord.training import checkpoint
 
 MEMBERS = ["--members", "a=fault_net:make,b=fault_net:make"]
@@ -100,6 +101,13 @@ CASES = {
     "edges do not fit": (2, [*TRAIN, "--set", "consensus.edges=[[0]]", "--out", "x3"], "there are 2"),
     "no data": (3, ["train", "--data", "nowhere", *MEMBERS, *QUICK], "nowhere"),
     "cut data": (3, ["train", "--data", "cut.npz", *MEMBERS, *QUICK], "cut.npz"),
+    "data of nobody": (3, [*TRAIN, "--data", "~nosuchuser/x", "--out", "x4"], "~nosuchuser/x"),
+    "temperature beyond floats": (2, [*TRAIN, "--set", "consensus.temperature=1e300"], "temperature"),
+    "shift beyond int64": (2, [*TRAIN, "--set", "augment.shift=1000000000"], "augment.shift"),
+    "crop beyond int64": (2, [*TRAIN, "--set", f"augment.crop={10**30}"], "augment.crop"),
+    "strength beyond float32": (2, [*TRAIN, "--set", "augment.contrast=1e300"], "augment.contrast"),
+    "mixup of nothing": (2, [*TRAIN, "--set", "augment.mixup=1e-300"], "augment.mixup"),
+    "classes beyond int64": (2, ["cost", "densenet40_12", "--classes", str(10**20)], "too large to compute"),
     "no unlabelled": (3, [*TRAIN, "--set", "unlabelled.source=gone/", "--out", "x4"], "gone"),
     "other size on resume": (
         3,
@@ -222,6 +230,32 @@ def test_a_damaged_result_is_refused_by_file_and_resumed_loudly(here, tmp_path, 
     status, out, err = call(capsys, "resume", run, "--json", "--quiet", *ALLOW)
     assert (status, "falling back to an earlier checkpoint" in err) == (0, True)
     assert json.loads(out)["members"] == json.loads((here / "run" / "result.json").read_text())["members"]
+
+
+def test_weights_that_are_no_numbers_are_damage_whatever_the_manifest_says(here, tmp_path, capsys):
+    run = run_copy(here, tmp_path)
+    found = checkpoint.newest(run / "ckpt")[0]
+    tensors = {name: dict(part) for name, part in found.tensors.items()}
+    tensors["member-a"]["0.weight"] = tensors["member-a"]["0.weight"] * float("nan")
+    checkpoint.save(run / "ckpt", int(found.path.name.removeprefix("step-")), tensors, found.state)
+    for verb in (["eval", run], ["export", run, "--member", "a", "--to", tmp_path / "a.onnx"]):
+        status, _, err = call(capsys, *verb, *ALLOW)
+        assert status == 4
+        assert "member-a.safetensors: damaged, its weights are not finite numbers" in err
+
+
+def test_a_prediction_that_is_no_number_is_no_label(here, monkeypatch, capsys):
+    write_image(here / "one.png", 1, size=(6, 6))
+    real = loading.Loaded.probabilities
+    monkeypatch.setattr(loading.Loaded, "probabilities", lambda *given: real(*given) * float("inf"))
+    status, out, err = call(capsys, "predict", "run", "one.png", "--json", *ALLOW)
+    assert (status, json.loads(out)["status"]) == (5, 5)
+    assert "does not give finite numbers" in err
+
+
+def test_a_number_that_json_does_not_have_is_null(capsys):
+    options.print_json({"a": [float("nan"), 1.5], "b": (float("inf"), {"c": -float("inf")})})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5], "b": [None, {"c": None}]}
 
 
 @pytest.mark.parametrize("name", ["config.toml", "interface.json", "result.json"])

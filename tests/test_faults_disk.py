@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_a_place_that_cannot_be_written_to_is_named(verb, place, here, capsys):
     status, out, err = call(capsys, *(word.format(place) for word in PLACES[verb]))
     assert (status, out) == (6, "")
     assert re.search(rf"{place}/\S+: cannot write \((Not a directory|No such file or directory)\)", err)
+
+
+@pytest.mark.parametrize("verb", ["train", "study", "resume"])
+def test_on_a_disk_that_is_full_from_the_start_the_first_file_is_named(verb, here, tmp_path, capsys):
+    line = PLACES.get(verb, ["resume", "{}/run", "--set", "train.epochs=2", *ALLOW])
+    if verb == "resume":
+        shutil.copytree(here / "run", tmp_path / "run")
+    with file_limit(0):
+        status, out, err = call(capsys, *(word.format(tmp_path) for word in line))
+    assert (status, out) == (6, "")
+    name = "study" if verb == "study" else "run"
+    assert re.search(rf"{name}/\.lock: the disk is full", err)
 
 
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"'

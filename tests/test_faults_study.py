@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from run_made import FACTORY, outcome, write_npz
+from run_made import FACTORY, group, outcome, write_npz
 
 import concord
 from concord.errors import ResourceError, StoppedError, UsageError
@@ -54,19 +54,6 @@ def start():
         for pid in group(process):
             os.kill(pid, signal.SIGKILL)
         process.communicate()
-
-
-def group(process):
-    """Living processes of the study, by /proc; zombies do not count."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(pgrp) == process.pid and state != "Z":
-            found.append(int(stat.parent.name))
-    return found
 
 
 def updates(cell):

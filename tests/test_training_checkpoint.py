@@ -101,6 +101,55 @@ def test_where_nothing_was_saved_there_is_nothing(tmp_path):
     checkpoint.prune(tmp_path / "nowhere", 2, None)
 
 
+# A training goes on while somebody reads
+
+
+def while_reading(monkeypatch, happens):
+    """Each of these happens in turn, at the moment at which the next file of a checkpoint is read."""
+    real, left = manifest.content, list(happens)
+
+    def content(path, entry):
+        if left:
+            left.pop(0)()
+        return real(path, entry)
+
+    monkeypatch.setattr(manifest, "content", content)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_checkpoint_that_is_pruned_while_it_is_read_is_not_damaged(strict, tmp_path, monkeypatch):
+    save(tmp_path, 1, 2)
+
+    def go_on(step):
+        save(tmp_path, step, 2)
+        checkpoint.prune(tmp_path, 1, None)
+
+    while_reading(monkeypatch, [lambda: go_on(2), lambda: go_on(3)])
+    found, faults = checkpoint.newest(tmp_path, strict)
+    assert (mark(found), faults) == (3, [])
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_damaged(tmp_path, monkeypatch):
+    save(tmp_path, 1, 2)
+    other = {"member-a": {"w": torch.zeros(5)}}
+    while_reading(monkeypatch, [lambda: checkpoint.save(tmp_path, 1, other, {"step": "again"})])
+    found, faults = checkpoint.newest(tmp_path)
+    assert (mark(found), faults) == ("again", [])
+
+
+def test_what_changes_without_end_is_told_as_that(tmp_path, monkeypatch):
+    save(tmp_path, 1, 2)
+    steps = iter(range(2, 10**6))
+
+    def load(path):
+        path.rename(path.with_name(f"step-{next(steps):08d}"))
+        raise CheckpointError("gone")
+
+    monkeypatch.setattr(checkpoint, "load", load)
+    with pytest.raises(CheckpointError, match="changes faster than it can be read"):
+        checkpoint.newest(tmp_path)
+
+
 # kill -9
 
 KILLER = """

@@ -568,15 +568,15 @@ def test_sums_of_an_epoch_begun_by_another_version_are_refused_with_the_way_out(
 
 def test_the_standing_checkpoint_is_the_newest_sound_one_and_says_so(stopped):
     run = RunFolder(stopped)
-    assert weights.standing(run).name == "step-00000008"
+    assert weights.standing(run).path.name == "step-00000008"
     damage(stopped / "ckpt" / "step-00000008")
     told = []
-    assert weights.standing(run, told.append).name == "step-00000006"
+    assert weights.standing(run, told.append).path.name == "step-00000006"
     assert "damaged" in told[0]
     with pytest.raises(CheckpointError, match=r"damaged.* without --strict an earlier checkpoint is used"):
         weights.standing(run, strict=True)
     run.write_json("result.json", {"checkpoint": "step-00000006"})
-    assert weights.standing(run).name == "step-00000006"
+    assert weights.standing(run).path.name == "step-00000006"
 
 
 def test_a_kdcl_run_of_a_version_with_other_weights_is_told(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from concord.bench.updates import BATCH, in_turns, noise, over, updates
+from concord.files.atomic import unfinished
 
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -26,7 +27,7 @@ def bench_stacked(
 
     images = noise()
     members = [{"name": f"m{i}", "network": network} for i in range(count)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, unfinished(Path(folder)):
         contenders = {}
         for name, settings in WAYS.items():
             tables = {"members": members, "consensus": {"cost": "l2", "weight": 0.01}}

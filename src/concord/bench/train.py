@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concord.bench.updates import BATCH, Updates, in_turns, noise, over, updates
+from concord.files.atomic import unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +33,7 @@ def bench_train(rounds: int = 5, each: int = 20) -> dict[str, Any]:
     import torch
 
     images = noise()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, unfinished(Path(folder)):
         contenders: dict[str, Updates] = {
             "plain": _plain(images),
             "bfloat16": _bfloat16(images),

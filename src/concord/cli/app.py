@@ -139,6 +139,9 @@ def _foreseen(error: Exception) -> ConcordError | None:
         cure = "a smaller train.batch_size or data.size helps"
         first = (str(error) or type(error).__name__).splitlines()[0]
         return ResourceError(f"out of memory ({first}); {cure}")
+    if _too_large(error):
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        return UsageError(f"a number is too large to compute with ({first}); give a smaller one")
     if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
         return DataError(str(error))
     if not isinstance(error, OSError):
@@ -165,6 +168,12 @@ def _tell(error: ConcordError, as_json: bool) -> int:
 def _out_of_memory(error: Exception) -> bool:
     text = str(error) if isinstance(error, RuntimeError) else ""
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _too_large(error: Exception) -> bool:
+    """Whether a float or an int64 cannot hold what was asked for."""
+    torchs = isinstance(error, RuntimeError | ValueError | TypeError) and "overflow" in str(error).lower()
+    return isinstance(error, OverflowError) or torchs
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -58,10 +59,21 @@ def nothing_but_json() -> Iterator[None]:
 
 
 def print_json(document: Any) -> None:
-    """The one document of --json; nothing where the process began without a standard output."""
+    """The one document of --json; nothing where the process began without a standard output.
+
+    JSON has no NaN and no infinity: they become null.
+    """
     stream = ANSWER.get(sys.stdout)
     if stream is not None:
-        print(json.dumps(document, indent=1, allow_nan=False), file=stream)
+        print(json.dumps(_finite(document), indent=1, allow_nan=False), file=stream)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def member_tables(text: str) -> list[dict[str, Any]]:
@@ -103,12 +115,13 @@ def tables_of(
 
 
 def mark_pretrained(members: Sequence[dict[str, Any]], wanted: Sequence[str]) -> None:
-    """``--pretrained NAME`` for each; UsageError for a name that no member has."""
+    """``--pretrained NAME`` or ``NAME=FILE`` for each; UsageError for a name that no member has."""
     names = [str(member.get("name")) for member in members]
-    for name in wanted:
+    for text in wanted:
+        name, named, file = text.partition("=")
         if name not in names:
             raise UsageError(f"--pretrained {name}: no member has that name{suggestion(name, names)}")
-        members[names.index(name)]["pretrained"] = True
+        members[names.index(name)]["pretrained"] = file if named else True
 
 
 def code_named(tables: dict[str, Any], members: str | None) -> list[str]:

@@ -6,10 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from concord.cli import signals
 from concord.files.text import printable
 
 if TYPE_CHECKING:
@@ -31,8 +32,16 @@ def tell(text: str) -> None:
 def stop_flag() -> Iterator[Callable[[], bool]]:
     """A function that says whether SIGTERM or Ctrl-C has come; the second signal ends the process at once.
 
-    Outside the main thread, where Python takes no signals, the answer stays no.
+    In a process that is not the command's own, handlers are put back afterwards; outside the main thread,
+    where Python takes no signals, the answer stays no.
     """
+    if signals.PROCESS.listening:
+        signals.PROCESS.begin()
+        try:
+            yield signals.PROCESS.stopping
+        finally:
+            signals.PROCESS.end()
+        return
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -40,12 +49,11 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if seen:
-            os._exit(130)
+            os._exit(signals.INTERRUPTED)
         seen.append(number)
-        with suppress(OSError):
-            os.write(2, b"concord: stopping after this step; once more to quit without saving\n")
+        signals.tell(signals.STOPPING)
 
-    old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    old = {number: signal.signal(number, note) for number in signals.SIGNALS}
     try:
         yield lambda: bool(seen)
     finally:
@@ -76,11 +84,21 @@ def epoch_line(epoch: "Epoch[Any]", epochs: int) -> str:
 
 
 class Quiet:
-    """Notices only."""
+    """Notices only. Signals learn from it whether a training has something to lose."""
 
-    def started(self, epochs: int, steps: int) -> None: ...
+    def __init__(self) -> None:
+        self.epochs, self.steps = 0, 0
+
+    def started(self, epochs: int, steps: int) -> None:
+        self.epochs, self.steps = epochs, steps
+        signals.PROCESS.training()
+
     def update(self, step: "Step") -> None: ...
-    def epoch(self, epoch: "Epoch[Any]") -> None: ...
+
+    def epoch(self, epoch: "Epoch[Any]") -> None:
+        if epoch.epoch >= self.epochs:
+            signals.PROCESS.trained()
+
     def counted(self, done: int, total: int) -> None: ...
 
     def notice(self, text: str) -> None:
@@ -91,16 +109,19 @@ class Lines(Quiet):
     """A line per epoch, and one now and then within long epochs and long reading; for files and pipes."""
 
     def __init__(self) -> None:
-        self.epochs, self.steps, self.last = 0, 0, time.monotonic()
+        super().__init__()
+        self.last = time.monotonic()
 
     def started(self, epochs: int, steps: int) -> None:
-        self.epochs, self.steps, self.last = epochs, steps, time.monotonic()
+        super().started(epochs, steps)
+        self.last = time.monotonic()
 
     def update(self, step: "Step") -> None:
         if self._due():
             tell(f"update {step.index + 1}/{self.epochs * self.steps}  loss {_losses(step)}")
 
     def epoch(self, epoch: "Epoch[Any]") -> None:
+        super().epoch(epoch)
         tell(epoch_line(epoch, self.epochs))
         self.last = time.monotonic()
 
@@ -143,6 +164,7 @@ class Bar(Lines):
             self.progress.update(self.task, figures=figures)
 
     def epoch(self, epoch: "Epoch[Any]") -> None:
+        Quiet.epoch(self, epoch)
         line = epoch_line(epoch, self.epochs)
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self.images, self.since = 0, time.monotonic()  # the evaluation is not part of the training
@@ -185,6 +207,7 @@ class Tally(Quiet):
     """A line for each thing done, with its number and the time that the rest may take."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.began, self.first, self.done, self.total, self.new = time.monotonic(), 0, 0, 0, False
 
     def counted(self, done: int, total: int) -> None:

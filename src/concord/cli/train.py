@@ -40,8 +40,9 @@ def train_command(
     pretrained: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="MEMBER",
-            help="Member that starts from the pretrained weights of its library; may be repeated.",
+            metavar="MEMBER[=FILE]",
+            help="Member that starts from the pretrained weights of its library, or from those of a file"
+            " (safetensors or a torch state dict); may be repeated.",
         ),
     ] = None,
     consensus: Annotated[

@@ -6,6 +6,7 @@ that neither the number of workers nor which of them makes a batch can change on
 
 import atexit
 import multiprocessing
+import multiprocessing.process
 import multiprocessing.util  # registers its own end first, so that it comes after that of loaders
 import os
 import shutil
@@ -14,7 +15,8 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ Made = tuple[Tree, Tree]
 Finish = Callable[[Tree], Tree]
 SHARED = Path("/dev/shm")  # where batches cross from process to process
 ROOM = 2**30  # bytes there, from which on finished batches cross, which may be four times as large
+DEAF = (signal.SIGINT, signal.SIGTERM)  # to these are workers
 AHEAD = 2  # batches that each worker makes before they are asked for
 
 
@@ -88,8 +91,13 @@ class Loader:
     def close(self) -> None:
         """End the workers; the next batch starts new ones."""
         iterator, self._loader, self._iterator = self._iterator, None, None
-        if iterator is not None:
-            iterator._shutdown_workers()  # a generator that nobody ended may hold it still
+        if iterator is None:
+            return
+        workers = list(iterator._workers)
+        if not all(worker.is_alive() for worker in workers):
+            _kill(workers)  # they may wait for what a dead one held, and hear no signal
+        iterator._shutdown_workers()  # a generator that nobody ended may hold it still
+        _kill(workers)
 
     def __del__(self) -> None:
         self.close()
@@ -134,7 +142,8 @@ class Loader:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
             warnings.filterwarnings("ignore", category=UserWarning, message=".*create.*worker processes.*")
-            self._iterator = iter(self._loader)
+            with _signals_held():
+                self._iterator = iter(self._loader)
         if there:
             signal.signal(signal.SIGCHLD, before)
         return iter(self._iterator.__next__, None)  # without another start
@@ -169,6 +178,14 @@ def _finished(finish: Finish | None, x: Tree) -> Tree:
     return x if finish is None else finish(x)
 
 
+def _kill(workers: Sequence[multiprocessing.process.BaseProcess]) -> None:
+    """End processes that have nothing to save; one that has ended already is only waited for."""
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        worker.join()
+
+
 def _room() -> bool:
     # containers often have 64 MB there
     return not SHARED.exists() or shutil.disk_usage(SHARED).free >= ROOM
@@ -178,10 +195,20 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals wait meanwhile, and processes begun here are deaf to them from their first moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _settle(worker: int) -> None:
     # A signal to the whole group, as Ctrl-C and batch systems send it, is for the process that trains: it
     # saves its state and then ends the workers.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in DEAF:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 

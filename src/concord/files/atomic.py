@@ -10,6 +10,18 @@ from concord.errors import ConcordError, ResourceError
 from concord.files.links import refuse_links
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNFINISHED: set[Path] = set()  # what a process that ends without unwinding leaves behind
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """Note a file or folder that is of no use unless the block ends, so that whoever ends the process can
+    remove it."""
+    UNFINISHED.add(path)
+    try:
+        yield path
+    finally:
+        UNFINISHED.discard(path)
 
 
 @contextmanager
@@ -96,7 +108,7 @@ def replace(path: Path, content: bytes) -> None:
     Raises ResourceError when it cannot be written; the old file then stays.
     """
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    with disk_errors(path, len(content)):
+    with disk_errors(path, len(content)), unfinished(temporary):
         try:
             write_synced(temporary, content)
             temporary.replace(path)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from concord.files import manifest
-from concord.files.atomic import disk_errors, sync_folder, write_synced
+from concord.files.atomic import disk_errors, sync_folder, unfinished, write_synced
 from concord.files.links import refuse_links
 
 
@@ -23,7 +23,7 @@ def commit(final: Path, files: Mapping[str, bytes], **more: object) -> None:
     """
     refuse_links(final)
     temporary = temporary_of(final)
-    with disk_errors(final, need=sum(map(len, files.values()))):
+    with disk_errors(final, need=sum(map(len, files.values()))), unfinished(temporary):
         try:
             temporary.mkdir(parents=True)
             for name, content in files.items():

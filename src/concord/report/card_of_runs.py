@@ -14,7 +14,7 @@ from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.runs.interface import interface_of
 from concord.runs.loading import refuse_own
-from concord.runs.weights import load, standing
+from concord.runs.weights import standing
 from concord.training.observer import SILENT, Observer
 
 FGSM = "attack/fgsm/attack.json"  # where `concord attack RUN` leaves its figures
@@ -87,7 +87,7 @@ def card_text(runs: Sequence[Path], observer: Observer = SILENT) -> str:
     refuse_own(first, first.config())
     results = [_result(folder) for folder in (first, *others)]
     _check_same_training((first, *others), results)
-    found = load(first, standing(first))  # verified, so that the sizes are those of whole files
+    found = standing(first)  # verified, so that the sizes are those of whole files
     interface = interface_of(first, found.state, observer.notice)
     files = {name: found.path / f"member-{name}.safetensors" for name in results[0].members}
     card = Card(

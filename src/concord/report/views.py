@@ -54,7 +54,7 @@ def run_view(
         name=path.name,
         config=loaded.config.model_dump(mode="json", exclude_none=True),
         stamp=_stamp(loaded.folder, observer),
-        result=loaded.folder.json("result.json") if loaded.folder.complete else {},
+        result=loaded.result or {},
         metrics=loaded.folder.rows(),
         members=members,
         held=held,

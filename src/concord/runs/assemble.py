@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from concord.data.images.pictures import Watch
 from concord.data.load import load
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, ConcordError, DataError, MissingDataError, UsageError
+from concord.files.paths import expanded
 from concord.runs.config import REST, Config, Member
 from concord.runs.interface import Interface
 from concord.training.checkpoint import MEMBER, Checkpoint
@@ -24,6 +24,7 @@ from concord.training.seeding import purpose_seed, seeded
 from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
 from concord.zoo.limits import Limit, TooLargeError, bounded
+from concord.zoo.weights import load_weights
 
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
@@ -39,7 +40,7 @@ def load_again(config: Config, option: str, watch: Watch | None = None) -> Split
     try:
         return load_data(config, watch)
     except MissingDataError as error:
-        absolute = Path(config.data.source).expanduser().is_absolute()
+        absolute = expanded(config.data.source).is_absolute()
         begun = "" if absolute else " That path is relative to the folder in which the run was started."
         raise DataError(f"{error}\nThe run was trained on it.{begun} {option} names its new place") from None
 
@@ -65,10 +66,13 @@ def build_members(
                     member.network,
                     channels=interface.shape[0],
                     classes=len(interface.classes),
-                    pretrained=member.pretrained and not saved,
+                    pretrained=member.pretrained is True and not saved,
                     allow_code=allow_code,
                 )
-            if member.pretrained and saved:
+            file = member.pretrained if isinstance(member.pretrained, str) else None
+            if file is not None and not saved:
+                load_weights(network, expanded(file))
+            if member.pretrained and (saved or file is not None):
                 as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
         if member.teacher is not None or member.retired:

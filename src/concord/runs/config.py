@@ -41,23 +41,33 @@ class Data(Section):
     workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that make batches
 
 
-Strength = Annotated[float, Field(ge=0)]
+Strength = Annotated[float, Field(ge=0, le=1000)]
+
+
+def _mixing(alpha: float) -> float:
+    if alpha and not 1e-3 <= alpha <= 1e3:
+        raise ValueError("must be 0, or from 0.001 to 1000")
+    return alpha
+
+
+Alpha = Annotated[float, AfterValidator(_mixing)]
+Pixels = Annotated[int, Field(ge=0, le=4096)]
 
 
 class Augment(Section):
     """Random changes of training images."""
 
     flip: bool = False
-    shift: Annotated[int, Field(ge=0)] = 0
-    crop: Annotated[int, Field(ge=0)] = 0
+    shift: Pixels = 0
+    crop: Pixels = 0
     resized_crop: Annotated[float, Field(ge=0, le=1)] = 0.0  # smallest area of a window that is scaled up
     brightness: Strength = 0.0
     contrast: Strength = 0.0
     saturation: Strength = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of a black window
-    mixup: Strength = 0.0  # alpha; labels become shares
-    cutmix: Strength = 0.0
+    mixup: Alpha = 0.0  # labels become shares
+    cutmix: Alpha = 0.0
     policy: Literal["trivial", "rand"] | None = None
     operations: Count | None = None  # of policy "rand": 2
     magnitude: Annotated[int, Field(ge=0, le=30)] | None = None  # of policy "rand": 9
@@ -86,7 +96,7 @@ class Member(Headed):
 
     name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)] = Field(kw_only=False)
     network: Text
-    pretrained: bool = False
+    pretrained: bool | Text = False  # true: of its library; or a file of weights
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
     retired: bool = False  # learns nothing from here on, and nobody learns from it
     # where it lies; default: the device of the training
@@ -120,7 +130,7 @@ class Consensus(Headed):
 
     cost: Cost = Field(default="none", kw_only=False)
     weight: Annotated[float, Field(ge=0)] = 0.0
-    temperature: PositiveFloat | None = None  # kl: 1, KDCL: 2
+    temperature: Annotated[float, Field(gt=0, le=1e6)] | None = None  # kl: 1, KDCL: 2
     edges: Annotated[
         Annotated[Shape, Tag("name")] | Annotated[Matrix, Tag("table")],
         Discriminator(lambda given: "name" if isinstance(given, str) else "table"),

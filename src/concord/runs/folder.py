@@ -236,10 +236,8 @@ def locked(folder: RunFolder) -> Iterator[None]:
             file.seek(0)
             held = printable(file.read(20).strip()) or "?"
             raise UsageError(f"{folder.path} is in use by process {held}") from None
-        with disk_errors(folder.path):
-            file.truncate(0)
-            file.seek(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with disk_errors(folder.path / ".lock"):
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())  # a buffer would fail again when it is closed
         litter.remove(folder.path)
         yield

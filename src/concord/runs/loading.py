@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions, whole_float32
 from concord.runs.watching import Stop, never, reading
-from concord.runs.weights import fill, load, standing
+from concord.runs.weights import fill, standing
 from concord.training import checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
@@ -36,6 +37,7 @@ class Loaded:
     checkpoint: Path
     fingerprint: str | None  # of the data that this checkpoint was trained on
     precisions: dict[str, torch.dtype]
+    result: dict[str, Any] | None  # what result.json held then; None of a run in progress
 
     def trained_on(self, splits: Splits) -> bool:
         """Whether these are the data of the training, as far as anybody knows."""
@@ -115,10 +117,12 @@ def load_run(
     together = [each.model_copy(update={"device": None}) for each in config.members]
     train = config.train.model_copy(update=update)
     config = resolved(config.model_copy(update={"train": train, "members": together}))
-    path = standing(folder, observer.notice, strict)
+    result = folder.json("result.json", ["checkpoint"]) if folder.complete else None
     try:
-        found = load(folder, path)
+        found = standing(folder, observer.notice, strict)
     except CheckpointError as error:
+        if result is None:
+            raise
         checkpoint.newest(folder.checkpoints)  # says so if none can be used
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
     interface = interface_of(folder, found.state, observer.notice)
@@ -128,7 +132,8 @@ def load_run(
     for each in members.values():
         each.eval()
     precise = precisions(config, members, interface.shape)
-    return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)
+    seen = found.state.get("fingerprint")
+    return Loaded(folder, config, interface, members, found.path, seen, precise, result)
 
 
 def _elsewhere(config: Config) -> bool:

@@ -20,7 +20,7 @@ from concord.runs.config import Consensus
 from concord.runs.folder import RunFolder
 from concord.runs.own_members import refuse_lazy
 from concord.runs.own_settings import Binding
-from concord.runs.weights import fill, load, standing
+from concord.runs.weights import fill, standing
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 from concord.training import checkpoint
@@ -107,7 +107,7 @@ def _run(path: Path, members: Mapping[str, nn.Module]) -> Found:
     folder = RunFolder(path)
     config = folder.config()
     _refuse_others(path, [member.name for member in config.members], members)
-    fill(members, load(folder, standing(folder)))
+    fill(members, standing(folder))
     listed = folder.json("interface.json", ["classes"])["classes"]
     if not isinstance(listed, list):
         raise CheckpointError(f"{path / 'interface.json'}: damaged, classes is not a list")

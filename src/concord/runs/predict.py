@@ -1,6 +1,6 @@
 """Labels for image files, by a run."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from concord.consensus.names import ENSEMBLE
 from concord.data.images.decode import expand, open_image
-from concord.errors import DataError, UsageError
+from concord.errors import DataError, DivergedError, UsageError
 from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
 from concord.training.observer import SILENT, Observer
@@ -82,13 +82,21 @@ def _predicted(
     """The rows with label and confidence, or with the error."""
     done = [_read(loaded, row) for row in rows]
     images = [image for image in done if isinstance(image, Tensor)]
-    shares = iter(loaded.probabilities(torch.stack(images), member) if images else ())
+    shares = _shares(loaded, torch.stack(images), member) if images else iter(())
     return [
         _row(row.file, next(shares), loaded.interface.classes, top, every)
         if isinstance(found, Tensor)
         else found
         for row, found in zip(rows, done, strict=True)
     ]
+
+
+def _shares(loaded: Loaded, pixels: Tensor, member: str) -> Iterator[Tensor]:
+    """Probabilities of every image; DivergedError where they are no numbers, which name no class."""
+    found = loaded.probabilities(pixels, member)
+    if not found.isfinite().all():
+        raise DivergedError(f"{loaded.checkpoint}: {member} does not give finite numbers for an image")
+    return iter(found)
 
 
 def _read(loaded: Loaded, row: Prediction) -> Tensor | Prediction:

@@ -63,7 +63,8 @@ class RunStore:
     def _without_its_checkpoint(self) -> bool:
         """Whether there is a result that is damaged, or whose checkpoint is and so was set aside."""
         try:
-            return self.folder.complete and not weights.standing(self.folder).is_dir()
+            place = weights.of_result(self.folder)
+            return place is not None and not place.is_dir()
         except CheckpointError:
             return True
 

@@ -14,7 +14,7 @@ from concord.errors import CheckpointError, DataError
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, interface_of
-from concord.runs.weights import fill, load, standing
+from concord.runs.weights import fill, standing
 from concord.training.observer import SILENT, Observer
 
 
@@ -34,7 +34,7 @@ def load_teachers(
         taught = name or (names[0] if len(names) == 1 else member.name)
         if taught not in names:
             raise CheckpointError(f"{path} has no member {taught!r}; there are: {', '.join(names)}")
-        saved = load(folder, standing(folder))
+        saved = standing(folder)
         if interface_of(folder, saved.state, observer.notice) != interface:
             raise DataError(f"{path} was trained on images of another shape, normalisation or set of classes")
         fill({taught: members[member.name]}, saved)

@@ -44,11 +44,10 @@ def logits_of(loaded: Loaded, samples: Samples, stop: Stop = never) -> Logits:
 
 
 def _kept(loaded: Loaded, splits: Splits, observer: Observer) -> Logits | None:
-    folder = loaded.folder
-    if not folder.complete:
+    if loaded.result is None:
         return None
     try:
-        found = predictions.read(folder)
+        found = predictions.read(loaded.folder)
     except CheckpointError as error:
         observer.notice(f"{error}; the predictions are made again")
         return None

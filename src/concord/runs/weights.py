@@ -35,9 +35,14 @@ def check(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
 
 
 def fill(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
-    """Copy the weights into the members, after ``check``."""
+    """Copy the weights into the members, after ``check``; CheckpointError if one is not a finite number."""
     check(members, found)
     unpack_members(members, tensors_of(found))
+    for name, member in members.items():
+        if not all(parameter.isfinite().all() for parameter in member.parameters()):
+            raise CheckpointError(
+                f"{found.path}/{MEMBER}{name}.safetensors: damaged, its weights are not finite numbers"
+            )
 
 
 def finished(
@@ -51,7 +56,7 @@ def finished(
     if not folder.complete:
         return False
     try:
-        found = load(folder, standing(folder))
+        found = standing(folder)
     except CheckpointError as error:
         if strict or checkpoint.newest(folder.checkpoints)[0] is None:
             raise
@@ -82,22 +87,31 @@ def load(folder: RunFolder, path: Path) -> Checkpoint:
     return found
 
 
+def of_result(folder: RunFolder) -> Path | None:
+    """The checkpoint that the result of a complete run names; None of a run in progress."""
+    if not folder.complete:
+        return None
+    name = folder.json("result.json", ["checkpoint"])["checkpoint"]
+    try:
+        return checkpoint.named(folder.checkpoints, name)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder.path / 'result.json'}: {error}") from None
+
+
 def standing(
     folder: RunFolder, warn: Callable[[str], None] = lambda text: None, strict: bool = False
-) -> Path:
+) -> Checkpoint:
     """The checkpoint that a run stands for: that of its result, or the newest sound one so far.
 
-    ``warn`` is called for every newer one that is damaged; with ``strict`` that is a CheckpointError.
+    It is in memory, because a training in progress may remove it from the folder at any moment. ``warn`` is
+    called for every newer one that is damaged; with ``strict`` that is a CheckpointError.
     """
-    if folder.complete:
-        name = folder.json("result.json", ["checkpoint"])["checkpoint"]
-        try:
-            return checkpoint.named(folder.checkpoints, name)
-        except CheckpointError as error:
-            raise CheckpointError(f"{folder.path / 'result.json'}: {error}") from None
+    place = of_result(folder)
+    if place is not None:
+        return load(folder, place)
     found, faults = checkpoint.newest(folder.checkpoints, strict)
     for fault in faults:
         warn(f"{fault}; an earlier checkpoint is used")
     if found is None:
         raise CheckpointError(f"{folder.path} has no checkpoint yet; {folder.resume} continues it")
-    return found.path
+    return found

@@ -1,31 +1,48 @@
 """Runs side by side in processes of their own, one thread each.
 
-A worker stops, with its state saved, when the caller says so or when the caller is gone.
+A process stops, with its state saved, when the caller says so or when the caller is gone. One that dies ends
+the study, whatever it was doing: the others save their state, and the caller says what happened.
 """
 
 import multiprocessing
 import os
 import signal
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from concord.errors import ConcordError, ResourceError, StoppedError, UsageError
+from concord.errors import ResourceError, StoppedError, UsageError
+from concord.studies.worker import SIGNALS, STOP, serve
 
 if TYPE_CHECKING:
-    from multiprocessing.synchronize import Event
-
     from concord.studies.executor import Outcome
     from concord.studies.grid import GridCell
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_stop: "Event | None" = None
-_parent = 0
-_busy = threading.Lock()
+LOOK = 0.5  # seconds between two looks at what no pipe tells: the caller's stop, processes that died
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: SpawnProcess
+    talk: Connection
+    cell: "GridCell | None" = None
+
+    def tell(self, message: "GridCell | None") -> None:
+        with suppress(OSError):  # it is dead, which is noticed where its outcome is waited for
+            self.talk.send(message)
+
+    def outcome(self) -> "Outcome | None":
+        """What it sent, if anything; None if it sent nothing or only a part before it died."""
+        with suppress(EOFError, OSError):
+            if self.talk.poll():
+                return self.talk.recv()
+        return None
 
 
 class Processes:
@@ -44,39 +61,99 @@ class Processes:
         allow_code: tuple[str, ...] = (),
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._folder, self._threads, self._allow_code, self._stop = folder, threads, allow_code, stop
-        context = multiprocessing.get_context("spawn")
-        self._event = context.Event()
-        self._pool = ProcessPoolExecutor(workers, context, _begin, (self._event, os.getpid()))
-        self._waiting: dict[Future[dict[str, Any]], GridCell] = {}
+        self._most, self._given, self._stop = workers, (folder, threads, allow_code), stop
+        self._workers: list[_Worker] = []
+        self._waiting: deque[GridCell] = deque()
+        self._halted = False
 
     def __enter__(self) -> "Processes":
-        self._pool.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._halt()
-        self._pool.shutdown(wait=True)
+        for worker in self._workers:
+            while worker.process.is_alive():
+                worker.outcome()  # read by nobody, but a process that sends it would wait for a reader
+                worker.process.join(LOOK)
+            worker.talk.close()
 
     def submit(self, cell: "GridCell") -> None:
         """Start the cell as soon as a process is free."""
-        with _signals_held():
-            path = str(self._folder / cell.name)
-            self._waiting[self._pool.submit(_run, path, cell, self._threads, self._allow_code)] = cell
+        self._waiting.append(cell)
+        if len(self._workers) < self._most:
+            self._workers.append(self._begun())
+        self._give()
 
     def finished(self) -> "Iterator[tuple[GridCell, Outcome]]":
-        """Every submitted cell with its result or its error, as it ends."""
-        while self._waiting:
-            done, _ = wait(self._waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            if self._stop() and not self._event.is_set():
+        """Every submitted cell with its result or its error, as it ends; those of a stop come last.
+
+        ResourceError if a process died that had none.
+        """
+        stopped = []
+        while self._waiting or any(worker.cell for worker in self._workers):
+            if self._stop():
                 self._halt()
-            for future in done:
-                yield self._waiting.pop(future), _outcome(future)
+            wait([worker.talk for worker in self._workers], LOOK)
+            for cell, outcome in [*self._ended(), *self._never()]:
+                if isinstance(outcome, StoppedError):
+                    stopped.append((cell, outcome))
+                else:
+                    yield cell, outcome
+            self._give()
+        yield from stopped
+
+    def _begun(self) -> _Worker:
+        resource_tracker.ensure_running()  # or the first start would do it, and lets signals in
+        here, there = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(target=serve, args=(there, *self._given))
+        with _signals_held():
+            process.start()
+        there.close()
+        return _Worker(process, here)
+
+    def _give(self) -> None:
+        """A cell for every process without one."""
+        for worker in self._workers:
+            if self._waiting and worker.cell is None:
+                worker.cell = self._waiting.popleft()
+                worker.tell(worker.cell)
+
+    def _ended(self) -> "Iterator[tuple[GridCell, Outcome]]":
+        """Cells that have an outcome now."""
+        for worker in list(self._workers):
+            alive = worker.process.is_alive()  # asked first: what it sent before its death is there then
+            outcome = worker.outcome()
+            if outcome is None and not alive:
+                self._workers.remove(worker)
+                outcome = self._fate(worker)
+                if worker.cell is None and not isinstance(outcome, StoppedError):
+                    raise outcome
+            if outcome is not None and worker.cell is not None:
+                yield worker.cell, outcome
+                worker.cell = None
+
+    def _never(self) -> "Iterator[tuple[GridCell, Outcome]]":
+        """Cells that wait and will not start any more."""
+        while self._waiting and self._halted:
+            yield self._waiting.popleft(), StoppedError("not started")
+
+    def _fate(self, worker: _Worker) -> Exception:
+        """Why a process ended that sent nothing."""
+        worker.talk.close()
+        status = worker.process.exitcode or 0
+        if self._halted and status == StoppedError.exit_status:
+            return StoppedError("stopped before its training began")
+        how = f"was killed by {_signal(-status)}" if status < 0 else f"ended with status {status}"
+        return ResourceError(
+            f"a process of the study {how}, perhaps because memory ran out: run the same command with a"
+            " smaller --jobs to continue"
+        )
 
     def _halt(self) -> None:
-        self._event.set()
-        for future in self._waiting:
-            future.cancel()
+        if not self._halted:
+            self._halted = True
+            for worker in self._workers:
+                worker.tell(STOP)
 
 
 def run_all(
@@ -118,53 +195,7 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _outcome(future: Future[dict[str, Any]]) -> "Outcome":
-    if future.cancelled():
-        return StoppedError("not started")
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, BrokenProcessPool):
-        return ResourceError(
-            "a process of the study was killed, perhaps because memory ran out: run the same"
-            " command with a smaller --jobs to continue"
-        )
-    if isinstance(error, ConcordError):
-        return error
-    raise error
-
-
-def _begin(event: "Event", parent: int) -> None:
-    """Signals are the caller's business; this process listens to the event and to the caller's death."""
-    global _stop, _parent
-    _stop, _parent = event, parent
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_follow, daemon=True).start()
-
-
-def _follow() -> None:
-    """End this process after the caller's death, as soon as the run in progress is saved."""
-    caller = multiprocessing.parent_process()
-    assert caller
-    caller.join()
-    with _busy:
-        os._exit(StoppedError.exit_status)
-
-
-def _asked() -> bool:
-    return os.getppid() != _parent or (_stop is not None and _stop.is_set())
-
-
-def _run(path: str, cell: "GridCell", threads: int, allow_code: tuple[str, ...]) -> dict[str, Any]:
-    from concord.runs import toml
-    from concord.runs.train import resume, train
-
-    with _busy:
-        if _asked():
-            raise StoppedError("not started")
-        if (Path(path) / "config.toml").exists():
-            return resume(Path(path), allow_code=allow_code, stop=_asked).to_dict()
-        settings = cell.config.model_dump(mode="json", exclude_none=True)
-        settings["train"].setdefault("threads", threads)
-        return train(toml.parse(settings), Path(path), allow_code=allow_code, stop=_asked).to_dict()
+def _signal(number: int) -> str:
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"

@@ -41,6 +41,7 @@ STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
 LEFT = re.compile(r"step-[0-9]{8,}(\.old)?\.tmp-[0-9]+")
 MEMBER = "member-"  # before the name, in the files of a checkpoint
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+TRIES = 100  # to read the newest checkpoint while a training replaces it
 Tensors = Mapping[str, Tensor]
 
 
@@ -137,11 +138,23 @@ def newest(folder: Path, strict: bool = False) -> tuple[Checkpoint | None, list[
     (None, []) when there is none at all; CheckpointError when there are some and all are damaged, or with
     ``strict`` if the newest is.
     """
+    for _ in range(TRIES):
+        try:
+            return _newest(folder, strict)
+        except _Changed:  # a training in progress has put another in its place: begin with the newest
+            continue
+    raise CheckpointError(f"{folder}: changes faster than it can be read; wait until nothing trains there")
+
+
+def _newest(folder: Path, strict: bool) -> tuple[Checkpoint | None, list[str]]:
     faults: list[str] = []
     for path in reversed(steps(folder)):
+        before = _identity(path)
         try:
             return load(path), faults
         except CheckpointError as error:
+            if _identity(path) != before or before is None:
+                raise _Changed from None
             if strict:
                 raise CheckpointError(f"{error}; without --strict an earlier checkpoint is used") from None
             faults.append(str(error))
@@ -151,6 +164,19 @@ def newest(folder: Path, strict: bool = False) -> tuple[Checkpoint | None, list[
             f"{folder}: no checkpoint can be used:\n{listed}\nTrain again with another --out"
         )
     return None, []
+
+
+class _Changed(Exception):
+    """A checkpoint was removed or replaced while it was read."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells this folder from another of the same name; None if it is gone."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def set_aside(folder: Path, after: Path) -> None:

@@ -7,8 +7,14 @@ for C channels comes from the one for 3 channels by timm's rule:
 Untrained and pretrained networks follow the same rule, so the start keeps its scale.
 """
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
+from http.client import HTTPException
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import torch
 import torchvision
@@ -19,6 +25,9 @@ from concord.errors import UsageError, suggestion
 if TYPE_CHECKING:
     from types import ModuleType
 
+SILENCE = 30.0  # seconds without a byte after which a download is given up
+ANSWER = 5.0  # seconds in which a server answers that can be reached
+FROM_FILE = 'without a network, name a file of weights: pretrained = "weights.safetensors"'
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -43,10 +52,14 @@ def from_torchvision(name: str, channels: int, classes: int, *, pretrained: bool
 
 
 def _with_weights(name: str) -> nn.Module:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE)  # a server that says nothing is waited for without end otherwise
     try:
         network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError, KeyError) as error:
-        raise UsageError(f"cannot get the pretrained weights of {name!r}: {error}") from error
+        raise UsageError(f"cannot get the pretrained weights of {name!r}: {error}; {FROM_FILE}") from error
+    finally:
+        socket.setdefaulttimeout(before)
     if name == "inception_v3":  # googlenet drops its own
         network.aux_logits = False  # type: ignore[assignment]
         network.AuxLogits = None  # type: ignore[assignment]
@@ -144,12 +157,46 @@ def from_timm(name: str, channels: int, classes: int, *, pretrained: bool) -> nn
         raise UsageError(f"'timm/{name}' needs timm: pip install timm")
     if not timm.is_model(name):
         raise UsageError(f"timm has no network {name!r}{suggestion(name, timm.list_models())}")
-    try:
-        network: nn.Module = timm.create_model(
-            name, pretrained=pretrained, num_classes=classes, in_chans=channels
-        )
-    except Exception as error:  # each network has its own limits, and a download may fail in many ways
-        raise UsageError(
-            f"timm cannot build {name!r} for {channels} channels and {classes} classes: {error}"
-        ) from error
+    fetched = _hub_as_it_is() if pretrained else nullcontext(True)
+    with fetched as reachable:
+        try:
+            network: nn.Module = timm.create_model(
+                name, pretrained=pretrained, num_classes=classes, in_chans=channels
+            )
+        except Exception as error:  # each network has its own limits, and a download may fail in many ways
+            if not reachable:
+                raise UsageError(
+                    f"cannot get the pretrained weights of {name!r}: huggingface.co cannot be reached;"
+                    f" {FROM_FILE}"
+                ) from error
+            raise UsageError(
+                f"timm cannot build {name!r} for {channels} channels and {classes} classes: {error}"
+            ) from error
     return network
+
+
+@contextmanager
+def _hub_as_it_is() -> Iterator[bool]:
+    """Whether the server of timm's weights can be reached; if not, they come from its cache or not at all.
+
+    Its own client would try again and again, for more than a minute.
+    """
+    from huggingface_hub import constants
+
+    reachable, before = _reachable(constants.ENDPOINT), constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not reachable
+    try:
+        yield reachable and not before
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _reachable(address: str) -> bool:
+    """Whether a server answers, whatever it answers."""
+    try:
+        with urlopen(Request(address, method="HEAD"), timeout=ANSWER):
+            return True
+    except HTTPError:
+        return True
+    except (OSError, HTTPException, ValueError):
+        return False

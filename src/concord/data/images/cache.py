@@ -33,7 +33,7 @@ from concord.data.images import decode, pictures
 from concord.data.images.pictures import Watch
 from concord.data.images.stores import PIECE, InFiles
 from concord.errors import ResourceError
-from concord.files.atomic import disk_errors, sync_folder, write_synced
+from concord.files.atomic import disk_errors, sync_folder, unfinished, write_synced
 from concord.files.documents import parse_object
 
 VERSION = 2
@@ -47,7 +47,12 @@ def home() -> Path:
     if own:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "concord"
+    if base:
+        return Path(base) / "concord"
+    try:
+        return Path.home() / ".cache" / "concord"
+    except RuntimeError:
+        raise ResourceError("there is no home folder to keep a cache in; set CONCORD_CACHE") from None
 
 
 def place(files: InFiles) -> Path:
@@ -164,7 +169,7 @@ def _build(files: InFiles, folder: Path, watch: Watch | None) -> dict[int, str]:
     """Decode all files into the folder, which appears when it is whole; the reasons of those that fail."""
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     try:
-        with disk_errors(folder, _need(files)):
+        with disk_errors(folder, _need(files)), unfinished(temporary):
             folder.parent.mkdir(parents=True, exist_ok=True)
             _sweep(folder)
             temporary.mkdir()

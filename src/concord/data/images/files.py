@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from concord.errors import DataError, suggestion
+from concord.files.paths import expanded
 from concord.files.text import printable
 
 SUFFIXES = frozenset(
@@ -78,7 +79,7 @@ def _matches(pattern: Path) -> list[Path]:
 
 def _expanded(text: str) -> list[Path]:
     try:
-        path = Path(text).expanduser()
+        path = expanded(text)
         if path.is_file():
             return [path]
         # A name that exists is never a pattern: 'photos [2024]' is a folder.

@@ -22,6 +22,7 @@ from concord.data import memory
 from concord.data.images import cifar, idx, idx_parts
 from concord.data.images.download import digest_of, download
 from concord.errors import ConcordError, DataError, ResourceError, UsageError, suggestion
+from concord.files.atomic import unfinished
 from concord.files.text import printable
 
 IDX = {"mnist": datasets.MNIST, "fashionmnist": datasets.FashionMNIST, "kmnist": datasets.KMNIST}
@@ -161,7 +162,7 @@ def unpack(archive: Path, folder: Path) -> None:
     more bytes than the eight known regular files have; ResourceError if the disk has no room for them.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=folder) as aside:
+        with tempfile.TemporaryDirectory(dir=folder) as aside, unfinished(Path(aside)):
             plain = Path(aside) / "archive.tar"
             _gunzip(archive, plain)
             with tarfile.open(plain, "r:") as tar:

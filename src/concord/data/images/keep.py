@@ -39,7 +39,10 @@ def chosen(keep: Keep, files: InFiles, disk: bool = True) -> Keep:
     need, free = len(files) * int(np.prod(files.shape)), memory.available()
     if free is None or need <= free // 2:
         return "memory"
-    room = disk and (cache.existing(files) is not None or need + cache.ROOM <= _free(cache.home()))
+    try:
+        room = disk and (cache.existing(files) is not None or need + cache.ROOM <= _free(cache.home()))
+    except ResourceError:  # there is no place for it
+        room = False
     return "disk" if room else "decode"
 
 

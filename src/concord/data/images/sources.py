@@ -12,6 +12,7 @@ from concord.data.images.pictures import Watch
 from concord.data.images.resize import resize
 from concord.data.images.stores import InMemory
 from concord.errors import ConcordError, DataError, MissingDataError, suggestion
+from concord.files.paths import expanded
 from concord.files.text import printable
 
 LOOKED_FOR = """
@@ -32,7 +33,7 @@ def read(source: str, *, size: int | None = None, watch: Watch | None = None) ->
     """
     if source == "digits":
         return resized(digits.parts(), size)
-    path = Path(source).expanduser()
+    path = expanded(source)
     try:
         parts = _at(path, size, watch)
     except ConcordError:

@@ -1,0 +1,132 @@
+"""Ctrl-C and SIGTERM at moments spread over a whole command: few, or with ``--soak`` forty of every verb."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from data_made import write_image
+from run_made import FACTORY, group, write_npz
+
+from concord.cli import app
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+MOMENTS = 40  # of every verb, with --soak
+FEW = 2  # of the first verbs, without
+PATIENCE = 60  # seconds after which an end is no answer to the signal any more
+TRAIN = ["train", "--data", "data.npz", "--members", "a=own_net:make,b=own_net:make", "--epochs", "2"]
+TRAIN += ["--set", "train.threads=1"]
+STUDY = ["study", *TRAIN[1:-2], "--seeds", "2", "--jobs", "2"]
+ALLOW = ["--allow-code", "own_net:make"]
+VERBS = {
+    "train": [*TRAIN, "--out", "{new}"],
+    "predict": ["predict", "run", "photos", *ALLOW],
+    "report": ["report", "run", "--to", "{new}/report.html", *ALLOW],
+    "export": ["export", "run", "--member", "a", "--to", "{new}/a.onnx", *ALLOW],
+}
+MORE = {
+    "study": [*STUDY, "--out", "{new}"],
+    "eval": ["eval", "run", *ALLOW],
+    "attack": ["attack", "run", "--out", "{new}", *ALLOW],
+    "cost": ["cost", "resnet18"],
+    "data check": ["data", "check", "photos"],
+    "baseline": ["baseline", "svm_linear", "knn", "--data", "data.npz"],
+    "doctor": ["doctor"],
+    "train with workers": [*TRAIN, "--set", "data.workers=2", "--out", "{new}"],
+}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("moments")
+    (folder / "own_net.py").write_text(FACTORY)
+    write_npz(folder / "data.npz")
+    for i in range(20):
+        write_image(folder / "photos" / "ab"[i % 2] / f"{i}.png", i, size=(6, 6))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with pytest.raises(SystemExit) as left:
+            app.main([*TRAIN, "--out", "run", "--quiet"])
+        assert left.value.code == 0
+        yield folder
+
+
+def begin(verb, new):
+    """The command in a group of its own, from the moment at which it hears signals."""
+    line = [part.format(new=new) for part in (VERBS | MORE)[verb]]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "concord", *line],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not hears(process):
+        time.sleep(0.001)
+    return process
+
+
+def hears(process):
+    """Whether the process has handlers of its own for both signals; Python begins with one for Ctrl-C."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+    return all(caught >> (number - 1) & 1 for number in NUMBERS)
+
+
+def uninterrupted(verb, new):
+    began = time.monotonic()
+    process = begin(verb, new)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    return time.monotonic() - began
+
+
+def struck(verb, new, moment, number):
+    """Seconds from the signal to the end, after a look at how the command ended."""
+    process = begin(verb, new)
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    sent = time.monotonic()
+    _, err = process.communicate(timeout=PATIENCE)
+    took = time.monotonic() - sent
+    assert process.returncode in (0, 75, 130), err
+    assert "Traceback" not in err
+    if process.returncode:
+        assert err.splitlines()[-1].startswith("concord: "), err
+    while group(process):
+        assert time.monotonic() - sent < PATIENCE, "a process of the command is left"
+        time.sleep(0.05)
+    assert not [path for path in new.rglob("*.tmp-*") if process.returncode == 130]
+    return took
+
+
+def strike(verb, folder, moments):
+    """The longest answer to a signal at one of so many moments."""
+    whole = uninterrupted(verb, folder / "whole")
+    numbers = cycle(NUMBERS)
+    places = [(i + 0.5) / moments * whole for i in range(moments)]
+    return max(struck(verb, folder / f"new{i}", place, next(numbers)) for i, place in enumerate(places))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_signal_at_any_moment_ends_the_command_without_a_traceback(verb, here, tmp_path):
+    strike(verb, tmp_path, FEW)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("verb", [*VERBS, *MORE])
+def test_forty_moments_of_every_verb(verb, here, tmp_path):
+    longest = strike(verb, tmp_path, MOMENTS)
+    print(f"{verb}: the longest answer took {longest:.2f} s")  # noqa: T201 - what --soak -s is for
+
+
+def test_importing_the_command_line_installs_nothing():
+    code = "import signal, concord.cli.app, concord.__main__; print(signal.getsignal(signal.SIGTERM))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert found.stdout.strip() == str(signal.SIG_DFL), found.stderr
