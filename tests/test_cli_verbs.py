@@ -103,7 +103,7 @@ def test_predict_keeps_the_order_and_gives_a_bad_image_a_row(run, digit_files, t
 def test_an_argument_that_matches_nothing_gets_a_row_and_the_others_are_answered(run, digit_files, tmp_path):
     rows = concord.predict(run[0], [str(digit_files), str(tmp_path / "gone.png")])
     assert [row.label is None for row in rows] == [False] * 12 + [True]
-    assert rows[-1].error.startswith("no image file matches")
+    assert rows[-1].error.startswith("there is no file or folder")
     (tmp_path / "empty").mkdir()
     (row,) = concord.predict(run[0], [str(tmp_path / "empty")])
     assert (row.file, row.label) == (str(tmp_path / "empty"), None)

@@ -234,7 +234,7 @@ def test_a_damaged_file_of_a_run_is_named(name, content, here, tmp_path, capsys)
         assert status == 0
     else:
         assert status in (2, 4)
-    assert name in err or "members: Field required" in err
+    assert name in err or "members: name at least" in err
     assert "Traceback" not in err
 
 

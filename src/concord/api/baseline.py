@@ -78,7 +78,7 @@ def prepared(
         toml.assign(tables, setting)
     if no_data := sorted(set(tables) - {"data"}):
         raise UsageError(f"--set {no_data[0]}: only settings of data.* mean something to a baseline")
-    data_settings = toml.checked(Data, tables["data"], "configuration", "data.")
+    data_settings = toml.checked(Data, tables["data"], prefix="data.")
     if choose and not data_settings.valid:
         raise UsageError("--choose needs validation images: give --set data.valid=0.1")
     return Comparison(

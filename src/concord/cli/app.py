@@ -34,6 +34,7 @@ from concord.cli import (
     zoo,
 )
 from concord.cli.options import nothing_but_json
+from concord.cli.verb import Verb, Verbs
 from concord.errors import ConcordError, DataError, ResourceError, UsageError, suggestion
 
 # numbers of the system's errors that are about disk and memory
@@ -41,6 +42,7 @@ RESOURCES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM)
 
 app = typer.Typer(
     name="concord",
+    cls=Verbs,
     help="Train small networks that behave like big ensembles, and see exactly what each network costs.\n\n"
     "An error is one message; --debug anywhere on the line shows its traceback.",
     no_args_is_help=True,
@@ -65,6 +67,11 @@ for module in (
     attack,
 ):
     module.add_to(app)
+for group in (app, *(each.typer_instance for each in app.registered_groups)):
+    assert group is not None
+    group.info.cls = Verbs
+    for command in group.registered_commands:
+        command.cls = Verb
 
 
 def main(argv: Sequence[str] | None = None) -> None:

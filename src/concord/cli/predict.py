@@ -7,6 +7,7 @@ Example:
 import csv
 import io
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ def predict_command(
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
+    _require_run_first(run, files)
     from concord.api.evaluate import predict
     from concord.files.text import printable
 
@@ -72,6 +74,14 @@ def predict_command(
         progress.tell(f"{bad} of {len(rows)} images could not be read")
         if strict or bad == len(rows):
             raise typer.Exit(DataError.exit_status)
+
+
+def _require_run_first(run: Path, files: Sequence[str]) -> None:
+    """UsageError if a run stands among the files and none stands before them."""
+    runs = [file for file in files if Path(file, "config.toml").is_file()]
+    if runs and not (run / "config.toml").is_file():
+        others = shlex.join([str(run), *(file for file in files if file != runs[0])])
+        raise UsageError(f"the run comes first: concord predict {shlex.quote(runs[0])} {others}")
 
 
 def _with_input(files: Sequence[str]) -> Iterator[str]:

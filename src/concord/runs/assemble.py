@@ -14,11 +14,12 @@ from concord.data.images.pictures import Watch
 from concord.data.load import load
 from concord.data.splits import Splits
 from concord.errors import ConcordError, DataError, MissingDataError, UsageError
-from concord.runs.config import REST, Config
+from concord.runs.config import REST, Config, Member
 from concord.runs.interface import Interface
 from concord.training.devices import forward, home_of
 from concord.training.seeding import purpose_seed
-from concord.zoo.build import build
+from concord.zoo import registry
+from concord.zoo.build import UnknownNetwork, build
 from concord.zoo.foreign import as_pretrained
 
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
@@ -52,13 +53,7 @@ def build_members(
     for member in config.members:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(purpose_seed(config.train.seed, "start", member.name))
-            network = build(
-                member.network,
-                channels=interface.shape[0],
-                classes=len(interface.classes),
-                pretrained=member.pretrained and not saved,
-                allow_code=allow_code,
-            )
+            network = _built(member, interface, member.pretrained and not saved, allow_code)
             if member.pretrained and saved:
                 as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
@@ -67,6 +62,25 @@ def build_members(
         home = member.device or config.train.device
         members[member.name] = network.to(home).to(memory_format=torch.channels_last)
     return members
+
+
+def _built(member: Member, interface: Interface, pretrained: bool, allow_code: Collection[str]) -> nn.Module:
+    """The network of a member; UsageError that says so if name and network were exchanged."""
+    try:
+        return build(
+            member.network,
+            channels=interface.shape[0],
+            classes=len(interface.classes),
+            pretrained=pretrained,
+            allow_code=allow_code,
+        )
+    except UnknownNetwork as error:
+        if member.name not in registry.names():
+            raise
+        raise UsageError(
+            f"no network is named {member.network!r}, but {member.name!r} is one: members are NAME=NETWORK,"
+            f" so write {member.network}={member.name}"
+        ) from error
 
 
 def _check_output(name: str, network: nn.Module, interface: Interface) -> None:

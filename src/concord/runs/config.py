@@ -3,6 +3,8 @@
 Nothing here imports torch.
 """
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -74,7 +76,29 @@ class Augment(Section):
         return self
 
 
-NAME, LONGEST_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", 60  # of a member
+NAME, LONGEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 60  # of a member
+DEVICE = re.compile(r"cpu|cuda(:\d+)?", re.ASCII)
+
+
+def _file_name(name: str) -> str:
+    """The name of a member is part of names of files."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            "must begin with a letter or digit, followed by letters, digits, '_', '.' or '-' only"
+        )
+    return name
+
+
+def _device(name: str) -> str:
+    if not DEVICE.fullmatch(name):
+        raise ValueError("must be cpu, cuda, or a GPU by its number such as cuda:1")
+    return name
+
+
+def _device_or_auto(name: str) -> str:
+    if name != "auto" and not DEVICE.fullmatch(name):
+        raise ValueError("must be auto, cpu, cuda, or a GPU by its number such as cuda:1")
+    return name
 
 
 class Member(Headed):
@@ -83,13 +107,13 @@ class Member(Headed):
     ``network`` is a name of the zoo, torchvision or timm, or package.module:factory.
     """
 
-    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)] = Field(kw_only=False)
+    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_file_name)] = Field(kw_only=False)
     network: Text
     pretrained: bool = False
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
     retired: bool = False  # learns nothing from here on, and nobody learns from it
     # where it lies; default: the device of the training
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = None
+    device: Annotated[str, AfterValidator(_device)] | None = None
 
 
 def _listed(known: Sequence[str]) -> str:
@@ -99,15 +123,13 @@ def _listed(known: Sequence[str]) -> str:
 def known_cost(name: str) -> str:
     if name in names.COSTS or name.startswith(names.OWN):
         return name
-    other = names.OTHER_WORDS.get(name)
-    near = f" (did you mean '{other}'?)" if other else suggestion(name, names.COSTS)
-    raise ValueError(f"Input should be one of {_listed(names.COSTS)}{near}")
+    raise ValueError(f"must be one of {_listed(names.COSTS)}{names.nearest_cost(name)}")
 
 
 def _known_edges(name: str) -> str:
     if name in names.EDGES:
         return name
-    raise ValueError(f"Input should be one of {_listed(names.EDGES)}{suggestion(name, names.EDGES)}")
+    raise ValueError(f"must be one of {_listed(names.EDGES)}{suggestion(name, names.EDGES)}")
 
 
 Cost = Annotated[str, AfterValidator(known_cost)]
@@ -213,7 +235,7 @@ class Train(Section):
     micro_batch: Annotated[Count, AfterValidator(_of_three)] | None = None  # most images in one pass
     stacked: bool = False  # members of one network in one pass
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, AfterValidator(_device_or_auto)] = "auto"
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     deterministic: bool = True
     test: Literal["end", "epoch"] = "end"  # when the test split is looked at
@@ -257,16 +279,18 @@ class Config(Section):
     @model_validator(mode="after")
     def fits(self) -> "Config":
         called = [member.name for member in self.members]
-        twice = sorted({name for name in called if called.count(name) > 1 or name == names.ENSEMBLE})
-        if twice:
-            raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
+        for name, count in Counter(called).items():
+            if count > 1:
+                raise ValueError(f"{count} members are called {name!r}: give each member another name")
+        if names.ENSEMBLE in called:
+            raise ValueError(f"{names.ENSEMBLE!r} is the name of all members together: rename that member")
         if all(member.teacher or member.retired for member in self.members):
             raise ValueError("no member learns: at least one must be neither retired nor a teacher")
         consensus, train = self.consensus, self.train
         nobody = [[0.0] * len(called)] * len(called)
         edges = nobody if isinstance(consensus.edges, str) else consensus.edges
         if len(edges) != len(called):
-            raise ValueError(f"edges is a table for {len(edges)} members, there are {len(called)}")
+            raise ValueError(f"consensus.edges has {len(edges)} rows, but there are {len(called)} members")
         table(edges, consensus.detach)
         if consensus.cost == "none" and consensus.weight:
             raise ValueError('a consensus weight needs a cost: consensus.cost = "l2", for example')

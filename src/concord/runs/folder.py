@@ -21,12 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concord.errors import CheckpointError, UsageError
+from concord.errors import CheckpointError, UsageError, suggestion
 from concord.files import manifest
 from concord.files.atomic import disk_errors, replace
 from concord.files.documents import parse_object
 from concord.runs import toml
 from concord.runs.config import Config
+
+SAVED = "ensemble.json"  # makes a folder a saved ensemble of a Python user's modules
+STUDY = "study.toml"  # makes a folder a study
+MOST_RUNS = 3  # that a message names
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class RunFolder:
         """The configuration, or CheckpointError where there is no run."""
         file = self.path / "config.toml"
         if not file.is_file():
-            raise CheckpointError(f"{self.path} is not a run folder: {file.name} is missing")
+            raise CheckpointError(f"{self.path} is not a run folder: {_what_is_there(self.path)}")
         return toml.parse(toml.read(file), str(file))
 
     def json(self, name: str, needs: Iterable[str] = ()) -> dict[str, Any]:
@@ -137,6 +141,31 @@ class RunFolder:
             for name in ("result.json", manifest.FILE, "predictions.safetensors", "votes.safetensors"):
                 (self.path / name).unlink(missing_ok=True)
         replace(self.path / "config.toml", toml.to_toml(config).encode())
+
+
+def _what_is_there(path: Path) -> str:
+    """What a path is that is not a run, and where runs are."""
+    with disk_errors(path):
+        if not path.exists():
+            near = suggestion(path.name, _runs_in(path.parent))
+            return f"there is no such folder{near}"
+        if not path.is_dir():
+            return "it is a file"
+        if (path / SAVED).is_file():
+            return f"it is a saved ensemble; in Python, concord.load({str(path)!r}, members={{...}}) reads it"
+        if (path / STUDY).is_file():
+            return f"it is a study, whose runs are the folders in {path / 'cells'}"
+        runs = [str(path / name) for name in _runs_in(path)]
+    more = ", ..." if len(runs) > MOST_RUNS else ""
+    return f"runs in it: {', '.join(runs[:MOST_RUNS])}{more}" if runs else "config.toml is missing"
+
+
+def _runs_in(folder: Path) -> list[str]:
+    """Names of the runs in a folder; none where it cannot be read."""
+    try:
+        return sorted(each.name for each in folder.iterdir() if (each / "config.toml").is_file())
+    except OSError:
+        return []
 
 
 def _document(content: Mapping[str, Any]) -> bytes:

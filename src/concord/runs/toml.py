@@ -2,15 +2,16 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from concord.errors import UsageError, suggestion
-from concord.runs.config import Config
+from concord.runs.config import Config, OwnOptimizer
+from concord.runs.phrases import plain
 
 LARGEST_FILE = 2**20  # bytes; a configuration is small
 LONGEST_SHOWN = 200  # characters of a value in a message
@@ -49,19 +50,21 @@ def _loads(text: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def parse(tables: Mapping[str, Any], where: str = "configuration") -> Config:
+def parse(tables: Mapping[str, Any], where: str = "") -> Config:
     """A checked Config, or one UsageError that lists every fault with its key."""
     return checked(Config, tables, where)
 
 
-def checked(model: type[M], tables: Mapping[str, Any], where: str, prefix: str = "") -> M:
+def checked(model: type[M], tables: Mapping[str, Any], where: str = "", prefix: str = "") -> M:
     """A record of ``model``, or one UsageError that lists every fault with its key, after ``prefix``."""
     try:
         return model.model_validate(dict(tables))
     except ValidationError as error:
-        found = dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in error.errors())
+        found = list(dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in error.errors()))
+        if len(found) == 1:
+            raise UsageError(f"{where}: {found[0]}" if where else found[0]) from None
         listed = "\n".join(f"  {fault}" for fault in found)
-        raise UsageError(f"{where}:\n{listed}") from None
+        raise UsageError(f"{where or f'{len(found)} settings are wrong'}:\n{listed}") from None
 
 
 def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], prefix: str) -> str:
@@ -75,26 +78,26 @@ def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], pre
         case "extra_forbidden":
             if kinds := _kinds_with(path[-1], path[:-1], model):
                 return f"{key}: this belongs to kind = {' or '.join(kinds)}"
-            near = suggestion(path[-1], known_keys(path[:-1], model)) or _elsewhere(path[-1], model)
-            return f"{key}: unknown key{near}"
+            known = known_keys(path[:-1], model)
+            near = suggestion(path[-1], known) or _elsewhere(path[-1], model)
+            return f"{key}: unknown key{near or '; there are: ' + ', '.join(known)}"
         case "union_tag_not_found":
             return f"{key}.kind is missing"
         case "union_tag_invalid":
-            return f"{key}.kind: expected {context['expected_tags']}, got {context['tag']!r}" + _nearest(
-                context["tag"], context["expected_tags"]
-            )
+            near = _nearest(context["tag"], context["expected_tags"])
+            return f"{key}.kind: must be one of {context['expected_tags']}, got {context['tag']!r}{near}"
     shown = "" if isinstance(given, dict | list) else f", got {_shown(given)}"
     if fault["type"] == "literal_error":
         shown += _nearest(given, context["expected"])
-    text = fault["msg"].removeprefix("Value error, ")
-    return f"{key}: {text}{shown}" if key else text
+    text = plain(fault["msg"])
+    return f"{key}: {text}{'' if fault['type'] == 'missing' else shown}" if key else text
 
 
 def _elsewhere(name: str, model: type[BaseModel], prefix: str = "") -> str:
-    """``, it stands at 'train.optimizer.lr'``: the first key of that name in the tables below, or nothing."""
+    """`` (did you mean 'train.optimizer.lr'?)``: the first key of that name further down, or nothing."""
     for field, info in model.model_fields.items():
         if field == name:
-            return f" (it stands at {prefix + field!r})"
+            return f" (did you mean {prefix + field!r}?)"
         for inner in _models(info.annotation):
             if found := _elsewhere(name, inner, f"{prefix}{field}."):
                 return found
@@ -131,6 +134,17 @@ def _shown(given: object) -> str:
 def known_keys(path: Iterable[str], model: type[BaseModel] = Config) -> list[str]:
     """Names that may stand under this path of keys, union branches included."""
     return sorted({name for found in _models_at(path, model) for name in found.model_fields})
+
+
+def places(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """``train.optimizer.lr`` and all other keys that --set takes, each with whether it is true or false."""
+    for name, field in model.model_fields.items():
+        inner = _models(field.annotation)
+        if not inner:
+            yield prefix + name, field.annotation is bool
+        elif get_origin(field.annotation) is not list:  # members have an option of their own
+            tables = (each for each in inner if each is not OwnOptimizer)
+            yield from dict.fromkeys(key for each in tables for key in places(each, f"{prefix}{name}."))
 
 
 def _kinds_with(name: str, path: Iterable[str], model: type[BaseModel]) -> list[str]:

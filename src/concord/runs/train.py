@@ -109,7 +109,7 @@ def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str])
         members[name]["retired"] = True
     for setting in settings:
         toml.assign(tables, setting)
-    return toml.parse(tables, "configuration with what was changed")
+    return toml.parse(tables)
 
 
 def _continue(

@@ -15,7 +15,7 @@ from typing import Any
 from concord.errors import DivergedError, StoppedError, UsageError
 from concord.files.atomic import make_folder_of, write_text
 from concord.runs import toml
-from concord.runs.folder import RunFolder, locked
+from concord.runs.folder import STUDY, RunFolder, locked
 from concord.studies import grid
 from concord.studies.grid import GridCell, Study
 from concord.studies.processes import run_all, threads_each
@@ -25,7 +25,7 @@ from concord.training.observer import Observer
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """The study folder for this process alone; the lock ends with the process, however it ends."""
-    make_folder_of(folder / "study.toml")
+    make_folder_of(folder / STUDY)
     with locked(RunFolder(folder)):
         yield
 
@@ -37,12 +37,12 @@ def planned(folder: Path, settings: Mapping[str, Any]) -> tuple[Study, list[Grid
 
 
 def is_study(folder: Path) -> bool:
-    return (folder / "study.toml").is_file()
+    return (folder / STUDY).is_file()
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write study.toml, or see that the one there says the same."""
-    file = folder / "study.toml"
+    file = folder / STUDY
     begun = any((folder / "cells").glob("*/config.toml"))
     if not file.exists() or not begun:  # before its first run a study can still become another one
         write_text(file, toml.to_text(settings))

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 SIZE = re.compile(r"(\w+)\s*=\s*(\d{1,6})", re.ASCII)
 
 
+class UnknownNetwork(UsageError):
+    """No network has that name."""
+
+
 def build(
     name: str,
     *,
@@ -99,7 +103,7 @@ def _refuse_weights(name: str, pretrained: bool) -> None:
         )
 
 
-def _unknown(name: str) -> UsageError:
+def _unknown(name: str) -> UnknownNetwork:
     from concord.zoo import foreign
 
     libraries = [*foreign.torchvision_names(), *foreign.timm_names()]
@@ -109,8 +113,8 @@ def _unknown(name: str) -> UsageError:
         *(f"torchvision/{other}" for other in foreign.torchvision_names()),
     ]
     missing = "" if foreign.timm_names() else " (not installed: pip install timm)"
-    return UsageError(
-        f"no network is named {name!r}{suggestion(name, known)}; there are those of `concord zoo`, "
+    return UnknownNetwork(
+        f"no network is named {name!r}{suggestion(name, known)}; networks are those of `concord zoo`, "
         f"of torchvision, of timm{missing}, and your own as package.module:factory"
     )
 
