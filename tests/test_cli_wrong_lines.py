@@ -172,3 +172,18 @@ def test_sizes_of_an_attack_may_be_fractions():
     for text in ("1/0", "1/2/3", "/2", "1/", "a/b"):
         with pytest.raises(concord.UsageError):
             attack_plan.step_length(text)
+
+
+def test_files_of_another_kind_than_they_are_named_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        ["report", "run", "--to", "r.pdf"],
+        ["report", "run", "--to", "folder"],
+        ["cost", "lenet5", "--html", "r.pdf"],
+        ["predict", "run", "a.png", "--csv", "labels.xlsx"],
+        ["baseline", "knn", "--out", "r.pdf"],
+        ["export", "run", "--to", "net.pb"],
+    ):
+        status, _, err = call(capsys, *line)
+        assert (status, line[-1] in err) == (2, True), err
+    assert list(tmp_path.iterdir()) == []

@@ -9,9 +9,11 @@ import errno
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from typing import TextIO
+from importlib.metadata import version
+from typing import Annotated, TextIO
 
 import typer
 
@@ -74,6 +76,22 @@ for group in (app, *(each.typer_instance for each in app.registered_groups)):
         command.cls = Verb
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"concord {version('concord')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_every_verb(
+    version_: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Options of ``concord`` itself."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one verb and leave with its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -90,9 +108,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         progress.tell("interrupted; nothing was being saved")
         sys.exit(130)
     except Exception as error:
-        known = None if debug else _foreseen(error)
+        known = _foreseen(error)
         if known is None:
             raise
+        if debug:
+            traceback.print_exception(error)
         sys.exit(_tell(known, as_json))
 
 

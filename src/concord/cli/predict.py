@@ -48,6 +48,8 @@ def predict_command(
     json_: Json = False,
 ) -> None:
     _require_run_first(run, files)
+    if csv_ and csv_.suffix.lower() not in ("", ".csv", ".txt"):
+        raise UsageError(f"--csv {csv_}: the table is text with commas, so its name must end in .csv")
     from concord.api.evaluate import predict
     from concord.files.text import printable
 
@@ -106,7 +108,7 @@ def _words(row: "Prediction") -> Iterator[str]:
     from concord.files.text import printable
 
     if row.error is not None:
-        yield row.error
+        yield row.error.removeprefix(printable(row.file)).lstrip(": ")
         return
     for label, share in row.top or ((row.label, row.confidence),):
         yield f"{printable(label)}  {share:.3f}"

@@ -145,17 +145,15 @@ class RunFolder:
 
 def _what_is_there(path: Path) -> str:
     """What a path is that is not a run, and where runs are."""
-    with disk_errors(path):
-        if not path.exists():
-            near = suggestion(path.name, _runs_in(path.parent))
-            return f"there is no such folder{near}"
-        if not path.is_dir():
-            return "it is a file"
-        if (path / SAVED).is_file():
-            return f"it is a saved ensemble; in Python, concord.load({str(path)!r}, members={{...}}) reads it"
-        if (path / STUDY).is_file():
-            return f"it is a study, whose runs are the folders in {path / 'cells'}"
-        runs = [str(path / name) for name in _runs_in(path)]
+    if not path.exists():
+        return f"there is no such folder{suggestion(path.name, _runs_in(path.parent))}"
+    if not path.is_dir():
+        return "it is a file"
+    if (path / SAVED).is_file():
+        return f"it is a saved ensemble; in Python, concord.load({str(path)!r}, members={{...}}) reads it"
+    if (path / STUDY).is_file():
+        return f"it is a study, whose runs are the folders in {path / 'cells'}"
+    runs = [str(path / name) for name in _runs_in(path)]
     more = ", ..." if len(runs) > MOST_RUNS else ""
     return f"runs in it: {', '.join(runs[:MOST_RUNS])}{more}" if runs else "config.toml is missing"
 
@@ -176,11 +174,17 @@ def refuse_taken(path: Path) -> None:
     """UsageError if ``path`` cannot become a new run folder because something is there."""
     with disk_errors(path):
         if (path / "config.toml").exists():
-            raise UsageError(
-                f"{path} holds a run already: {RunFolder(path).resume} continues it, or give another --out"
-            )
+            raise UsageError(f"{path} holds a run already: {_instead(RunFolder(path))}")
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out takes a folder")
+
+
+def _instead(folder: RunFolder) -> str:
+    """What to do where a run is already."""
+    if not folder.complete:
+        return f"{folder.resume} continues it, or give another --out"
+    longer = f"{folder.resume.removesuffix('`')} --set train.epochs=N --allow-changes`"
+    return f"it is finished; give another --out, or train it for more epochs with {longer}"
 
 
 def create(path: Path, config: Config, stamp: Mapping[str, Any], interface: Mapping[str, Any]) -> RunFolder:

@@ -21,6 +21,7 @@ from concord.runs.precision import precisions, whole_float32
 from concord.runs.watching import Stop, never, reading
 from concord.runs.weights import fill, standing
 from concord.training import checkpoint
+from concord.training.checkpoint import Checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
 
@@ -121,12 +122,22 @@ def load_run(
     except CheckpointError as error:
         checkpoint.newest(folder.checkpoints)  # says so if none can be used
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
+    if not folder.complete:
+        observer.notice(_unfinished(folder, found, config))
     interface = interface_of(folder, found.state, observer.notice)
     needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
     members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=True)
     fill(members, found)
     precise = precisions(config, members, interface.shape)
     return Loaded(folder, config, interface, members, path, found.state.get("fingerprint"), precise)
+
+
+def _unfinished(folder: RunFolder, found: Checkpoint, config: Config) -> str:
+    done = found.state.get("position", {}).get("epoch", "?")
+    return (
+        f"{folder.path} is not finished: the weights are those after {done} of {config.train.epochs} epochs"
+        f" ({found.path.name}); {folder.resume} continues it"
+    )
 
 
 def _elsewhere(config: Config) -> bool:

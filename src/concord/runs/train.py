@@ -83,6 +83,7 @@ def resume(
     asked = _asked(folder, settings, without)
     unchanged = not (settings or without or allow_changes)
     if folder.complete and unchanged and finished(folder, observer.notice, strict):
+        observer.notice(f"{run} is finished already: nothing was trained")
         return read_result(folder)
     return _continue(folder, asked, allow_changes, strict, allow_code, observer, stop)
 
