@@ -278,7 +278,7 @@ def test_study_makes_the_table_and_goes_on_where_it_stopped(tmp_path, capsys):
     assert "l2" in (tmp_path / "study/table.md").read_text()
     noted = Noted()
     assert concord.study(settings, tmp_path / "study", jobs=1, observer=noted)["cells"] == figures["cells"]
-    assert noted.notices == ["8 of 8 runs are there already"]
+    assert noted.notices == ["8 of 8 runs finished already"]
     with pytest.raises(UsageError, match="seeds"):
         concord.study({**settings, "study": {"seeds": [0]}}, tmp_path / "study")
 

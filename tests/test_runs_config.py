@@ -293,8 +293,8 @@ FILES = {
     "deep": (deep(50_000), "nested too deeply"),
     "digits": (b"[train]\nseed = " + b"1" * 100_000, "too many digits"),
     "large": (b"#" * (2**20 + 1), "more than 1048576 bytes"),
-    "latin": ("[data]\nsource = 'é'".encode("latin-1"), "no UTF-8 text (at line 2)"),
-    "utf-16": ("[data]".encode("utf-16"), "no UTF-8 text (at line 1)"),
+    "latin": ("[data]\nsource = 'é'".encode("latin-1"), "not UTF-8 text (at line 2)"),
+    "utf-16": ("[data]".encode("utf-16"), "not UTF-8 text (at line 1)"),
 }
 
 

@@ -41,7 +41,11 @@ Strict = Annotated[
 ]
 DataPath = Annotated[
     str | None,
-    typer.Option("--data", help="Path of the data, if it is not where the run was trained."),
+    typer.Option(
+        "--data",
+        help="Path of the data of the run, if they have moved, or of other data with the same classes. Of"
+        " other data the test part is used, or all images if there is no test part.",
+    ),
 ]
 
 

@@ -17,7 +17,7 @@ import typer
 
 from concord.cli import progress
 from concord.cli.options import AllowCode, Json, Run, print_json
-from concord.errors import DataError, UsageError
+from concord.errors import DataError, UsageError, amount
 
 if TYPE_CHECKING:
     from concord.runs.predict import Prediction
@@ -66,14 +66,14 @@ def predict_command(
     if csv_:
         _write_csv(csv_, rows)
         unread = f"; {bad} could not be read" if bad else ""
-        written = f"{printable(csv_)}: labels of {len(rows) - bad} images{unread}"
+        written = f"{printable(csv_)}: labels of {amount(len(rows) - bad, 'image')}{unread}"
         print(written, file=sys.stderr if json_ else None)
     if json_:
         print_json([row.to_dict() for row in rows])
     elif not csv_:
         _print_rows(rows)
     if bad:
-        progress.tell(f"{bad} of {len(rows)} images could not be read")
+        progress.tell(f"{bad:,} of {amount(len(rows), 'image')} could not be read")
         if strict or bad == len(rows):
             raise typer.Exit(DataError.exit_status)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from concord.errors import amount
 from concord.files.text import printable
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
             os._exit(130)
         seen.append(number)
         with suppress(OSError):
-            os.write(2, b"concord: stopping after this step; once more to quit without saving\n")
+            os.write(2, b"concord: stopping after this step; a second Ctrl-C quits without saving\n")
 
     old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -106,7 +107,11 @@ class Lines(Quiet):
 
     def counted(self, done: int, total: int) -> None:
         if self._due():
-            tell(f"read {done:,} of {total:,} images" if total else f"found {done:,} images so far")
+            tell(
+                f"read {done:,} of {amount(total, 'image')}"
+                if total
+                else f"looking for images: {done:,} found"
+            )
 
     def _due(self) -> bool:
         due = time.monotonic() - self.last > PLAIN_SECONDS
@@ -196,6 +201,9 @@ class Tally(Quiet):
         if self.new:
             self.new = False
             text = f"{self.done:>3}/{self.total}  {text}  (about {self.left():.0f} s left)"
+        self.show(text)
+
+    def show(self, text: str) -> None:
         tell(text)
 
     def left(self) -> float:
@@ -211,9 +219,10 @@ class TallyBar(Tally):
         self.progress, self.task = progress, progress.add_task("runs", total=None)
 
     def counted(self, done: int, total: int) -> None:
+        super().counted(done, total)
         self.progress.update(self.task, completed=done, total=total)
 
-    def notice(self, text: str) -> None:
+    def show(self, text: str) -> None:
         self.progress.console.print(printable(text), markup=False, highlight=False)
 
 

@@ -146,7 +146,7 @@ def _scores(card: Card) -> str:
     rows = tuple((*entries(name, *map(whole, cost)), *row) for name, cost, row in named)
     header = ("network", "parameters", "MACs", "bytes", "test error %", "95 %", "NLL", "ECE")
     notes = (
-        f"{card.samples:,} test images; the intervals are Wilson's and hold for the drawing of the images, "
+        f"{card.samples:,} test images; the 95 % Wilson intervals are for the choice of the test images, "
         "not for another training. MACs: multiply-accumulates for one image. Bytes: the weights as a "
         "safetensors file. NLL: negative log-likelihood. ECE: calibration error.",
     )

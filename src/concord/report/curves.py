@@ -50,7 +50,7 @@ def line_chart(
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
-        drawn: dict[str, list[tuple["Axes", list[list[float]]]]] = {}
+        drawn: dict[str, list[tuple[Axes, list[list[float]]]]] = {}
         for row, line in zip(axes, panels, strict=True):
             for ax, panel in zip(row, line, strict=False):
                 shown = _panel(ax, panel, styles, last)

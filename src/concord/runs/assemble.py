@@ -38,7 +38,10 @@ def load_again(config: Config, option: str, watch: Watch | None = None) -> Split
     except MissingDataError as error:
         absolute = Path(config.data.source).expanduser().is_absolute()
         begun = "" if absolute else " That path is relative to the folder in which the run was started."
-        raise DataError(f"{error}\nThe run was trained on it.{begun} {option} names its new place") from None
+        raise DataError(
+            f"{error}\nThe run was trained on these data.{begun} If they have moved, give the new path"
+            f" with {option}"
+        ) from None
 
 
 def build_members(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from concord.errors import UsageError, suggestion
+from concord.errors import UsageError, amount, suggestion
 
 METHODS = ("fgsm", "pgd")
 NORMS = ("linf", "l2")
@@ -40,8 +40,8 @@ class Plan:
         length = "2.5 eps / steps" if self.step_size is None else f"{self.step_size:g}"
         ball = {"linf": "largest change of a pixel", "l2": "Euclidean length of the change"}[self.norm]
         return (
-            f"Attack: PGD{aim}, {self.steps} steps of {length} from a random start (seed {self.seed});"
-            f" eps is the {ball} at most, where pixels range from 0 to 1."
+            f"Attack: PGD{aim}, {amount(self.steps, 'step')} of {length} from a random start"
+            f" (seed {self.seed}); eps is the {ball} at most, where pixels range from 0 to 1."
         )
 
 

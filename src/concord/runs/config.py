@@ -20,7 +20,7 @@ from pydantic import (
 
 from concord.consensus import names
 from concord.consensus.edges import table
-from concord.errors import suggestion
+from concord.errors import amount, suggestion
 from concord.runs.ramps import Constant, Ramps
 from concord.runs.section import Count, Fraction, Headed, Section, Text
 
@@ -290,7 +290,10 @@ class Config(Section):
         nobody = [[0.0] * len(called)] * len(called)
         edges = nobody if isinstance(consensus.edges, str) else consensus.edges
         if len(edges) != len(called):
-            raise ValueError(f"consensus.edges has {len(edges)} rows, but there are {len(called)} members")
+            raise ValueError(
+                f"consensus.edges has {amount(len(edges), 'row')}, but there are"
+                f" {amount(len(called), 'member')}"
+            )
         table(edges, consensus.detach)
         if consensus.cost == "none" and consensus.weight:
             raise ValueError('a consensus weight needs a cost: consensus.cost = "l2", for example')
@@ -305,7 +308,7 @@ class Config(Section):
         if isinstance(self.adversarial, Pgd) and self.adversarial.norm == "linf" and self.adversarial.eps > 1:
             raise ValueError("adversarial.eps is at most 1, the range of a pixel, in the norm linf")
         if consensus.cost.startswith("kdcl") and any(member.retired for member in self.members):
-            raise ValueError("KDCL targets are made of all members, so that none can be retired")
+            raise ValueError("KDCL targets are made of all members, so none of them can be retired")
         if self.unlabelled and consensus.cost.startswith("kdcl"):
             raise ValueError("KDCL targets are made with labels, so unlabelled batches need another cost")
         return self

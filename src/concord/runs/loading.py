@@ -11,7 +11,7 @@ from concord.consensus.names import ENSEMBLE, OWN
 from concord.data.images.images import joined
 from concord.data.images.pictures import Watch
 from concord.data.splits import Splits
-from concord.errors import CheckpointError, UsageError, suggestion
+from concord.errors import CheckpointError, UsageError, amount, suggestion
 from concord.runs.assemble import build_members, load_again, load_data
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
@@ -161,6 +161,17 @@ def same_data(
     if source is not None and not (same or splits.own_test):  # nothing of it was trained on: all is a test
         splits = replace(splits, test=joined(joined(splits.train, splits.valid), splits.test))
     return splits, same
+
+
+def other_data(run: Loaded, source: str | None, splits: Splits) -> str:
+    """The note that a run is scored on other data than it was trained on, and on which images of them."""
+    which = "its own test part" if splits.own_test else "a test part cut from it"
+    if source is not None and not splits.own_test:
+        which = "all of it"
+    return (
+        f"{source or run.config.data.source} is not the data that {run.folder.path} was trained on: scored is"
+        f" {which} ({amount(len(splits.test), 'image')})"
+    )
 
 
 def _other_data(run: Loaded, source: str, watch: Watch) -> Splits:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from concord.errors import UsageError
+from concord.errors import UsageError, amount
 from concord.runs.config import Config
 from concord.runs.packages import NEEDED
 from concord.runs.precision import native_bfloat16
@@ -134,8 +134,9 @@ def crowded(config: Config) -> str | None:
     if config.train.device != "cpu" or threads == 1 or load + threads < cores + BUSY:
         return None
     return (
-        f"this machine was busy in the last minute (load {load:.1f} on {cores} cores). If other programs go"
-        f" on: {threads} threads that wait for each other may be many times slower than train.threads=1"
+        f"this machine was busy in the last minute (load {load:.1f} on {amount(cores, 'core')}): while other"
+        f" programs keep it busy, train.threads=1 may be many times faster than {threads} threads, which wait"
+        " for each other"
     )
 
 

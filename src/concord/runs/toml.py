@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Any]:
         return _loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}: not a TOML file: no UTF-8 text (at line {line})") from None
+        raise UsageError(f"{path}: not a TOML file: not UTF-8 text (at line {line})") from None
     except ValueError as error:
         raise UsageError(f"{path}: not a TOML file: {error}") from None
 

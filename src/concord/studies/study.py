@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from concord.errors import DivergedError, StoppedError, UsageError
+from concord.errors import DivergedError, StoppedError, UsageError, amount
 from concord.files.atomic import make_folder_of, write_text
 from concord.runs import toml
 from concord.runs.folder import STUDY, RunFolder, locked
@@ -65,7 +65,7 @@ def run_cells(
     todo = [cell for cell in cells if not (folder / "cells" / cell.name / "result.json").is_file()]
     done = len(cells) - len(todo)
     if done:
-        observer.notice(f"{done} of {len(cells)} runs are there already")
+        observer.notice(f"{done} of {amount(len(cells), 'run')} finished already")
     observer.counted(done, len(cells))
     failed: dict[str, str] = {}
     for cell, outcome in _outcomes(folder / "cells", cells, todo, jobs, allow_code, stop):
@@ -112,7 +112,7 @@ def incomplete_cohorts(folder: Path, cells: Sequence[GridCell]) -> dict[str, str
         run = RunFolder(folder / "cells" / cell.name)
         retired = [m.name for m in run.config().members if m.retired] if run.complete else []
         if retired:
-            found[cell.name] = f"it continued without {', '.join(retired)}, so that it does not count"
+            found[cell.name] = f"it continued without {', '.join(retired)}, so it does not count"
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Any, Generic
 
-from concord.errors import DivergedError, StoppedError
+from concord.errors import DivergedError, StoppedError, amount
 from concord.tasks.task import S
 from concord.training.batch import Batch
 from concord.training.cohort import Cohort
@@ -57,7 +57,8 @@ class Training(Generic[S]):
         bad = [n for n, m in self.job.members.items() if not all(p.isfinite().all() for p in m.parameters())]
         if bad:
             raise DivergedError(
-                f"parameters of {', '.join(bad)} are not finite after {self.index} updates; {CURE}", bad
+                f"parameters of {', '.join(bad)} are not finite after {amount(self.index, 'update')}; {CURE}",
+                bad,
             )
 
     @property
@@ -155,7 +156,9 @@ class Training(Generic[S]):
         bad = [name for name, figures in scores.to_dict()["members"].items() if not _finite(figures)]
         if bad:
             raise DivergedError(
-                f"predictions of {', '.join(bad)} after {self.index} updates are not finite; {CURE}", bad
+                f"predictions of {', '.join(bad)} after {amount(self.index, 'update')} are not finite;"
+                f" {CURE}",
+                bad,
             )
         return scores
 

@@ -48,8 +48,8 @@ def build(
     if ":" in name:
         if name not in set(allow_code):
             raise UsageError(
-                f"{name!r} is code outside concord, which no file may start; "
-                f"if you trust it, say so with --allow-code {name}"
+                f"{name!r} is code outside concord, which is not imported because a file names it; "
+                f"if you trust it, add --allow-code {name}"
             )
         _refuse_weights(name, pretrained)
         return _own(name, channels, classes)
