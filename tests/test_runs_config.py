@@ -313,7 +313,7 @@ def test_a_bad_file_is_refused_with_its_name_and_the_place(name, tmp_path):
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.toml: no such configuration file"):
         toml.read(tmp_path / "nowhere.toml")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="is a folder; expected a TOML file of settings"):
         toml.read(tmp_path)
 
 

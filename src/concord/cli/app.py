@@ -140,7 +140,8 @@ def _check_verb(arguments: list[str]) -> None:
     verbs = [*commands, *(group.name or "" for group in app.registered_groups)]
     verb = arguments[0] if arguments else "-"
     if not verb.startswith("-") and verb not in verbs:
-        raise UsageError(f"no verb {verb!r}{suggestion(verb, verbs)}; `concord --help` lists them")
+        asked = f" (did you mean `concord --{verb}`?)" if verb in ("help", "version") else ""
+        raise UsageError(f"no verb {verb!r}{asked or suggestion(verb, verbs)}; `concord --help` lists them")
 
 
 def _flushed(stream: TextIO | None) -> OSError | None:

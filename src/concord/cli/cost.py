@@ -68,6 +68,9 @@ def cost_command(
     json_: Json = False,
 ) -> None:
     refuse_commas("cost", networks)
+    for name in networks:
+        if SIZES.fullmatch(name):
+            raise UsageError(f"{name}: sizes are given with --input, for example --input 3x32x32")
     _refuse_together(len(networks), depth, worked, json_)
     from concord.cost.document import comparison_documents
 

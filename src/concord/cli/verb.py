@@ -33,6 +33,12 @@ OTHER_NAMES = {
     "output": "out",
     "wd": "weight_decay",
 }
+IMAGES, SIZE = "name the images after the run", "use --input 3x32x32, channels first"
+HINTS = {  # (verb, what was typed as an option) -> what to do
+    **{("predict", name): IMAGES for name in ("data", "file", "files", "image", "images", "input")},
+    **{("cost", name): SIZE for name in ("shape", "size", "resolution", "image_size", "img_size")},
+}
+EXPORTS = (".onnx", ".pt2", ".safetensors")
 FLAG_VALUES = ("true", "false", "yes", "no", "on", "off", "1", "0")
 RESUME = "resume"  # the verb whose settings are those of a run that exists
 
@@ -72,6 +78,28 @@ class Verb(_Flags, TyperCommand):
 class Verbs(_Flags, TyperGroup):
     """A group of verbs."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if not hasattr(error, "option_name"):  # the help of a group is an exception too
+                raise
+            about = f"no option {error.option_name}; options follow the verb"
+            raise UsageError(f"{about}, see `{_line(ctx)} --help`") from None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """UsageError that lists the verbs, for one that is not there."""
+        verbs = self.list_commands(ctx)
+        if args[0] not in verbs and not ctx.resilient_parsing:
+            near = suggestion(args[0], verbs)
+            raise UsageError(f"`{_line(ctx)}` has no verb {args[0]!r}{near}; there are: {', '.join(verbs)}")
+        return super().resolve_command(ctx, args)
+
+
+def _line(ctx: Any) -> str:
+    """``concord data``: what was typed up to here."""
+    return f"concord {_name_of(ctx)}".strip()
+
 
 def _name_of(ctx: Any) -> str:
     """``data check``: the verb as it is typed after concord."""
@@ -91,7 +119,9 @@ def _words(error: Any, typed: Sequence[str]) -> str:
     message = plain(error.message or "")
     if option is None or not message.startswith("must "):
         text: str = error.format_message()
-        return text.rstrip(".")
+        file = next((word for word in typed if word.endswith(EXPORTS)), "")
+        given = f": use --to {shlex.quote(file)}" if option == "--to" and file else ""
+        return text.rstrip(".") + given
     value = _typed(option, typed)[1]
     return f"{option} {message}" + ("" if value is None else f", got {value!r}")
 
@@ -102,17 +132,20 @@ def _refuse_option(verb: Verb, name: str, option: str, typed: Sequence[str]) -> 
     key = word.strip("-").replace("-", "_").lower()
     key = OTHER_NAMES.get(key, key)
     same, options, settings = f"--{key.replace('_', '-')}", _options(verb), _settings(verb, name)
-    if same in options:
+    if (name, key) in HINTS or (name, word.strip("-")) in HINTS:
+        instead = f": {HINTS.get((name, key)) or HINTS[name, word.strip('-')]}"
+    elif same in options:
         instead = f": use {same}"
     elif found := _places(settings, key):
         instead = f": use {_all_set(name, settings, found, value)}"
     elif near := suggestion(word, options):
         instead = near
     elif near := suggestion(key, [place.rpartition(".")[2] for place in settings]):
-        place = _places(settings, near.split("'")[1])
-        instead = f" (did you mean {_all_set(name, settings, place, value)}?)"
+        nearest = _places(settings, near.split("'")[1])
+        instead = f" (did you mean {_all_set(name, settings, nearest, value)}?)"
     elif found := _places(_settings_of("train"), key):
-        instead = f": it is a setting of `concord train`, --set {found[0]}=..."
+        place = next((each for each in found if each.startswith(("train.", "data."))), found[0])
+        instead = f": it is a setting of `concord train`, --set {place}=..."
     else:
         instead = ""
     raise UsageError(f"no option {word}{instead}; `concord {name} --help` lists the options")

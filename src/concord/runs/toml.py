@@ -25,6 +25,10 @@ def read(path: Path) -> dict[str, Any]:
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such configuration file") from None
+    except IsADirectoryError:
+        inside = next((path / name for name in ("study.toml", "config.toml") if (path / name).is_file()), "")
+        meant = f", such as {inside}" if inside else ""
+        raise UsageError(f"{path} is a folder; expected a TOML file of settings{meant}") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     if len(content) > LARGEST_FILE:
