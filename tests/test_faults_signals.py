@@ -15,6 +15,7 @@ from run_made import FACTORY, call, outcome, write_npz
 
 from concord.cli import app, progress
 from concord.data.images import pictures
+from concord.errors import amount
 from concord.runs import assemble, folder, machine
 from concord.training import checkpoint, fit
 
@@ -93,8 +94,8 @@ def test_a_signal_at_any_phase_is_saved_within_one_step_and_resumes_exactly(
         before(patch, place, name, once(number, at=at))
         status, out, err = call(capfd, "train", *ARGUMENTS, "--out", run, "--quiet")
     assert (status, out) == (75, "")
-    assert "stopping after this step; once more to quit without saving" in err
-    assert f"stopped after {updates} updates, saved: `concord resume" in err
+    assert "stopping after this step; a second Ctrl-C quits without saving" in err
+    assert f"stopped after {amount(updates, 'update')}, saved: `concord resume" in err
     assert checkpoint.steps(run / "ckpt")[-1].name == f"step-{updates:08d}"
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
     status, _, _ = call(capfd, "resume", run, "--quiet", *ALLOW)
@@ -264,5 +265,5 @@ def test_the_second_signal_ends_the_process_at_once(here):
         time.sleep(0.3)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (130, "")
-    assert err.count("once more to quit without saving") == 1
+    assert err.count("a second Ctrl-C quits without saving") == 1
     assert checkpoint.steps(Path("slow/ckpt")) == []

@@ -72,6 +72,11 @@ class StoppedError(ConcordError):
     exit_status = 75
 
 
+def amount(count: int, noun: str) -> str:
+    """``1 image``, ``2,000 images``: a number with its noun, whose plural ends in s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def suggestion(given: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest known name, or nothing."""
     cutoff = 0.5 if len(given) < 3 else 0.6  # one wrong letter of two leaves a likeness of a half

@@ -21,7 +21,8 @@ from concord.training.checkpoint import MEMBER, Checkpoint
 from concord.training.devices import forward, home_of
 from concord.training.evaluate import evaluating, output_of
 from concord.training.seeding import purpose_seed, seeded
-from concord.zoo.build import build
+from concord.zoo import registry
+from concord.zoo.build import UnknownNetwork, build
 from concord.zoo.foreign import as_pretrained
 from concord.zoo.limits import Limit, TooLargeError, bounded
 from concord.zoo.weights import load_weights
@@ -42,7 +43,10 @@ def load_again(config: Config, option: str, watch: Watch | None = None) -> Split
     except MissingDataError as error:
         absolute = expanded(config.data.source).is_absolute()
         begun = "" if absolute else " That path is relative to the folder in which the run was started."
-        raise DataError(f"{error}\nThe run was trained on it.{begun} {option} names its new place") from None
+        raise DataError(
+            f"{error}\nThe run was trained on these data.{begun} If they have moved, give the new path"
+            f" with {option}"
+        ) from None
 
 
 def build_members(
@@ -62,13 +66,7 @@ def build_members(
         start = purpose_seed(config.train.seed, "start", member.name)
         with seeded(start, torch.device("cpu")):  # whatever a factory draws from
             with _bounded(member, saved):
-                network = build(
-                    member.network,
-                    channels=interface.shape[0],
-                    classes=len(interface.classes),
-                    pretrained=member.pretrained is True and not saved,
-                    allow_code=allow_code,
-                )
+                network = _built(member, interface, member.pretrained is True and not saved, allow_code)
             file = member.pretrained if isinstance(member.pretrained, str) else None
             if file is not None and not saved:
                 load_weights(network, expanded(file))
@@ -101,6 +99,25 @@ def _bounded(member: Member, saved: Checkpoint | None) -> Iterator[None]:
         raise CheckpointError(
             f"{saved.path}: member {member.name!r} was not made for {member.network} (config.toml): {error}"
         ) from None
+
+
+def _built(member: Member, interface: Interface, pretrained: bool, allow_code: Collection[str]) -> nn.Module:
+    """The network of a member; UsageError that says so if name and network were exchanged."""
+    try:
+        return build(
+            member.network,
+            channels=interface.shape[0],
+            classes=len(interface.classes),
+            pretrained=pretrained,
+            allow_code=allow_code,
+        )
+    except UnknownNetwork as error:
+        if member.name not in registry.names():
+            raise
+        raise UsageError(
+            f"no network is named {member.network!r}, but {member.name!r} is one: members are NAME=NETWORK,"
+            f" so write {member.network}={member.name}"
+        ) from error
 
 
 def _check_output(name: str, network: nn.Module, interface: Interface) -> None:

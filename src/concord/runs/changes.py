@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from concord.errors import CheckpointError, UsageError
+from concord.errors import CheckpointError, UsageError, amount
 from concord.runs import toml
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
@@ -109,10 +109,12 @@ def adapted(position: Position, before: Mapping[str, Any], config: Config, steps
     if before["steps"] != steps:
         position = Position(position.epoch, 0, position.seconds)
     if position.epoch >= epochs:
-        raise CheckpointError(f"the run has {position.epoch} epochs already; train.epochs must be larger")
+        raise CheckpointError(
+            f"the run has {amount(position.epoch, 'epoch')} already; train.epochs must be larger"
+        )
     if patience is not None and position.stale >= patience:
         raise CheckpointError(
-            f"the run stopped after {position.stale} epochs without a better validation error;"
+            f"the run stopped after {amount(position.stale, 'epoch')} without a better validation error;"
             " train.patience must be larger"
         )
     return replace(position, finished=False)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from concord.errors import CheckpointError, UsageError
+from concord.errors import CheckpointError, UsageError, suggestion
 from concord.files import bounded, manifest
 from concord.files.atomic import disk_errors, replace
 from concord.files.documents import LARGEST, parse_object
@@ -33,6 +33,10 @@ from concord.runs.config import Config
 from concord.runs.document_types import check_document
 
 LARGEST_LOG = 512 * 2**20  # bytes of metrics.jsonl
+
+SAVED = "ensemble.json"  # makes a folder a saved ensemble of a Python user's modules
+STUDY = "study.toml"  # makes a folder a study
+MOST_RUNS = 3  # that a message names
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class RunFolder:
         """The configuration; CheckpointError where there is no run, or not what a complete run ended with."""
         file = self.path / "config.toml"
         if not file.is_file():
-            raise CheckpointError(f"{self.path} is not a run folder: {file.name} is missing")
+            raise CheckpointError(f"{self.path} is not a run folder: {_what_is_there(self.path)}")
         content = toml.content_of(file)
         tables = toml.tables_of(content, file)
         self._check_seal(file.name, content)
@@ -183,6 +187,29 @@ class RunFolder:
         replace(self.path / "config.toml", toml.to_toml(config).encode())
 
 
+def _what_is_there(path: Path) -> str:
+    """What a path is that is not a run, and where runs are."""
+    if not path.exists():
+        return f"there is no such folder{suggestion(path.name, _runs_in(path.parent))}"
+    if not path.is_dir():
+        return "it is a file"
+    if (path / SAVED).is_file():
+        return f"it is a saved ensemble; in Python, concord.load({str(path)!r}, members={{...}}) reads it"
+    if (path / STUDY).is_file():
+        return f"it is a study, whose runs are the folders in {path / 'cells'}"
+    runs = [str(path / name) for name in _runs_in(path)]
+    more = ", ..." if len(runs) > MOST_RUNS else ""
+    return f"runs in it: {', '.join(runs[:MOST_RUNS])}{more}" if runs else "config.toml is missing"
+
+
+def _runs_in(folder: Path) -> list[str]:
+    """Names of the runs in a folder; none where it cannot be read."""
+    try:
+        return sorted(each.name for each in folder.iterdir() if (each / "config.toml").is_file())
+    except OSError:
+        return []
+
+
 def _document(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
 
@@ -191,9 +218,7 @@ def refuse_taken(path: Path) -> None:
     """UsageError if ``path`` cannot become a new run folder because something is there."""
     with disk_errors(path):
         if (path / "config.toml").exists():
-            raise UsageError(
-                f"{path} holds a run already: {RunFolder(path).resume} continues it, or give another --out"
-            )
+            raise UsageError(f"{path} holds a run already: {_instead(RunFolder(path))}")
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out takes a folder")
         inside = path.iterdir() if path.exists() else ()
@@ -202,6 +227,14 @@ def refuse_taken(path: Path) -> None:
             raise UsageError(
                 f"{path} is a folder with other folders in it, such as {others[0]}: give a new one as --out"
             )
+
+
+def _instead(folder: RunFolder) -> str:
+    """What to do where a run is already."""
+    if not folder.complete:
+        return f"{folder.resume} continues it, or give another --out"
+    longer = f"{folder.resume.removesuffix('`')} --set train.epochs=N --allow-changes`"
+    return f"it is finished; give another --out, or train it for more epochs with {longer}"
 
 
 def create(path: Path, config: Config, stamp: Mapping[str, Any], interface: Mapping[str, Any]) -> RunFolder:

@@ -52,7 +52,7 @@ class Interface:
         if len(sizes) > 1 or min(c, h, w, len(classes)) < 1 or not all(s > 0 for s in normalise.std):
             raise CheckpointError(
                 f"interface.json is damaged: images of {c}x{h}x{w} need {c} means and {c} standard deviations"
-                f" above 0, got {plain['mean']} and {plain['std']}, and {len(classes)} classes"
+                f" above 0, got {plain['mean']} and {plain['std']}, and {len(classes)} class names"
             )
         if c * h * w > LARGEST:
             raise CheckpointError(f"interface.json is damaged: {c}x{h}x{w} are more than {LARGEST:,} numbers")

@@ -17,7 +17,7 @@ from concord.files.commit import commit
 from concord.files.documents import parse_object
 from concord.files.tensors import parse_tensors
 from concord.runs.config import Consensus
-from concord.runs.folder import RunFolder
+from concord.runs.folder import SAVED, RunFolder
 from concord.runs.own_members import refuse_lazy
 from concord.runs.own_settings import Binding
 from concord.runs.weights import fill, standing
@@ -27,7 +27,6 @@ from concord.training import checkpoint
 from concord.training.beside import Beside
 from concord.training.state import check_members, state_of, unpack_members
 
-DOCUMENT = "ensemble.json"
 CLASSIFY = "classify"
 
 
@@ -51,7 +50,7 @@ def save(
 
     ``beside`` are what the members are beyond their state dicts.
     """
-    if path.exists() and not (path / DOCUMENT).is_file():
+    if path.exists() and not (path / SAVED).is_file():
         raise UsageError(f"{path} exists and is not a saved ensemble: give another name")
     document = {
         "members": {
@@ -68,7 +67,7 @@ def save(
         )
         for name, net in members.items()
     }
-    files[DOCUMENT] = json.dumps(document, indent=1).encode() + b"\n"
+    files[SAVED] = json.dumps(document, indent=1).encode() + b"\n"
     commit(path, files)
 
 
@@ -83,17 +82,18 @@ def read(path: Path, members: Mapping[str, nn.Module]) -> Found:
 
 
 def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
-    if not (path / DOCUMENT).is_file():
-        raise CheckpointError(f"{path} is neither a saved ensemble nor a run: {DOCUMENT} is missing")
+    if not (path / SAVED).is_file():
+        why = f"{SAVED} is missing" if path.is_dir() else "there is no such folder"
+        raise CheckpointError(f"{path} is neither a saved ensemble nor a run: {why}")
     try:
-        document = parse_object(manifest.verified(path, DOCUMENT))
+        document = parse_object(manifest.verified(path, SAVED))
         _refuse_others(path, document["members"], members)
         settings = Consensus.model_validate(document["consensus"])
         classifier = _classifier(document["classes"], document.get("label_smoothing"))
         found = Found(binding_of(settings), document["task"], classifier)
         kept = document["members"]
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path / DOCUMENT}: damaged ({error})") from None
+        raise CheckpointError(f"{path / SAVED}: damaged ({error})") from None
     tensors = {}
     for name in members:
         file = f"member-{name}.safetensors"

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from concord.errors import CheckpointError
+from concord.errors import CheckpointError, amount
 from concord.runs import weights
 from concord.runs.changes import ANYWAY, adapted, differences, position_of, refuse
 from concord.runs.config import Config
@@ -148,4 +148,4 @@ class RunStore:
         return self.folder.rows(NEEDED)
 
     def stopped(self, updates: int) -> str:
-        return f"stopped after {updates} updates, saved: {self.folder.resume} continues from here"
+        return f"stopped after {amount(updates, 'update')}, saved: {self.folder.resume} continues from here"

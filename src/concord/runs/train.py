@@ -88,6 +88,7 @@ def resume(
     asked = _asked(folder, settings, without)
     unchanged = not (settings or without or allow_changes)
     if folder.complete and unchanged and finished(folder, observer.notice, strict):
+        observer.notice(f"{run} is finished already: nothing was trained")
         return read_result(folder)
     return _continue(folder, asked, allow_changes, strict, allow_code, observer, stop)
 
@@ -121,7 +122,7 @@ def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str])
         members[name]["retired"] = True
     for setting in settings:
         toml.assign(tables, setting)
-    return toml.parse(tables, "configuration with what was changed")
+    return toml.parse(tables)
 
 
 def _continue(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus
-from concord.errors import UsageError
+from concord.errors import UsageError, amount
 from concord.tasks.task import Compared, Task, Tree
 from concord.training import stacked
 from concord.training.batch import Batch
@@ -59,7 +59,9 @@ class Cohort:
         if not isinstance(self.edges, Edges):
             raise UsageError(f"edges must be Edges, as concord.cohort makes them of {self.edges!r}")
         if self.edges.members != len(self.members):
-            raise UsageError(f"edges for {self.edges.members} members, but there are {len(self.members)}")
+            raise UsageError(
+                f"edges for {amount(self.edges.members, 'member')}, but there are {len(self.members)}"
+            )
         refuse_shared(self.members)
         if self.edges.order is None:
             names = list(self.members)

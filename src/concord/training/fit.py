@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any, Generic
 
-from concord.errors import DivergedError, StoppedError
+from concord.errors import DivergedError, StoppedError, amount
 from concord.tasks.task import S
 from concord.training.batch import Batch
 from concord.training.beside import Beside
@@ -166,7 +166,9 @@ class Training(Generic[S]):
         bad = [name for name, figures in scores.to_dict()["members"].items() if not _finite(figures)]
         if bad:
             raise DivergedError(
-                f"predictions of {', '.join(bad)} after {self.index} updates are not finite; {CURE}", bad
+                f"predictions of {', '.join(bad)} after {amount(self.index, 'update')} are not finite;"
+                f" {CURE}",
+                bad,
             )
         return scores
 

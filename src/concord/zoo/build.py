@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 SIZE = re.compile(r"(\w+)\s*=\s*(\d{1,6})", re.ASCII)
 
 
+class UnknownNetwork(UsageError):
+    """No network has that name."""
+
+
 def build(
     name: str,
     *,
@@ -41,8 +45,8 @@ def build(
     if ":" in name:
         if name not in set(allow_code):
             raise UsageError(
-                f"{name!r} is code outside concord, which no file may start; "
-                f"if you trust it, say so with --allow-code {name}"
+                f"{name!r} is code outside concord, which is not imported because a file names it; "
+                f"if you trust it, add --allow-code {name}"
             )
         _refuse_weights(name, pretrained)
         return own.network(name, channels, classes)
@@ -96,7 +100,7 @@ def _refuse_weights(name: str, pretrained: bool) -> None:
         )
 
 
-def _unknown(name: str) -> UsageError:
+def _unknown(name: str) -> UnknownNetwork:
     from concord.zoo import foreign
 
     libraries = [*foreign.torchvision_names(), *foreign.timm_names()]
@@ -106,7 +110,7 @@ def _unknown(name: str) -> UsageError:
         *(f"torchvision/{other}" for other in foreign.torchvision_names()),
     ]
     missing = "" if foreign.timm_names() else " (not installed: pip install timm)"
-    return UsageError(
-        f"no network is named {name!r}{suggestion(name, known)}; there are those of `concord zoo`, "
+    return UnknownNetwork(
+        f"no network is named {name!r}{suggestion(name, known)}; networks are those of `concord zoo`, "
         f"of torchvision, of timm{missing}, and your own as package.module:factory or file.py:factory"
     )
