@@ -1,6 +1,7 @@
 """Exit statuses and messages: what went wrong, where, and the way out; never a traceback."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -186,12 +187,16 @@ def test_after_running_out_of_memory_the_run_goes_on(here, capsys):
 
 
 def test_memory_is_looked_at_before_the_training(here, monkeypatch, capsys):
-    monkeypatch.setattr(memory, "available", lambda: 20_000)
-    status, _, err = call(capsys, *TRAIN, "--data", "digits", "--members", "noel2017_st", "--out", "x10")
-    assert status == 6
-    assert "one pass over 8 images needs" in err
-    assert "a smaller train.batch_size or data.size helps" in err
-    assert not Path("x10").exists()
+    line = [*TRAIN, "--data", "digits", "--members", "noel2017_st", "--out", "x10"]
+    for free, words in (
+        (400_000, "one pass over 8 images needs .*a smaller train.batch_size or data.size helps"),
+        (20_000, "a network of more than 2,500 parameters does not fit into the free memory"),
+    ):
+        monkeypatch.setattr(memory, "available", lambda free=free: free)
+        status, _, err = call(capsys, *line)
+        assert status == 6
+        assert re.search(words, err)
+        assert not Path("x10").exists()
 
 
 def test_a_batch_larger_than_the_data_is_no_matter_of_memory(here, monkeypatch, capsys):
@@ -229,12 +234,10 @@ def test_a_damaged_result_is_refused_by_file_and_resumed_loudly(here, tmp_path, 
     damage(checkpoint.steps(run / "ckpt")[-1] / "member-a.safetensors")
     status, _, err = call(capsys, "eval", run, *ALLOW)
     assert (status, "member-a.safetensors: damaged" in err) == (4, True)
-    config = (run / "config.toml").read_text()
-    moved = run.with_name("elsewhere.npz")
-    (run / "config.toml").write_text(config.replace("data.npz", moved.name))
+    moved = (here / "data.npz").rename(here / "moved.npz")
     assert call(capsys, "resume", run, *ALLOW)[0] == 3  # data that are not there cost nobody a result
     assert (run / "result.json").exists()
-    (run / "config.toml").write_text(config)
+    moved.rename(here / "data.npz")
     (run / "result.json").unlink()
     status, _, err = call(capsys, "eval", run, *ALLOW)
     assert (status, "an earlier checkpoint is used" in err) == (0, True)
@@ -252,7 +255,8 @@ def test_weights_that_are_no_numbers_are_damage_whatever_the_manifest_says(here,
     for verb in (["eval", run], ["export", run, "--member", "a", "--to", tmp_path / "a.onnx"]):
         status, _, err = call(capsys, *verb, *ALLOW)
         assert status == 4
-        assert "member-a.safetensors: damaged, its weights are not finite numbers" in err
+        assert "member-a.safetensors" in err
+        assert "damaged" in err
 
 
 def test_a_prediction_that_is_no_number_is_no_label(here, monkeypatch, capsys):

@@ -27,6 +27,7 @@ from concord.zoo.foreign import as_pretrained
 from concord.zoo.limits import Limit, TooLargeError, bounded
 from concord.zoo.weights import load_weights
 
+NO_ROOM = "does not fit into the free memory, with what a training needs beside it"
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
@@ -89,7 +90,9 @@ def _bounded(member: Member, saved: Checkpoint | None) -> Iterator[None]:
         return
     if saved is None:
         free = memory.available()
-        with bounded(Limit(numbers=None if free is None else free // 8)):  # half of it, at 4 bytes each
+        with bounded(
+            Limit(numbers=None if free is None else free // 8, because=NO_ROOM)
+        ):  # half of it, at 4 bytes each
             yield
         return
     try:

@@ -75,7 +75,7 @@ def _check_best(found: Position, frame: Frame) -> None:
     number = found.best_step.removeprefix("step-")
     known = number.isascii() and number.isdigit() and len(number) <= len(str(frame.index)) + 8
     if not known or found.best_step != step_name(int(number)) or int(number) > frame.index:
-        raise ValueError(f"best_step is {_short(found.best_step)}, which is no checkpoint before this one")
+        raise ValueError(f"best_step is {_short(found.best_step)}, which is not a checkpoint before this one")
 
 
 def _check_sums(found: Position, members: int) -> None:

@@ -31,6 +31,7 @@ class Limit:
 
     tensors: int = MOST_TENSORS
     numbers: int | None = None
+    because: str = "is larger than its checkpoint"
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> "Limit":
@@ -53,7 +54,7 @@ def bounded(limit: Limit) -> Iterator[None]:
         if tensors > limit.tensors:
             raise TooLargeError(f"a network of more than {limit.tensors:,} tensors is not built")
         if limit.numbers is not None and numbers > limit.numbers:
-            raise TooLargeError(f"a network of more than {limit.numbers:,} parameters is not built")
+            raise TooLargeError(f"a network of more than {limit.numbers:,} parameters {limit.because}")
 
     def part(module: nn.Module, name: str, value: nn.Module | None) -> None:
         nonlocal modules
