@@ -101,7 +101,7 @@ def test_grey_runs_label_colour_photos_alike(messy, tmp_path):
 
 
 def test_the_script_is_as_long_as_is_promised():
-    """docs/runs.md calls it twenty lines."""
+    """docs/runs.md calls it short."""
     code = [line for line in SCRIPT.splitlines() if line]
     assert len(code) <= 25
     assert max(map(len, code)) <= 110
