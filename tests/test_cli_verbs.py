@@ -179,6 +179,18 @@ def test_a_finished_run_that_was_changed_is_refused_and_one_that_was_damaged_is_
     assert final.read_bytes() == whole
 
 
+def test_a_resume_stands_in_the_stamp_with_its_changes_and_in_the_report(run, tmp_path):
+    copied = shutil.copytree(run[0], tmp_path / "copy")
+    before = json.loads((copied / "stamp.json").read_text())
+    concord.resume(copied, settings=["train.epochs=3"], allow_changes=True)
+    after = json.loads((copied / "stamp.json").read_text())
+    (resume,) = after.pop("resumes").values()
+    assert after == before
+    assert resume["changes"] == ["train.epochs: 2 -> 3"]
+    page = concord.write_report([copied], tmp_path / "report.html").read_text()
+    assert "train.epochs: 2 -&gt; 3" in page
+
+
 def test_other_data_without_a_test_part_is_scored_whole(run, digit_files, tmp_path):
     labels, images = load_digits().target[:60], load_digits().images[:60]
     for i, (label, image) in enumerate(zip(labels, images, strict=True)):

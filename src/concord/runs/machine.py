@@ -140,6 +140,12 @@ def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
     }
 
 
+def resumed(changes: Sequence[str]) -> dict[str, Any]:
+    """What is added to the stamp by a resume, under its time."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {now: {"command": sys.argv, "changes": list(changes)}}
+
+
 def _device(config: Config) -> str:
     """Names of the devices that a training uses, that of the samples first."""
     names = [torch.cuda.get_device_name(d) if d.startswith("cuda") else d for d in _devices(config)]

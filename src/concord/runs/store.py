@@ -1,13 +1,14 @@
 """A run folder as the store of a training: checkpoints, metrics.jsonl, exact resume."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError, amount
-from concord.runs import weights
+from concord.runs import machine, weights
 from concord.runs.changes import ANYWAY, adapted, differences, position_of, refuse
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
@@ -58,7 +59,17 @@ class RunStore:
             self._accept(changes, saved)
         elif self.folder.config().data.source != self.config.data.source or self._without_its_checkpoint():
             self.folder.reopen(self.config)
+        if saved is not None:
+            self._stamp(changes)
         return saved
+
+    def _stamp(self, changes: Sequence[str]) -> None:
+        """Add this resume to stamp.json: when, by which command, and what was changed."""
+        with suppress(CheckpointError):  # without a stamp nothing is known of the start either
+            stamp = self.folder.json("stamp.json")
+            before = stamp.get("resumes")
+            resumes = {**(before if isinstance(before, dict) else {}), **machine.resumed(changes)}
+            self.folder.write_json("stamp.json", {**stamp, "resumes": resumes})
 
     def _without_its_checkpoint(self) -> bool:
         """Whether there is a result that is damaged, or whose checkpoint is and so was set aside."""
