@@ -9,7 +9,6 @@ attributes are sizes.
 
 import hashlib
 import json
-import pickle
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,7 +26,6 @@ EXTRA = "_extra_state"  # torch's name for it in a state dict
 OF_EVERY_MODULE = set(vars(nn.Module()))
 LIBRARIES = {"torch", "torchvision", "timm", "concord"}
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-LARGEST = 2**20  # bytes of an object that is compared with itself
 
 
 class Beside:
@@ -151,14 +149,19 @@ def _fingerprint(value: Any) -> str | None:
     return digest.hexdigest()
 
 
-def _of_object(value: Any) -> str | None:
+def _of_object(value: Any, depth: int = 3) -> str | None:
+    """What an object shows of itself and of its attributes, some levels deep."""
     if callable(value) or isinstance(value, GENERATORS):
         return None
     try:
-        content = pickle.dumps(value)
-    except Exception:  # a lock, an open file, a generator: anything may refuse, with any error
+        shown = repr(value)  # an iterator such as itertools.count shows where it is
+        inside = vars(value) if depth and hasattr(value, "__dict__") else {}
+    except Exception:  # somebody else's code may raise anything
         return None
-    return hashlib.sha256(content).hexdigest() if len(content) <= LARGEST else None
+    parts = {
+        name: _fingerprint(one) if _plain(one) else _of_object(one, depth - 1) for name, one in inside.items()
+    }
+    return hashlib.sha256(f"{shown}{sorted(parts.items(), key=repr)}".encode()).hexdigest()
 
 
 def _generator_state(generator: Any) -> Any:
