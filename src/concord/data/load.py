@@ -15,16 +15,17 @@ from typing import Literal
 import torch
 
 from concord.data import draws
-from concord.data.images.duplicates import without_copies
+from concord.data.images.decode import LARGEST, MOST
+from concord.data.images.duplicates import in_memory_copies, without_copies
 from concord.data.images.images import Images, joined
 from concord.data.images.keep import Keep, released, settled, used
-from concord.data.images.parts import Bad, Parts
+from concord.data.images.parts import SKIP, Bad, Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
 from concord.data.images.stores import InFiles
-from concord.data.splits import Splits, finished, left_out, split
+from concord.data.splits import TEST, VALID, Splits, finished, left_out, split, test_size
 from concord.errors import DataError, UsageError
-from concord.files.text import printable
+from concord.files.text import counted, printable
 
 __all__ = ["Splits", "listed", "load", "load_data"]
 
@@ -37,14 +38,15 @@ def load(
     source: str | Path,
     *,
     size: int | None = None,
-    valid: float = 0.1,
-    test: float = 0.2,
+    valid: float = VALID,
+    test: float = TEST,
     seed: int = 0,
     joint: bool = False,
     drop_duplicates: bool = False,
     bad_images: Literal["error", "skip"] = "error",
     limit: int | None = None,
     keep: Keep = "auto",
+    largest_image: float = LARGEST,
     workers: int | None = None,
     rest: bool = False,
     watch: Watch | None = None,
@@ -56,15 +58,15 @@ def load(
     images to train on of what is left then, and ``rest`` keeps the others. ``keep`` says where the pixels of
     image files are: in memory, in a cache on disk, or decoded while they are used by ``workers`` processes
     (default: one for each core); auto is memory if they fit in half of what is free, else disk if there is
-    room, else decode. The samples are the same with each. ``watch`` is as in ``sources.read``. Equal
-    arguments and files give equal splits.
+    room, else decode. The samples are the same with each. ``largest_image`` bounds the megapixels of one
+    file. ``watch`` is as in ``sources.read``. Equal arguments and files give equal splits.
 
     Raises DataError that names the path or sample, UsageError for options out of range, ResourceError before
     memory or disk runs out.
     """
     source = os.fspath(source)
-    _check_options(size, valid, test, bad_images, workers)
-    parts = read(source, size=size, watch=watch)
+    _check_options(size, valid, test, bad_images, workers, largest_image)
+    parts = read(source, size=size, watch=watch, largest=largest_image)
     # Only what is needed is decoded; but with these two every image of the source must be looked at.
     look = drop_duplicates or bad_images == "skip"
     everything = look or limit is None or rest
@@ -82,7 +84,8 @@ def load(
     if drop_duplicates:
         parts = without_copies(parts)
         train = parts.train or train
-    total = official or max(1, round(test * len(train)))
+    parts = replace(parts, notices=(*parts.notices, *in_memory_copies(parts)))
+    total = official or test_size(len(train), test)
     three = split(train, parts, valid=valid, test=total, seed=seed, limit=limit)
     views = Parts(parts.kind, *three, notices=parts.notices)
     others = left_out(train, three) if rest and limit is not None else None
@@ -109,7 +112,13 @@ def _finished(views: Parts, workers: int | None) -> Splits:
     return finished(train, released(views.valid), released(views.test), workers)
 
 
-def _check_options(size: int | None, valid: float, test: float, bad_images: str, workers: int | None) -> None:
+def _check_options(
+    size: int | None, valid: float, test: float, bad_images: str, workers: int | None, largest_image: float
+) -> None:
+    if not 0 < largest_image <= MOST:
+        raise UsageError(
+            f"data.largest_image is in megapixels, above 0 and up to {MOST}, got {largest_image}"
+        )
     if size is not None and not 1 <= size <= LARGEST_SIZE:
         raise UsageError(f"data.size must be 1 to {LARGEST_SIZE}, got {size}")
     if not 0 <= valid < 1:
@@ -127,7 +136,7 @@ def _accepted(source: str, parts: Parts, bad_images: str) -> Images:
     if parts.bad and bad_images == "error":
         faults.append(
             f"{len(parts.bad):,} of the images in {printable(source)} cannot be used:\n{listed(parts.bad)}\n"
-            "leave them out with --set data.bad_images=skip, "
+            f"{SKIP}, "
             f"or see all of them with: concord data check {printable(source)}"
         )
     if faults or parts.train is None:
@@ -142,7 +151,7 @@ def listed(bad: tuple[Bad, ...]) -> str:
 
 
 def _skipped(bad: tuple[Bad, ...]) -> list[str]:
-    return [f"{len(bad):,} unusable images skipped:\n{listed(bad)}"] if bad else []
+    return [f"{counted(len(bad), 'unusable image')} skipped:\n{listed(bad)}"] if bad else []
 
 
 def _shuffled(images: Images, seed: int) -> Images:

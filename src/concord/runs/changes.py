@@ -12,7 +12,8 @@ from concord.runs.plan import uneven
 from concord.training.checkpoint import Checkpoint
 from concord.training.position import Position
 
-NO_DIFFERENCE = ("data.source: ", "data.keep: ", "data.workers: ")  # the samples are the same
+# the samples are the same
+NO_DIFFERENCE = ("data.source: ", "data.keep: ", "data.workers: ", "data.largest_image: ")
 STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
 RETIREMENT = ".retired: False -> True"
 TENSORS = {"optimizer", "totals"}
