@@ -8,6 +8,7 @@ author chose the weight on the test set).
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -27,11 +28,21 @@ from concord.data.splits import TEST, VALID, Splits, finished, left_out, split, 
 from concord.errors import DataError, UsageError
 from concord.files.text import counted, printable
 
+Accept = Callable[[tuple[int, int, int], tuple[str, ...]], None]
+
 __all__ = ["Splits", "listed", "load", "load_data"]
 
 SHOWN = 10
 LARGEST_SIZE = 4096
 MOST_WORKERS = 256
+
+
+class UnusableError(DataError):
+    """Images that cannot be used. ``elsewhere`` is the message where no setting can leave them out."""
+
+    def __init__(self, message: str, elsewhere: str) -> None:
+        super().__init__(message)
+        self.elsewhere = elsewhere
 
 
 def load(
@@ -50,6 +61,7 @@ def load(
     workers: int | None = None,
     rest: bool = False,
     watch: Watch | None = None,
+    accept: Accept | None = None,
 ) -> Splits:
     """The splits of ``source``: 'digits', or the path of IDX files, CIFAR-10, class folders or an NPZ file.
 
@@ -59,7 +71,9 @@ def load(
     image files are: in memory, in a cache on disk, or decoded while they are used by ``workers`` processes
     (default: one for each core); auto is memory if they fit in half of what is free, else disk if there is
     room, else decode. The samples are the same with each. ``largest_image`` bounds the megapixels of one
-    file. ``watch`` is as in ``sources.read``. Equal arguments and files give equal splits.
+    file. ``watch`` is as in ``sources.read``. ``accept`` is called with the shape (C, H, W) and the classes
+    of image files before any is decoded, and may end the reading by an error. Equal arguments and files give
+    equal splits.
 
     Raises DataError that names the path or sample, UsageError for options out of range, ResourceError before
     memory or disk runs out.
@@ -70,6 +84,8 @@ def load(
     # Only what is needed is decoded; but with these two every image of the source must be looked at.
     look = drop_duplicates or bad_images == "skip"
     everything = look or limit is None or rest
+    if accept is not None:
+        _ask(accept, parts, bad_images)
     if everything:
         parts = settled(parts, keep, watch, look=look)
     train = _accepted(source, parts, bad_images)
@@ -131,14 +147,22 @@ def _check_options(
         raise UsageError(f"data.workers must be 0 to {MOST_WORKERS}, got {workers}")
 
 
+def _ask(accept: Accept, parts: Parts, bad_images: str) -> None:
+    """Whether somebody takes images of this shape, unless something is wrong with them that comes first."""
+    wrong = parts.problems or (parts.bad and bad_images == "error")
+    if not wrong and parts.train is not None and isinstance(parts.train.store, InFiles):
+        accept(parts.train.shape, parts.train.classes)
+
+
 def _accepted(source: str, parts: Parts, bad_images: str) -> Images:
     faults = list(parts.problems)
     if parts.bad and bad_images == "error":
-        faults.append(
-            f"{len(parts.bad):,} of the images in {printable(source)} cannot be used:\n{listed(parts.bad)}\n"
-            f"{SKIP}, "
-            f"or see all of them with: concord data check {printable(source)}"
-        )
+        see = f"or see all of them with: concord data check {printable(source)}"
+        head = f"{len(parts.bad):,} of the images in {printable(source)} cannot be used"
+        told = f"{head}:\n{listed(parts.bad)}\n"
+        if not faults:
+            raise UnusableError(f"{told}{SKIP}, {see}", f"{told}remove or replace them, {see}")
+        faults.append(f"{told}{SKIP}, {see}")
     if faults or parts.train is None:
         raise DataError("\n".join(faults) or f"{printable(source)} has no images to train on")
     return parts.train

@@ -40,11 +40,10 @@ def train(
     run_folder.refuse_taken(out)
     config = machine.resolved(config)
     with machine.settled(config):
-        splits = assemble.load_data(config, reading(observer, stop))
+        splits, members = assemble.load_and_build(config, allow_code, reading(observer, stop))
         for notice in (*splits.notices, *_pointless(config)):
             observer.notice(notice)
         interface = Interface.of(splits)
-        members = assemble.build_members(config, interface, allow_code)
         load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))
         folder = RunFolder(out)
