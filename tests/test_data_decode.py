@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from data_made import noisy, write_image
-from PIL import Image
+from PIL import Image, features
 from torchvision.transforms.v2 import functional as F
 
-from concord.data.images.decode import header, open_image, quiet
+from concord.data.images.decode import expand, header, open_image, quiet
 from concord.data.images.resize import resize, resize_image
-from concord.errors import DataError
+from concord.data.load import load
+from concord.errors import DataError, UsageError
 
 
 def png_of_size(width: int, height: int) -> bytes:
@@ -140,7 +141,7 @@ def bad_files(folder):
         "head.png": (png.getvalue()[:20], "cannot be decoded"),
         "bomb50.png": (png_of_size(10_001, 5_000), "has 10001x5000 pixels; more than 50 million"),
         "bomb170.png": (png_of_size(13_000, 13_000), "more than 50 million pixels are not decoded"),
-        "bomb900.png": (png_of_size(30_000, 30_000), "more than 50 million pixels are not decoded"),
+        "bomb900.png": (png_of_size(30_000, 30_000), "more than 178 million pixels; scale"),
         "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "is not an image"),
     }
 
@@ -200,3 +201,40 @@ def test_a_tensor_and_an_image_are_scaled_alike_and_as_torchvision_does_within_o
     cut = F.center_crop(pixels, [min(down, window[0]), min(across, window[1])])
     theirs = F.resize(cut, list(size), antialias=True)
     assert (mine.int() - theirs.int()).abs().max() <= 1
+
+
+def test_a_photo_of_more_pixels_than_usual_is_read_where_it_is_allowed(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("L", (9000, 7000), 100).save(path)  # 63 megapixels
+    with pytest.raises(DataError, match=r"9000x7000 pixels; more than 50 .* data\.largest_image = 63 or"):
+        open_image(path, mode="L", size=4)
+    assert open_image(path, mode="L", size=4, largest=63).unique().tolist() == [100]
+    with pytest.raises(DataError, match="more than 62 million"):
+        open_image(path, mode="L", size=4, largest=62)
+
+
+def test_a_large_photo_in_a_folder_is_read_with_the_setting(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.fromarray(noisy(1, 8, 8)[0] + np.uint8(i)).save(tmp_path / name / f"{i}.png")
+    Image.new("RGB", (200, 100)).save(tmp_path / "a" / "large.png")
+    with pytest.raises(DataError, match=r"a/large.png: has 200x100 pixels; .* data\.largest_image = 1 or"):
+        load(str(tmp_path), size=8, largest_image=0.01)
+    assert load(str(tmp_path), size=8, largest_image=0.02)
+    for wrong in (0, -1, 179, float("nan")):
+        with pytest.raises(UsageError, match=r"data\.largest_image is in megapixels, above 0 and up to 178"):
+            load(str(tmp_path), largest_image=wrong)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
+def test_avif_is_read(tmp_path):
+    pixels = np.full((16, 24), 120, np.uint8)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.fromarray(pixels + np.uint8(i)).save(tmp_path / name / f"{i}.avif", quality=100)
+    splits = load(str(tmp_path))
+    assert splits.train.shape[1:] == (16, 24)
+    assert (splits.train.pixels.int() - 122).abs().max() <= 6
+    assert expand([str(tmp_path / "a")])

@@ -76,7 +76,7 @@ def test_a_class_missing_in_a_part_shifts_nothing(tmp_path):
     fill(tmp_path / "test", ["b", "c"], start=100)
     splits = load(str(tmp_path))
     assert splits.test.labels.tolist() == [1] * 5 + [2] * 5
-    assert "no image of class 'a' in the test split" in notices(splits)
+    assert "the test part has no image of class 'a'" in notices(splits)
 
 
 def test_a_class_that_train_does_not_have_is_refused(tmp_path):
@@ -147,8 +147,9 @@ def test_stray_files_and_empty_folders_are_ignored_and_told(tmp_path):
     (tmp_path / ".git" / "x").mkdir(parents=True)
     splits = load(str(tmp_path))
     assert splits.train.classes == ("a", "b")
-    assert "3 files ignored that are no images: a/Thumbs.db, b/.hidden.png, readme.txt" in notices(splits)
-    assert "folders without an image are no class (train): docs" in notices(splits)
+    told = "ignored: 3 files that are not images (1 DB, 1 PNG, 1 TXT): a/Thumbs.db, b/.hidden.png, readme.txt"
+    assert told in notices(splits)
+    assert "1 folder has no image that is read and does not count as a class (train): docs" in notices(splits)
 
 
 def test_images_in_no_class_folder_get_advice(tmp_path):

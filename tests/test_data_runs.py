@@ -11,8 +11,8 @@ from data_made import noisy
 from PIL import Image
 
 import concord
-from concord.data.images import pictures
-from concord.errors import DataError, StoppedError
+from concord.data.images import decode, pictures
+from concord.errors import DataError, StoppedError, UsageError
 from concord.training.observer import Silent
 
 WAYS = [(keep, workers) for keep in ("memory", "disk", "decode") for workers in (0, 1, 2)]
@@ -181,3 +181,35 @@ def test_memory_is_bounded_and_pixels_are_held_once(tmp_path, monkeypatch):
     assert taken["memory"] < 1.4 * whole
     assert taken["decode"] < 0.5 * whole
     assert taken["disk"] < 0.8 * whole
+
+
+@pytest.mark.parametrize("settings", [{}, {"limit": 30}, {"bad_images": "skip"}])
+def test_a_network_of_another_size_is_refused_before_any_image_is_decoded(settings, tmp_path, monkeypatch):
+    def unwanted(*_):
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr(decode, "image", unwanted)
+    wanted = tables(make(tmp_path / "set", 60, side=40), "auto", 0)
+    wanted["data"] |= settings
+    wanted["members"] = [{"name": "a", "network": "lenet5"}]
+    with pytest.raises(UsageError, match="member a"):
+        concord.train(wanted, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_with_a_limit_only_what_is_used_is_decoded(tmp_path, monkeypatch):
+    seen, decoded = [], decode.image
+    monkeypatch.setattr(decode, "image", lambda path, *rest: (seen.append(path), decoded(path, *rest))[1])
+    splits = concord.load_data(make(tmp_path / "set", 100), limit=20)
+    assert len(splits.train) == 20
+    assert len(seen) == len(set(seen)) == 20 + len(splits.valid) + len(splits.test)
+    assert len(seen) < 60
+
+
+def test_bad_images_of_data_to_score_on_are_refused_with_advice_that_can_be_followed(tmp_path):
+    concord.train(tables(make(tmp_path / "set", 60), "auto", 0, epochs=1), tmp_path / "r")
+    other = make(tmp_path / "other", 60)
+    (other / "a" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"(?s)a/broken.png.*remove or replace them, or see all") as refused:
+        concord.evaluate(tmp_path / "r", data=str(other))
+    assert "--set" not in str(refused.value)

@@ -132,3 +132,12 @@ def test_other_targets_are_any_tree_and_a_fingerprint_may_be_given():
     assert torch.equal(data.batch(torch.arange(4), None)[1], x * 2)
     assert data.fingerprint != Wrapped(TensorDataset(x, x * 3), targets="any").fingerprint
     assert Wrapped(TensorDataset(x, x), targets="any", fingerprint="mine").fingerprint == "mine"
+
+
+def test_how_many_samples_are_not_finite_is_said_of_what_was_looked_at_alone():
+    """All but one of 200 are NaN; a batch of three is what was asked for."""
+    x = torch.full((200, 3), float("nan"))
+    x[0] = 0
+    whole = Wrapped(TensorDataset(x, torch.arange(200) % 2), classes=2)
+    with pytest.raises(DataError, match=r"sample 1 holds NaN or an infinity \(at least 2 such samples\)"):
+        whole.batch(torch.tensor([0, 1, 2]), None)

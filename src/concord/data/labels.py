@@ -9,11 +9,12 @@ from concord.errors import UsageError
 
 
 def class_labels(
-    y: Tensor, classes: int | Sequence[str] | None, name: Callable[[int], str]
+    y: Tensor, classes: int | Sequence[str] | None, name: Callable[[int], str], *, some: bool = False
 ) -> tuple[str, ...]:
     """The names of the classes, after every label was found to be one of them.
 
-    Left out, there are as many classes as the largest label says. Raises UsageError.
+    Left out, there are as many classes as the largest label says. ``some``: these are only some of the
+    labels, so that there may be more wrong ones. Raises UsageError.
     """
     if y.ndim == 2 and y.shape[1] == 1:
         raise UsageError(f"labels must be (N,), got {tuple(y.shape)}: give y[:, 0]")
@@ -31,7 +32,7 @@ def class_labels(
     wrong = (y < 0) | (y >= len(names))
     if wrong.any():
         i, count = int(wrong.to(torch.uint8).argmax()), int(wrong.sum())
-        more = f" ({count:,} such labels)" if count > 1 else ""
+        more = f" ({'at least ' * some}{count:,} such labels)" if count > 1 else ""
         raise UsageError(f"{name(i)} has the label {int(y[i])}, expected 0 to {len(names) - 1}{more}")
     return names
 

@@ -8,6 +8,7 @@ author chose the weight on the test set).
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,16 +16,19 @@ from typing import Literal
 import torch
 
 from concord.data import draws
-from concord.data.images.duplicates import without_copies
+from concord.data.images.decode import LARGEST, MOST
+from concord.data.images.duplicates import in_memory_copies, without_copies
 from concord.data.images.images import Images, joined
 from concord.data.images.keep import Keep, released, settled, used
-from concord.data.images.parts import Bad, Parts
+from concord.data.images.parts import SKIP, Bad, Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
 from concord.data.images.stores import InFiles
-from concord.data.splits import Splits, finished, left_out, split
+from concord.data.splits import TEST, VALID, Splits, finished, left_out, split, test_size
 from concord.errors import DataError, UsageError
-from concord.files.text import printable
+from concord.files.text import counted, printable
+
+Accept = Callable[[tuple[int, int, int], tuple[str, ...]], None]
 
 __all__ = ["Splits", "listed", "load", "load_data"]
 
@@ -33,21 +37,31 @@ LARGEST_SIZE = 4096
 MOST_WORKERS = 256
 
 
+class UnusableError(DataError):
+    """Images that cannot be used. ``elsewhere`` is the message where no setting can leave them out."""
+
+    def __init__(self, message: str, elsewhere: str) -> None:
+        super().__init__(message)
+        self.elsewhere = elsewhere
+
+
 def load_data(
     source: str | Path,
     *,
     size: int | None = None,
-    valid: float = 0.1,
-    test: float = 0.2,
+    valid: float = VALID,
+    test: float = TEST,
     seed: int = 0,
     joint: bool = False,
     drop_duplicates: bool = False,
     bad_images: Literal["error", "skip"] = "error",
     limit: int | None = None,
     keep: Keep = "auto",
+    largest_image: float = LARGEST,
     workers: int | None = None,
     rest: bool = False,
     watch: Watch | None = None,
+    accept: Accept | None = None,
 ) -> Splits:
     """The splits of ``source``: 'digits', or the path of IDX files, CIFAR-10, class folders or an NPZ file.
 
@@ -57,18 +71,22 @@ def load_data(
     ``splits.rest``. ``keep`` says where the pixels of image files are: in memory, in a cache on disk, or
     decoded while they are used by ``workers`` processes (default: one for each core); auto is memory if they
     fit in half of what is free, else disk if there is room, else decode. The samples are the same with each.
-    ``watch(done, total)`` is called while many files are read; the total is 0 while files are still being
-    found. Equal arguments and files give equal splits.
+    ``largest_image`` bounds the megapixels of one file. ``watch(done, total)`` is called while many files are
+    read; the total is 0 while files are still being found. ``accept`` is called with the shape (C, H, W) and
+    the classes of image files before any is decoded, and may end the reading by an error. Equal arguments and
+    files give equal splits.
 
     Raises DataError that names the path or sample, UsageError for options out of range, ResourceError before
     memory or disk runs out.
     """
     source = os.fspath(source)
-    _check_options(size, valid, test, bad_images, workers)
-    parts = read(source, size=size, watch=watch)
+    _check_options(size, valid, test, bad_images, workers, largest_image)
+    parts = read(source, size=size, watch=watch, largest=largest_image)
     # Only what is needed is decoded; but with these two every image of the source must be looked at.
     look = drop_duplicates or bad_images == "skip"
     everything = look or limit is None or rest
+    if accept is not None:
+        _ask(accept, parts, bad_images)
     if everything:
         parts = settled(parts, keep, watch, look=look)
     train = _accepted(source, parts, bad_images)
@@ -83,7 +101,8 @@ def load_data(
     if drop_duplicates:
         parts = without_copies(parts)
         train = parts.train or train
-    total = official or max(1, round(test * len(train)))
+    parts = replace(parts, notices=(*parts.notices, *in_memory_copies(parts)))
+    total = official or test_size(len(train), test)
     three = split(train, parts, valid=valid, test=total, seed=seed, limit=limit)
     views = Parts(parts.kind, *three, notices=parts.notices)
     others = left_out(train, three) if rest and limit is not None else None
@@ -110,7 +129,13 @@ def _finished(views: Parts, workers: int | None) -> Splits:
     return finished(train, released(views.valid), released(views.test), workers)
 
 
-def _check_options(size: int | None, valid: float, test: float, bad_images: str, workers: int | None) -> None:
+def _check_options(
+    size: int | None, valid: float, test: float, bad_images: str, workers: int | None, largest_image: float
+) -> None:
+    if not 0 < largest_image <= MOST:
+        raise UsageError(
+            f"data.largest_image is in megapixels, above 0 and up to {MOST}, got {largest_image}"
+        )
     if size is not None and not 1 <= size <= LARGEST_SIZE:
         raise UsageError(f"data.size must be 1 to {LARGEST_SIZE}, got {size}")
     if not 0 <= valid < 1:
@@ -123,14 +148,22 @@ def _check_options(size: int | None, valid: float, test: float, bad_images: str,
         raise UsageError(f"data.workers must be 0 to {MOST_WORKERS}, got {workers}")
 
 
+def _ask(accept: Accept, parts: Parts, bad_images: str) -> None:
+    """Whether somebody takes images of this shape, unless something is wrong with them that comes first."""
+    wrong = parts.problems or (parts.bad and bad_images == "error")
+    if not wrong and parts.train is not None and isinstance(parts.train.store, InFiles):
+        accept(parts.train.shape, parts.train.classes)
+
+
 def _accepted(source: str, parts: Parts, bad_images: str) -> Images:
     faults = list(parts.problems)
     if parts.bad and bad_images == "error":
-        faults.append(
-            f"{len(parts.bad):,} of the images in {printable(source)} cannot be used:\n{listed(parts.bad)}\n"
-            "leave them out with --set data.bad_images=skip, "
-            f"or see all of them with: concord data check {printable(source)}"
-        )
+        see = f"or see all of them with: concord data check {printable(source)}"
+        head = f"{len(parts.bad):,} of the images in {printable(source)} cannot be used"
+        told = f"{head}:\n{listed(parts.bad)}\n"
+        if not faults:
+            raise UnusableError(f"{told}{SKIP}, {see}", f"{told}remove or replace them, {see}")
+        faults.append(f"{told}{SKIP}, {see}")
     if faults or parts.train is None:
         raise DataError("\n".join(faults) or f"{printable(source)} has no images to train on")
     return parts.train
@@ -143,7 +176,7 @@ def listed(bad: tuple[Bad, ...]) -> str:
 
 
 def _skipped(bad: tuple[Bad, ...]) -> list[str]:
-    return [f"{len(bad):,} unusable images skipped:\n{listed(bad)}"] if bad else []
+    return [f"{counted(len(bad), 'unusable image')} skipped:\n{listed(bad)}"] if bad else []
 
 
 def _shuffled(images: Images, seed: int) -> Images:

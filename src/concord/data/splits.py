@@ -9,11 +9,12 @@ from torch import Tensor
 
 from concord.data import draws
 from concord.data.images.images import Images
-from concord.data.images.parts import Parts
+from concord.data.images.parts import CALLED, Parts
 from concord.data.normalise import Statistics
 from concord.errors import DataError
-from concord.files.text import printable
+from concord.files.text import counted, printable
 
+VALID, TEST = 0.1, 0.2  # fractions that are cut off where nothing else is said
 MOST_IMBALANCE = 20
 
 
@@ -65,6 +66,11 @@ def cut_labels(labels: Tensor, total: int, *key: str | int) -> tuple[Tensor, Ten
     return torch.nonzero(~taken).flatten(), torch.nonzero(taken).flatten()
 
 
+def test_size(images: int, fraction: float) -> int:
+    """How many images are cut off for the test."""
+    return max(1, round(fraction * images))
+
+
 def split(
     train: Images, parts: Parts, *, valid: float, test: int, seed: int, limit: int | None = None
 ) -> tuple[Images, Images, Images]:
@@ -99,8 +105,8 @@ def _cut_off(images: Images, total: int, name: str, seed: int) -> tuple[Images, 
     rest, taken = cut(images, total, name, seed)
     if total and not len(taken):
         raise DataError(
-            f"{len(images)} images are too few to cut {total} off for the {name} split: "
-            "no class may be emptied"
+            f"{counted(len(images), 'image')} are too few to cut {total:,} off for the {CALLED[name]} part:"
+            " every class keeps at least one image, so that some class needs 2 or more"
         )
     return images.subset(rest), images.subset(taken)
 
@@ -113,10 +119,14 @@ def finished(train: Images, valid: Images, test: Images, workers: int = 0) -> Sp
     statistics = Statistics(train)
     train, valid, test = (replace(part, statistics=statistics) for part in (train, valid, test))
     whole = hashlib.sha256("".join(part.fingerprint for part in (train, valid, test)).encode())
+    return Splits(train, valid, test, whole.hexdigest(), shortcomings(train, valid, test), workers=workers)
+
+
+def shortcomings(train: Images, valid: Images, test: Images) -> tuple[str, ...]:
+    """What is missing or unequal in the three parts, for whoever trains on them."""
     named = (("train", train), ("valid", valid), ("test", test))
     missing = [text for name, part in named if len(part) for text in missing_classes(part, name)]
-    notices = (*missing, *imbalance_notice(train))
-    return Splits(train, valid, test, whole.hexdigest(), notices, workers=workers)
+    return (*missing, *imbalance_notice(train))
 
 
 def missing_classes(images: Images, name: str) -> list[str]:
@@ -126,7 +136,7 @@ def missing_classes(images: Images, name: str) -> list[str]:
     if not absent:
         return []
     more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-    return [f"no image of class {', '.join(absent[:5])}{more} in the {name} split"]
+    return [f"the {CALLED[name]} part has no image of class {', '.join(absent[:5])}{more}"]
 
 
 def imbalance(images: Images) -> float:

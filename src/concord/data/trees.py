@@ -48,8 +48,11 @@ def as_tensor(given: Any, what: str) -> Tensor:
     return given.to(torch.float32) if given.dtype == torch.float64 else given
 
 
-def refuse_not_finite(tree: Tree, what: str, name: Callable[[int], str]) -> None:
-    """UsageError that names the first sample with NaN or an infinity. Leaves have the samples first."""
+def refuse_not_finite(tree: Tree, what: str, name: Callable[[int], str], *, some: bool = False) -> None:
+    """UsageError that names the first sample with NaN or an infinity. Leaves have the samples first.
+
+    ``some``: these are only some of the samples, so that there may be more such ones.
+    """
     for path, tensor in leaves(tree):
         # one sum tells in most cases, without a tensor of the same size
         if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum(dtype=torch.float64))):
@@ -57,7 +60,7 @@ def refuse_not_finite(tree: Tree, what: str, name: Callable[[int], str]) -> None
         bad = ~torch.isfinite(tensor.reshape(len(tensor), -1)).all(1)
         if bad.any():
             i, count = int(bad.to(torch.uint8).argmax()), int(bad.sum())
-            more = f" ({count:,} such samples)" if count > 1 else ""
+            more = f" ({'at least ' * some}{count:,} such samples)" if count > 1 else ""
             raise UsageError(
                 f"{what}{path}: {name(i)} holds NaN or an infinity{more}; replace or remove the sample"
             )

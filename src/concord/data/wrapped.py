@@ -64,7 +64,7 @@ class Wrapped:
         if self._targets == "labels":
             assert isinstance(y, Tensor)
             try:
-                class_labels(y, self.spec.classes, lambda i: self.name(int(index[i])))
+                class_labels(y, self.spec.classes, lambda i: self.name(int(index[i])), some=True)
             except UsageError as error:
                 raise DataError(str(error)) from None
         return x, y
@@ -102,7 +102,7 @@ class Wrapped:
             ) from error
         x, y = (trees.mapped(tree, lambda t: trees.as_tensor(t, "a sample")) for tree in (x, y))
         try:
-            trees.refuse_not_finite(x, "inputs", lambda i: self.name(int(index[i])))
+            trees.refuse_not_finite(x, "inputs", lambda i: self.name(int(index[i])), some=True)
         except UsageError as error:
             raise DataError(str(error)) from None
         return x, y

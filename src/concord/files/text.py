@@ -1,6 +1,11 @@
 """Names of files and classes come from outside; this makes them safe to show."""
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """``1 image``, ``1,200 images``: ``many`` is ``one`` with an s if it is left out."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def printable(text: object) -> str:
     r"""``text`` with control, invisible and undecodable characters as escapes such as ``\x1b``.
 

@@ -11,7 +11,8 @@ from concord.cost.record import Cost
 from concord.cost.smallest import takes
 from concord.data import memory
 from concord.data.images.pictures import Watch
-from concord.data.load import load
+from concord.data.load import Accept, load
+from concord.data.normalise import Normalise
 from concord.data.splits import Splits
 from concord.errors import CheckpointError, ConcordError, DataError, MissingDataError, UsageError
 from concord.files.paths import expanded
@@ -31,10 +32,10 @@ NO_ROOM = "does not fit into the free memory, with what a training needs beside 
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
-def load_data(config: Config, watch: Watch | None = None) -> Splits:
-    """The splits that the configuration describes."""
+def load_data(config: Config, watch: Watch | None = None, accept: Accept | None = None) -> Splits:
+    """The splits that the configuration describes; ``accept`` is as in ``data.load``."""
     rest = config.unlabelled is not None and config.unlabelled.source == REST
-    return load(**config.data.model_dump(), rest=rest, watch=watch)
+    return load(**config.data.model_dump(), rest=rest, watch=watch, accept=accept)
 
 
 def load_again(config: Config, option: str, watch: Watch | None = None) -> Splits:
@@ -48,6 +49,23 @@ def load_again(config: Config, option: str, watch: Watch | None = None) -> Split
             f"{error}\nThe run was trained on these data.{begun} If they have moved, give the new path"
             f" with {option}"
         ) from None
+
+
+def load_and_build(
+    config: Config, allow_code: Collection[str], watch: Watch | None = None
+) -> tuple[Splits, dict[str, nn.Module]]:
+    """The splits and new members, which are built before images are decoded: that may take long.
+
+    So a network that cannot take the images is refused as soon as their headers are read.
+    """
+    built: dict[str, nn.Module] = {}
+
+    def build_for(shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
+        plain = Normalise((0.0,) * shape[0], (1.0,) * shape[0])  # members are built without it
+        built.update(build_members(config, Interface(shape, classes, plain), allow_code))
+
+    splits = load_data(config, watch, build_for)
+    return splits, built or build_members(config, Interface.of(splits), allow_code)
 
 
 def build_members(

@@ -13,7 +13,8 @@ from concord.training.checkpoint import Checkpoint, number_of
 from concord.training.position import Position
 from concord.training.saved_position import Frame, read_position
 
-NO_DIFFERENCE = ("data.source: ", "data.keep: ", "data.workers: ")  # the samples are the same
+# the samples are the same
+NO_DIFFERENCE = ("data.source: ", "data.keep: ", "data.workers: ", "data.largest_image: ")
 STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
 RETIREMENT = ".retired: False -> True"
 TENSORS = {"optimizer", "totals"}

@@ -40,6 +40,7 @@ class Data(Section):
     bad_images: Literal["error", "skip"] = "error"
     limit: Count | None = None  # most images to train on
     keep: Literal["auto", "memory", "disk", "decode"] = "auto"  # where the pixels of image files are
+    largest_image: Annotated[float, Field(gt=0, le=178)] = 50.0  # megapixels; larger ones are not decoded
     workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that make batches
 
 

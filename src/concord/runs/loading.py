@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from concord.consensus.names import ENSEMBLE, OWN
 from concord.data.images.images import joined
 from concord.data.images.pictures import Watch
+from concord.data.load import UnusableError
 from concord.data.splits import Splits
-from concord.errors import CheckpointError, UsageError, amount, suggestion
+from concord.errors import CheckpointError, DataError, UsageError, amount, suggestion
 from concord.runs.assemble import build_members, load_again, load_data
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
@@ -160,9 +161,13 @@ def same_data(
     Raises DataError when the classes differ by name or the images by shape.
     """
     watch = reading(observer, stop)
-    splits = (
-        load_again(run.config, "--data PATH", watch) if source is None else _other_data(run, source, watch)
-    )
+    try:
+        if source is None:
+            splits = load_again(run.config, "--data PATH", watch)
+        else:
+            splits = _other_data(run, source, watch)
+    except UnusableError as error:
+        raise DataError(error.elsewhere) from None
     check_same(run.interface, splits, source or run.config.data.source)
     same = run.trained_on(splits)
     if source is not None and not (same or splits.own_test):  # nothing of it was trained on: all is a test

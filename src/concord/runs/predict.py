@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from concord.consensus.names import ENSEMBLE
-from concord.data.images.decode import expand, open_image
+from concord.data.images.decode import Mode, expand, open_image
 from concord.errors import DataError, DivergedError, UsageError
 from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
@@ -104,8 +104,10 @@ def _read(loaded: Loaded, row: Prediction) -> Tensor | Prediction:
     if row.error is not None:
         return row
     channels, *size = loaded.interface.shape
+    mode: Mode = "L" if channels == 1 else "RGB"
+    largest = loaded.config.data.largest_image
     try:
-        return open_image(Path(row.file), mode="L" if channels == 1 else "RGB", size=(size[0], size[1]))
+        return open_image(Path(row.file), mode=mode, size=(size[0], size[1]), largest=largest)
     except DataError as error:
         return Prediction(row.file, error=str(error))
 

@@ -44,11 +44,10 @@ def train(
     run_folder.refuse_taken(out)
     asked, config = config.train.threads, machine.resolved(config)
     with machine.settled(config):
-        splits = assemble.load_data(config, reading(observer, stop))
+        splits, members = assemble.load_and_build(config, allow_code, reading(observer, stop))
         for notice in (*splits.notices, *pointless(config)):
             observer.notice(notice)
         interface = Interface.of(splits)
-        members = assemble.build_members(config, interface, allow_code)
         refuse_idle(members)
         try_own_code(config, members, interface, allow_code, observer)
         load_teachers(config, members, interface, observer)

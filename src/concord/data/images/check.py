@@ -1,24 +1,26 @@
 """Everything that is wrong with a data set, in one report; nothing is changed and no fault ends it early."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 import torch
 
-from concord.data.images.duplicates import Copy, copies
+from concord.data.images.duplicates import Copy, Repeated
 from concord.data.images.images import Images
 from concord.data.images.keep import settled
-from concord.data.images.parts import Bad, Parts
+from concord.data.images.parts import SKIP, Bad, Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
-from concord.data.splits import MOST_IMBALANCE, imbalance
+from concord.data.splits import TEST, VALID, imbalance, shortcomings, split, test_size
 from concord.errors import DataError
-from concord.files.text import printable
+from concord.files.text import counted, printable
 
 EXAMPLES = 10
+DROP = "remove exact copies before splitting with --set data.drop_duplicates=true"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Report:
-    """What ``check`` found. ``ok``: usable as it is, with no copy of a test image among those trained on."""
+    """What ``check`` found. ``ok``: ``load`` takes it as it is, and gives the same warnings and notices."""
 
     source: str
     kind: str = "unknown"
@@ -45,11 +47,12 @@ class Report:
     duplicates: Mapping[str, Repeats] = field(default_factory=dict)  # part -> copies within it
     leaks: Mapping[str, Repeats] = field(default_factory=dict)  # 'test in train' -> copies across parts
     notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # copies under two labels or in two parts
+    split: Mapping[str, int] = field(default_factory=dict)  # part -> images, as `load` would cut them
 
     @property
     def ok(self) -> bool:
-        repeats = (*self.duplicates.values(), *self.leaks.values())
-        return not (self.problems or self.bad or self.leaks or any(r.conflicting for r in repeats))
+        return not (self.problems or self.bad)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON values, with ``ok``."""
@@ -57,30 +60,45 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The same for a terminal; no line holds a control character."""
-        yield f"{printable(self.source)}: {self.kind}, {'usable' if self.ok else 'not usable as it is'}"
+        verdict = "usable, with a warning" if self.warnings else "usable"
+        yield f"{printable(self.source)}: {self.kind}, {verdict if self.ok else 'not usable as it is'}"
         yield from self._contents()
-        yield from (f"problem: {printable(line)}" for text in self.problems for line in text.split("\n"))
+        for text in self.problems:
+            first, *rest = text.split("\n")
+            yield f"problem: {printable(first)}"
+            yield from map(printable, rest)
         yield from (f"bad file: {printable(b.name)}: {printable(b.reason)}" for b in self.bad)
+        if self.bad:
+            yield f"{SKIP}, or remove or replace them"
         for part, repeats in self.duplicates.items():
-            yield from _repeated(f"{part}: {repeats.count:,} copies of other images of {part}", repeats)
+            others = f"copy of another image of {part}", f"copies of other images of {part}"
+            yield from _repeated(f"{part}: {counted(repeats.count, *others)}", repeats)
         for pair, repeats in self.leaks.items():
-            yield from _repeated(f"leak: {repeats.count:,} images of {pair}", repeats)
+            yield from _repeated(f"leak: {counted(repeats.count, 'image')} of {pair}", repeats)
         if self.duplicates or self.leaks:
-            yield "remove exact copies before splitting with --set data.drop_duplicates=true"
+            yield f"{DROP}; the first of equal images stays, with its label"
+        yield from (f"warning: {printable(text)}" for text in self.warnings)
         yield from (f"note: {printable(text)}" for text in self.notices)
 
     def _contents(self) -> Iterator[str]:
         for part, counts in self.counts.items():
             each = ", ".join(f"{printable(name)} {n:,}" for name, n in counts.items())
-            yield f"{part}: {sum(counts.values()):,} images ({each})"
-        for part, classes in self.missing.items():
-            yield f"{part}: no image of {', '.join(map(printable, classes))}"
+            yield f"{part}: {counted(sum(counts.values()), 'image')} ({each})"
+        if self.split and self.split.keys() != self.counts.keys():
+            each = ", ".join(f"{part} {n:,}" for part, n in self.split.items())
+            yield f"split: {each} (with data.test = {TEST:g}, data.valid = {VALID:g})"
         if self.sizes:
-            shown = [f"{size} {n:,}" for size, n in list(self.sizes.items())[:EXAMPLES]]
-            more = len(self.sizes) - len(shown)
-            yield f"sizes: {', '.join(shown)}{f' and {more:,} more' if more else ''}"
-        if self.imbalance is not None and self.imbalance > MOST_IMBALANCE:
-            yield f"imbalance: the largest class has {self.imbalance:.0f} times the images of the smallest"
+            yield f"sizes, width x height: {_sizes(self.sizes)}"
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    """Each size with its images; of many the smallest, the median and the largest by area."""
+    if len(sizes) <= EXAMPLES:
+        return ", ".join(f"{size} ({counted(n, 'image')})" for size, n in sizes.items())
+    by_area = sorted(sizes, key=lambda size: math.prod(map(int, size.split("x"))))
+    upto = list(itertools.accumulate(sizes[size] for size in by_area))
+    median = by_area[next(i for i, n in enumerate(upto) if 2 * n >= upto[-1])]
+    return f"{by_area[0]} smallest, {median} median, {by_area[-1]} largest; {len(sizes):,} sizes in all"
 
 
 def _repeated(title: str, repeats: Repeats) -> Iterator[str]:
@@ -89,7 +107,7 @@ def _repeated(title: str, repeats: Repeats) -> Iterator[str]:
 
 
 def check(source: str, *, size: int | None = None, watch: Watch | None = None) -> Report:
-    """The report on what ``load`` with the same ``source`` and ``size`` would read.
+    """The report on what ``load`` with this ``source`` and ``size`` would read, and how it would split it.
 
     Faults become part of the report; only ResourceError is raised.
     """
@@ -98,19 +116,34 @@ def check(source: str, *, size: int | None = None, watch: Watch | None = None) -
     except DataError as error:
         return Report(source, problems=(str(error),))
     present = dict(parts.present())
+    repeated = Repeated.of(parts)
+    problems, notices, cut = _as_trained(parts)
     return Report(
         source,
         parts.kind,
         counts={part: _counts(images) for part, images in present.items()},
         sizes=parts.sizes,
         imbalance=imbalance(parts.train) if parts.train is not None else None,
-        problems=parts.problems,
+        problems=(*parts.problems, *problems),
         bad=parts.bad,
         missing=_filled({part: _missing(images) for part, images in present.items()}),
-        duplicates=_within(present),
-        leaks=_across(parts),
-        notices=parts.notices,
+        duplicates={part: _repeats(list(gone.values())) for part, gone in repeated.within.items()},
+        leaks={f"{a} in {b}": _repeats(list(gone.values())) for (a, b), gone in repeated.across.items()},
+        notices=(*parts.notices, *notices),
+        warnings=repeated.warnings(),
+        split=cut,
     )
+
+
+def _as_trained(parts: Parts) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, int]]:
+    """What ``load`` refuses in the split, what it says of it, and how large its parts are."""
+    if parts.train is None:
+        return (), (), {}
+    try:
+        three = split(parts.train, parts, valid=VALID, test=test_size(len(parts.train), TEST), seed=0)
+    except DataError as error:
+        return (str(error),), (), {}
+    return (), shortcomings(*three), dict(zip(("train", "valid", "test"), map(len, three), strict=True))
 
 
 def _counts(images: Images) -> dict[str, int]:
@@ -124,21 +157,6 @@ def _missing(images: Images) -> list[str]:
 
 def _filled(lists: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     return {part: names for part, names in lists.items() if names}
-
-
-def _within(present: Mapping[str, Images]) -> dict[str, Repeats]:
-    found = {part: copies(images) for part, images in present.items()}
-    return {part: _repeats(list(gone.values())) for part, gone in found.items() if gone}
-
-
-def _across(parts: Parts) -> dict[str, Repeats]:
-    leaks: dict[str, Repeats] = {}
-    for (name, images), (later_name, later) in combinations(parts.present(), 2):
-        if images.shape == later.shape:
-            found = copies(later, images)
-            if found:
-                leaks[f"{later_name} in {name}"] = _repeats(list(found.values()))
-    return leaks
 
 
 def _repeats(found: Sequence[Copy]) -> Repeats:

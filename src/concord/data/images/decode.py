@@ -5,6 +5,7 @@ limited, so a small file cannot unfold into gigabytes. Orientation tags are appl
 pixels lie on white, 16-bit values become v / 257 rounded.
 """
 
+import math
 import os
 import stat
 import struct
@@ -21,7 +22,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from concord.data.images.files import expand
+from concord.data.images.files import AVIF, expand
 from concord.data.images.resize import resize_image
 from concord.errors import DataError
 from concord.files.text import printable
@@ -29,8 +30,9 @@ from concord.files.text import printable
 __all__ = ["Header", "Mode", "expand", "header", "image", "open_image", "quiet"]
 
 Mode = Literal["L", "RGB"]
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-MOST_PIXELS = 50_000_000
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", *(["AVIF"] if AVIF else []))
+LARGEST = 50.0  # megapixels that are decoded where nothing else is said
+MOST = 178  # megapixels that Pillow opens
 GREY = frozenset(("1", "L", "LA", "La", "I", "F"))
 ALPHA = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
 ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 exchange width and height
@@ -47,42 +49,45 @@ class Header:
     transparent: bool
 
 
-def open_image(path: Path, *, mode: Mode, size: int | tuple[int, int] | None = None) -> Tensor:
+def open_image(
+    path: Path, *, mode: Mode, size: int | tuple[int, int] | None = None, largest: float = LARGEST
+) -> Tensor:
     """The image in that mode, scaled to cover ``size`` (side, or height and width) and cropped to its centre.
+
+    An image of more than ``largest`` megapixels is refused before it is decoded.
 
     Shape: (1 or 3, H, W) uint8. Raises DataError that names the file and what is wrong with it.
     """
     with quiet():
-        return image(path, mode, (size, size) if isinstance(size, int) else size)
+        return image(path, mode, (size, size) if isinstance(size, int) else size, largest)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings are dropped, its warning of a decompression bomb is an error. Not per thread."""
+    """Pillow's warnings are dropped: ``header`` and ``image`` bound the pixels themselves. Not per thread."""
     libtiff = TiffImagePlugin.READ_LIBTIFF
     # Pillow 13.0.0 turns an uncompressed TIFF twice when it decodes it without libtiff.
     TiffImagePlugin.READ_LIBTIFF = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     finally:
         TiffImagePlugin.READ_LIBTIFF = libtiff
 
 
-def header(path: Path) -> Header:
+def header(path: Path, largest: float = LARGEST) -> Header:
     """Size and kind of the image, without decoding it. Call within ``quiet``; raises as ``open_image``."""
-    with _opened(path) as opened:
+    with _opened(path, largest) as opened:
         width, height = opened.size
         if _orientation(opened) in (5, 6, 7, 8):
             width, height = height, width
         return Header(height, width, _is_grey(opened), _has_alpha(opened))
 
 
-def image(path: Path, mode: Mode, size: tuple[int, int] | None) -> Tensor:
+def image(path: Path, mode: Mode, size: tuple[int, int] | None, largest: float = LARGEST) -> Tensor:
     """``open_image`` for callers that are within ``quiet`` already, in any thread."""
-    with _opened(path) as opened:
+    with _opened(path, largest) as opened:
         ImageOps.exif_transpose(opened, in_place=True)
         flat = _flat(opened)
         whole = flat if flat.mode == mode else flat.convert(mode)
@@ -90,16 +95,16 @@ def image(path: Path, mode: Mode, size: tuple[int, int] | None) -> Tensor:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, largest: float) -> Iterator[Image.Image]:
     try:
         _check_file(path)
         with Image.open(path, formats=FORMATS) as opened:
-            _check_size(path, opened.size)
+            _check_size(path, opened.size, largest)
             yield opened
     except DataError:
         raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{printable(path)}: {_too_large()}") from error
+    except Image.DecompressionBombError as error:  # Pillow's own bound, beyond MOST
+        raise DataError(f"{printable(path)} has more than {MOST} million pixels; scale it down") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{printable(path)} is not an image; remove or replace it") from error
     except DAMAGED as error:
@@ -121,13 +126,15 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{printable(path)} is empty (0 bytes); remove or replace it")
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    if size[0] * size[1] > MOST_PIXELS:
-        raise DataError(f"{printable(path)} has {size[0]}x{size[1]} pixels; {_too_large()}")
-
-
-def _too_large() -> str:
-    return f"more than {MOST_PIXELS // 10**6} million pixels are not decoded, scale it down first"
+def _check_size(path: Path, size: tuple[int, int], largest: float) -> None:
+    megapixels = size[0] * size[1] / 1e6
+    if megapixels <= largest:
+        return
+    setting = f", or train with data.largest_image = {math.ceil(megapixels)} or more"
+    raise DataError(
+        f"{printable(path)} has {size[0]}x{size[1]} pixels; more than {largest:g} million pixels are not "
+        f"decoded: scale it down{setting if megapixels <= MOST else ''}"
+    )
 
 
 def _orientation(opened: Image.Image) -> int:

@@ -1,14 +1,16 @@
 """Exact duplicates: images whose pixels are equal, byte for byte, at the size they are loaded at."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import torch
 
 from concord.data.images.images import Images
-from concord.data.images.parts import Parts
-from concord.files.text import printable
+from concord.data.images.parts import CALLED, Parts
+from concord.data.images.stores import InMemory
+from concord.files.text import counted, printable
 
 
 def keys(images: Images) -> list[bytes]:
@@ -39,10 +41,67 @@ def copies(images: Images, among: Images | None = None) -> dict[int, Copy]:
     """Sample number -> Copy, for each image that an earlier one equals, or one of ``among`` if given."""
     if among is None:
         return _later(images, keys(images))
+    return _shared(images, keys(images), among, keys(among))
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The copies within each part, and those of images of a later part in an earlier one."""
+
+    within: Mapping[str, Mapping[int, Copy]]
+    across: Mapping[tuple[str, str], Mapping[int, Copy]]  # (later, earlier) -> number in the later -> Copy
+
+    @classmethod
+    def of(cls, parts: Parts) -> "Repeated":
+        digests = {name: keys(images) for name, images in parts.present()}
+        within = {name: _later(images, digests[name]) for name, images in parts.present()}
+        across = {
+            (later, name): _shared(other, digests[later], images, digests[name])
+            for (name, images), (later, other) in combinations(parts.present(), 2)
+            if images.shape == other.shape
+        }
+        return cls({k: v for k, v in within.items() if v}, {k: v for k, v in across.items() if v})
+
+    def warnings(self) -> tuple[str, ...]:
+        """What spoils labels or scores: copies under two labels, and in two parts."""
+        found = [_conflict(name, list(gone.values())) for name, gone in self.within.items()]
+        found += [_leak(later, name, list(gone.values())) for (later, name), gone in self.across.items()]
+        return tuple(text for text in found if text)
+
+
+def in_memory_copies(parts: Parts) -> tuple[str, ...]:
+    """The warnings of images whose pixels are in memory; others would have to be decoded for it."""
+    there = [images for _, images in parts.present()]
+    return Repeated.of(parts).warnings() if all(isinstance(i.store, InMemory) for i in there) else ()
+
+
+def _conflict(part: str, gone: Sequence[Copy]) -> str:
+    conflicting = [copy for copy in gone if copy.conflicting]
+    if not conflicting:
+        return ""
+    are = "is a copy" if len(conflicting) == 1 else "are copies"
+    return (
+        f"{counted(len(conflicting), 'image')} of the {CALLED[part]} part {are} of another image under "
+        f"another label, such as {conflicting[0]}; --set data.drop_duplicates=true keeps the first of equal "
+        "images, with its label"
+    )
+
+
+def _leak(later: str, part: str, gone: Sequence[Copy]) -> str:
+    are, here = "is" if len(gone) == 1 else "are", CALLED[part]
+    return (
+        f"{counted(len(gone), 'image')} of the {CALLED[later]} part {are} in the {here} part too, such as "
+        f"{gone[0]}; --set data.drop_duplicates=true leaves out the copies in the {here} part"
+    )
+
+
+def _shared(
+    images: Images, digests: Sequence[bytes], among: Images, others: Sequence[bytes]
+) -> dict[int, Copy]:
     first: dict[bytes, int] = {}
-    for j, key in enumerate(keys(among)):
+    for j, key in enumerate(others):
         first.setdefault(key, j)
-    found = ((i, first.get(key)) for i, key in enumerate(keys(images)))
+    found = ((i, first.get(key)) for i, key in enumerate(digests))
     return {i: _copy(images, i, among, j) for i, j in found if j is not None}
 
 
@@ -77,7 +136,7 @@ def without_copies(parts: Parts) -> Parts:
 def _without(images: Images, gone: dict[int, Copy], where: str, notices: list[str]) -> Images:
     if not gone:
         return images
-    notices.append(f"{len(gone):,} exact duplicates removed from {where}{_conflicts(gone)}")
+    notices.append(f"{counted(len(gone), 'exact duplicate')} removed from {where}{_conflicts(gone)}")
     return images.subset(torch.tensor([i for i in range(len(images)) if i not in gone], dtype=torch.int64))
 
 

@@ -1,16 +1,37 @@
 """Finding image files: below folders, and from what a user typed."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from PIL import features
 
 from concord.errors import DataError, suggestion
 from concord.files.paths import expanded
 from concord.files.text import printable
 
+AVIF = "avif" in features.modules and features.check("avif")  # Pillow may be built without it
 SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
+) | (frozenset([".avif"]) if AVIF else frozenset())
+PICTURES = (
+    "AVIF",
+    "HEIC",
+    "HEIF",
+    "JXL",
+    "JP2",
+    "SVG",
+    "PSD",
+    "ICO",
+    "TGA",
+    "CR2",
+    "CR3",
+    "NEF",
+    "ARW",
+    "DNG",
 )
+UNREAD = frozenset(PICTURES) - {suffix[1:].upper() for suffix in SUFFIXES}  # pictures that are not read
 
 
 Found = Callable[[int], None]  # called with the number of files found so far; its error ends that
@@ -21,6 +42,25 @@ def is_image_name(path: Path | str) -> bool:
     name = str(path).rpartition("/")[2]
     stem, dot, suffix = name.rpartition(".")
     return bool(stem) and (dot + suffix).lower() in SUFFIXES and not name.startswith(".")
+
+
+def kind_of(name: str) -> str:
+    """``HEIC`` of ``a/b.heic``; nothing for a name without a suffix, as a hidden file has."""
+    return Path(name).suffix[1:].upper()
+
+
+def by_kind(names: Iterable[str]) -> str:
+    """``37 HEIC, 2 TXT``, most frequent first."""
+    kinds = Counter(kind_of(name) or "without a suffix" for name in names).most_common()
+    return ", ".join(f"{n:,} {printable(kind)}" for kind, n in kinds[:8])
+
+
+def unread_kinds(names: Iterable[str]) -> str:
+    """``37 HEIC: convert them to JPEG or PNG`` for pictures of kinds that are not read, if there are any."""
+    found = [name for name in names if kind_of(name) in UNREAD]
+    if not found:
+        return ""
+    return f"{by_kind(found)}: convert {'it' if len(found) == 1 else 'them'} to JPEG or PNG"
 
 
 def below(folder: Path, above: Iterable[Path] = ()) -> list[Path]:

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from concord.data.images import pictures
-from concord.data.images.files import is_image_name, names_below
+from concord.data.images.decode import LARGEST
+from concord.data.images.files import UNREAD, by_kind, is_image_name, kind_of, names_below, unread_kinds
 from concord.data.images.images import Images
 from concord.data.images.parts import Bad, Parts
 from concord.data.images.stores import InFiles
 from concord.data.names import Chosen
 from concord.errors import DataError
-from concord.files.text import printable
+from concord.files.text import counted, printable
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -51,7 +52,12 @@ def class_folders(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def parts(root: Path, size: int | None = None, watch: pictures.Watch | None = None) -> Parts:
+def parts(
+    root: Path,
+    size: int | None = None,
+    watch: pictures.Watch | None = None,
+    largest: float = LARGEST,
+) -> Parts:
     """Every image below ``root`` at one size, still undecoded; what is wrong with headers and class maps is
     collected.
 
@@ -66,7 +72,7 @@ def parts(root: Path, size: int | None = None, watch: pictures.Watch | None = No
     if len(classes) < 2:
         raise DataError(_too_few(root, listings["train"], classes))
     files = {part: _numbered(listing, part, classes, findings) for part, listing in listings.items()}
-    found = pictures.headers(root, [name for names, _ in files.values() for name in names], watch)
+    found = pictures.headers(root, [name for names, _ in files.values() for name in names], watch, largest)
     plan = pictures.layout(found, size)
     store, good = found.store(plan), found.good
     read: dict[str, Images | None] = {}
@@ -165,11 +171,27 @@ def _listing(place: Path, root: Path, watch: pictures.Watch | None, already: int
 
 def _tell_ignored(root: Path, listings: Mapping[str, Listing], findings: Findings) -> None:
     ignored = sorted(name for listing in listings.values() for name in listing.ignored)
-    if ignored:
-        findings.notices.append(f"{len(ignored):,} files ignored that are no images: {_some(ignored)}")
+    loose = [name for name in ignored if is_image_name(name)]  # those in class folders are used
+    if loose:
+        lie = "lies in no class folder and is" if len(loose) == 1 else "lie in no class folder and are"
+        findings.notices.append(f"{counted(len(loose), 'image')} {lie} ignored: {_some(loose)}")
+    if unread := unread_kinds(ignored):
+        findings.notices.append(f"ignored: {unread}")
+    others = [name for name in ignored if not is_image_name(name) and kind_of(name) not in UNREAD]
+    if others:
+        files = counted(len(others), "file that is not an image", "files that are not images")
+        findings.notices.append(f"ignored: {files} ({by_kind(others)}): {_some(others)}")
     for part, listing in listings.items():
         if listing.empty:
-            findings.notices.append(f"folders without an image are no class ({part}): {_some(listing.empty)}")
+            folders = counted(len(listing.empty), "folder has", "folders have")
+            findings.notices.append(
+                f"{folders} no image that is read and {_do_not(listing.empty)} count as a class ({part}): "
+                f"{_some(listing.empty)}"
+            )
+
+
+def _do_not(names: Sequence[str]) -> str:
+    return "does not" if len(names) == 1 else "do not"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -180,8 +202,24 @@ def _too_few(root: Path, train: Listing, classes: Sequence[str]) -> str:
     there = f"only '{printable(classes[0])}'" if classes else "none"
     loose = any(is_image_name(path) for path in train.ignored)
     cure = "move the images into one folder for each class" if loose else "expected CLASS/*.png, *.jpg ..."
+    unread = unread_kinds(train.ignored)
     return (
-        f"{printable(root)} needs a folder of images for each of 2 or more classes; there is {there}; {cure}"
+        f"{printable(root)} needs a folder of images for each of 2 or more classes; there is {there}; "
+        f"{cure}{f'; {unread}' if unread else ''}"
+    )
+
+
+def loose_images(folder: Path) -> str | None:
+    """What to do with images that lie in a folder without class folders; None if there are none."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    images, unread = [name for name in names if is_image_name(name)], unread_kinds(names)
+    if not images and not unread:
+        return None
+    holds = counted(len(images), "image") if images else "pictures"
+    more = f"; {unread}" if unread else ""
+    return (
+        f"{printable(folder)} holds {holds}, but no class folders: move the images into one folder for each "
+        f"class, such as {printable(folder)}/cat/ and {printable(folder)}/dog/{more}"
     )
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from concord.data.images.images import Images
 from concord.errors import DataError
 
+SKIP = "leave them out with --set data.bad_images=skip"
+CALLED = {"train": "training", "valid": "validation", "test": "test"}
+
 
 @dataclass(frozen=True)
 class Bad:

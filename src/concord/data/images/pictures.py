@@ -60,6 +60,7 @@ class Headers:
     names: Packed
     records: NDArray[np.void]  # (N,) of HEADER
     bad: dict[int, str]  # by number
+    largest: float  # megapixels of an image that can be opened
 
     @property
     def good(self) -> NDArray[np.int64]:
@@ -74,21 +75,23 @@ class Headers:
         stamps = np.stack([records["bytes"], records["changed"]], 1)
         exact = len(good) * int(np.prod(plan.shape)) <= MOST_EXACT
         marks = None if exact else np.ascontiguousarray(records["mark"])
-        return InFiles(self.root, names, plan.mode, plan.size, stamps, marks)
+        return InFiles(self.root, names, plan.mode, plan.size, stamps, marks, self.largest)
 
 
-def headers(root: Path, names: Sequence[str], watch: Watch | None = None) -> Headers:
+def headers(
+    root: Path, names: Sequence[str], watch: Watch | None = None, largest: float = decode.LARGEST
+) -> Headers:
     """What the headers of the files ``names`` below ``root`` say."""
     packed = Packed.of(names)
     records = np.zeros(len(packed), HEADER)
 
     def look(i: int) -> None:
         path = root / packed.name(i)
-        found = decode.header(path)
+        found = decode.header(path, largest)
         size, changed = stamp(path)
         records[i] = (found.height, found.width, found.grey, size, changed, _mark(path, size))
 
-    return Headers(root, packed, records, _each(look, len(packed), packed, root, watch))
+    return Headers(root, packed, records, _each(look, len(packed), packed, root, watch), largest)
 
 
 def _mark(path: Path, size: int) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from concord.data import memory
 from concord.data.images import cifar, digits, folder, idx_parts, npz
+from concord.data.images.decode import LARGEST
 from concord.data.images.images import Images
 from concord.data.images.parts import Parts
 from concord.data.images.pictures import Watch
@@ -24,18 +25,21 @@ LOOKED_FOR = """
   FILE.npz                                       x_train, y_train, x_val, x_test ... or images, labels"""
 
 
-def read(source: str, *, size: int | None = None, watch: Watch | None = None) -> Parts:
+def read(
+    source: str, *, size: int | None = None, watch: Watch | None = None, largest: float = LARGEST
+) -> Parts:
     """Everything at ``source``; all images are scaled to ``size`` x ``size`` if that is given.
 
-    Images in folders are found, but not decoded. ``watch`` is called with how many of how many files are
-    looked at (of 0 while they are being found), and may end that by an error.
+    Images in folders are found, but not decoded; ``largest`` is the most megapixels of one. ``watch`` is
+    called with how many of how many files are looked at (of 0 while they are being found), and may end that
+    by an error.
     Raises DataError that names the path and what was looked for. Faults inside are collected in Parts.
     """
     if source == "digits":
         return resized(digits.parts(), size)
     path = expanded(source)
     try:
-        parts = _at(path, size, watch)
+        parts = _at(path, size, watch, largest)
     except ConcordError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -44,9 +48,9 @@ def read(source: str, *, size: int | None = None, watch: Watch | None = None) ->
     return resized(parts, size)
 
 
-def _at(path: Path, size: int | None, watch: Watch | None) -> Parts:
+def _at(path: Path, size: int | None, watch: Watch | None, largest: float) -> Parts:
     if path.is_dir():
-        return _in_folder(path, size, watch)
+        return _in_folder(path, size, watch, largest)
     pair = idx_parts.prefixed(path)
     if pair is not None:
         return idx_parts.read_prefixed(pair)
@@ -60,7 +64,7 @@ def _at(path: Path, size: int | None, watch: Watch | None) -> Parts:
     )
 
 
-def _in_folder(path: Path, size: int | None, watch: Watch | None) -> Parts:
+def _in_folder(path: Path, size: int | None, watch: Watch | None, largest: float) -> Parts:
     if idx_parts.official(path):
         return idx_parts.read_official(path)
     for place in (path, path / cifar.FOLDER):
@@ -69,11 +73,13 @@ def _in_folder(path: Path, size: int | None, watch: Watch | None) -> Parts:
     for place in (path, path / cifar.PYTHON_FOLDER):
         cifar.refuse_pickles(place)
     if folder.class_folders(path):
-        return folder.parts(path, size, watch)
+        return folder.parts(path, size, watch, largest)
     prefixes = idx_parts.prefixes(path)
     if prefixes:
         ways = ", ".join(printable(path / prefix) for prefix in prefixes)
         raise DataError(f"{printable(path)} holds IDX files under other names; give one of: {ways}")
+    if (advice := folder.loose_images(path)) is not None:
+        raise DataError(advice)
     raise DataError(f"found no data in {printable(path)}; concord looks for{LOOKED_FOR}")
 
 

@@ -88,6 +88,7 @@ class InFiles:
     size: tuple[int, int]  # height, width
     stamps: NDArray[np.int64]  # (N, 2): bytes, and time of the last change in nanoseconds
     marks: NDArray[np.uint64] | None = None
+    largest: float = decode.LARGEST  # megapixels that are decoded
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -102,7 +103,7 @@ class InFiles:
     def decoded(self, row: int) -> Tensor:
         """The image of one row; call within ``decode.quiet``. Shape: (C, H, W) uint8"""
         path = self.path(row)
-        pixels = decode.image(path, self.mode, self.size)
+        pixels = decode.image(path, self.mode, self.size, self.largest)
         if stamp(path) != tuple(self.stamps[row]):
             raise DataError(
                 f"{printable(path)} has changed since the data were read; leave the files as they are while "
