@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -210,7 +211,7 @@ def listens(process):
     return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
 
 
-def test_a_real_process_is_stopped_while_torch_is_imported_then_in_training_and_ends_exactly(
+def test_a_real_process_is_stopped_before_torch_is_imported_then_in_training_and_ends_exactly(
     here, tmp_path, capsys
 ):
     """In a folder with a name of spaces, letters and a line break, without a home that can be written to."""
@@ -220,9 +221,18 @@ def test_a_real_process_is_stopped_while_torch_is_imported_then_in_training_and_
     wait_for(lambda: listens(process), process)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    assert err == "concord: interrupted; nothing was being saved\n"
+    assert not run.exists()
+
+    process = start("train", *ARGUMENTS, *long, "--out", run, home="/proc/nowhere")
+    wait_for(lambda: checkpoint.steps(run / "ckpt"), process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (75, ""), err
-    assert "stopped after 0 updates, saved" in err
+    assert re.search(r"stopped after \d+ updates, saved", err)
     assert f"concord resume '{run}'" in err  # quoted for a shell
+    assert err.count("once more to quit without saving") == 1
     assert "Traceback" not in err
 
     process = start("resume", run, *ALLOW, home="/proc/nowhere")

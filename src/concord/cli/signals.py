@@ -17,8 +17,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 0.5  # seconds in which whoever was given ``stop`` may end the work in good order
@@ -98,6 +98,16 @@ class Process:
 
 
 PROCESS = Process()
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """A block in which the function that it gets is asked now and then whether a signal has come."""
+    PROCESS.begin()
+    try:
+        yield PROCESS.stopping
+    finally:
+        PROCESS.end()
 
 
 def listen() -> None:
