@@ -114,11 +114,13 @@ def strike(verb, folder, moments):
     return max(struck(verb, folder / f"new{i}", place, next(numbers)) for i, place in enumerate(places))
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_signal_at_any_moment_ends_the_command_without_a_traceback(verb, here, tmp_path):
     strike(verb, tmp_path, FEW)
 
 
+@pytest.mark.fault(3)
 @pytest.mark.soak
 @pytest.mark.parametrize("verb", [*VERBS, *MORE])
 def test_forty_moments_of_every_verb(verb, here, tmp_path):

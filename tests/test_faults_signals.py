@@ -82,6 +82,7 @@ PHASES = {
 }
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_signal_at_any_phase_is_saved_within_one_step_and_resumes_exactly(
@@ -158,6 +159,7 @@ class Backwards(datetime):
         return datetime(2030, 1, 1, tzinfo=tz) - timedelta(hours=cls.hours)
 
 
+@pytest.mark.fault(22)
 def test_a_clock_that_runs_backwards_changes_nothing(here, tmp_path, monkeypatch, capsys):
     """Before the stop and after it; the checkpoints seem to be made in the future, the newest one first."""
     run = tmp_path / "run"
@@ -211,6 +213,7 @@ def listens(process):
     return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
 
 
+@pytest.mark.fault(22)
 def test_a_real_process_is_stopped_before_torch_is_imported_then_in_training_and_ends_exactly(
     here, tmp_path, capsys
 ):
@@ -256,6 +259,7 @@ SLOW = FACTORY.replace("def make", "import time\n\nclass Slow(nn.Flatten):\n    
 ).replace("nn.Flatten(),", "Slow(),")  # fmt: skip
 
 
+@pytest.mark.fault(3)
 def test_the_second_signal_ends_the_process_at_once(here):
     (here / "slow_net.py").write_text(SLOW)
     process = start("train", "--data", "data.npz", "--members", "slow_net:make", "--out", "slow")

@@ -32,6 +32,7 @@ def pid_of(executor, cell):
     return next(w.process.pid for w in executor._workers if w.cell == cell)
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_an_idle_process_that_is_killed_ends_the_study(number, begun):
     with begun("short", "long") as executor:
@@ -43,6 +44,7 @@ def test_an_idle_process_that_is_killed_ends_the_study(number, begun):
             next(finished)
 
 
+@pytest.mark.fault(26)
 def test_a_process_at_work_that_is_killed_is_the_outcome_of_its_cell(begun):
     with begun("long", "other") as executor:
         os.kill(pid_of(executor, "long"), signal.SIGKILL)

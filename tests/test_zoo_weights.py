@@ -82,6 +82,7 @@ WORDS = {
 }
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("name", WORDS)
 def test_a_file_that_does_not_fit_is_refused_and_runs_nothing(name, given, tmp_path):
     bad_files(tmp_path, given)
