@@ -132,3 +132,22 @@ def test_importing_the_command_line_installs_nothing():
     code = "import signal, concord.cli.app, concord.__main__; print(signal.getsignal(signal.SIGTERM))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert found.stdout.strip() == str(signal.SIG_DFL), found.stderr
+
+
+def test_what_is_half_written_is_removed_and_links_are_not_followed(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    half = tmp_path / "half"
+    (half / "deep").mkdir(parents=True)
+    (half / "deep" / "part").touch()
+    (half / "link").symlink_to(kept)
+    code = "import sys\nfrom pathlib import Path\nfrom concord.cli import signals\nfrom concord.files import atomic\n"
+    code += "atomic.UNFINISHED.update(map(Path, sys.argv[1:]))\nsignals.quit_at_once(130, 'told')\n"
+    lone = tmp_path / "lone"
+    lone.touch()
+    command = [sys.executable, "-c", code, str(half), str(lone), str(tmp_path / "gone")]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (130, "concord: told\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
+    assert (kept / "file").exists()

@@ -12,7 +12,6 @@ Only ``concord.__main__`` calls ``listen``: whoever imports concord keeps the si
 
 import atexit
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -149,7 +148,7 @@ def quit_at_once(status: int, text: str) -> None:
     files = sys.modules.get("concord.files.atomic")
     for path in list(getattr(files, "UNFINISHED", ())):
         with suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove(str(path))
     processes = sys.modules.get("multiprocessing.process")
     for child in list(getattr(processes, "_children", ())):
         with suppress(Exception):
@@ -158,6 +157,17 @@ def quit_at_once(status: int, text: str) -> None:
     if text:
         tell(text)
     os._exit(status)
+
+
+def _remove(path: str) -> None:
+    """A file, or a folder with all that is in it; nothing is imported for it, which could wait for a lock."""
+    if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
+        with os.scandir(path) as inside:
+            for entry in list(inside):
+                _remove(entry.path)
+        os.rmdir(path)  # noqa: PTH106
+    else:
+        os.unlink(path)  # noqa: PTH108
 
 
 def tell(text: str) -> None:
