@@ -142,7 +142,8 @@ def test_what_is_half_written_is_removed_and_links_are_not_followed(tmp_path):
     (half / "deep").mkdir(parents=True)
     (half / "deep" / "part").touch()
     (half / "link").symlink_to(kept)
-    code = "import sys\nfrom pathlib import Path\nfrom concord.cli import signals\nfrom concord.files import atomic\n"
+    code = "import sys\nfrom pathlib import Path\n"
+    code += "from concord.cli import signals\nfrom concord.files import atomic\n"
     code += "atomic.UNFINISHED.update(map(Path, sys.argv[1:]))\nsignals.quit_at_once(130, 'told')\n"
     lone = tmp_path / "lone"
     lone.touch()
