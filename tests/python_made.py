@@ -39,8 +39,8 @@ y, y_test = x[:, :3].argmax(1), x_test[:, :3].argmax(1)
 def quicker(text):
     """The examples with fewer epochs and, for the run of the zoo, fewer pictures and one thread."""
     text = text.replace("epochs=30", "epochs=3").replace("epochs=40", "epochs=6")
-    few = 'data={"limit": 60}, train={"epochs": 1, "threads": 1},\n    consensus=concord.Consensus('
-    return text.replace("consensus=concord.Consensus(", few, 1)
+    few = "train=concord.Train(epochs=1, threads=1),\n    data=concord.Data(limit=60),"
+    return text.replace("train=concord.Train(epochs=3),", few, 1)
 
 
 def write_photos(folder):

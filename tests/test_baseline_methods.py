@@ -156,7 +156,7 @@ def test_groups_stand_for_their_methods_each_once():
 
 def test_options_belong_to_methods():
     check_options(named(["svm"]), {"gamma": 1})
-    with pytest.raises(UsageError, match="--gamma belongs to svm_rbf, svm_poly; none"):
+    with pytest.raises(UsageError, match="--gamma belongs to svm_rbf, svm_poly: add one of them"):
         check_options(named(["svm_linear", "knn"]), {"gamma": 1})
     for wrong in (0, -1, float("nan"), "5", True):
         with pytest.raises(UsageError, match="--c must be a positive number, got"):

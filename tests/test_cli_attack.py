@@ -186,8 +186,8 @@ def test_pictures_are_of_the_smallest_size_that_fools_enough_and_of_no_more_than
     [
         (["--eps", "-0.1"], 2, "--eps must be at least 0, got -0.1"),
         (["--eps", "nan"], 2, "--eps must be at least 0, got nan"),
-        (["--eps", "8"], 2, "for pixels of 0 to 255 divide by 255"),
-        (["--eps", "0.1;0.2"], 2, "expected numbers separated by commas"),
+        (["--eps", "8"], 2, "a change of 8 in pixels from 0 to 255 is --eps 8/255"),
+        (["--eps", "0.1;0.2"], 2, "must be numbers separated by commas"),
         (["--eps", ","], 2, "--eps needs at least one number"),
         (["--method", "fsgm"], 2, "--method fsgm: unknown (did you mean 'fgsm'?)"),
         (["--norm", "l2", "--seed", "1"], 2, "--norm, --seed: FGSM is one step"),
@@ -220,7 +220,7 @@ def test_another_split_and_other_data_are_mentioned(runs, capsys, tmp_path):
     other = write_data(tmp_path / "other.npz", seed=5)
     attack_args = ["attack", runs / "one", "--data", other, "--limit", "6", "--out", tmp_path, "--json"]
     _, _, err = call(capsys, *attack_args)
-    assert "not the data that the run was trained on" in err
+    assert "is not the data that" in err
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_zoo_tells_of_the_networks_that_are_named_in_their_order(capsys):
 def test_zoo_refuses_a_network_that_it_has_not_with_the_nearest_one(capsys):
     status, out, err = call(capsys, "zoo", "lenet_5")
     assert (status, out) == (2, "")
-    assert "the zoo has no network 'lenet_5' (did you mean 'lenet5'?); concord cost NAME tells" in err
+    assert "the zoo has no network 'lenet_5' (did you mean 'lenet5'?); for networks of torchvision" in err
 
 
 def test_zoo_gives_no_figures_of_other_sizes_for_those_it_lists(capsys):

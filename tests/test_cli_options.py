@@ -1,7 +1,7 @@
 import pytest
 
 from concord.cli.options import code_named, mark_pretrained, member_tables, tables_of
-from concord.errors import UsageError
+from concord.errors import UsageError, amount
 
 
 def names(text):
@@ -40,6 +40,15 @@ def test_settings_win_over_options_and_options_over_the_file(tmp_path):
     flags = [("train.seed", 2), ("train.batch_size", 2), ("train.epochs", None)]
     tables = tables_of(file, "noel2017_st", flags, ["train.batch_size=3"])
     assert tables["train"] == {"epochs": 1, "seed": 2, "batch_size": 3}
+
+
+def test_numbers_and_nouns_agree():
+    assert [amount(n, "image") for n in (0, 1, 2, 2000)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "2,000 images",
+    ]
 
 
 def test_only_code_that_was_typed_is_allowed():

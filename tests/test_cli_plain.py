@@ -104,8 +104,8 @@ def test_a_text_file_as_a_picture_a_single_class_and_an_empty_folder_are_refused
     ("text", "message"),
     [
         ("epoch = 3", r"epoch: unknown key \(did you mean 'epochs'\?\)"),
-        ("epochs = '3'", "epochs: Input should be a valid integer, got '3'"),
-        ("num_classes = 0", "num_classes: Input should be greater than or equal to 2, got 0"),
+        ("epochs = '3'", "epochs: must be a whole number, got '3'"),
+        ("num_classes = 0", "num_classes: must be at least 2, got 0"),
         ("seed = 0\nlearning_rate = nan", "learning_rate: .* finite"),
         (
             "[conv]\nfilter_size = 9\n[input_shape]\nh = 8\nw = 8",
@@ -115,7 +115,7 @@ def test_a_text_file_as_a_picture_a_single_class_and_an_empty_folder_are_refused
         ("[input_shape]\nc = 2", r"input_shape.c: expected 3 \(colour\) or 1 \(grey\), got 2"),
         ("[dense2]\noutput_size = 2", "dense2: the second dense layer has one output for each class"),
         ("conv = 3", "conv: "),
-        ("seed = -1", "seed: Input should be greater than or equal to 0, got -1"),
+        ("seed = -1", "seed: must be at least 0, got -1"),
         (
             "[dense1]\noutput_size = 1000",
             "13,928,115 weights are too many for plain Python, 10,000,000 at most; a smaller dense1.",

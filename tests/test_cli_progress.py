@@ -138,6 +138,31 @@ def test_reading_many_images_is_told_every_ten_seconds_and_not_when_quiet(monkey
     ]
 
 
+def test_on_a_terminal_the_lines_of_parts_have_their_numbers_too():
+    class Shown:
+        def __init__(self):
+            self.lines, self.console = [], self
+
+        def add_task(self, name, total):
+            return 0
+
+        def update(self, task, completed, total):
+            self.state = (completed, total)
+
+        def print(self, text, **_):
+            self.lines.append(text)
+
+    shown = Shown()
+    bar = progress.TallyBar(shown)
+    bar.counted(0, 2)
+    bar.notice("before the first")
+    bar.counted(1, 2)
+    bar.notice("small at eps 0.1")
+    assert shown.state == (1, 2)
+    assert shown.lines[0] == "before the first"
+    assert shown.lines[1].startswith("  1/2  small at eps 0.1  (about ")
+
+
 def test_the_time_left_is_that_of_what_was_done_since_the_beginning(monkeypatch, capsys):
     """A study of 11 runs continues after 2: its next three take 12 seconds, so the other six take 24."""
     clock = [100.0]

@@ -104,11 +104,28 @@ def test_predict_keeps_the_order_and_gives_a_bad_image_a_row(run, digit_files, t
 def test_an_argument_that_matches_nothing_gets_a_row_and_the_others_are_answered(run, digit_files, tmp_path):
     rows = concord.predict(run[0], [str(digit_files), str(tmp_path / "gone.png")])
     assert [row.label is None for row in rows] == [False] * 12 + [True]
-    assert rows[-1].error.startswith("no image file matches")
+    assert rows[-1].error == f"{tmp_path / 'gone.png'}: there is no such file or folder"
     (tmp_path / "empty").mkdir()
     (row,) = concord.predict(run[0], [str(tmp_path / "empty")])
     assert (row.file, row.label) == (str(tmp_path / "empty"), None)
-    assert "empty holds no image (.bmp" in row.error
+    assert "empty: the folder holds no image (.bmp" in row.error
+
+
+def test_a_line_about_a_bad_file_names_it_once(run, digit_files, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("cut.png").write_bytes((digit_files / "00.png").read_bytes()[:50])
+    Path("text.png").write_text("no image")
+    Path("empty.png").touch()
+    Path("folder").mkdir()
+    names = ["cut.png", "text.png", "empty.png", "folder", "gone.png", "gone*.png"]
+    status, out, err = call(capsys, "predict", run[0], *names)
+    assert status == 3
+    assert [line.split("  ")[0] for line in out.splitlines()] == names
+    assert [line.count(name) for line, name in zip(out.splitlines(), names, strict=True)][:3] == [1] * 3
+    assert out.splitlines()[3].startswith("folder  the folder holds no image")
+    assert out.splitlines()[4].startswith("gone.png  there is no such file or folder")
+    assert out.splitlines()[5].startswith("gone*.png  no image file matches")
+    assert "6 of 6 images could not be read" in err
 
 
 @pytest.fixture
@@ -151,7 +168,7 @@ def test_a_finished_run_that_was_changed_is_refused_and_one_that_was_damaged_is_
     config = copied / "config.toml"
     text = config.read_text()
     config.write_text(text.replace("epochs = 2", "epochs = 3"))
-    with pytest.raises(CheckpointError, match=r"train\.epochs: 2 -> 3"):
+    with pytest.raises(CheckpointError, match=r"config\.toml: damaged or edited.*--allow-changes"):
         concord.resume(copied)
     config.write_text(text)
     final = max(copied.glob("ckpt/step-*")) / "member-ST.safetensors"
@@ -161,6 +178,18 @@ def test_a_finished_run_that_was_changed_is_refused_and_one_that_was_damaged_is_
         concord.evaluate(copied)
     assert concord.resume(copied)["members"] == run[1]["members"]
     assert final.read_bytes() == whole
+
+
+def test_a_resume_stands_in_the_stamp_with_its_changes_and_in_the_report(run, tmp_path):
+    copied = shutil.copytree(run[0], tmp_path / "copy")
+    before = json.loads((copied / "stamp.json").read_text())
+    concord.resume(copied, settings=["train.epochs=3"], allow_changes=True)
+    after = json.loads((copied / "stamp.json").read_text())
+    (resume,) = after.pop("resumes").values()
+    assert after == before
+    assert resume["changes"] == ["train.epochs: 2 -> 3"]
+    page = concord.write_report([copied], tmp_path / "report.html").read_text()
+    assert "train.epochs: 2 -&gt; 3" in page
 
 
 def test_other_data_without_a_test_part_is_scored_whole(run, digit_files, tmp_path):
@@ -263,7 +292,7 @@ def test_study_makes_the_table_and_goes_on_where_it_stopped(tmp_path, capsys):
     assert "l2" in (tmp_path / "study/table.md").read_text()
     noted = Noted()
     assert concord.study(settings, tmp_path / "study", jobs=1, observer=noted)["cells"] == figures["cells"]
-    assert noted.notices == ["8 of 8 runs are there already"]
+    assert noted.notices == ["8 of 8 runs finished already"]
     with pytest.raises(UsageError, match="seeds"):
         concord.study({**settings, "study": {"seeds": [0]}}, tmp_path / "study")
 

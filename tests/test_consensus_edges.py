@@ -171,7 +171,7 @@ def test_tables_that_are_no_edges_are_refused(weights, message):
 
 @pytest.mark.parametrize("detach", [[[True, True]], [[True], [True]]])
 def test_a_detach_table_of_another_size_is_refused(detach):
-    with pytest.raises(UsageError, match="true, false or an 2 x 2 table"):
+    with pytest.raises(UsageError, match="true, false or a table of 2 rows and 2 columns"):
         table([[0, 1], [1, 0]], detach)
 
 

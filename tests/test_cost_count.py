@@ -449,11 +449,17 @@ def test_lazy_layers_are_refused_with_the_way_out():
     assert count(network, (3, 8, 8)).parameters == 112
 
 
-def test_a_network_that_cannot_be_copied_is_refused_with_the_way_out():
-    network = nn.Conv2d(3, 4, 3)
+def test_a_network_that_cannot_be_copied_is_counted_itself_and_is_as_before():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     network.lock = threading.Lock()
-    with pytest.raises(UsageError, match=r"cannot be copied.*lock.*torch.device\(.meta.\)"):
-        count(network, (3, 8, 8))
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    cost, wanted = count(network, (3, 8, 8)), count(plain, (3, 8, 8))
+    assert (cost.device, cost.parameters, cost.macs) == ("cpu", 112 + 8, wanted.macs)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert network.training
+    assert all(module.training for module in network.modules())
+    assert not network._forward_hooks
     with torch.device("meta"):
         network = nn.Conv2d(3, 4, 3)
     network.lock = threading.Lock()

@@ -1,9 +1,13 @@
-"""Fetching: no test opens a connection; archives are crafted here."""
+"""Fetching: connections go no further than this machine; archives are crafted here."""
 
 import gzip
+import hashlib
 import io
 import tarfile
+import threading
 from http.client import BadStatusLine
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import numpy as np
@@ -48,63 +52,183 @@ def honest() -> list[tuple[tarfile.TarInfo, bytes]]:
     ]
 
 
-def test_idx_sets_are_fetched_from_torchvisions_addresses(tmp_path, monkeypatch):
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def idx_files() -> dict[str, bytes]:
+    """The four files of an IDX set: 20 images for training and 10 for testing."""
+    pixels, labels = noisy(20), np.arange(20) % 10
+    arrays = {"train-images-idx3": pixels, "train-labels-idx1": labels}
+    arrays |= {"t10k-images-idx3": pixels[:10], "t10k-labels-idx1": labels[:10]}
+    return {f"{name}-ubyte.gz": gzip.compress(idx_bytes(array), mtime=0) for name, array in arrays.items()}
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """A mirror on this machine for MNIST and CIFAR-10; gives the files, and what was asked for."""
+    files = idx_files() | {room.CIFAR_ARCHIVE: archive(*honest())}
     asked = []
 
-    def fetch(url, root, filename, md5):
-        asked.append((url, md5))
-        array = noisy(20) if "images" in filename else np.arange(20) % 10
-        room.Path(root).mkdir(exist_ok=True)
-        (room.Path(root) / filename).write_bytes(gzip.compress(idx_bytes(array)))
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = self.path.lstrip("/")
+            asked.append(name)
+            self.send_response(200 if name in files else 404)
+            self.send_header("Content-Length", str(len(files.get(name, b""))))
+            self.end_headers()
+            self.wfile.write(files.get(name, b""))
 
-    monkeypatch.setattr(room, "download_url", fetch)
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        resources = [(name, md5(content)) for name, content in files.items() if "idx" in name]
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [address])
+        monkeypatch.setattr(datasets.MNIST, "resources", resources)
+        monkeypatch.setattr(room, "CIFAR_ADDRESS", address)
+        monkeypatch.setattr(room, "CIFAR_MD5", md5(files[room.CIFAR_ARCHIVE]))
+        try:
+            yield SimpleNamespace(files=files, asked=asked, address=address)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_idx_sets_are_fetched_from_torchvisions_addresses(tmp_path, monkeypatch):
+    asked, made = [], idx_files()
+
+    def fetch(address, target, digest, most):
+        asked.append((address, digest))
+        target.write_bytes(made[target.name])
+
+    monkeypatch.setattr(room, "download", fetch)
     folder = room.get("fashionmnist", tmp_path / "f")
     assert folder == tmp_path / "f"
-    assert [md5 for _, md5 in asked] == [md5 for _, md5 in datasets.FashionMNIST.resources]
+    assert [digest for _, digest in asked] == [digest for _, digest in datasets.FashionMNIST.resources]
     assert asked[0][0] == datasets.FashionMNIST.mirrors[0] + "train-images-idx3-ubyte.gz"
-    assert len(load(str(folder)).test) == 20
+    assert len(load(str(folder)).test) == 10
 
 
-def test_cifar_is_fetched_as_binary_version_and_read(tmp_path, monkeypatch):
-    content = archive(*honest())
-    calls = []
+def test_the_published_addresses_of_cifar():
+    assert (
+        room.CIFAR_ADDRESS + room.CIFAR_ARCHIVE == "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+    )
+    assert room.CIFAR_MD5 == "c32a1d4ab5d03f1284b67883e8d87530"
+    assert room.LARGEST_CIFAR > 170_052_171
+    assert room.LARGEST_IDX > 26_421_880
 
-    def fetch(url, root, filename, md5):
-        calls.append((url, md5))
-        room.Path(root).mkdir(exist_ok=True)
-        (room.Path(root) / filename).write_bytes(content)
 
-    monkeypatch.setattr(room, "download_url", fetch)
+def test_a_set_is_fetched_once_and_read(tmp_path, served):
+    splits = load(str(room.get("mnist", tmp_path / "m")))
+    assert [len(splits.train) + len(splits.valid), len(splits.test)] == [20, 10]
+    assert served.asked == [name for name, _ in datasets.MNIST.resources]
+    room.get("mnist", tmp_path / "m")
+    assert len(served.asked) == 4  # the second call found everything in place
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == sorted(served.asked)
+
+
+def test_cifar_is_fetched_as_binary_version_once_and_read(tmp_path, served):
     splits = load(str(room.get("cifar10", tmp_path / "c")))
     assert splits.train.classes == tuple("abcdefghij")
     assert [len(splits.train) + len(splits.valid), len(splits.test)] == [50, 10]
     room.get("cifar10", tmp_path / "c")
-    expected = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"
-    assert calls == [expected]  # the second call found everything in place
+    assert served.asked == [room.CIFAR_ARCHIVE]
 
 
-def test_a_failing_mirror_is_followed_by_the_next(tmp_path, monkeypatch):
-    asked = []
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "one bit": lambda content: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
+    "longer": lambda content: content + b"x",
+}
 
-    def fetch(url, root, filename, md5):
-        asked.append(url)
-        if url.startswith(datasets.MNIST.mirrors[0]):
-            raise URLError("no route")
 
-    monkeypatch.setattr(room, "download_url", fetch)
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"])
+def test_a_file_that_is_there_and_damaged_is_fetched_again(name, damage, tmp_path, served):
     room.get("mnist", tmp_path)
-    assert len(asked) == 8
+    (tmp_path / name).write_bytes(DAMAGES[damage](served.files[name]))
+    served.asked.clear()
+    room.get("mnist", tmp_path)
+    assert served.asked == [name]
+    assert (tmp_path / name).read_bytes() == served.files[name]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["data_batch_3.bin", "test_batch.bin", "batches.meta.txt"])
+def test_a_damaged_file_of_cifar_is_unpacked_again_or_fetched(name, damage, tmp_path, served):
+    room.get("cifar10", tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(DAMAGES[damage](whole))
+    room.get("cifar10", tmp_path)
+    assert (tmp_path / name).read_bytes() == whole
+    (tmp_path / name).unlink()
+    (tmp_path / room.CIFAR_ARCHIVE).write_bytes(DAMAGES[damage](served.files[room.CIFAR_ARCHIVE]))
+    room.get("cifar10", tmp_path)
+    assert (tmp_path / name).read_bytes() == whole
+    assert served.asked == [room.CIFAR_ARCHIVE] * 2
+
+
+def test_without_a_network_what_cannot_be_compared_is_not_called_ready(tmp_path, served):
+    room.get("cifar10", tmp_path)
+    (tmp_path / room.CIFAR_ARCHIVE).unlink()
+    del served.files[room.CIFAR_ARCHIVE]
+    with pytest.raises(
+        DataError, match=r"Not Found.*\n.*compared with the archive only; `concord data check"
+    ):
+        room.get("cifar10", tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "train-images-idx3-ubyte.gz").touch()
+    served.files.clear()
+    with pytest.raises(DataError, match=r"m/train-images-idx3-ubyte.gz is not the published file, and"):
+        room.get("mnist", tmp_path / "m")
+
+
+def test_an_unpacked_file_beside_the_fetched_one_is_compared_if_it_would_be_read(tmp_path, served):
+    room.get("mnist", tmp_path)
+    (tmp_path / "t10k-images.idx3-ubyte").touch()  # the fetched one comes first
+    plain = tmp_path / "t10k-images-idx3-ubyte"
+    values = gzip.decompress(served.files["t10k-images-idx3-ubyte.gz"])
+    plain.write_bytes(values)
+    room.get("mnist", tmp_path)
+    plain.write_bytes(values[:-1] + bytes([values[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"images-idx3-ubyte would be read in place of t10k.*; remove it"):
+        room.get("mnist", tmp_path)
+    plain.write_bytes(b"")
+    with pytest.raises(DataError, match="is empty"):
+        room.get("mnist", tmp_path)
+
+
+def test_cifar_is_not_put_beside_what_would_be_read_in_its_place(tmp_path, served):
+    room.get("mnist", tmp_path)
+    with pytest.raises(DataError, match=r"holds IDX files, which would be read in place of CIFAR-10.*--into"):
+        room.get("cifar10", tmp_path)
+
+
+def test_a_failing_mirror_is_followed_by_the_next(tmp_path, served, monkeypatch):
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [served.address + "gone/", served.address])
+    room.get("mnist", tmp_path)
+    assert len(served.asked) == 8
 
 
 @pytest.mark.parametrize(
     "fault",
-    [URLError("Name or service not known"), RuntimeError("File not found or corrupted."), BadStatusLine("x")],
+    [
+        URLError("Name or service not known"),
+        BadStatusLine("x"),
+        TimeoutError("no answer for 20 s"),
+        ConnectionResetError(104, "Connection reset by peer"),
+    ],
 )
 def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch, fault):
     def fetch(*_, **__):
         raise fault
 
-    monkeypatch.setattr(room, "download_url", fetch)
+    monkeypatch.setattr(room, "download", fetch)
     with pytest.raises(DataError) as refused:
         room.get("kmnist", tmp_path / "k")
     message = str(refused.value)
@@ -113,29 +237,13 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch, faul
     assert str(tmp_path / "k") in message
 
 
-class Response(io.BytesIO):
-    """What urlopen gives for a file of 100 kB."""
-
-    url, length = None, 100_000
-
-    def __init__(self):
-        super().__init__(bytes(self.length))
-
-
-def opened(monkeypatch):
-    """torchvision's own downloading, but for the connection; gives the addresses that were asked for."""
-    asked = []
-    monkeypatch.setattr("urllib.request.urlopen", lambda r: (asked.append(r.full_url), Response())[1])
-    return asked
-
-
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_a_full_disk_is_no_matter_of_the_network(tmp_path, monkeypatch, name):
-    asked = opened(monkeypatch)
-    with file_limit(10_000), pytest.raises(ResourceError) as refused:
+def test_a_full_disk_is_no_matter_of_the_network(tmp_path, served, monkeypatch, name):
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [served.address, served.address + "other/"])
+    with file_limit(100), pytest.raises(ResourceError) as refused:
         room.get(name, tmp_path / "d")
     message = str(refused.value)
-    assert len(set(asked)) <= 2  # no other mirror; torchvision tries https and http
+    assert len(served.asked) == 1  # no other mirror
     assert message.startswith(f"{tmp_path}/d/")
     assert "File too large; " in message
     assert f" free in {tmp_path}/d); make room, or choose another folder with --into" in message
@@ -143,23 +251,12 @@ def test_a_full_disk_is_no_matter_of_the_network(tmp_path, monkeypatch, name):
     assert list((tmp_path / "d").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_no_matter_of_the_network(tmp_path, monkeypatch):
-    opened(monkeypatch)
+def test_a_folder_that_cannot_be_made_is_no_matter_of_the_network(tmp_path, served):
     (tmp_path / "file").touch()
     with pytest.raises(
-        ResourceError, match=r"file/d/train\S+ cannot be written \(Not a directory; .* --into"
+        ResourceError, match=r"file/d/train\S+ cannot be written \((Not a directory|File exists); .* --into"
     ):
         room.get("mnist", tmp_path / "file" / "d")
-
-
-def test_a_connection_that_breaks_is_a_matter_of_the_network(tmp_path, monkeypatch):
-    def broken(self, size=-1):
-        raise ConnectionResetError(104, "Connection reset by peer")
-
-    opened(monkeypatch)
-    monkeypatch.setattr(Response, "read", broken)
-    with pytest.raises(DataError, match=r"Connection reset by peer.*check the network"):
-        room.get("mnist", tmp_path)
 
 
 def test_a_disk_that_is_full_while_an_archive_unfolds_is_told_and_nothing_is_left(tmp_path):

@@ -84,13 +84,13 @@ BINDINGS = {
     "an unknown consensus": ({"consensus": "l3"}, "did you mean 'l2'"),
     "another word for one": ({"consensus": "mse"}, "did you mean 'l2'"),
     "None as a consensus": ({"consensus": None}, "name of a cost, or a function"),
-    "a negative weight": ({"consensus": "l2", "weight": -1}, "weight.*greater than or equal to 0, got -1"),
+    "a negative weight": ({"consensus": "l2", "weight": -1}, "weight.*at least 0, got -1"),
     "a weight of NaN": ({"consensus": "l2", "weight": float("nan")}, "weight.*finite"),
     "an infinite weight": ({"consensus": "l2", "weight": float("inf")}, "weight.*finite"),
-    "a word as a weight": ({"consensus": "l2", "weight": "big"}, "weight.*valid number, got 'big'"),
+    "a word as a weight": ({"consensus": "l2", "weight": "big"}, "weight.*must be a number, got 'big'"),
     "a weight of nothing": ({"weight": 0.1}, 'needs a consensus: consensus="l2"'),
     "unknown edges": ({"consensus": "l2", "edges": "chian"}, "did you mean 'chain'"),
-    "edges of three": ({"consensus": "l2", "edges": [[0, 1, 1]] * 3}, "3 members, there are 2"),
+    "edges of three": ({"consensus": "l2", "edges": [[0, 1, 1]] * 3}, "has 3 rows, but there are 2 members"),
     "edges to oneself": ({"consensus": "l2", "edges": [[1, 1], [1, 0]]}, "cannot learn from itself"),
     "a number as edges": ({"consensus": "l2", "edges": 3}, "a name, a square table"),
     "a temperature of l2": ({"consensus": "l2", "temperature": 2.0}, "temperature belongs to"),
@@ -167,7 +167,7 @@ DATA = {
     "nothing": (None, "got NoneType"),
     "a dictionary": ({"x": X, "y": Y}, "a pair"),
     "inputs alone": (X, "got Tensor"),
-    "three things": ((X, Y, Y), "got 3 things"),
+    "three things": ((X, Y, Y), "got 3 values"),
 }
 
 
@@ -232,14 +232,14 @@ def lacking(made):
 
 CHOICES = {
     "no epochs": ({"epochs": 0}, "epochs.*greater than 0, got 0"),
-    "half an epoch": ({"epochs": 1.5}, "epochs.*integer, got 1.5"),
-    "True epochs": ({"epochs": True}, "epochs.*integer"),
+    "half an epoch": ({"epochs": 1.5}, "epochs.*whole number, got 1.5"),
+    "True epochs": ({"epochs": True}, "epochs.*whole number"),
     "no batch": ({"batch_size": 0}, "batch_size.*greater than 0"),
-    "a fraction as a seed": ({"seed": 0.5}, "seed.*integer"),
+    "a fraction as a seed": ({"seed": 0.5}, "seed.*whole number"),
     "all for validation": ({"valid": 1.0}, "above 0 and below 1 to cut off; got 1.0"),
     "less than nothing": ({"valid": -0.1}, "above 0 and below 1"),
     "True for validation": ({"valid": True}, "got True"),
-    "too much": ({"valid": 0.999}, "60 samples are too few"),
+    "too much": ({"valid": 0.999}, "60 samples: too few to cut valid=0.999 off"),
     "validation of another width": ({"valid": (X[:, :3], Y)}, "valid: member 'small' cannot take"),
     "validation of other labels": ({"valid": (X, Y + 1)}, "valid: sample .* has the label 3"),
     "a test of another width": ({"test": (X[:, :3], Y)}, "test: member 'small' cannot take"),
@@ -261,7 +261,7 @@ CHOICES = {
     "a word as an optimizer": ({"optimizer": "adam"}, r"concord.Adam\(...\).*got 'adam'"),
     "a class as an optimizer": ({"optimizer": torch.optim.Adam}, "made of the parameters of all members"),
     "a negative rate": ({"optimizer": concord.Adam(lr=-1)}, "optimizer.lr.*greater than 0"),
-    "less than no seconds": ({"checkpoint_seconds": -1}, "checkpoint_seconds.*greater than or equal to 0"),
+    "less than no seconds": ({"checkpoint_seconds": -1}, "checkpoint_seconds.*at least 0"),
 }
 
 

@@ -1,6 +1,7 @@
 """Exit statuses and messages: what went wrong, where, and the way out; never a traceback."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from run_made import FACTORY, call, file_limit, write_npz
 
 from concord.cli import app, options
 from concord.data import memory
-from concord.errors import CheckpointError, ConcordError
+from concord.errors import CheckpointError
 from concord.runs import loading
 from concord.training import checkpoint
 
@@ -95,7 +96,11 @@ CASES = {
     "bad --set": (2, [*TRAIN, "--set", "train.epochs"], "--set takes key=value"),
     "unknown network": (2, ["train", "--members", "resnet81", *QUICK], "(did you mean 'resnet18'?)"),
     "nan weight": (2, [*TRAIN, "--weight", "nan", "--out", "x2"], "consensus.weight"),
-    "run is there": (2, [*TRAIN, "--out", "run"], "`concord resume run` continues it"),
+    "run is there": (
+        2,
+        [*TRAIN, "--out", "run"],
+        "it is finished; give another --out, or train it for more epochs with",
+    ),
     "out is a file": (2, [*TRAIN, "--out", "file"], "--out takes a folder"),
     "no edges of that kind": (2, [*TRAIN, "--edges", "rnig", "--out", "x3"], "(did you mean 'ring'?)"),
     "edges do not fit": (2, [*TRAIN, "--set", "consensus.edges=[[0]]", "--out", "x3"], "there are 2"),
@@ -158,9 +163,16 @@ def test_a_refused_training_leaves_no_folder(case, here, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_debug_shows_the_traceback(here):
-    with pytest.raises(ConcordError):
-        app.main(["train", "--config", "bad.toml", "--debug"])
+@pytest.mark.parametrize("case", ["no data", "changed", "unknown key", "run is there", "no run"])
+def test_debug_adds_the_traceback_and_keeps_the_status(case, here, capsys):
+    status, arguments, words = CASES[case]
+    given, _, err = call(capsys, *arguments, "--debug")
+    assert given == status
+    assert "Traceback (most recent call last)" in err
+    assert words in err
+
+
+def test_debug_may_stand_before_the_verb(here):
     command = [sys.executable, "-m", "concord", "--debug", "train", "--config", "bad.toml"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert "Traceback (most recent call last)" in done.stderr
@@ -177,12 +189,16 @@ def test_after_running_out_of_memory_the_run_goes_on(here, capsys):
 
 @pytest.mark.fault(10)
 def test_memory_is_looked_at_before_the_training(here, monkeypatch, capsys):
-    monkeypatch.setattr(memory, "available", lambda: 20_000)
-    status, _, err = call(capsys, *TRAIN, "--data", "digits", "--members", "noel2017_st", "--out", "x10")
-    assert status == 6
-    assert "one pass over 8 images needs" in err
-    assert "a smaller train.batch_size or data.size helps" in err
-    assert not Path("x10").exists()
+    line = [*TRAIN, "--data", "digits", "--members", "noel2017_st", "--out", "x10"]
+    for free, words in (
+        (400_000, "one pass over 8 images needs .*a smaller train.batch_size or data.size helps"),
+        (20_000, "a network of more than 2,500 parameters does not fit into the free memory"),
+    ):
+        monkeypatch.setattr(memory, "available", lambda free=free: free)
+        status, _, err = call(capsys, *line)
+        assert status == 6
+        assert re.search(words, err)
+        assert not Path("x10").exists()
 
 
 def test_a_batch_larger_than_the_data_is_no_matter_of_memory(here, monkeypatch, capsys):
@@ -221,12 +237,10 @@ def test_a_damaged_result_is_refused_by_file_and_resumed_loudly(here, tmp_path, 
     damage(checkpoint.steps(run / "ckpt")[-1] / "member-a.safetensors")
     status, _, err = call(capsys, "eval", run, *ALLOW)
     assert (status, "member-a.safetensors: damaged" in err) == (4, True)
-    config = (run / "config.toml").read_text()
-    moved = run.with_name("elsewhere.npz")
-    (run / "config.toml").write_text(config.replace("data.npz", moved.name))
+    moved = (here / "data.npz").rename(here / "moved.npz")
     assert call(capsys, "resume", run, *ALLOW)[0] == 3  # data that are not there cost nobody a result
     assert (run / "result.json").exists()
-    (run / "config.toml").write_text(config)
+    moved.rename(here / "data.npz")
     (run / "result.json").unlink()
     status, _, err = call(capsys, "eval", run, *ALLOW)
     assert (status, "an earlier checkpoint is used" in err) == (0, True)
@@ -244,7 +258,8 @@ def test_weights_that_are_no_numbers_are_damage_whatever_the_manifest_says(here,
     for verb in (["eval", run], ["export", run, "--member", "a", "--to", tmp_path / "a.onnx"]):
         status, _, err = call(capsys, *verb, *ALLOW)
         assert status == 4
-        assert "member-a.safetensors: damaged, its weights are not finite numbers" in err
+        assert "member-a.safetensors" in err
+        assert "damaged" in err
 
 
 @pytest.mark.fault(8)
@@ -272,7 +287,7 @@ def test_a_damaged_file_of_a_run_is_named(name, content, here, tmp_path, capsys)
         assert status == 0
     else:
         assert status in (2, 4)
-    assert name in err or "members: Field required" in err
+    assert name in err or "members: name at least" in err
     assert "Traceback" not in err
 
 
@@ -353,5 +368,4 @@ def test_errors_keep_their_kind_over_the_lock(here, tmp_path, capsys):
     for step in checkpoint.steps(run / "ckpt"):
         damage(step / "state.json")
     (run / "result.json").unlink()
-    with pytest.raises(CheckpointError):
-        app.main(["resume", str(run), *ALLOW, "--debug"])
+    assert call(capsys, "resume", run, *ALLOW)[0] == CheckpointError.exit_status

@@ -50,16 +50,14 @@ def test_a_run_is_scored_and_goes_on_after_its_data_have_moved(here, capsys):
     (here / "data.npz").rename(here / "moved.npz")
     status, _, err = call(capsys, "eval", "run", *ALLOW)
     assert status == 3
-    assert (
-        "That path is relative to the folder in which the run was started. --data PATH names its new place"
-        in err
-    )
+    assert "That path is relative to the folder in which the run was started. If they have moved," in err
+    assert "give the new path with --data PATH" in err
     status, out, err = call(capsys, "eval", "run", "--data", "moved.npz", "--json", *ALLOW)
     assert (status, err) == (0, "")
     assert json.loads(out)["members"] == result(here / "run")["members"]
 
     status, _, err = call(capsys, "resume", "half", *ALLOW)
-    assert (status, "--set data.source=PATH names its new place" in err) == (3, True)
+    assert (status, "give the new path with --set data.source=PATH" in err) == (3, True)
     status, _, _ = call(capsys, "resume", "half", "--set", "data.source=moved.npz", "--quiet", *ALLOW)
     assert status == 0
     assert result(here / "half")["members"] == result(here / "run")["members"]
@@ -92,7 +90,7 @@ def test_a_run_that_went_on_with_other_data_belongs_to_those(here, capsys):
             result(here / "run")["members"],
         )
     status, out, err = call(capsys, "eval", "run", "--data", "one.npz", "--json", *ALLOW)
-    assert "this is not the data that the run was trained on" in err
+    assert "one.npz is not the data that run was trained on: scored is all of it (60 images)" in err
     assert json.loads(out)["samples"] == 60
 
 

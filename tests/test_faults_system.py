@@ -72,10 +72,12 @@ def test_a_file_that_the_system_refuses_is_named(number, status, words, here, mo
     assert "Traceback" not in err
 
 
-def test_debug_shows_where_the_file_was_needed(here, monkeypatch):
+def test_debug_shows_where_the_file_was_needed(here, monkeypatch, capsys):
     failing(monkeypatch, "metrics.jsonl", errno.EACCES)
-    with pytest.raises(PermissionError):
-        app.main(["eval", "run", *ALLOW, "--debug"])
+    status, _, err = call(capsys, "eval", "run", *ALLOW, "--debug")
+    assert status == 3
+    assert "PermissionError" in err.splitlines()[-2]
+    assert "Traceback (most recent call last)" in err
 
 
 def test_a_file_that_fails_while_it_is_read_is_a_data_error(here, tmp_path, capsys):

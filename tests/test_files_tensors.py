@@ -25,8 +25,8 @@ BOMBS = {
     "length 2^63": (struct.pack("<Q", 2**63) + b"{}", "a header of more than 10485760 bytes"),
     "11 MiB of sound header": (save({}, {"note": "x" * 11 * 2**20}), "a header of more than 10485760 bytes"),
     "100,000 tensors": (crowd(100_000), "it lists more than 20,000 tensors"),
-    "seven bytes": (b"1234567", "no safetensors file"),
-    "a type that torch lacks": (crowd(1).replace(b"U8", b"F4"), "no safetensors file ('F4')"),
+    "seven bytes": (b"1234567", "not a safetensors file"),
+    "a type that torch lacks": (crowd(1).replace(b"U8", b"F4"), "not a safetensors file ('F4')"),
 }
 
 
@@ -36,7 +36,7 @@ def test_votes_that_are_none_are_refused_by_path(bomb, tmp_path):
     (tmp_path / "votes.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError) as refused:
         predictions.votes(RunFolder(tmp_path))
-    assert str(refused.value).startswith(f"{tmp_path}/votes.safetensors: no safetensors file")
+    assert str(refused.value).startswith(f"{tmp_path}/votes.safetensors: not a safetensors file")
     assert words in str(refused.value)
 
 

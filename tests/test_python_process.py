@@ -1,5 +1,6 @@
 """The process belongs to the caller: what the functions of concord find in it is there afterwards."""
 
+import inspect
 import os
 import random
 import signal
@@ -190,6 +191,12 @@ def test_importing_the_package_and_naming_its_parts_imports_no_torch():
         "import sys, concord; dir(concord); concord.Config, concord.Member; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_functions_are_called_by_their_public_names():
+    functions = [name for name in concord.__all__ if inspect.isroutine(getattr(concord, name))]
+    assert len(functions) > 10
+    assert [name for name in functions if getattr(concord, name).__name__ != name] == []
 
 
 def test_what_is_public_is_listed_and_nothing_else():

@@ -97,7 +97,7 @@ def test_other_seeds_give_mean_and_standard_deviation():
 
 def test_an_attack_is_shown_or_the_command_that_makes_one():
     told = section(model_card(card()), "Adversarial images")
-    assert "$ concord attack first --eps 0.05,0.1" in told
+    assert "$ concord attack RUN --eps 0.05,0.1" in told
     told = section(model_card(card(fgsm=FGSM)), "Adversarial images")
     assert "| s | 2.50 | 62.00 |" in told
     assert "150 test images" in told
@@ -132,8 +132,8 @@ def test_early_stopping_is_told():
 
 def test_the_commands_take_the_smallest_that_learned_and_allow_its_code():
     told = section(model_card(card()), "How to use it").splitlines()
-    assert "$ concord predict first photo.png --member s" in told
-    assert "$ concord export first --member s --to s.onnx" in told
+    assert "$ concord predict RUN photo.png --member s" in told
+    assert "$ concord export RUN --member s --to s.onnx" in told
     members = [
         {"name": "s", "network": "lenet5", "retired": True},
         {"name": "l", "network": "my.nets:large", "pretrained": False},
@@ -141,7 +141,7 @@ def test_the_commands_take_the_smallest_that_learned_and_allow_its_code():
     views = (run().members[0], replace(run().members[1], network="my.nets:large"))
     odd = replace(run("-x", members=members), members=views)
     told = section(model_card(card(run=odd)), "How to use it").splitlines()
-    assert "$ concord predict ./-x photo.png --member l --allow-code my.nets:large" in told
+    assert "$ concord predict RUN photo.png --member l --allow-code my.nets:large" in told
 
 
 def test_a_teacher_and_one_that_retired_are_named_as_such():
@@ -179,7 +179,7 @@ def test_names_cannot_break_out_of_header_text_table_or_command():
     outside = [line for line in text.split("---\n", 2)[2].splitlines() if not line.startswith("$ ")]
     assert not any("<script" in line or line.startswith("# title") for line in outside)
     assert "| source | &lt;script>\\|\\\\x1b" in text
-    assert "$ concord predict '<script>" in text
+    assert "$ concord predict RUN photo.png" in text
 
 
 def test_of_many_classes_the_first_are_named():

@@ -130,7 +130,12 @@ def test_the_axis_is_not_cut_without_last_for_two_curves_or_where_all_is_low():
 
 def test_the_axis_is_logarithmic_only_on_request_and_for_positive_values():
     positive, zero = panel(RISING), panel(Curve("zero", (1, 2), (0.5, 0.0)))
-    assert [ax.get_yscale() for ax in chart(positive, zero, logarithmic=True)] == ["log", "linear"]
+    other = Panel("MNIST", "cost", (Curve("zero", (1, 2), (0.5, 0.0)),))
+    both = chart(positive, other, logarithmic=True)
+    assert [ax.get_yscale() for ax in both] == ["log", "linear"]
+    assert [ax.get_ylabel() for ax in both] == ["error, % (log scale)", "cost"]
+    # training error beside validation error: one scale for both
+    assert [ax.get_yscale() for ax in chart(positive, zero, logarithmic=True)] == ["linear", "linear"]
     assert [ax.get_yscale() for ax in chart(positive)] == ["linear"]
     assert [ax.get_yscale() for ax in chart(positive, logarithmic=True, last=2)] == ["linear"]
 

@@ -69,7 +69,7 @@ def test_zero_gradients_are_told_everywhere(stuck, warned):
     assert page.count("underestimated") == 2 * warned  # in the summary and below the table
     if warned:
         assert notices(made)[0].startswith(f"b: the gradient of {100 * stuck:.1f} %")
-        assert "exactly zero or no number" in notices(made)[0]
+        assert "zero or not a finite number everywhere" in notices(made)[0]
 
 
 def test_the_page_shows_the_largest_eps_and_folds_the_others():

@@ -11,9 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+import concord
 from concord.errors import UsageError
 from concord.runs import toml
-from concord.runs.config import Config
+from concord.runs.config import Config, Consensus, Member
 from concord.studies.grid import Study
 
 MEMBER = {"name": "a", "network": "noel2017_st"}
@@ -110,12 +111,12 @@ def test_an_adversary_is_fgsm_unless_it_is_said_to_be_another():
     ("adversarial", "said"),
     [
         ({"steps": 3}, 'adversarial.steps: this belongs to kind = "pgd"'),
-        ({"kind": "pdg"}, "adversarial.kind: expected 'fgsm', 'pgd', got 'pdg' (did you mean 'pgd'?)"),
-        ({"eps": -0.1}, "adversarial.eps: Input should be greater than or equal to 0, got -0.1"),
-        ({"eps": 25.0}, "adversarial.eps: Input should be less than or equal to 1, got 25.0"),
+        ({"kind": "pdg"}, "adversarial.kind: must be one of 'fgsm', 'pgd', got 'pdg' (did you mean 'pgd'?)"),
+        ({"eps": -0.1}, "adversarial.eps: must be at least 0, got -0.1"),
+        ({"eps": 25.0}, "adversarial.eps: must be at most 1, got 25.0"),
         ({"kind": "pgd", "eps": 25.0}, "adversarial.eps is at most 1, the range of a pixel"),
-        ({"kind": "pgd", "norm": "l1"}, "adversarial.norm: Input should be 'linf' or 'l2', got 'l1'"),
-        ({"share": 1.5}, "adversarial.share: Input should be less than or equal to 1"),
+        ({"kind": "pgd", "norm": "l1"}, "adversarial.norm: must be 'linf' or 'l2', got 'l1'"),
+        ({"share": 1.5}, "adversarial.share: must be at most 1, got 1.5"),
         ({"epsilon": 0.1}, "adversarial.epsilon: unknown key (did you mean 'eps'?)"),
     ],
 )
@@ -175,15 +176,30 @@ def test_a_slip_in_any_key_is_answered_with_the_key(key):
         ({"unlabelled": {"sorce": "x"}}, "unlabelled.sorce: unknown key (did you mean 'source'?)"),
         ({"consensus": {"edges": "chian"}}, "(did you mean 'chain'?), got 'chian'"),
         ({"consensus": {"cost": "l3"}}, "consensus.cost: "),
-        ({"train": {"optimizer": {"kind": "adm"}}}, "train.optimizer.kind: expected"),
+        ({"train": {"optimizer": {"kind": "adm"}}}, "train.optimizer.kind: must be one of"),
         ({"train": {"optimizer": {"kind": "adm"}}}, "(did you mean 'adam'?)"),
         ({"consensus": {"schedule": {"until": 0.5}}}, "consensus.schedule.kind is missing"),
     ],
 )
 def test_a_wrong_name_is_answered_with_its_key_and_the_nearest(tables, key):
     message = fault(PAIR | tables)
-    assert message.startswith("run.toml:\n")
+    assert message.startswith("run.toml:")
     assert key in message
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Config(members=["noel2017_st"]), "members.0: .*got 'noel2017_st'"),
+        (lambda: Config(member=[]), r"member: unknown key \(did you mean 'members'\?\)"),
+        (lambda: Consensus("l3", weight=1.0), r"cost: .*did you mean 'l2'"),
+        (lambda: Member("st"), "network: is missing"),
+        (lambda: concord.train("photos/"), r"config is a concord.Config or a mapping.*Config\(data="),
+    ],
+)
+def test_records_made_in_python_are_refused_as_settings_are(make, words):
+    with pytest.raises(UsageError, match=words):
+        make()
 
 
 def test_every_fault_is_listed_at_once():
@@ -236,6 +252,8 @@ def test_types_are_strict_and_ranges_are_kept(key, value):
     assert key.split(".")[-1] in message
     assert "literal[" not in message
     assert "list[" not in message
+    assert "Input should" not in message
+    assert "pattern" not in message
 
 
 def test_a_number_that_python_will_not_print_is_refused_in_words():
@@ -262,7 +280,7 @@ def test_a_member_has_a_name_that_is_a_file_name(name):
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(tables):
-    assert fault(PAIR | tables).count("\n") == 1
+    assert fault(PAIR | tables).startswith("run.toml: ")
 
 
 def test_an_optimizer_without_a_kind_is_adam():
@@ -291,8 +309,8 @@ FILES = {
     "deep": (deep(50_000), "nested too deeply"),
     "digits": (b"[train]\nseed = " + b"1" * 100_000, "too many digits"),
     "large": (b"#" * (2**20 + 1), "more than 1048576 bytes"),
-    "latin": ("[data]\nsource = 'é'".encode("latin-1"), "no UTF-8 text (at line 2)"),
-    "utf-16": ("[data]".encode("utf-16"), "no UTF-8 text (at line 1)"),
+    "latin": ("[data]\nsource = 'é'".encode("latin-1"), "not UTF-8 text (at line 2)"),
+    "utf-16": ("[data]".encode("utf-16"), "not UTF-8 text (at line 1)"),
 }
 
 
@@ -312,7 +330,7 @@ def test_a_bad_file_is_refused_with_its_name_and_the_place(name, tmp_path):
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.toml: no such configuration file"):
         toml.read(tmp_path / "nowhere.toml")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="is a folder; expected a TOML file of settings"):
         toml.read(tmp_path)
 
 

@@ -48,6 +48,13 @@ def test_a_folder_with_other_files_may_become_a_run(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_a_folder_of_other_folders_such_as_photos_is_left_alone(tmp_path):
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"photos is a folder with other folders in it, such as cat"):
+        make(tmp_path / "photos")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat"]
+
+
 @pytest.mark.parametrize("name", ["file/run", "file/run/deep", "x" * 300, "ok/" + "x" * 300])
 def test_a_folder_that_cannot_be_made_is_a_matter_of_resources(name, tmp_path):
     (tmp_path / "file").write_text("x")
@@ -56,8 +63,8 @@ def test_a_folder_that_cannot_be_made_is_a_matter_of_resources(name, tmp_path):
 
 
 def test_no_folder_is_no_run(tmp_path):
-    for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(CheckpointError, match=r"is not a run folder: config\.toml is missing"):
+    for path, why in ((tmp_path, r"config\.toml is missing"), (tmp_path / "nowhere", "no such folder")):
+        with pytest.raises(CheckpointError, match=f"is not a run folder: .*{why}"):
             RunFolder(path).config()
     (tmp_path / "config.toml").write_text("[train")
     with pytest.raises(UsageError, match=r"config\.toml: not a TOML file"):

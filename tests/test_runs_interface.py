@@ -78,7 +78,7 @@ def test_a_strict_resume_of_a_finished_run_keeps_its_result(run, capsys):
         ({"std": [3.0]}, "2 means and 2 standard deviations"),
         ({"mean": [1.0, 2.0, 3.0]}, "2 means"),
         ({"shape": [2, 0, 4]}, "images of 2x0x4"),
-        ({"classes": []}, "0 classes"),
+        ({"classes": []}, "0 class names"),
         ({"shape": [4, 4]}, "interface.json is damaged"),
         ({"mean": ["x", "y"]}, "interface.json is damaged"),
     ],

@@ -13,7 +13,7 @@ from concord.consensus.edges import matched, random_matching, shape
 from concord.consensus.kdcl import TARGETS, general, towards, variance_weights
 from concord.consensus.objective import pairwise
 from concord.runs.config import Config, Consensus, Member
-from concord.runs.plan import consensus_of, edges_of, uneven, weight_of
+from concord.runs.plan import consensus_of, edges_of, pointless, uneven, weight_of
 from concord.runs.ramps import Cosine, Piecewise, Ramp
 
 LABELS = torch.tensor([0, 2, 1])
@@ -29,7 +29,7 @@ def predictions(members=2):
 
 def config(members=4, seed=0, **consensus):
     made = [Member(name=f"m{i}", network="noel2017_st") for i in range(members)]
-    return Config(members=made, consensus=Consensus(cost="l2", **consensus), train={"seed": seed})
+    return Config(members=made, consensus=Consensus(**{"cost": "l2"} | consensus), train={"seed": seed})
 
 
 def given_by(settings, seen=None):
@@ -156,3 +156,17 @@ def test_the_weight_follows_its_schedule_from_the_first_update_to_the_last(ramp,
 def test_without_a_cost_there_is_no_weight(updates):
     assert weight_of(Consensus(), updates)(updates - 1) == 0
     assert weight_of(Consensus(cost="sce", weight=1.0), updates)(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("members", "cost", "weight", "words"),
+    [
+        (1, "l2", 1.0, "one member, which has nobody to agree with"),
+        (2, "l2", 0.0, "weight 0: this is the plain ensemble"),
+        (2, "l2", 1.0, None),
+        (1, "none", 0.0, None),
+    ],
+)
+def test_a_consensus_without_effect_is_pointed_out(members, cost, weight, words):
+    found = pointless(config(members, cost=cost, weight=weight))
+    assert [words in text for text in found] == ([True] if words else [])

@@ -164,7 +164,7 @@ def test_a_pickle_in_place_of_a_member_is_refused_though_its_hash_is_right(verb,
         (run / "result.json").unlink()
     more = {"predict": ["x.png"], "export": ["--to", tmp_path / "x.safetensors", "--member", "m"]}
     status, _, err = call(capsys, verb, run, *more.get(verb, []))
-    assert (status, "member-m.safetensors: no safetensors file" in err) == (4, True)
+    assert (status, "member-m.safetensors: not a safetensors file" in err) == (4, True)
     assert "Traceback" not in err
     assert not (tmp_path / "sentinel").exists()
 

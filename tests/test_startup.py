@@ -7,10 +7,12 @@ docs/results/bench-cost.md.
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import concord
 from concord.cli import complete
 
 HEAVY = ("torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "pandas", "timm")
@@ -28,6 +30,8 @@ def completion(line):
 COMMANDS = {
     "import concord": ([sys.executable, "-c", "import concord"], {}),
     "help": ([sys.executable, "-m", "concord", "--help"], {}),
+    "version": ([sys.executable, "-m", "concord", "--version"], {}),
+    "an option that is a setting": ([sys.executable, "-m", "concord", "train", "--lr", "0.1"], {}),
     "train help": ([sys.executable, "-m", "concord", "train", "--help"], {}),
     "zoo": ([sys.executable, "-m", "concord", "zoo"], {}),
     "zoo json": ([sys.executable, "-m", "concord", "zoo", "--json"], {}),
@@ -56,6 +60,11 @@ def test_nothing_heavy_is_imported_and_not_much_else(name):
     assert "encodings" in imported, "the import times were not read"
     assert not {module.partition(".")[0] for module in imported} & set(HEAVY)
     assert len(imported) < MOST
+
+
+def test_the_version_is_that_of_the_package():
+    assert run(*COMMANDS["version"])[0] == f"concord {version('concord')}\n"
+    assert concord.__version__ == version("concord")
 
 
 def test_completion_knows_the_verbs():

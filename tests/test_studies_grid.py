@@ -112,7 +112,7 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
         ({"arms": [{"cost": "l2", "weights": []}]}, "study.arms.0.weights"),
         ({"arms": [{"cost": "l2", "weights": [0.0]}]}, "study.arms.0.weights.0"),
         ({"arms": [{"cost": "l2", "weights": [float("nan")]}]}, "study.arms.0.weights.0"),
-        ({"arms": [{"cost": "l2"}]}, "study.arms.0.weights: Field required"),
+        ({"arms": [{"cost": "l2"}]}, "study.arms.0.weights: is missing"),
         ({"seeds": []}, "study.seeds"),
         ({"seeds": ["0"]}, "study.seeds.0"),
         ({"seeds": [True]}, "study.seeds.0"),
@@ -120,14 +120,14 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
         ({"smoothing": [1.0]}, "study.smoothing.0"),
         ({"distil": [0.0]}, "study.distil.0"),
         ({"wider": ""}, "study.wider"),
-        ([], "study: expected a table"),
-        (3, "study: expected a table"),
+        ([], "study: must be a table"),
+        (3, "study: must be a table"),
     ],
 )
 def test_a_wrong_study_is_answered_with_the_key(study, said):
     with pytest.raises(UsageError) as caught:
         grid.parse(BASE | {"study": study}, "study.toml")
-    assert str(caught.value).startswith("study.toml:\n")
+    assert str(caught.value).startswith("study.toml:")
     assert said in str(caught.value)
 
 

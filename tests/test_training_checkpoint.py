@@ -410,7 +410,7 @@ def test_a_tensor_file_that_is_none_is_refused_though_its_hash_is_right(bomb, tm
     path = save(tmp_path, 1)
     (path / "member-a.safetensors").write_bytes(BOMBS[bomb])
     rewrite_manifest(path)
-    with pytest.raises(CheckpointError, match=r"member-a\.safetensors: no safetensors file"):
+    with pytest.raises(CheckpointError, match=r"member-a\.safetensors: not a safetensors file"):
         checkpoint.load(path)
 
 

@@ -54,6 +54,27 @@ def test_weight_zero_gives_every_member_the_weights_it_gets_alone(kind, clip, al
         assert same(state(one), state(alone))
 
 
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("alternating", [False, True])
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_member_that_changes_its_input_in_place_changes_it_for_nobody_else(weight, alternating, place):
+    """Beside it the others get the weights that they get beside the same network without that habit."""
+
+    def members(inplace):
+        three = cohort(3)
+        three[place].insert(0, nn.Threshold(0.0, 0.5, inplace=inplace))
+        return three
+
+    habit, without, batches = members(True), members(False), shared_batches(STEPS)
+    kept = [batch.of(0)[0].clone() for batch in batches]
+    adversary = Adversarial(lambda i, loss, x, index: x + 0.1)
+    for each in (habit, without):
+        run(each, batches, weight=weight, alternating=alternating, adversarial=adversary)
+    for one, other in zip(habit, without, strict=True):
+        assert same(state(one), state(other))
+    assert all(torch.equal(batch.of(0)[0], x) for batch, x in zip(batches, kept, strict=True))
+
+
 def test_weight_zero_gives_the_same_with_samples_of_its_own_and_unlabelled_images():
     together, apart = cohort(2), cohort(2)
     batches = [batch._replace(unlabelled=samples(99)[0]) for batch in own_batches(STEPS, 2)]

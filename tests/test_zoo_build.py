@@ -241,7 +241,8 @@ def test_installed_modules_win_over_files_of_the_current_directory(own, tmp_path
         ("x = (", "cannot import .*: SyntaxError"),
         ("def mak(channels, classes): ...", r"\.py has no factory 'make' \(did you mean 'mak'\?\)"),
         ("make = 3", r"\.py has no factory 'make'"),
-        ("def make(): ...", r"make\(channels=1, classes=7\) failed: TypeError"),
+        ("def make(): ...", r"must return a torch.nn.Module, it returned NoneType"),
+        ("def make(a, b, c): ...", r"make\(channels=1, classes=7\) failed: TypeError"),
         ("def make(channels, classes): return 1 / 0", "failed: ZeroDivisionError: division by zero"),
         ("def make(channels, classes): return 3", "must return a torch.nn.Module, it returned int"),
     ],
@@ -260,7 +261,7 @@ def test_a_missing_module_is_refused(own):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("./my/nets.py:make", "a file of this folder is named without its ending: nets:make"),
+        ("./my/nets.py:make", "there is no file ./my/nets.py"),
         ("nets.v2-old:make", "form package.module:factory"),
         ("timm:resnet18", "networks of timm are written timm/resnet18"),
         ("torchvision:resnet18", "networks of torchvision are written torchvision/resnet18"),
@@ -275,6 +276,59 @@ def test_what_is_no_module_is_refused_with_the_right_name(name, said):
 def test_half_a_name_is_refused(name):
     with pytest.raises(UsageError, match=r"form package\.module:factory"):
         build(name, allow_code=[name])
+
+
+CLASSES = """
+from torch import nn
+from neighbour import WIDTH
+
+class Net(nn.Module):
+    def __init__(self, {parameters}):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64 * {channels}, WIDTH), nn.Linear(5, {classes}))
+    def forward(self, x):
+        return self.body(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "channels", "classes"),
+    [
+        ("channels, classes", "channels", "classes"),
+        ("in_channels, num_classes", "in_channels", "num_classes"),
+        ("in_channels, num_classes, width=3", "in_channels", "num_classes"),
+        ("channels=1, classes=7", "channels", "classes"),
+        ("width=3", "1", "7"),
+        ("*, classes, channels", "channels", "classes"),
+    ],
+)
+def test_a_class_in_a_file_is_a_factory_whatever_its_parameters_are_called(
+    parameters, channels, classes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = tmp_path / "my nets"
+    folder.mkdir()
+    (folder / "neighbour.py").write_text("WIDTH = 5")
+    text = CLASSES.format(parameters=parameters, channels=channels, classes=classes)
+    (folder / "net-v2.py").write_text(text)
+    name = f"{folder}/net-v2.py:Net"
+    assert logits_shape(build(name, allow_code=[name]), 1, 8) == (2, 7)
+    assert type(build(name, allow_code=[name])) is type(build(name, allow_code=[name]))
+    with pytest.raises(UsageError, match=r"net-v2.py has no factory 'Nett' \(did you mean 'Net'\?\)"):
+        build(f"{name}t", allow_code=[f"{name}t"])
+    del sys.modules["neighbour"]
+
+
+def test_two_files_of_one_name_are_two_modules(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    names = []
+    for part, width in (("a", 3), ("b", 5)):
+        (tmp_path / part).mkdir()
+        text = f"from torch import nn\ndef make(channels, classes): return nn.Linear({width}, 7)"
+        (tmp_path / part / "json.py").write_text(text)
+        names.append(f"{tmp_path / part}/json.py:make")
+    one, two = (build(name, allow_code=[name]) for name in names)
+    assert (one.in_features, two.in_features) == (3, 5)
 
 
 def test_own_factories_see_the_arguments(own):

@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # that of typing, whose import takes most of the time unt
 if TYPE_CHECKING:
     from typing import Any
 
+    __version__: str
     from concord.api.attack import attack_runs as attack_runs
     from concord.api.baseline import baselines as baselines
     from concord.api.data import data_check as data_check
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     from concord.plain.worked import plain_show as plain_show
     from concord.runs.config import Config as Config
     from concord.runs.config import Consensus as Consensus
+    from concord.runs.config import Data as Data
     from concord.runs.config import Member as Member
+    from concord.runs.config import Train as Train
     from concord.runs.costs import cost_of as cost_of
     from concord.runs.doctor import doctor as doctor
     from concord.runs.ensemble import Ensemble as Ensemble
@@ -64,6 +67,8 @@ _HOMES = {
     "Config": "runs.config",
     "Member": "runs.config",
     "Consensus": "runs.config",
+    "Data": "runs.config",
+    "Train": "runs.config",
     "Adam": "training.optim",
     "Sgd": "training.optim",
     "Run": "api.run",
@@ -112,6 +117,10 @@ __all__ = list(_HOMES)
 
 def __getattr__(name: str) -> "Any":
     """The function or class of that name, imported when it is first asked for."""
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("concord")
     if name not in _HOMES:
         raise AttributeError(f"module 'concord' has no attribute {name!r}")
     from importlib import import_module

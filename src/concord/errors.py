@@ -5,7 +5,7 @@ ConcordError
 │   └── ShapeError     2   a tensor has the wrong rank or size
 ├── DataError          3   a data file is missing, damaged or does not fit
 ├── CheckpointError    4   a checkpoint is missing, damaged or made for something else
-├── DivergedError      5   a loss is no longer a number
+├── DivergedError      5   a loss is no longer a number, or nothing is learned any more
 ├── ResourceError      6   disk or memory ran out
 └── StoppedError      75   a signal ended the run; the state is saved
 
@@ -48,7 +48,10 @@ class CheckpointError(ConcordError, OSError):
 
 
 class DivergedError(ConcordError, ArithmeticError):
-    """A loss is no longer a number. ``members`` are those whose own it is, where that is known."""
+    """A loss is no longer a number, or nothing is learned any more.
+
+    ``members`` are those of whom that is known.
+    """
 
     exit_status = 5
 
@@ -67,6 +70,11 @@ class StoppedError(ConcordError):
     """A signal ended the run; the state is saved and ``concord resume`` goes on from it."""
 
     exit_status = 75
+
+
+def amount(count: int, noun: str) -> str:
+    """``1 image``, ``2,000 images``: a number with its noun, whose plural ends in s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:

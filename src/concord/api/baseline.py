@@ -77,8 +77,10 @@ def prepared(
     for setting in settings:
         toml.assign(tables, setting)
     if no_data := sorted(set(tables) - {"data"}):
-        raise UsageError(f"--set {no_data[0]}: only settings of data.* mean something to a baseline")
-    data_settings = toml.checked(Data, tables["data"], "configuration", "data.")
+        raise UsageError(
+            f"--set {no_data[0]}...: a baseline takes settings of data only, such as data.size=32"
+        )
+    data_settings = toml.checked(Data, tables["data"], prefix="data.")
     if choose and not data_settings.valid:
         raise UsageError("--choose needs validation images: give --set data.valid=0.1")
     return Comparison(

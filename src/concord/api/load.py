@@ -8,6 +8,7 @@ from concord.api.run import Run
 from concord.errors import CheckpointError, UsageError
 from concord.runs import own_saved
 from concord.runs.ensemble import Ensemble
+from concord.runs.folder import SAVED
 from concord.runs.own_members import Members, named
 from concord.tasks.classify import ClassScores
 from concord.tasks.task import S, Task
@@ -36,7 +37,7 @@ def load(
     """
     folder = Path(path)
     if members is None:
-        if (folder / own_saved.DOCUMENT).is_file():
+        if (folder / SAVED).is_file():
             raise CheckpointError(f"{folder} is a saved ensemble of your own modules: give members={{...}}")
         return Run(folder, allow_code=allow_code)
     found = named(members)

@@ -14,6 +14,8 @@ from concord.runs.folder import RunFolder
 from concord.studies.study import is_study
 from concord.training.observer import SILENT, Observer
 
+HTML, MARKDOWN = (".html", ".htm"), (".md", ".markdown")
+
 
 def write_report(
     runs: str | Path | Sequence[str | Path],
@@ -26,11 +28,13 @@ def write_report(
     """Write the report of these runs (or of one study folder) and give its path.
 
     Default: report.html in the first folder. A path that ends in .md gets a model card of the first run; the
-    others tell how much it varies, and must be the same training with other seeds, else UsageError.
+    others show how much it varies, and must be the same training with other seeds, else UsageError. So is a
+    path that ends otherwise.
     """
     paths = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     studies = [path for path in paths if is_study(path)]
     target = Path(to) if to else paths[0] / "report.html"
+    _require_suffix(target)
     if is_card(target):
         _refuse_for_card(studies, data, allow_code)
         write_text(target, card_text(paths, observer))
@@ -51,7 +55,14 @@ def write_report(
 
 
 def is_card(target: Path) -> bool:
-    return target.suffix.lower() in (".md", ".markdown")
+    return target.suffix.lower() in MARKDOWN
+
+
+def _require_suffix(target: Path) -> None:
+    if target.suffix.lower() not in (*HTML, *MARKDOWN):
+        raise UsageError(
+            f"{target}: a report ends in .html, a model card in .md; other formats are not written"
+        )
 
 
 def _refuse_for_card(studies: Sequence[Path], data: str | None, allow_code: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from concord.errors import UsageError
 from concord.runs import toml
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, refuse_taken
@@ -28,6 +29,11 @@ def train(
     digits. ``allow_code`` names own networks (package.module:factory) that may be imported. Settings are
     refused before torch is imported.
     """
+    if not isinstance(config, Config | Mapping):
+        raise UsageError(
+            f"config is a concord.Config or a mapping of settings, got {config!r};"
+            ' data belong inside: Config(data={"source": "photos/"}, ...)'
+        )
     settings = config if isinstance(config, Config) else toml.parse(config)
     refuse_taken(Path(out))
     from concord.api.run import Run

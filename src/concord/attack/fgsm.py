@@ -6,11 +6,12 @@ arXiv:1412.6572, section 4.
 Departures from the paper:
   * The result is clipped to the range that images have.
   * The gradient is that of the sum of the losses of a batch; the paper's mean has the same sign.
+  * A pixel whose derivative is not a finite number stays as it is, as one of derivative 0 does.
 """
 
 from torch import Tensor
 
-from concord.attack.gradient import Loss, Size, check_size, gradient
+from concord.attack.gradient import Loss, Size, check_size, gradient, told
 
 
 def fgsm(loss: Loss, images: Tensor, eps: Size, *, low: Size = 0.0, high: Size = 1.0) -> Tensor:
@@ -22,5 +23,5 @@ def fgsm(loss: Loss, images: Tensor, eps: Size, *, low: Size = 0.0, high: Size =
     Shape: (B, C, H, W) -> (B, C, H, W)
     """
     check_size("eps", eps)
-    changed = images.detach() + eps * gradient(loss, images).sign()
+    changed = images.detach() + eps * told(gradient(loss, images)).sign()
     return changed.clamp(min=low).clamp(max=high)

@@ -22,14 +22,15 @@ def gradient(loss: Loss, images: Tensor) -> Tensor:
 
     Where samples do not see each other this is d loss(x)_b / d x_b for each sample b. Batch normalisation in
     training mode shows them to each other: the change of one image then counts in the losses of all. Zero
-    where no path leads from the images to the loss. Raises ShapeError unless the loss gives one number per
-    image.
+    where no path leads from the images to the loss; where the chain rule ends in 0 times infinity it is not a
+    number, see ``told``. The loss may change what it is given in place. Raises ShapeError unless the loss
+    gives one number per image.
 
     Shape: (B, ...) -> (B, ...)
     """
     x = images.detach().requires_grad_()
     with torch.enable_grad():
-        values = loss(x)
+        values = loss(x.clone())
         if values.shape != (len(images),):
             expected, given = f"({len(images)},)", tuple(values.shape)
             raise ShapeError(f"a loss must give one number per image, {expected}, got {given}")
@@ -39,15 +40,19 @@ def gradient(loss: Loss, images: Tensor) -> Tensor:
     return found
 
 
+def told(found: Tensor) -> Tensor:
+    """The gradient with 0 in place of what is not finite: such an entry names no direction. Same shape."""
+    return found.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
 def stuck(loss: Loss, images: Tensor) -> Tensor:
-    """Whether every entry of a sample's gradient is exactly zero or no number: its gradient cannot move it.
+    """Whether every entry of a sample's gradient is zero or not finite: its gradient cannot move it.
 
     That says nothing about robustness: the network may be saturated, or not differentiable.
 
     Shape: (B, ...) -> (B,) bool
     """
-    found = gradient(loss, images)
-    return ((found == 0) | found.isnan()).flatten(1).all(1)
+    return (told(gradient(loss, images)) == 0).flatten(1).all(1)
 
 
 def away(classifier: Classifier, labels: Tensor) -> Loss:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from concord.attack.gradient import Loss, Size, check_size, gradient
-from concord.attack.norms import NORMS, Norm
+from concord.attack.norms import NORMS, Norm, within
 from concord.errors import UsageError
 
 
@@ -32,9 +32,10 @@ def pgd(
     """x <- P(x + step_size v) for so many steps, where v is the direction of length 1 that climbs most.
 
     P is the projection on the ball of radius eps around the images, and on low to high. With a generator it
-    begins at a random place of the ball, without one at the images. Where eps is a tensor, ``step_size`` is
-    one in the same proportions. Raises UsageError for sizes that are negative or no numbers, and for a number
-    of steps below 1.
+    begins at a random place of the ball, without one at the images. A sample whose gradient is nowhere a
+    finite number other than 0 makes no step. Where eps is a tensor, ``step_size`` is one in the same
+    proportions. Raises UsageError for sizes that are negative or no numbers, and for a number of steps below
+    1.
 
     Shape: (B, C, H, W) -> (B, C, H, W)
     """
@@ -49,4 +50,4 @@ def pgd(
         x = x + step_size * norm.steepest(gradient(loss, x), eps)
         change = norm.project(x.clamp(min=low).clamp(max=high) - images, eps)
         x = (images + change).clamp(min=low).clamp(max=high)  # against rounding
-    return x
+    return within(images, x, eps, norm)

@@ -11,6 +11,7 @@ from concord.attack.gradient import Classifier, Loss, away, stuck, toward
 Attack = Callable[[Loss, Tensor], Tensor]  # (loss, images) -> images of the same shape
 Samples = Iterable[tuple[Tensor, Tensor]]  # images (B, C, H, W) as they are attacked, labels (B,)
 SHOWN = 6
+NO_ANSWER = -1  # the vote of a network whose output is not a number
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Examples:
 class Struck:
     """What every network says of the changed images, in the order of the networks."""
 
-    votes: Tensor  # (C, N)
+    votes: Tensor  # (C, N), NO_ANSWER among them
     confidences: Tensor  # (C, N)
     examples: Examples
 
@@ -66,7 +67,7 @@ def strike(
         votes.append(torch.stack([vote for vote, _ in answered]))
         confidences.append(torch.stack([sure for _, sure in answered]))
         own = answered[list(networks).index(attacked)]
-        won = own[0] != labels.cpu()
+        won = (own[0] != labels.cpu()) & (own[0] != NO_ANSWER)
         if target is not None:
             won &= own[0] == target
         found = _examples(x.cpu(), changed.cpu(), labels.cpu(), answers(victim, x), own, won)
@@ -85,7 +86,7 @@ def margins(network: Classifier, samples: Samples) -> Tensor:
     """Logit of the label minus the largest other one, in nats. Shape: -> (N,) float64"""
     found = []
     for x, labels in samples:
-        logits, chosen = network(x).double(), labels.unsqueeze(1)
+        logits, chosen = network(x.clone()).double(), labels.unsqueeze(1)
         others = logits.scatter(1, chosen, -torch.inf).amax(1)
         found.append((logits.gather(1, chosen).squeeze(1) - others).cpu())
     return torch.cat(found)
@@ -106,9 +107,13 @@ def _loss(network: Classifier, labels: Tensor, target: int | None) -> Loss:
 
 @torch.no_grad()
 def answers(network: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Class and its probability, on the CPU. Shape: (B, C, H, W) -> (B,), (B,)"""
-    confidence, vote = network(images).float().softmax(-1).max(-1)
-    return vote.cpu(), confidence.cpu()
+    """Class and its probability, on the CPU; NO_ANSWER and 0 where a logit is not a finite number.
+
+    The network gets a copy, which it may change in place. Shape: (B, C, H, W) -> (B,), (B,)
+    """
+    confidence, vote = network(images.clone()).float().softmax(-1).max(-1)
+    silent = confidence.isnan()
+    return vote.masked_fill(silent, NO_ANSWER).cpu(), confidence.masked_fill(silent, 0).cpu()
 
 
 def _examples(

@@ -28,7 +28,9 @@ def check_options(methods: Sequence[Method], given: Mapping[str, float]) -> None
             raise UsageError(f"no baseline has a setting {option!r}{near}; there are: {', '.join(MOST)}")
         takers = [name for name, method in METHODS.items() if option in method.defaults]
         if not any(option in method.defaults for method in methods):
-            raise UsageError(f"--{option} belongs to {', '.join(takers)}; none of them was asked for")
+            raise UsageError(
+                f"--{option} belongs to {', '.join(takers)}: add one of them, or leave --{option} out"
+            )
         _check_value(option, value)
 
 

@@ -9,9 +9,11 @@ import errno
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from typing import TextIO
+from importlib.metadata import version
+from typing import Annotated, TextIO
 
 import typer
 
@@ -34,6 +36,7 @@ from concord.cli import (
     zoo,
 )
 from concord.cli.options import nothing_but_json
+from concord.cli.verb import Verb, Verbs
 from concord.errors import ConcordError, DataError, ResourceError, UsageError, suggestion
 
 # numbers of the system's errors that are about disk and memory
@@ -41,6 +44,7 @@ RESOURCES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM)
 
 app = typer.Typer(
     name="concord",
+    cls=Verbs,
     help="Train small networks that behave like big ensembles, and see exactly what each network costs.\n\n"
     "An error is one message; --debug anywhere on the line shows its traceback.",
     no_args_is_help=True,
@@ -65,6 +69,27 @@ for module in (
     attack,
 ):
     module.add_to(app)
+for group in (app, *(each.typer_instance for each in app.registered_groups)):
+    assert group is not None
+    group.info.cls = Verbs
+    for command in group.registered_commands:
+        command.cls = Verb
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"concord {version('concord')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_every_verb(
+    version_: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Options of ``concord`` itself."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,9 +108,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         progress.tell("interrupted; nothing was being saved")
         sys.exit(130)
     except Exception as error:
-        known = None if debug else _foreseen(error)
+        known = _foreseen(error)
         if known is None:
             raise
+        if debug:
+            traceback.print_exception(error)
         sys.exit(_tell(known, as_json))
 
 
@@ -113,7 +140,8 @@ def _check_verb(arguments: list[str]) -> None:
     verbs = [*commands, *(group.name or "" for group in app.registered_groups)]
     verb = arguments[0] if arguments else "-"
     if not verb.startswith("-") and verb not in verbs:
-        raise UsageError(f"no verb {verb!r}{suggestion(verb, verbs)}; `concord --help` lists them")
+        asked = f" (did you mean `concord --{verb}`?)" if verb in ("help", "version") else ""
+        raise UsageError(f"no verb {verb!r}{asked or suggestion(verb, verbs)}; `concord --help` lists them")
 
 
 def _flushed(stream: TextIO | None) -> OSError | None:

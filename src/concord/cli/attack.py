@@ -19,9 +19,18 @@ Runs = Annotated[
     list[Path], typer.Argument(help="Run folders.", show_default=False, autocompletion=complete.runs)
 ]
 Sizes = Annotated[
-    str, typer.Option(help="Size of the change, for pixels from 0 to 1; several sizes separated by commas.")
+    str,
+    typer.Option(
+        metavar="SIZE,...",
+        help="Size of the change, for pixels from 0 to 1, such as 0.05 or 8/255. Several: with commas.",
+    ),
 ]
-StepSize = Annotated[float | None, typer.Option(help="Length of a step of pgd; default: 2.5 eps / steps.")]
+StepSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Length of a step of pgd, such as 0.01 or 2/255; default: 2.5 eps / steps."
+    ),
+]
 Folder = Annotated[
     Path | None, typer.Option(help="Folder for attack.html and attack.json; default: a folder in RUN/attack.")
 ]
@@ -61,7 +70,12 @@ def attack_command(
     json_: Json = False,
 ) -> None:
     plan = attack_plan.plan_of(
-        method, attack_plan.sizes(eps), norm=norm, steps=steps, step_size=step_size, seed=seed
+        method,
+        attack_plan.sizes(eps),
+        norm=norm,
+        steps=steps,
+        step_size=attack_plan.step_length(step_size),
+        seed=seed,
     )
     from concord.api.attack import attacked, write
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from concord.cli import complete, progress
-from concord.cli.options import AllowCode, Json, print_json
+from concord.cli.options import AllowCode, Json, print_json, refuse_commas
 from concord.cli.solver import exit_interrupted, interruptible
 from concord.errors import UsageError
 
@@ -88,6 +88,7 @@ def baseline_command(
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
+    refuse_commas("baseline", names)
     _require_table_file(out)
     given_options: dict[str, float | None] = {
         "c": price,

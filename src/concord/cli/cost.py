@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from concord.cli import complete
-from concord.cli.options import Json, print_json
+from concord.cli.options import Json, print_json, refuse_commas
 from concord.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ def cost_command(
     ] = None,
     json_: Json = False,
 ) -> None:
+    refuse_commas("cost", networks)
+    for name in networks:
+        if SIZES.fullmatch(name):
+            raise UsageError(f"{name}: sizes are given with --input, for example --input 3x32x32")
     _refuse_together(len(networks), depth, worked, json_)
     from concord.cost.document import comparison_documents
 

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from concord.cli.options import Json, print_json
+from concord.errors import amount
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,7 +42,7 @@ def _print(found: dict[str, Any]) -> None:
         print(f"  extra {name:8}{cure or 'installed'}")
     print(
         f"device {found['device']}, {found['processor']},"
-        f" {found['threads']} threads on {found['cores']} cores"
+        f" {amount(found['threads'], 'thread')} on {amount(found['cores'], 'core')}"
     )
     print(f"native bfloat16: {'yes' if found['bfloat16'] else 'no, training uses float32'}")
     print(f"disk free here: {found['disk_free'] / 2**30:.1f} GiB")

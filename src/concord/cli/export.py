@@ -4,6 +4,7 @@ Example:
     $ concord export runs/first --member noel2017_st --to st.onnx --script label.py
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,11 +52,14 @@ def export_command(
         if written.largest_difference is not None
         else ""
     )
-    print(f"{printable(written.file)}: {written.member}, {written.bytes:,} bytes{checked}")
+    # a script on standard output stands there alone: it may be sent into a file
+    line = f"{printable(written.file)}: {written.member}, {written.bytes:,} bytes{checked}"
+    print(line, file=sys.stderr if written.script and not script else None)
     if script:
         shown = printable(script)
         print(f"{shown}: run `python {shown} photo.jpg ...` (needs onnxruntime, pillow and numpy)")
     elif written.script:
         beside = printable(to.name)
-        print(f"\nLabels without concord: save this beside {beside}, or use --script label.py\n")
+        about = f"Labels without concord: save this script beside {beside}, or use --script label.py"
+        print(about, file=sys.stderr, flush=True)
         print(written.script, end="")

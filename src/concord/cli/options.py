@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -17,10 +18,11 @@ from concord.errors import UsageError, suggestion
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Run = Annotated[Path, typer.Argument(help="Run folder.", show_default=False, autocompletion=complete.runs)]
+NAMED_MEMBERS = "With names: a=lenet5,b=resnet18."  # short: longer words are cut where a column is narrow
 Members = Annotated[
     str | None,
     typer.Option(
-        help="Networks, separated by commas; with names: small=noel2017_st,big=resnet18.",
+        help=f"Networks, separated by commas. {NAMED_MEMBERS}",
         autocompletion=complete.networks,
     ),
 ]
@@ -28,7 +30,7 @@ AllowCode = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-code",
-        metavar="PACKAGE.MODULE:FACTORY",
+        metavar="MODULE:FACTORY",
         help="Allow the import of your own network; a run folder never imports code by itself.",
     ),
 ]
@@ -40,10 +42,15 @@ Strict = Annotated[
 ]
 DataPath = Annotated[
     str | None,
-    typer.Option("--data", help="Path of the data, if it is not where the run was trained."),
+    typer.Option(
+        "--data",
+        help="Path of the data of the run, if they have moved, or of other data with the same classes. Of"
+        " other data the test part is used, or all images if there is no test part.",
+    ),
 ]
 
 
+COMMA = re.compile(r",(?![^(]*\))")  # outside brackets
 ANSWER: ContextVar[TextIO | None] = ContextVar("answer")
 
 
@@ -79,7 +86,7 @@ def _finite(value: Any) -> Any:
 def member_tables(text: str) -> list[dict[str, Any]]:
     """``st=noel2017_st(filters=12),resnet18`` -> names and networks; equal networks are numbered."""
     tables: list[dict[str, Any]] = []
-    for part in filter(None, (p.strip() for p in re.split(r",(?![^(]*\))", text))):
+    for part in filter(None, (p.strip() for p in COMMA.split(text))):
         named = re.fullmatch(r"([\w.-]+)=(.+)", part)
         network = named[2].strip() if named else part
         name = named[1] if named else re.split(r"[:/]", network.partition("(")[0])[-1]
@@ -91,6 +98,14 @@ def member_tables(text: str) -> list[dict[str, Any]]:
     if not tables:
         raise UsageError("--members needs at least one network, for example noel2017_st,noel2017_m")
     return tables
+
+
+def refuse_commas(verb: str, names: Sequence[str]) -> None:
+    """UsageError for several names with commas between them, where spaces separate names."""
+    parts = [[part.strip() for part in COMMA.split(name) if part.strip()] for name in names]
+    if any(len(part) > 1 for part in parts):
+        line = shlex.join([name for part in parts for name in part])
+        raise UsageError(f"names are separated by spaces: concord {verb} {line}")
 
 
 def tables_of(

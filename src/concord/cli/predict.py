@@ -7,6 +7,7 @@ Example:
 import csv
 import io
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 
 from concord.cli import progress
 from concord.cli.options import AllowCode, Json, Run, print_json
-from concord.errors import DataError, UsageError
+from concord.errors import DataError, UsageError, amount
 
 if TYPE_CHECKING:
     from concord.runs.predict import Prediction
@@ -46,6 +47,9 @@ def predict_command(
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
+    _require_run_first(run, files)
+    if csv_ and csv_.suffix.lower() not in ("", ".csv", ".txt"):
+        raise UsageError(f"--csv {csv_}: the table is text with commas, so its name must end in .csv")
     from concord.api.evaluate import predict
     from concord.files.text import printable
 
@@ -62,16 +66,24 @@ def predict_command(
     if csv_:
         _write_csv(csv_, rows)
         unread = f"; {bad} could not be read" if bad else ""
-        written = f"{printable(csv_)}: labels of {len(rows) - bad} images{unread}"
+        written = f"{printable(csv_)}: labels of {amount(len(rows) - bad, 'image')}{unread}"
         print(written, file=sys.stderr if json_ else None)
     if json_:
         print_json([row.to_dict() for row in rows])
     elif not csv_:
         _print_rows(rows)
     if bad:
-        progress.tell(f"{bad} of {len(rows)} images could not be read")
+        progress.tell(f"{bad:,} of {amount(len(rows), 'image')} could not be read")
         if strict or bad == len(rows):
             raise typer.Exit(DataError.exit_status)
+
+
+def _require_run_first(run: Path, files: Sequence[str]) -> None:
+    """UsageError if a run stands among the files and none stands before them."""
+    runs = [file for file in files if Path(file, "config.toml").is_file()]
+    if runs and not (run / "config.toml").is_file():
+        others = shlex.join([str(run), *(file for file in files if file != runs[0])])
+        raise UsageError(f"the run comes first: concord predict {shlex.quote(runs[0])} {others}")
 
 
 def _with_input(files: Sequence[str]) -> Iterator[str]:
@@ -96,7 +108,7 @@ def _words(row: "Prediction") -> Iterator[str]:
     from concord.files.text import printable
 
     if row.error is not None:
-        yield row.error
+        yield row.error.removeprefix(printable(row.file)).lstrip(": ")
         return
     for label, share in row.top or ((row.label, row.confidence),):
         yield f"{printable(label)}  {share:.3f}"

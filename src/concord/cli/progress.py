@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from concord.cli import signals
+from concord.errors import amount
 from concord.files.text import printable
 
 if TYPE_CHECKING:
@@ -124,7 +125,11 @@ class Lines(Quiet):
 
     def counted(self, done: int, total: int) -> None:
         if self._due():
-            tell(f"read {done:,} of {total:,} images" if total else f"found {done:,} images so far")
+            tell(
+                f"read {done:,} of {amount(total, 'image')}"
+                if total
+                else f"looking for images: {done:,} found"
+            )
 
     def _due(self) -> bool:
         due = time.monotonic() - self.last > PLAIN_SECONDS
@@ -216,6 +221,9 @@ class Tally(Quiet):
         if self.new:
             self.new = False
             text = f"{self.done:>3}/{self.total}  {text}  (about {self.left():.0f} s left)"
+        self.show(text)
+
+    def show(self, text: str) -> None:
         tell(text)
 
     def left(self) -> float:
@@ -231,9 +239,10 @@ class TallyBar(Tally):
         self.progress, self.task = progress, progress.add_task("runs", total=None)
 
     def counted(self, done: int, total: int) -> None:
+        super().counted(done, total)
         self.progress.update(self.task, completed=done, total=total)
 
-    def notice(self, text: str) -> None:
+    def show(self, text: str) -> None:
         self.progress.console.print(printable(text), markup=False, highlight=False)
 
 

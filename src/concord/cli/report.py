@@ -4,6 +4,7 @@ Example:
     $ concord report runs/first --to report.html
 """
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from concord.cli import complete, progress
 from concord.cli.options import AllowCode, DataPath, Json, print_json
+from concord.errors import UsageError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,6 +41,9 @@ def report_command(
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
+    for path in runs:
+        if path.suffix.lower() in (".html", ".md") and not path.is_dir():
+            raise UsageError(f"{path}: the file to write is given with --to {shlex.quote(str(path))}")
     from concord.api.report import is_card, write_report
 
     written = write_report(runs, to, data=data, allow_code=allow_code or [], observer=progress.Lines())

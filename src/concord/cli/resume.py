@@ -26,7 +26,7 @@ def resume_command(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change a setting, for example train.epochs=40; may be repeated.",
+            help="Change a setting, for example train.epochs=40 with --allow-changes; may be repeated.",
         ),
     ] = None,
     allow_changes: Annotated[

@@ -17,9 +17,12 @@ def report_result(result: Mapping[str, Any], as_json: bool) -> None:
     for name, row in result["members"].items():
         cost = f"{row['parameters']:>12,}{row['macs']:>12,}"
         print(f"{name:{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}{cost}")
+    run = printable(result["run"])
+    if len(result["members"]) == 1:  # an ensemble of one is that one
+        print(f"run: {run}")
+        return
     row = result["ensemble"]
     print(f"{'ensemble':{width}}  {100 * row['test_error']:12.2f}  {row['nll']:.4f}  {row['ece']:.4f}")
-    run = printable(result["run"])
     print(f"members agree on {100 * result['agreement']:.2f} % of the test samples; run: {run}")
 
 
@@ -32,6 +35,8 @@ def recall_text(result: Mapping[str, Any]) -> str:
     rows = result["recall"]
     names = list(result["members"])
     recall = [[row["members"][name] for row in rows] for name in names]
-    recall.append([row["ensemble"] for row in rows])
+    if len(names) > 1:
+        names.append(ENSEMBLE)
+        recall.append([row["ensemble"] for row in rows])
     classes, samples = [row["class"] for row in rows], [row["samples"] for row in rows]
-    return as_text(recall_table([*names, ENSEMBLE], classes, samples, recall))
+    return as_text(recall_table(names, classes, samples, recall))

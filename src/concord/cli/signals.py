@@ -25,7 +25,7 @@ INTERRUPTED = 130
 SAVED = 75
 SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 
-STOPPING = "stopping after this step; once more to quit without saving"
+STOPPING = "stopping after this step; a second Ctrl-C quits without saving"
 NOTHING_SAVED = "interrupted; nothing was being saved"
 ALL_SAVED = "stopped; everything is saved: `concord resume` or the same command finishes from here"
 

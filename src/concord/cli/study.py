@@ -25,7 +25,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def study_command(
-    file: Annotated[Path | None, typer.Argument(help="TOML file of settings with a [study] table.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="TOML file of settings, with a table named study.")
+    ] = None,
     preset_: Annotated[
         str | None, typer.Option("--preset", help=f"Settings that come with concord: {', '.join(PRESETS)}.")
     ] = None,

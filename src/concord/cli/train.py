@@ -9,16 +9,18 @@ from typing import Annotated
 
 import typer
 
-from concord.cli import progress
+from concord.cli import complete, progress
 from concord.cli.options import (
+    NAMED_MEMBERS,
     AllowCode,
     Json,
-    Members,
     code_named,
     mark_pretrained,
     tables_of,
 )
 from concord.cli.score_text import report_result
+from concord.consensus.names import NONE
+from concord.errors import UsageError
 
 TRAIN_HELP = (
     "Train members on data into a run folder.\n\n"
@@ -36,7 +38,13 @@ def add_to(app: typer.Typer) -> None:
 
 def train_command(
     data: Annotated[str | None, typer.Option(help="Name or path of the data; default: digits.")] = None,
-    members: Members = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Networks, separated by commas; required, here or in --config. {NAMED_MEMBERS}",
+            autocompletion=complete.networks,
+        ),
+    ] = None,
     pretrained: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,6 +98,8 @@ def train_command(
         ("train.device", device),
     ]
     tables = tables_of(config, members, flags, set_ or [])
+    if weight and tables.get("consensus", {}).get("cost", NONE) == NONE:
+        raise UsageError(f"--weight {weight:g} needs a cost between predictions, for example --consensus l2")
     tables.setdefault("members", [])
     mark_pretrained(tables["members"], pretrained or [])
     allowed = [*(allow_code or []), *code_named(tables, members)]

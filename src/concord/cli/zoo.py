@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from concord.cli import complete
-from concord.cli.options import Json, print_json
+from concord.cli.options import Json, print_json, refuse_commas
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,6 +31,7 @@ def zoo_command(
     ] = None,
     json_: Json = False,
 ) -> None:
+    refuse_commas("zoo", names or [])
     from concord.zoo.registry import networks
 
     rows = networks(names or [])

@@ -20,7 +20,8 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor
 
-from concord.errors import UsageError, suggestion
+from concord.consensus.names import nearest_cost
+from concord.errors import UsageError
 
 PairCost = Callable[[Tensor, Tensor], Tensor]
 
@@ -80,7 +81,7 @@ COSTS: dict[str, PairCost] = {"sce": sce, "sce_tf1": sce_tf1, "kl": kl, "l2": l2
 def pair_cost(name: str, temperature: float = 1.0) -> PairCost:
     """The cost of that name; UsageError if there is none or if it takes no such temperature."""
     if name not in COSTS:
-        raise UsageError(f"no cost {name!r}{suggestion(name, COSTS)}; there are: {', '.join(COSTS)}")
+        raise UsageError(f"no cost {name!r}{nearest_cost(name)}; there are: {', '.join(COSTS)}")
     if temperature == 1.0:
         return COSTS[name]
     if name != "kl":

@@ -95,7 +95,7 @@ def _detach(detach: bool | Sequence[Sequence[bool]], m: int) -> tuple[tuple[bool
     if isinstance(detach, bool):
         return ((detach,) * m,) * m
     if len(detach) != m or any(len(row) != m for row in detach):
-        raise UsageError(f"detach must be true, false or an {m} x {m} table")
+        raise UsageError(f"detach must be true, false or a table of {m} rows and {m} columns")
     return tuple(tuple(bool(d) for d in row) for row in detach)
 
 

@@ -39,8 +39,10 @@ def count(network: nn.Module, *inputs: Input) -> Cost:
     and ``device`` says so. The network itself is not touched. What is used twice counts its parameters once
     and its operations twice.
 
+    A network that cannot be copied, as one with a lock, runs itself, in evaluation mode.
+
     Raises ShapeError, naming the layer, for inputs that do not fit or are empty; UsageError for a network
-    that has no sizes yet or cannot be copied, and for more elements than torch can number.
+    that has no sizes yet, and for more elements than torch can number.
     """
     if not isinstance(network, nn.Module):
         raise UsageError(f"expected a torch.nn.Module to count, got {type(network).__name__}")
@@ -94,7 +96,11 @@ def _on_cpu(
     except RuntimeError:
         raise refused from None
     memo: dict[int, object] = {id(x): x.detach().clone() for x in _held(network)}  # they may have a history
-    return _watched_pass(_copy(network, memo), real, real=True)
+    try:
+        copy = deepcopy(network, memo)
+    except Exception:  # what a module holds may be anything, such as a lock: then it is watched itself
+        copy = network
+    return _watched_pass(copy, real, real=True)
 
 
 def _tensor(x: Input, state: Sequence[Tensor]) -> Tensor:
@@ -117,23 +123,15 @@ def _without_weights(network: nn.Module) -> nn.Module:
         memo[id(old)] = nn.Parameter(torch.empty_like(old, device="meta"), old.requires_grad)
     for x in (*network.buffers(), *_held(network)):
         memo[id(x)] = torch.empty_like(x, device="meta")
-    return _copy(network, memo)
+    try:
+        return deepcopy(network, memo)
+    except Exception as error:
+        raise LayerError(f"{type(network).__name__} cannot be copied: {error}") from error
 
 
 def _held(network: nn.Module) -> list[Tensor]:
     """Tensors that modules hold outside their state, such as weights that are computed."""
     return [x for module in network.modules() for x in vars(module).values() if isinstance(x, Tensor)]
-
-
-def _copy(network: nn.Module, memo: dict[int, object]) -> nn.Module:
-    """A copy; of what ``memo`` has, it has that."""
-    try:
-        return deepcopy(network, memo)
-    except Exception as error:  # what a module holds may be anything: a lock, an open file
-        raise UsageError(
-            f"{type(network).__name__} cannot be copied, and counting works on a copy: {error}; "
-            'build it inside `with torch.device("meta"):`, then it is counted as it is'
-        ) from error
 
 
 @contextmanager

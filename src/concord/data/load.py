@@ -33,7 +33,7 @@ LARGEST_SIZE = 4096
 MOST_WORKERS = 256
 
 
-def load(
+def load_data(
     source: str | Path,
     *,
     size: int | None = None,
@@ -52,12 +52,13 @@ def load(
     """The splits of ``source``: 'digits', or the path of IDX files, CIFAR-10, class folders or an NPZ file.
 
     Parts that the source has of its own are kept; ``test`` is the fraction cut off where it has no test
-    part, ``valid`` the fraction of what is then left to train on (0: an empty part), ``limit`` the most
-    images to train on of what is left then, and ``rest`` keeps the others. ``keep`` says where the pixels of
-    image files are: in memory, in a cache on disk, or decoded while they are used by ``workers`` processes
-    (default: one for each core); auto is memory if they fit in half of what is free, else disk if there is
-    room, else decode. The samples are the same with each. ``watch`` is as in ``sources.read``. Equal
-    arguments and files give equal splits.
+    part, ``valid`` the fraction of what is then left to train on (0: an empty part), and ``limit`` the most
+    images to train on of what is left then; with ``rest=True`` the result holds the other images as
+    ``splits.rest``. ``keep`` says where the pixels of image files are: in memory, in a cache on disk, or
+    decoded while they are used by ``workers`` processes (default: one for each core); auto is memory if they
+    fit in half of what is free, else disk if there is room, else decode. The samples are the same with each.
+    ``watch(done, total)`` is called while many files are read; the total is 0 while files are still being
+    found. Equal arguments and files give equal splits.
 
     Raises DataError that names the path or sample, UsageError for options out of range, ResourceError before
     memory or disk runs out.
@@ -95,7 +96,7 @@ def load(
     return replace(splits, notices=tuple(notices), own_test=own_test, rest=others)
 
 
-load_data = load  # its name at the door of the package
+load = load_data  # its short name inside the package
 
 
 def _finished(views: Parts, workers: int | None) -> Splits:

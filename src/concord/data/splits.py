@@ -17,7 +17,7 @@ from concord.files.text import printable
 MOST_IMBALANCE = 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Splits:
     """``valid`` may be empty. ``notices`` are what the user should be told before training."""
 
@@ -29,6 +29,12 @@ class Splits:
     own_test: bool = False  # whether the source has a test part of its own
     workers: int = 0  # processes that make the batches; 0: the process that trains
     rest: Images | None = None  # training images that a limit left out, where they are asked for
+
+    def __repr__(self) -> str:
+        classes = ", ".join(self.train.classes[:10]) + (", ..." if len(self.train.classes) > 10 else "")
+        size = "x".join(map(str, self.train.shape))
+        parts = f"train {len(self.train):,}, valid {len(self.valid):,}, test {len(self.test):,}"
+        return f"Splits({parts} images of {size}; classes {classes})"
 
 
 def quotas(counts: list[int], total: int) -> list[int]:

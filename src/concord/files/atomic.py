@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from concord.errors import ConcordError, ResourceError
+from concord.files.links import refuse_links
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNFINISHED: set[Path] = set()  # what a process that ends without unwinding leaves behind
@@ -56,7 +57,8 @@ def _size(count: int) -> str:
 
 def write_synced(path: Path, content: bytes) -> None:
     """Write and fsync a file in a folder that is not yet visible under its final name."""
-    with path.open("wb") as file:
+    path.unlink(missing_ok=True)  # a link of that name would lead elsewhere
+    with path.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -88,8 +90,10 @@ def write_text(path: Path, text: str) -> None:
 def deliver(path: Path, content: bytes) -> None:
     """``replace`` where a user said, in a folder that is made if need be.
 
-    A link is followed, and a device or a pipe is written to instead of being replaced by a file.
+    A link is followed, and a device or a pipe is written to instead of being replaced by a file. Inside a run
+    or study folder a link is a CheckpointError: who made the folder chose where it leads.
     """
+    refuse_links(path)
     make_folder_of(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         with disk_errors(path, len(content)):

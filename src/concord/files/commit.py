@@ -12,6 +12,7 @@ from pathlib import Path
 
 from concord.files import manifest
 from concord.files.atomic import disk_errors, sync_folder, unfinished, write_synced
+from concord.files.links import refuse_links
 
 
 def commit(final: Path, files: Mapping[str, bytes], **more: object) -> None:
@@ -20,6 +21,7 @@ def commit(final: Path, files: Mapping[str, bytes], **more: object) -> None:
     After a kill at any moment, or a ResourceError, either the folder that was there before can be read (under
     its name or as NAME.old) or the new one, whole. ``more`` goes into the manifest.
     """
+    refuse_links(final)
     temporary = temporary_of(final)
     with disk_errors(final, need=sum(map(len, files.values()))), unfinished(temporary):
         try:
@@ -36,6 +38,8 @@ def commit(final: Path, files: Mapping[str, bytes], **more: object) -> None:
 def temporary_of(path: Path) -> Path:
     """A free name; what a killed process of the same number left there is removed."""
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    if temporary.is_symlink():
+        temporary.unlink()
     shutil.rmtree(temporary, ignore_errors=True)
     return temporary
 

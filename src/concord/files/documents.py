@@ -2,11 +2,15 @@
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
+from concord.files.bounded import check_json
+
 LARGEST = 16 * 2**20  # bytes
+LONGEST_SHOWN = 100  # characters of a key in a message
 
 
 def parse_object(content: bytes) -> dict[str, Any]:
@@ -17,6 +21,7 @@ def parse_object(content: bytes) -> dict[str, Any]:
     """
     if len(content) > LARGEST:
         raise ValueError(f"more than {LARGEST} bytes")
+    check_json(content)
     try:
         found = json.loads(
             content, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_each_key_once
@@ -42,9 +47,8 @@ def _finite(text: str) -> float:
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice")
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {twice[:LONGEST_SHOWN]!r} stands twice")
     return found
 
 

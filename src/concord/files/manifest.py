@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from concord.errors import CheckpointError
-from concord.files.documents import parse_object
+from concord.files import bounded
+from concord.files.documents import LARGEST, parse_object
 
 FILE = "MANIFEST.json"
 FORMAT = 1
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes; a file is read whole
 
 
 class Entry(NamedTuple):
@@ -26,14 +29,19 @@ def entry_of(content: bytes) -> Entry:
 
 def document(files: Mapping[str, bytes], **more: object) -> bytes:
     """The manifest of these files."""
-    entries = {name: entry_of(content)._asdict() for name, content in files.items()}
-    return json.dumps({"format": FORMAT, **more, "files": entries}, indent=1, allow_nan=False).encode()
+    return document_of({name: entry_of(content) for name, content in files.items()}, **more)
+
+
+def document_of(entries: Mapping[str, Entry], **more: object) -> bytes:
+    """The manifest that lists these entries."""
+    listed = {name: entry._asdict() for name, entry in entries.items()}
+    return json.dumps({"format": FORMAT, **more, "files": listed}, indent=1, allow_nan=False).encode()
 
 
 def read(folder: Path) -> tuple[dict[str, object], dict[str, Entry]]:
     """Its own keys, and the entries; CheckpointError if it is missing, damaged or of another format."""
     try:
-        found = parse_object((folder / FILE).read_bytes())
+        found = parse_object(bounded.read(folder / FILE, LARGEST))
         version = found["format"]
         entries = {str(name): Entry(**entry) for name, entry in found["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -45,10 +53,14 @@ def read(folder: Path) -> tuple[dict[str, object], dict[str, Entry]]:
 
 def content(path: Path, entry: Entry) -> bytes:
     """The bytes of a file that are as the manifest says, or CheckpointError."""
+    if type(entry.size) is int and entry.size > MEMORY:
+        raise CheckpointError(f"{path}: {entry.size:,} bytes are more than this machine has memory")
     try:
-        found = path.read_bytes() if path.stat().st_size == entry.size else None
+        found = bounded.read(path, entry.size) if path.stat().st_size == entry.size else None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from None
     if found is None or entry_of(found) != entry:
         raise CheckpointError(f"{path}: damaged, its content is not what was saved (size or SHA-256 differs)")
     return found

@@ -21,12 +21,14 @@ def parse_tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors that the bytes of a safetensors file hold; CheckpointError naming ``path`` if none."""
     header = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else LARGEST_HEADER + 1
     if header > LARGEST_HEADER:
-        raise CheckpointError(f"{path}: no safetensors file, or a header of more than {LARGEST_HEADER} bytes")
+        raise CheckpointError(
+            f"{path}: not a safetensors file, or a header of more than {LARGEST_HEADER} bytes"
+        )
     if content.count(b"{", 9, 8 + header) > MOST_TENSORS:
         raise CheckpointError(
-            f"{path}: no safetensors file of concord, it lists more than {MOST_TENSORS:,} tensors"
+            f"{path}: not a safetensors file of concord, it lists more than {MOST_TENSORS:,} tensors"
         )
     try:
         return load(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: no safetensors file ({error})") from None
+        raise CheckpointError(f"{path}: not a safetensors file ({error})") from None

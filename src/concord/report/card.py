@@ -21,6 +21,7 @@ from concord.report.tables import Entry, Table, entries, escape, markdown, score
 from concord.report.text import decimal, percent, whole
 from concord.runs.intervals import wilson
 
+RUN = "RUN"  # in commands: the card is read where nobody knows the path
 CLASSES = 20  # named in the text
 
 
@@ -109,15 +110,11 @@ def _commands(card: Card) -> str:
     member = smallest(card.run)
     chosen = ["--member", member.name] if member else []
     target = f"{member.name if member else ENSEMBLE}.onnx"
-    return _console(
-        ["concord", "predict", _place(card), "photo.png", *chosen, *_allowed(card)],
-        ["concord", "export", _place(card), *chosen, "--to", target, *_allowed(card)],
+    commands = _console(
+        ["concord", "predict", RUN, "photo.png", *chosen, *_allowed(card)],
+        ["concord", "export", RUN, *chosen, "--to", target, *_allowed(card)],
     )
-
-
-def _place(card: Card) -> str:
-    """The run's folder, as a command takes it where it lies."""
-    return f"./{card.run.name}" if card.run.name.startswith("-") else card.run.name
+    return f"{RUN} stands for the path of this run folder.\n\n{commands}"
 
 
 def _allowed(card: Card) -> list[str]:
@@ -149,7 +146,7 @@ def _scores(card: Card) -> str:
     rows = tuple((*entries(name, *map(whole, cost)), *row) for name, cost, row in named)
     header = ("network", "parameters", "MACs", "bytes", "test error %", "95 %", "NLL", "ECE")
     notes = (
-        f"{card.samples:,} test images; the intervals are Wilson's and hold for the drawing of the images, "
+        f"{card.samples:,} test images; the 95 % Wilson intervals are for the choice of the test images, "
         "not for another training. MACs: multiply-accumulates for one image. Bytes: the weights as a "
         "safetensors file. NLL: negative log-likelihood. ECE: calibration error.",
     )
@@ -178,7 +175,7 @@ def _seeds(card: Card) -> str:
 
 def _attacked(card: Card) -> str:
     if card.fgsm is None:
-        command = ["concord", "attack", _place(card), "--eps", "0.05,0.1", *_allowed(card)]
+        command = ["concord", "attack", RUN, "--eps", "0.05,0.1", *_allowed(card)]
         return f"Not measured. Run this command, then write the card again:\n\n{_console(command)}"
     rows = []
     for name, known in card.fgsm["networks"].items():

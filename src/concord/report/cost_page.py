@@ -27,4 +27,6 @@ def write_page(several: Sequence[Priced], to: str) -> None:
     """One HTML file with every layer of every network, blocks folded."""
     if Path(to).is_dir():
         raise UsageError(f"{to} is a folder; give the name of a file in it, such as {Path(to, 'cost.html')}")
+    if Path(to).suffix.lower() not in ("", ".html", ".htm"):
+        raise UsageError(f"{to}: the page is HTML, so its name must end in .html")
     write_text(Path(to), cost_page(several))

@@ -43,24 +43,28 @@ def line_chart(
 ) -> str:
     """Rows of panels under one legend; ``last`` keeps that many epochs at the end, as Noel 2017 does."""
     columns, rows = max(map(len, panels)), len(panels)
-    drawn = {c.label: c for row in panels for panel in row for c in panel.curves}
-    styles = _styles(list(drawn.values()))
+    curves = {c.label: c for row in panels for panel in row for c in panel.curves}
+    styles = _styles(list(curves.values()))
     published = any(c.published for row in panels for panel in row for c in panel.curves)
     lines = -(-(len(styles) + published) // 3)
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
+        drawn: dict[str, list[tuple[Axes, list[list[float]]]]] = {}
         for row, line in zip(axes, panels, strict=True):
             for ax, panel in zip(row, line, strict=False):
                 shown = _panel(ax, panel, styles, last)
+                drawn.setdefault(panel.ylabel, []).append((ax, shown))
                 if last:
                     _cut(ax, shown)
-                elif logarithmic:
-                    _logarithmic(ax, shown)
             for ax in row[len(line) :]:
                 ax.set_visible(False)
         for ax in axes[-1]:
             ax.set_xlabel("epoch")
+        for same in drawn.values() if logarithmic and not last else ():
+            if all(_positive(shown) for _, shown in same):
+                for ax, _ in same:
+                    _logarithmic(ax)
         _legend(figure, styles, published)
 
     return svg(min(3.1 * columns + 0.9, 10.2), 2.45 * rows + 0.5 + 0.22 * lines, title, draw)
@@ -112,14 +116,18 @@ def _cut(ax: "Axes", shown: list[list[float]]) -> None:
         ax.set_ylim(min(lowest - 0.05 * (top - lowest), ax.get_ylim()[1]), top)
 
 
-def _logarithmic(ax: "Axes", shown: list[list[float]]) -> None:
-    """Early and late epochs are both readable on a logarithmic axis; a value of zero has no place on it."""
+def _positive(shown: list[list[float]]) -> bool:
+    """A value of zero has no place on a logarithmic axis, and so on none beside it of the same quantity."""
+    values = [value for line in shown for value in line]
+    return bool(values) and min(values) > 0
+
+
+def _logarithmic(ax: "Axes") -> None:
+    """Early and late epochs are both readable on a logarithmic axis."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    values = [value for line in shown for value in line]
-    if not values or min(values) <= 0:
-        return
     ax.set_yscale("log")
+    ax.set_ylabel(f"{ax.get_ylabel()} (log scale)")
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())

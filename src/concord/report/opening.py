@@ -30,7 +30,7 @@ def _runs(runs: Sequence[RunView]) -> Iterator[Part]:
     spots = [spot for run in runs for spot in run_spots(run)]
     if not spots:
         return
-    sampled = "; bars: 95 % intervals (Wilson), which hold for the drawing of the test images"
+    sampled = "; bars: 95 % Wilson intervals for the choice of the test images, not for another training"
     caption = f"{MARKS}{sampled if any(s.low is not None for s in spots) else ''}."
     yield Drawing(error_against_cost(spots, title="Test error against multiply-accumulates"), caption)
 

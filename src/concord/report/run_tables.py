@@ -15,7 +15,7 @@ from concord.runs.intervals import wilson
 LONGEST = 400  # characters of one configured value
 CLASSES = 20  # rows of the tables with a row per class
 LEGEND = (
-    "95 %: interval of the test error (Wilson), for the drawing of the test images. NLL: negative "
+    "95 %: Wilson interval of the test error, for the choice of the test images. NLL: negative "
     "log-likelihood. ECE: expected calibration error. MACs: multiply-accumulates per image."
 )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from concord.consensus.names import ENSEMBLE
+from concord.errors import amount
 from concord.report.records import MemberView, RunView, StudyView
 from concord.report.text import percent, setting_label, share, whole
 from concord.runs.intervals import wilson
@@ -130,6 +131,6 @@ def study_summary(study: StudyView) -> str:
     settings = {(cell.members, cell.setting) for cell in study.cells}
     seeds = {cell.seed for cell in study.cells}
     return (
-        f"The study {study.name} has {len(study.cells)} runs: {len(settings)} settings, "
+        f"The study {study.name} has {amount(len(study.cells), 'run')}: {amount(len(settings), 'setting')}, "
         f"{len(seeds)} seed{'s' * (len(seeds) != 1)}."
     )

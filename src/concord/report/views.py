@@ -107,7 +107,9 @@ def _kept(folder: RunFolder, config: Config) -> Held | None:
     if kept is None:
         return None
     names = [f"sample {i}" for i in range(len(kept.labels))]
-    classes = tuple(folder.json("interface.json", ["classes"])["classes"])
+    classes = tuple(map(str, folder.json("interface.json", ["classes"])["classes"] or ()))
+    if not kept.logits.keys() >= {member.name for member in config.members}:
+        raise CheckpointError(f"{folder.path / predictions.FILE}: damaged, a member of the run is missing")
     logits = torch.stack([kept.logits[member.name] for member in config.members])
     return Held(None, kept.labels, names, classes, logits)
 

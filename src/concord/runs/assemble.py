@@ -1,6 +1,7 @@
 """From a configuration to a training that can start: the one place where data, zoo and training meet."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +13,21 @@ from concord.data import memory
 from concord.data.images.pictures import Watch
 from concord.data.load import load
 from concord.data.splits import Splits
-from concord.errors import ConcordError, DataError, MissingDataError, UsageError
+from concord.errors import CheckpointError, ConcordError, DataError, MissingDataError, UsageError
 from concord.files.paths import expanded
-from concord.runs.config import REST, Config
+from concord.runs.config import REST, Config, Member
 from concord.runs.interface import Interface
+from concord.training.checkpoint import MEMBER, Checkpoint
 from concord.training.devices import forward, home_of
-from concord.training.seeding import purpose_seed
-from concord.zoo.build import build
+from concord.training.evaluate import evaluating, output_of
+from concord.training.seeding import purpose_seed, seeded
+from concord.zoo import registry
+from concord.zoo.build import UnknownNetwork, build
 from concord.zoo.foreign import as_pretrained
+from concord.zoo.limits import Limit, TooLargeError, bounded
 from concord.zoo.weights import load_weights
 
+NO_ROOM = "does not fit into the free memory, with what a training needs beside it"
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
@@ -38,47 +44,90 @@ def load_again(config: Config, option: str, watch: Watch | None = None) -> Split
     except MissingDataError as error:
         absolute = expanded(config.data.source).is_absolute()
         begun = "" if absolute else " That path is relative to the folder in which the run was started."
-        raise DataError(f"{error}\nThe run was trained on it.{begun} {option} names its new place") from None
+        raise DataError(
+            f"{error}\nThe run was trained on these data.{begun} If they have moved, give the new path"
+            f" with {option}"
+        ) from None
 
 
 def build_members(
-    config: Config, interface: Interface, allow_code: Collection[str], *, saved: bool = False
+    config: Config,
+    interface: Interface,
+    allow_code: Collection[str],
+    *,
+    saved: Checkpoint | None = None,
 ) -> dict[str, nn.Module]:
     """New members; the start of each depends on the seed and its own name, not on who stands beside it.
 
-    ``saved`` says that a checkpoint will fill them, so that nothing is fetched for those with pretrained
-    weights.
+    ``saved`` is the checkpoint that will fill them: nothing is fetched for those with pretrained weights, and
+    a network that becomes much larger than its tensors there is a CheckpointError before it is built.
     """
     members = {}
     for member in config.members:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(purpose_seed(config.train.seed, "start", member.name))
-            network = build(
-                member.network,
-                channels=interface.shape[0],
-                classes=len(interface.classes),
-                pretrained=member.pretrained is True and not saved,
-                allow_code=allow_code,
-            )
+        start = purpose_seed(config.train.seed, "start", member.name)
+        with seeded(start, torch.device("cpu")):  # whatever a factory draws from
+            with _bounded(member, saved):
+                network = _built(member, interface, member.pretrained is True and not saved, allow_code)
             file = member.pretrained if isinstance(member.pretrained, str) else None
             if file is not None and not saved:
                 load_weights(network, expanded(file))
             if member.pretrained and (saved or file is not None):
                 as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
-        network.requires_grad_(member.teacher is None and not member.retired)
+        if member.teacher is not None or member.retired:
+            network.requires_grad_(False)  # else what the factory froze stays frozen, and nothing more
         # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
         home = member.device or config.train.device
         members[member.name] = network.to(home).to(memory_format=torch.channels_last)
     return members
 
 
+@contextmanager
+def _bounded(member: Member, saved: Checkpoint | None) -> Iterator[None]:
+    """No network of the zoo is larger than a checkpoint can be, or than the one that will fill it."""
+    if ":" in member.network:  # code that the user has allowed by name
+        yield
+        return
+    if saved is None:
+        free = memory.available()
+        with bounded(
+            Limit(numbers=None if free is None else free // 8, because=NO_ROOM)
+        ):  # half of it, at 4 bytes each
+            yield
+        return
+    try:
+        with bounded(Limit.of(saved.tensors.get(f"{MEMBER}{member.name}", {}))):
+            yield
+    except (TooLargeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise CheckpointError(
+            f"{saved.path}: member {member.name!r} was not made for {member.network} (config.toml): {error}"
+        ) from None
+
+
+def _built(member: Member, interface: Interface, pretrained: bool, allow_code: Collection[str]) -> nn.Module:
+    """The network of a member; UsageError that says so if name and network were exchanged."""
+    try:
+        return build(
+            member.network,
+            channels=interface.shape[0],
+            classes=len(interface.classes),
+            pretrained=pretrained,
+            allow_code=allow_code,
+        )
+    except UnknownNetwork as error:
+        if member.name not in registry.names():
+            raise
+        raise UsageError(
+            f"no network is named {member.network!r}, but {member.name!r} is one: members are NAME=NETWORK,"
+            f" so write {member.network}={member.name}"
+        ) from error
+
+
 def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
     """Two samples through the member, so that a wrong network is told apart before anything is trained."""
     expected = (2, len(interface.classes))
     try:
-        with torch.no_grad():
-            output = network.eval()(torch.zeros(2, *interface.shape))
+        output = output_of(network, torch.zeros(2, *interface.shape))
     except ConcordError as error:
         raise UsageError(f"member {name}: {error}{_other_side(network, interface.shape)}") from error
     except Exception as error:  # a foreign network may raise anything
@@ -140,7 +189,8 @@ def _kept(members: Mapping[str, nn.Module], shape: tuple[int, int, int]) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.random.fork_rng([]):
         for member in everyone:
-            forward(member.eval(), torch.zeros(2, *shape), torch.float32)
+            with evaluating({"": member}):
+                forward(member, torch.zeros(2, *shape), torch.float32)
     return kept // 2
 
 

@@ -13,7 +13,7 @@ from concord.consensus.objective import ensemble_logits
 from concord.data.images.images import Images
 from concord.data.splits import cut
 from concord.errors import ConcordError, UsageError
-from concord.runs.loading import Loaded, load_run, same_data
+from concord.runs.loading import Loaded, load_run, other_data, same_data
 from concord.runs.pixels import classifier
 from concord.training.observer import SILENT, Observer
 
@@ -56,7 +56,7 @@ def networks_of(runs: Sequence[Path], loaded: Sequence[Loaded]) -> dict[str, Cla
 
 
 def _together(members: Sequence[nn.Module], x: Tensor) -> Tensor:
-    return ensemble_logits([member(x) for member in members])
+    return ensemble_logits([member(x.clone()) for member in members])  # a member may change it in place
 
 
 def images_of(
@@ -74,7 +74,7 @@ def images_of(
     """
     splits, same = same_data(loaded[0], data, observer)
     if not same:
-        observer.notice(f"{loaded[0].folder.path}: this is not the data that the run was trained on")
+        observer.notice(other_data(loaded[0], data, splits))
     for other in loaded[1:]:
         if not (other.trained_on(splits) or _tested_on(other, splits.test)):
             observer.notice(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from concord.errors import UsageError, suggestion
+from concord.errors import UsageError, amount, suggestion
 
 METHODS = ("fgsm", "pgd")
 NORMS = ("linf", "l2")
@@ -40,8 +40,8 @@ class Plan:
         length = "2.5 eps / steps" if self.step_size is None else f"{self.step_size:g}"
         ball = {"linf": "largest change of a pixel", "l2": "Euclidean length of the change"}[self.norm]
         return (
-            f"Attack: PGD{aim}, {self.steps} steps of {length} from a random start (seed {self.seed});"
-            f" eps is the {ball} at most, where pixels range from 0 to 1."
+            f"Attack: PGD{aim}, {amount(self.steps, 'step')} of {length} from a random start"
+            f" (seed {self.seed}); eps is the {ball} at most, where pixels range from 0 to 1."
         )
 
 
@@ -86,16 +86,34 @@ def _check_eps(eps: Sequence[float], norm: str) -> None:
             raise UsageError(f"--eps must be at least 0, got {size}")
         if norm == "linf" and size > 1:
             raise UsageError(
-                f"--eps {size:g}: pixels range from 0 to 1, so that 1 is the largest change;"
-                f" for pixels of 0 to 255 divide by 255"
+                f"--eps {size:g}: pixels range from 0 to 1, so 1 is the largest change;"
+                f" a change of {size:g} in pixels from 0 to 255 is --eps {size:g}/255"
             )
 
 
 def sizes(text: str) -> list[float]:
-    """``0,0.05,0.1`` -> the numbers."""
+    """``0,0.05,8/255`` -> the numbers."""
     try:
-        return [float(part) for part in text.split(",") if part.strip()]
+        return [_number(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise UsageError(
-            f"--eps {text!r}: expected numbers separated by commas, for example 0.05,0.1"
+            f"--eps {text!r}: must be numbers separated by commas, for example 0.05,0.1 or 4/255,8/255"
         ) from None
+
+
+def step_length(text: str | None) -> float | None:
+    """``2/255`` -> the number."""
+    try:
+        return None if text is None else _number(text)
+    except ValueError:
+        raise UsageError(f"--step-size {text!r}: must be a number, for example 0.01 or 2/255") from None
+
+
+def _number(text: str) -> float:
+    """A number or a fraction of two; ValueError for other texts."""
+    above, slash, below = text.partition("/")
+    if not slash:
+        return float(text)
+    if float(below) == 0:
+        raise ValueError("division by zero")
+    return float(above) / float(below)

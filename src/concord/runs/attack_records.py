@@ -98,9 +98,9 @@ class Robustness:
 def notices(found: Robustness) -> list[str]:
     """What the reader must know to believe the figures."""
     return [
-        f"{network.name}: the gradient of {100 * network.stuck:.1f} % of the images is exactly zero or no "
-        "number, so that no attack by gradient can move them. The success of the attack is underestimated: "
-        "this is no sign of robustness."
+        f"{network.name}: the gradient of {100 * network.stuck:.1f} % of the images is zero or not a finite "
+        "number everywhere, so that no attack by gradient can move them. The success of the attack is "
+        "underestimated: this is no sign of robustness."
         for network in found.networks
         if network.stuck >= STUCK
     ]

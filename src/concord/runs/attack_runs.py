@@ -13,7 +13,7 @@ from concord.attack.fgsm import fgsm
 from concord.attack.gradient import Classifier, Loss
 from concord.attack.norms import NORMS
 from concord.attack.pgd import pgd
-from concord.attack.strike import SHOWN, Attack, Struck, strike, stuck_samples, untouched
+from concord.attack.strike import NO_ANSWER, SHOWN, Attack, Struck, strike, stuck_samples, untouched
 from concord.attack.transfer import error_matrix, fooled_matrix
 from concord.data.batches import ranges
 from concord.data.images.images import Images
@@ -116,7 +116,8 @@ def _rate(hits: Tensor) -> Rate:
 def _point(struck: Struck, eps: float, place: int, labels: Tensor, wanted: int | None) -> Point:
     votes, confidences = struck.votes[place], struck.confidences[place]
     wrong = votes != labels
-    sure = confidences[wrong].double().mean().item() if wrong.any() else None
+    answered = wrong & (votes != NO_ANSWER)
+    sure = confidences[answered].double().mean().item() if answered.any() else None
     return Point(eps, _rate(wrong), sure, None if wanted is None else _rate(votes == wanted))
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from concord.errors import CheckpointError, UsageError
+from concord.errors import CheckpointError, UsageError, amount
 from concord.runs import toml
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.plan import uneven
-from concord.training.checkpoint import Checkpoint
+from concord.training.checkpoint import Checkpoint, number_of
 from concord.training.position import Position
+from concord.training.saved_position import Frame, read_position
 
 NO_DIFFERENCE = ("data.source: ", "data.keep: ", "data.workers: ")  # the samples are the same
 STATE = {"position", "metrics_bytes", "config", "fingerprint", "steps"}
@@ -23,20 +24,23 @@ def position_of(found: Checkpoint, tallied: Callable[[int], int]) -> Position:
 
     ``tallied`` says how many numbers this version sums up over an epoch of so many members.
     """
-    try:
-        if not (found.state.keys() >= STATE and found.tensors.keys() >= TENSORS):
-            raise TypeError
-        position = Position(**found.state["position"], totals=dict(found.tensors["totals"]))
-        size = tallied(len(found.state["config"]["members"]))
-        begun = position.totals["tally"].numel() if position.totals else size
-    except (KeyError, TypeError):
-        raise CheckpointError(f"{found.path}: not the checkpoint of a training of this concord") from None
-    if begun != size:
+    strange = f"{found.path}: not the checkpoint of a training of this concord"
+    if not (found.state.keys() >= STATE and found.tensors.keys() >= TENSORS):
+        raise CheckpointError(strange)
+    config, totals = found.state["config"], found.tensors["totals"]
+    members, train = len(config["members"]), config["train"]
+    if totals and (tally := totals.get("tally")) is not None and tally.numel() != tallied(members):
         raise CheckpointError(
             f"{found.path} holds the sums of an epoch that another version of concord began: finish the epoch"
             " with that version, or remove this folder to continue from the checkpoint before it"
         )
-    return position
+    frame = Frame(
+        number_of(found.path), found.state["steps"], train.get("epochs", 0), train.get("patience"), members
+    )
+    try:
+        return read_position(found.state["position"], totals, frame)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{strange} (state.json or totals.safetensors: {error})") from None
 
 
 def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fingerprint: str) -> list[str]:
@@ -105,10 +109,12 @@ def adapted(position: Position, before: Mapping[str, Any], config: Config, steps
     if before["steps"] != steps:
         position = Position(position.epoch, 0, position.seconds)
     if position.epoch >= epochs:
-        raise CheckpointError(f"the run has {position.epoch} epochs already; train.epochs must be larger")
+        raise CheckpointError(
+            f"the run has {amount(position.epoch, 'epoch')} already; train.epochs must be larger"
+        )
     if patience is not None and position.stale >= patience:
         raise CheckpointError(
-            f"the run stopped after {position.stale} epochs without a better validation error;"
+            f"the run stopped after {amount(position.stale, 'epoch')} without a better validation error;"
             " train.patience must be larger"
         )
     return replace(position, finished=False)

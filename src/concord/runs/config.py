@@ -3,6 +3,8 @@
 Nothing here imports torch.
 """
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -18,7 +20,7 @@ from pydantic import (
 
 from concord.consensus import names
 from concord.consensus.edges import table
-from concord.errors import suggestion
+from concord.errors import amount, suggestion
 from concord.runs.ramps import Constant, Ramps
 from concord.runs.section import Count, Fraction, Headed, Section, Text
 
@@ -84,7 +86,30 @@ class Augment(Section):
         return self
 
 
-NAME, LONGEST_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", 60  # of a member
+MOST_MEMBERS = 256
+NAME, LONGEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 60  # of a member
+DEVICE = re.compile(r"cpu|cuda(:\d+)?", re.ASCII)
+
+
+def _file_name(name: str) -> str:
+    """The name of a member is part of names of files."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            "must begin with a letter or digit, followed by letters, digits, '_', '.' or '-' only"
+        )
+    return name
+
+
+def _device(name: str) -> str:
+    if not DEVICE.fullmatch(name):
+        raise ValueError("must be cpu, cuda, or a GPU by its number such as cuda:1")
+    return name
+
+
+def _device_or_auto(name: str) -> str:
+    if name != "auto" and not DEVICE.fullmatch(name):
+        raise ValueError("must be auto, cpu, cuda, or a GPU by its number such as cuda:1")
+    return name
 
 
 class Member(Headed):
@@ -93,13 +118,13 @@ class Member(Headed):
     ``network`` is a name of the zoo, torchvision or timm, or package.module:factory.
     """
 
-    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)] = Field(kw_only=False)
+    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_file_name)] = Field(kw_only=False)
     network: Text
     pretrained: bool | Text = False  # true: of its library; or a file of weights
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
     retired: bool = False  # learns nothing from here on, and nobody learns from it
     # where it lies; default: the device of the training
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = None
+    device: Annotated[str, AfterValidator(_device)] | None = None
 
 
 def _listed(known: Sequence[str]) -> str:
@@ -109,15 +134,13 @@ def _listed(known: Sequence[str]) -> str:
 def known_cost(name: str) -> str:
     if name in names.COSTS or name.startswith(names.OWN):
         return name
-    other = names.OTHER_WORDS.get(name)
-    near = f" (did you mean '{other}'?)" if other else suggestion(name, names.COSTS)
-    raise ValueError(f"Input should be one of {_listed(names.COSTS)}{near}")
+    raise ValueError(f"must be one of {_listed(names.COSTS)}{names.nearest_cost(name)}")
 
 
 def _known_edges(name: str) -> str:
     if name in names.EDGES:
         return name
-    raise ValueError(f"Input should be one of {_listed(names.EDGES)}{suggestion(name, names.EDGES)}")
+    raise ValueError(f"must be one of {_listed(names.EDGES)}{suggestion(name, names.EDGES)}")
 
 
 Cost = Annotated[str, AfterValidator(known_cost)]
@@ -223,7 +246,7 @@ class Train(Section):
     micro_batch: Annotated[Count, AfterValidator(_of_three)] | None = None  # most images in one pass
     stacked: bool = False  # members of one network in one pass
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, AfterValidator(_device_or_auto)] = "auto"
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     deterministic: bool = True
     test: Literal["end", "epoch"] = "end"  # when the test split is looked at
@@ -243,7 +266,7 @@ class Config(Section):
 
     data: Data = Data()
     augment: Augment = Augment()
-    members: Annotated[list[Member], Field(min_length=1)]
+    members: Annotated[list[Member], Field(min_length=1, max_length=MOST_MEMBERS)]
     consensus: Consensus = Consensus()
     unlabelled: Unlabelled | None = None
     adversarial: Annotated[Fgsm | Pgd, Field(discriminator="kind")] | None = None
@@ -267,16 +290,21 @@ class Config(Section):
     @model_validator(mode="after")
     def fits(self) -> "Config":
         called = [member.name for member in self.members]
-        twice = sorted({name for name in called if called.count(name) > 1 or name == names.ENSEMBLE})
-        if twice:
-            raise ValueError(f"members need names of their own, and 'ensemble' is taken: {', '.join(twice)}")
+        for name, count in Counter(called).items():
+            if count > 1:
+                raise ValueError(f"{count} members are called {name!r}: give each member another name")
+        if names.ENSEMBLE in called:
+            raise ValueError(f"{names.ENSEMBLE!r} is the name of all members together: rename that member")
         if all(member.teacher or member.retired for member in self.members):
             raise ValueError("no member learns: at least one must be neither retired nor a teacher")
         consensus, train = self.consensus, self.train
         nobody = [[0.0] * len(called)] * len(called)
         edges = nobody if isinstance(consensus.edges, str) else consensus.edges
         if len(edges) != len(called):
-            raise ValueError(f"edges is a table for {len(edges)} members, there are {len(called)}")
+            raise ValueError(
+                f"consensus.edges has {amount(len(edges), 'row')}, but there are"
+                f" {amount(len(called), 'member')}"
+            )
         table(edges, consensus.detach)
         if consensus.cost == "none" and consensus.weight:
             raise ValueError('a consensus weight needs a cost: consensus.cost = "l2", for example')
@@ -291,7 +319,7 @@ class Config(Section):
         if isinstance(self.adversarial, Pgd) and self.adversarial.norm == "linf" and self.adversarial.eps > 1:
             raise ValueError("adversarial.eps is at most 1, the range of a pixel, in the norm linf")
         if consensus.cost.startswith("kdcl") and any(member.retired for member in self.members):
-            raise ValueError("KDCL targets are made of all members, so that none can be retired")
+            raise ValueError("KDCL targets are made of all members, so none of them can be retired")
         if self.unlabelled and consensus.cost.startswith("kdcl"):
             raise ValueError("KDCL targets are made with labels, so unlabelled batches need another cost")
         return self

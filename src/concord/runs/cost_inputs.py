@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 IMAGENET = 1000
+COLOURS = (1, 3, 4)  # channels of a picture: grey, RGB, RGBA
 Given: TypeAlias = "Sequence[int] | Tensor | Input | Sequence[Sequence[int] | Tensor | Input]"
 
 
@@ -122,11 +123,13 @@ def own_name(network: str) -> str | None:
 
 
 def require_kinds(network: str, given: Sequence[Input]) -> None:
-    """InputError where a network of the zoo or of a library gets no picture, no text, or too much."""
+    """InputError where a network of the zoo or of a library gets no picture, no text, too much, or a picture
+    whose channels come last."""
     if ":" in network:
         return
     usual = usual_inputs(network)
     if [one.kind for one in given] == [one.kind for one in usual]:
+        _refuse_channels_last(network, given)
         return
     got, example = (" and ".join(map(str, inputs)) for inputs in (given, usual))
     if len(usual) > 1:
@@ -134,6 +137,18 @@ def require_kinds(network: str, given: Sequence[Input]) -> None:
     alone = ", and no other input" if len(given) > 1 else ""
     what = f"pictures, channels x height x width, such as {example}{alone}"
     raise InputError(f"{network} takes {what}; got {got}", usual)
+
+
+def _refuse_channels_last(network: str, given: Sequence[Input]) -> None:
+    """32x32x3 would be counted as a picture of 32 channels, 32 high and 3 wide."""
+    first = [Input((one.shape[-1], *one.shape[:-1])) if _is_channels_last(one) else one for one in given]
+    if first != list(given):
+        got, better = (" and ".join(map(str, inputs)) for inputs in (given, first))
+        raise InputError(f"{network}: channels come first, {better} instead of {got}", first)
+
+
+def _is_channels_last(one: Input) -> bool:
+    return one.kind == (False, 3) and one.shape[-1] in COLOURS and one.shape[0] > max(COLOURS)
 
 
 def countable(one: "Input | Tensor") -> "Tensor | tuple[int, ...]":

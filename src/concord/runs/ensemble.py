@@ -35,8 +35,10 @@ from concord.runs.samples import first_two
 from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores, Figures
 from concord.tasks.task import S, Task
+from concord.training.beside import Beside
 from concord.training.observer import Observer
 from concord.training.optim import Adam, Sgd
+from concord.training.trial import try_training
 
 
 class Ensemble(Generic[S]):
@@ -93,6 +95,7 @@ class Ensemble(Generic[S]):
         task: Task[Any] | Literal["classify"] = "classify",
     ) -> None:
         self.members: dict[str, nn.Module] = named(members)
+        self._beside = {name: Beside(name, net) for name, net in self.members.items()}
         self.binding = Binding(consensus, weight, edges, temperature)
         config_of(self.members, self.binding, Choices(), Classify(2))  # refused here, not at the first fit
         self._task: Task[Any] | None = None if task == "classify" else refuse_task(task)
@@ -243,7 +246,7 @@ class Ensemble(Generic[S]):
         ``concord.load(path, members=...)`` reads it back. An older ensemble there is replaced; UsageError if
         something else is there.
         """
-        own_saved.save(Path(path), self.members, self.binding, self.task)
+        own_saved.save(Path(path), self.members, self._beside, self.binding, self.task)
 
 
 class MemberView(Generic[S]):
@@ -290,3 +293,7 @@ def _try(members: Mapping[str, nn.Module], parts: Parts, task: Task[Any]) -> Non
     for name, part in parts.sets().items():
         try_members(members, *first_two(part), task, "" if name == "data" else name)
     refuse_lazy(members)  # a loader gives no sample before the training
+    if "data" in parts.sets():
+        x, y = first_two(parts.sets()["data"])
+        for name, member in members.items():
+            try_training(name, member, x, y, task)

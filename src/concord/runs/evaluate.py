@@ -12,7 +12,7 @@ from torch import Tensor
 from concord.files.documents import Document
 from concord.runs import assemble
 from concord.runs.feeds import make_feed
-from concord.runs.loading import Loaded, load_run, same_data
+from concord.runs.loading import Loaded, load_run, other_data, same_data
 from concord.runs.machine import settled
 from concord.runs.result import (
     Diversity,
@@ -87,7 +87,7 @@ def evaluate(
 def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) -> Evaluation:
     splits, same = same_data(loaded, data, observer, stop)
     if not same:
-        observer.notice("this is not the data that the run was trained on")
+        observer.notice(other_data(loaded, data, splits))
     task, names = Classify(len(loaded.interface.classes)), list(loaded.members)
     found = logits_on_test(loaded, splits, same=same, observer=observer, stop=stop)
     tally = _tally(task, found, splits.test.labels.cpu())

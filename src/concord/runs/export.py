@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from concord.consensus.names import ENSEMBLE
-from concord.errors import UsageError
+from concord.errors import UsageError, amount
 from concord.files.atomic import deliver
 from concord.runs.export_deployed import BATCHES, Deployed, largest_difference
 from concord.runs.export_description import described
@@ -105,7 +105,9 @@ def _script(loaded: Loaded, to: Path, script: Path | None) -> str | None:
     if loaded.interface.shape[0] in (1, 3):
         return script_for(to, script)
     if script:
-        raise UsageError(f"images of {loaded.interface.shape[0]} channels are not read from picture files")
+        raise UsageError(
+            f"images of {amount(loaded.interface.shape[0], 'channel')} are not read from picture files"
+        )
     return None
 
 

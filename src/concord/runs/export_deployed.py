@@ -32,7 +32,8 @@ class Deployed(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = (pixels.to(torch.float32) - self.mean) / self.std
-        return torch.stack([member(x) for member in self.members]).mean(0).softmax(-1)
+        # a member that works in place must not change what the next one sees
+        return torch.stack([member(x.clone()) for member in self.members]).mean(0).softmax(-1)
 
 
 def example(shape: tuple[int, int, int], batch: int) -> Tensor:

@@ -17,6 +17,7 @@ from concord.errors import UsageError
 from concord.files.text import printable
 from concord.runs.export_deployed import Ask, example
 from concord.training.checkpoint import detached
+from concord.training.state import state_of
 
 Shape = tuple[int, int, int]
 LONGEST_REASON = 200
@@ -104,7 +105,7 @@ def pt2_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tupl
 
 def safetensors_file(network: nn.Module, about: Mapping[str, str], interface: Mapping[str, Any]) -> bytes:
     """The weights of one member, with interface.json in the metadata."""
-    return save(detached(network.state_dict()), metadata={**about, "interface": json.dumps(interface)})
+    return save(detached(state_of(network)), metadata={**about, "interface": json.dumps(interface)})
 
 
 @contextmanager

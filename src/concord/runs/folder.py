@@ -7,11 +7,12 @@ RUN/metrics.jsonl   one line per epoch
 RUN/ckpt/           checkpoints, see ``checkpoint``
 RUN/result.json     the final figures; there when the run is complete
 RUN/predictions.safetensors   of the test set, see ``predictions``
-RUN/MANIFEST.json   SHA-256 and size of whatever a complete run shows
+RUN/MANIFEST.json   SHA-256 and size of whatever a complete run shows, see ``seal``
 RUN/.lock           held while a process trains here
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shlex
@@ -19,14 +20,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from concord.errors import CheckpointError, UsageError
-from concord.files import manifest
+from concord.errors import CheckpointError, UsageError, suggestion
+from concord.files import bounded, manifest
 from concord.files.atomic import disk_errors, replace
-from concord.files.documents import parse_object
-from concord.runs import toml
+from concord.files.documents import LARGEST, parse_object
+from concord.files.links import open_inside, refuse_links
+from concord.files.text import printable
+from concord.runs import litter, seal, toml
 from concord.runs.config import Config
+from concord.runs.document_types import check_document
+
+LARGEST_LOG = 512 * 2**20  # bytes of metrics.jsonl
+
+SAVED = "ensemble.json"  # makes a folder a saved ensemble of a Python user's modules
+STUDY = "study.toml"  # makes a folder a study
+MOST_RUNS = 3  # that a message names
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class RunFolder:
 
     path: Path
     call: str | None = None  # what continues it in Python, if no command can
+    sealed: bool = True  # what a complete run shows must be what it ended with; False: as it is now
 
     @property
     def checkpoints(self) -> Path:
@@ -54,17 +65,21 @@ class RunFolder:
         return f"`{self.call or f'concord resume {shlex.quote(str(self.path))}'}`"
 
     def config(self) -> Config:
-        """The configuration, or CheckpointError where there is no run."""
+        """The configuration; CheckpointError where there is no run, or not what a complete run ended with."""
         file = self.path / "config.toml"
         if not file.is_file():
-            raise CheckpointError(f"{self.path} is not a run folder: {file.name} is missing")
-        return toml.parse(toml.read(file), str(file))
+            raise CheckpointError(f"{self.path} is not a run folder: {_what_is_there(self.path)}")
+        content = toml.content_of(file)
+        tables = toml.tables_of(content, file)
+        self._check_seal(file.name, content)
+        return toml.parse(tables, str(file))
 
     def json(self, name: str, needs: Iterable[str] = ()) -> dict[str, Any]:
         """Content of a JSON file; CheckpointError if it, or a key that it needs, is missing or damaged."""
         file = self.path / name
         try:
-            content = parse_object(file.read_bytes())
+            raw = bounded.read(file, LARGEST)
+            content = parse_object(raw)
         except FileNotFoundError:
             cure = f"; {self.resume} finishes the run" if name == "result.json" else ""
             raise CheckpointError(f"{file} is missing{cure}") from None
@@ -73,59 +88,92 @@ class RunFolder:
         lacking = sorted(set(needs) - content.keys())
         if lacking:
             raise CheckpointError(f"{file}: damaged, it lacks {', '.join(lacking)}")
+        self._check_seal(name, raw)
+        if name == "result.json":
+            self._check_types(file, [content])
         return content
+
+    @staticmethod
+    def _check_types(file: Path, found: Iterable[Mapping[str, Any]]) -> None:
+        try:
+            for each in found:
+                check_document(each)
+        except ValueError as error:
+            raise CheckpointError(f"{file}: damaged ({error})") from None
+
+    def _check_seal(self, name: str, content: bytes) -> None:
+        if self.sealed:
+            seal.check(self.path, name, content, self.resume)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         replace(self.path / name, _document(content))
 
     def complete_with(self, result: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Write these files, the manifest of all figures, and result.json, whose presence ends the run."""
-        content = {**files, "result.json": _document(result)}
-        for name in ("config.toml", "interface.json", "metrics.jsonl"):
-            if (self.path / name).is_file():
-                content[name] = (self.path / name).read_bytes()
+        end = _document(result)
         for name, written in files.items():
             replace(self.path / name, written)
-        replace(self.path / manifest.FILE, manifest.document(content))
-        replace(self.path / "result.json", content["result.json"])
+        sealed = seal.document(self.path, {**files, "result.json": end}, result.get("checkpoint"))
+        replace(self.path / manifest.FILE, sealed)
+        replace(self.path / "result.json", end)
 
     def rows(self, needs: Iterable[str] = ()) -> list[dict[str, Any]]:
         """The epochs logged so far; a last line torn by a kill is passed over.
 
-        CheckpointError if a line is damaged or lacks one of the keys that are needed.
+        CheckpointError if a line is damaged or lacks one of the keys that are needed, or if a complete run
+        ended with other lines.
         """
-        if not self.metrics.is_file():
-            return []
-        lines = self.metrics.read_bytes().split(b"\n")
+        content = self._log()
+        lines = content.split(b"\n")
         try:
             found = [parse_object(line) for line in lines[:-1] if line]
         except ValueError as error:
             raise CheckpointError(f"{self.metrics}: damaged, a line is not a JSON object ({error})") from None
         if not all(set(needs) <= row.keys() for row in found):
             raise CheckpointError(f"{self.metrics}: damaged, a line lacks {' or '.join(needs)}")
+        self._check_seal(self.metrics.name, content)
+        self._check_types(self.metrics, found)
         return found
+
+    def _log(self) -> bytes:
+        """The bytes of metrics.jsonl; none where there is no such file."""
+        if not os.path.lexists(self.metrics):
+            return b""
+        try:
+            return bounded.read(self.metrics, LARGEST_LOG)
+        except ValueError as error:
+            raise CheckpointError(f"{self.metrics}: damaged ({error})") from None
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one epoch to metrics.jsonl."""
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
-        with disk_errors(self.metrics, need=len(line)), self.metrics.open("ab") as file:
+        with disk_errors(self.metrics, need=len(line)), self._open_log(os.O_APPEND | os.O_CREAT) as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
+    def _open_log(self, flags: int) -> IO[bytes]:
+        return os.fdopen(open_inside(self.metrics, os.O_WRONLY | flags), "wb")
+
+    def log_digest(self, size: int | None = None) -> str:
+        """SHA-256 of the first ``size`` bytes of metrics.jsonl, or of all."""
+        return hashlib.sha256(self._log()[:size]).hexdigest()
+
     def cut(self, size: int) -> None:
         """Forget metrics written after a checkpoint that had ``size`` bytes of them.
 
-        CheckpointError if there are fewer: earlier epochs would be missing from every later figure.
+        CheckpointError if there are fewer: earlier epochs would be missing from every later figure. So is a
+        link in place of the file.
         """
         if self.logged() < size:
             raise CheckpointError(
                 f"{self.metrics} has {self.logged()} bytes and had {size} when the checkpoint was made:"
                 " put it back, or train again with another --out"
             )
-        if self.logged() > size:
-            with disk_errors(self.metrics):
-                os.truncate(self.metrics, size)
+        if os.path.lexists(self.metrics):
+            with disk_errors(self.metrics), self._open_log(0) as file:
+                if self.logged() > size:
+                    os.ftruncate(file.fileno(), size)
 
     def logged(self) -> int:
         """Bytes of metrics.jsonl."""
@@ -139,6 +187,29 @@ class RunFolder:
         replace(self.path / "config.toml", toml.to_toml(config).encode())
 
 
+def _what_is_there(path: Path) -> str:
+    """What a path is that is not a run, and where runs are."""
+    if not path.exists():
+        return f"there is no such folder{suggestion(path.name, _runs_in(path.parent))}"
+    if not path.is_dir():
+        return "it is a file"
+    if (path / SAVED).is_file():
+        return f"it is a saved ensemble; in Python, concord.load({str(path)!r}, members={{...}}) reads it"
+    if (path / STUDY).is_file():
+        return f"it is a study, whose runs are the folders in {path / 'cells'}"
+    runs = [str(path / name) for name in _runs_in(path)]
+    more = ", ..." if len(runs) > MOST_RUNS else ""
+    return f"runs in it: {', '.join(runs[:MOST_RUNS])}{more}" if runs else "config.toml is missing"
+
+
+def _runs_in(folder: Path) -> list[str]:
+    """Names of the runs in a folder; none where it cannot be read."""
+    try:
+        return sorted(each.name for each in folder.iterdir() if (each / "config.toml").is_file())
+    except OSError:
+        return []
+
+
 def _document(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
 
@@ -147,17 +218,30 @@ def refuse_taken(path: Path) -> None:
     """UsageError if ``path`` cannot become a new run folder because something is there."""
     with disk_errors(path):
         if (path / "config.toml").exists():
-            raise UsageError(
-                f"{path} holds a run already: {RunFolder(path).resume} continues it, or give another --out"
-            )
+            raise UsageError(f"{path} holds a run already: {_instead(RunFolder(path))}")
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out takes a folder")
+        inside = path.iterdir() if path.exists() else ()
+        others = sorted(p.name for p in inside if p.is_dir() and p.name != "ckpt")
+        if others:
+            raise UsageError(
+                f"{path} is a folder with other folders in it, such as {others[0]}: give a new one as --out"
+            )
+
+
+def _instead(folder: RunFolder) -> str:
+    """What to do where a run is already."""
+    if not folder.complete:
+        return f"{folder.resume} continues it, or give another --out"
+    longer = f"{folder.resume.removesuffix('`')} --set train.epochs=N --allow-changes`"
+    return f"it is finished; give another --out, or train it for more epochs with {longer}"
 
 
 def create(path: Path, config: Config, stamp: Mapping[str, Any], interface: Mapping[str, Any]) -> RunFolder:
     """A new run folder; UsageError if a run is there already. config.toml comes last and makes it a run."""
     folder = RunFolder(path)
     refuse_taken(path)
+    refuse_links(folder.checkpoints)
     with disk_errors(path):
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
     with locked(folder):  # of two that start at once, the second finds the first one's run
@@ -174,15 +258,19 @@ def locked(folder: RunFolder) -> Iterator[None]:
 
     Raises UsageError naming the process that holds it.
     """
+    refuse_links(folder.path / ".lock")
+    refuse_links(folder.checkpoints)
     with disk_errors(folder.path):
-        file = (folder.path / ".lock").open("a+")
+        file = os.fdopen(open_inside(folder.path / ".lock", os.O_RDWR | os.O_CREAT), "r+", errors="replace")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise UsageError(f"{folder.path} is in use by process {file.read().strip() or '?'}") from None
+            held = printable(file.read(20).strip()) or "?"
+            raise UsageError(f"{folder.path} is in use by process {held}") from None
         with disk_errors(folder.path / ".lock"):
             os.truncate(file.fileno(), 0)
             os.write(file.fileno(), str(os.getpid()).encode())  # a buffer would fail again when it is closed
+        litter.remove(folder.path)
         yield

@@ -16,7 +16,7 @@ from concord.data.dataset import Dataset, Draw, Spec, Tree
 from concord.data.splits import Splits
 from concord.data.tensors import Tensors
 from concord.data.wrapped import Wrapped
-from concord.errors import UsageError
+from concord.errors import UsageError, amount
 from concord.runs.inputs import arrays, of_concord
 from concord.runs.samples import first_inputs, first_two
 from concord.tasks.classify import Classify
@@ -138,7 +138,9 @@ def refuse_other(data: Given, what: str = "data") -> None:
         raise UsageError(f"{what} is an IterableDataset: give it as a DataLoader")
     if isinstance(data, tuple | list):
         if len(data) != 2:
-            raise UsageError(f"{what} is a pair (x, y) of inputs and targets, got {len(data)} things")
+            raise UsageError(
+                f"{what} is a pair (x, y) of inputs and targets, got {amount(len(data), 'value')}"
+            )
         return
     if isinstance(data, DataLoader | Splits) or of_concord(data):
         return
@@ -164,7 +166,7 @@ def _cut(
     order = torch.from_numpy(draws.permutation(len(train), what, seed))
     count = max(1, round(given * len(train)))
     if count >= len(train):
-        raise UsageError(f"{len(train)} samples are too few to cut {what}={given} off")
+        raise UsageError(f"{amount(len(train), 'sample')}: too few to cut {what}={given} off")
     return View(train, order[count:].sort().values), View(train, order[:count].sort().values)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Generic
 
 from torch import Tensor
 
+from concord.errors import amount
 from concord.tasks.task import S
 from concord.training.epoch import Epoch
 
@@ -31,7 +32,7 @@ class History(Generic[S]):
         return len(self.epochs)
 
     def __repr__(self) -> str:
-        return f"History({len(self.epochs)} epochs, best {self.best_epoch}, {self.seconds:.1f} s)"
+        return f"History({amount(len(self.epochs), 'epoch')}, best {self.best_epoch}, {self.seconds:.1f} s)"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: the epochs as lines of metrics.jsonl, and the final scores."""

@@ -10,6 +10,7 @@ from concord.data.splits import Splits
 from concord.errors import CheckpointError, DataError
 from concord.runs.folder import RunFolder
 
+LARGEST = 150_000_000  # numbers of one image, 50 million pixels of three channels
 INTERFACE = ("shape", "classes", "mean", "std")  # keys of interface.json
 
 
@@ -45,14 +46,16 @@ class Interface:
             resize = Resize((h, w)) if "resize" in plain else None
             if resize is not None and resize.plain() != plain["resize"]:
                 raise ValueError(f"resize is {plain['resize']}, this version does {resize.plain()}")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"interface.json is damaged ({error})") from None
         sizes = {len(normalise.mean), len(normalise.std), c}
         if len(sizes) > 1 or min(c, h, w, len(classes)) < 1 or not all(s > 0 for s in normalise.std):
             raise CheckpointError(
                 f"interface.json is damaged: images of {c}x{h}x{w} need {c} means and {c} standard deviations"
-                f" above 0, got {plain['mean']} and {plain['std']}, and {len(classes)} classes"
+                f" above 0, got {plain['mean']} and {plain['std']}, and {len(classes)} class names"
             )
+        if c * h * w > LARGEST:
+            raise CheckpointError(f"interface.json is damaged: {c}x{h}x{w} are more than {LARGEST:,} numbers")
         return cls((c, h, w), classes, normalise, resize)
 
 

@@ -12,7 +12,7 @@ from concord.consensus.names import ENSEMBLE, OWN
 from concord.data.images.images import joined
 from concord.data.images.pictures import Watch
 from concord.data.splits import Splits
-from concord.errors import CheckpointError, UsageError, suggestion
+from concord.errors import CheckpointError, UsageError, amount, suggestion
 from concord.runs.assemble import build_members, load_again, load_data
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
@@ -22,6 +22,7 @@ from concord.runs.precision import precisions, whole_float32
 from concord.runs.watching import Stop, never, reading
 from concord.runs.weights import fill, standing
 from concord.training import checkpoint
+from concord.training.checkpoint import Checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
 
@@ -125,13 +126,25 @@ def load_run(
             raise
         checkpoint.newest(folder.checkpoints)  # says so if none can be used
         raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
+    if not folder.complete:
+        observer.notice(_unfinished(folder, found, config))
     interface = interface_of(folder, found.state, observer.notice)
     needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
-    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=True)
+    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=found)
     fill(members, found)
+    for each in members.values():
+        each.eval()
     precise = precisions(config, members, interface.shape)
     seen = found.state.get("fingerprint")
     return Loaded(folder, config, interface, members, found.path, seen, precise, result)
+
+
+def _unfinished(folder: RunFolder, found: Checkpoint, config: Config) -> str:
+    done = found.state.get("position", {}).get("epoch", "?")
+    return (
+        f"{folder.path} is not finished: the weights are those after {done} of {config.train.epochs} epochs"
+        f" ({found.path.name}); {folder.resume} continues it"
+    )
 
 
 def _elsewhere(config: Config) -> bool:
@@ -155,6 +168,17 @@ def same_data(
     if source is not None and not (same or splits.own_test):  # nothing of it was trained on: all is a test
         splits = replace(splits, test=joined(joined(splits.train, splits.valid), splits.test))
     return splits, same
+
+
+def other_data(run: Loaded, source: str | None, splits: Splits) -> str:
+    """The note that a run is scored on other data than it was trained on, and on which images of them."""
+    which = "its own test part" if splits.own_test else "a test part cut from it"
+    if source is not None and not splits.own_test:
+        which = "all of it"
+    return (
+        f"{source or run.config.data.source} is not the data that {run.folder.path} was trained on: scored is"
+        f" {which} ({amount(len(splits.test), 'image')})"
+    )
 
 
 def _other_data(run: Loaded, source: str, watch: Watch) -> Splits:

@@ -21,7 +21,6 @@ from concord.runs.precision import native_bfloat16
 
 ATTENTION = ("flash", "mem_efficient", "cudnn")  # kernels of PyTorch on a GPU
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
-BUSY = 0.75  # of a core, on average over the last minute
 
 
 def resolved(config: Config) -> Config:
@@ -121,24 +120,6 @@ def _set(before: _Switches) -> None:
         os.environ.pop(CUBLAS, None)
 
 
-def crowded(config: Config) -> str | None:
-    """A warning where other programs leave a new training fewer cores than its threads want.
-
-    Threads meet many times in every update of a small network, and all wait for the one without a core.
-    """
-    cores, threads = os.cpu_count() or 1, config.train.threads or 1
-    try:
-        load = os.getloadavg()[0]
-    except OSError:  # where it cannot be told
-        return None
-    if config.train.device != "cpu" or threads == 1 or load + threads < cores + BUSY:
-        return None
-    return (
-        f"this machine was busy in the last minute (load {load:.1f} on {cores} cores). If other programs go"
-        f" on: {threads} threads that wait for each other may be many times slower than train.threads=1"
-    )
-
-
 def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
     """What made this run, for whoever wants to make it again."""
     packages = ("concord", *NEEDED)
@@ -157,6 +138,12 @@ def stamp(config: Config, fingerprint: str) -> dict[str, Any]:
         "seed": config.train.seed,
         "fingerprint": fingerprint,  # of the data
     }
+
+
+def resumed(changes: Sequence[str]) -> dict[str, Any]:
+    """What is added to the stamp by a resume, under its time."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {now: {"command": sys.argv, "changes": list(changes)}}
 
 
 def _device(config: Config) -> str:

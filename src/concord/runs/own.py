@@ -17,7 +17,7 @@ from concord.runs.folder import RunFolder
 from concord.runs.given import Parts
 from concord.runs.own_members import refuse_idle, try_members
 from concord.runs.own_settings import Binding, Choices
-from concord.runs.plan import looks_at_validation, weight_of
+from concord.runs.plan import looks_at_validation, pointless, weight_of
 from concord.runs.store import RunStore
 from concord.tasks.task import S, Task, Tree
 from concord.training.job import Feed, Job, Plan
@@ -59,6 +59,8 @@ def own_job(
         seed=config.train.seed,
         workers=parts.workers if choices.workers is None else choices.workers,
     )
+    for notice in pointless(config):
+        observer.notice(notice)
     looking = looks_at_validation(config)
     if looking and not feed.has_valid:
         raise UsageError(f"{looking.rpartition('.')[2]} looks at validation data: give valid")

@@ -15,7 +15,7 @@ from concord.runs.config import LONGEST_NAME, NAME
 from concord.tasks.task import Task, Tree
 from concord.training.batch import count
 from concord.training.cohort import refuse_shared
-from concord.training.evaluate import outputs
+from concord.training.evaluate import output_of as evaluated
 
 Members = Mapping[str, nn.Module] | Sequence[nn.Module] | nn.ModuleDict | nn.ModuleList
 
@@ -120,7 +120,7 @@ def try_members(members: Mapping[str, nn.Module], x: Tree, y: Tree, task: Task[A
 def output_of(name: str, member: nn.Module, x: Tree) -> Tree:
     """The output of a member in evaluation mode; whatever it raises is a UsageError that names it."""
     try:
-        return outputs({name: member}, x)[0]
+        return evaluated(member, x)
     except ConcordError as error:
         raise UsageError(f"member {name!r}: {error}") from error
     except (MemoryError, torch.OutOfMemoryError):

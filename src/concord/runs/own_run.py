@@ -17,7 +17,7 @@ from concord.runs.result import MemberResult, Result, diversity_of, ensemble_of
 from concord.tasks.classify import ClassScores
 from concord.tasks.task import S, Tree
 from concord.training.epoch import Epoch
-from concord.training.evaluate import evaluating
+from concord.training.evaluate import modes_kept
 from concord.training.final import Final, final
 from concord.training.fit import Training
 from concord.training.job import Job
@@ -29,7 +29,7 @@ def run(job: Job[S], out: Path | None, config: Config) -> History[S]:
 
     Afterwards the process and the modes of the members are as they were before.
     """
-    with closing(job.feed), _held(out) as folder, machine.settled(config), evaluating(job.members):
+    with closing(job.feed), _held(out) as folder, machine.settled(config), modes_kept(job.members):
         training, fresh = Training(job), []
         last: Epoch[S] | None = None
         for event in training.run():

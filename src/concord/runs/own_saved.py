@@ -17,16 +17,16 @@ from concord.files.commit import commit
 from concord.files.documents import parse_object
 from concord.files.tensors import parse_tensors
 from concord.runs.config import Consensus
-from concord.runs.folder import RunFolder
+from concord.runs.folder import SAVED, RunFolder
 from concord.runs.own_members import refuse_lazy
 from concord.runs.own_settings import Binding
 from concord.runs.weights import fill, standing
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 from concord.training import checkpoint
-from concord.training.state import check_members, unpack_members
+from concord.training.beside import Beside
+from concord.training.state import check_members, state_of, unpack_members
 
-DOCUMENT = "ensemble.json"
 CLASSIFY = "classify"
 
 
@@ -39,9 +39,18 @@ class Found:
     classifier: Classify | None
 
 
-def save(path: Path, members: Mapping[str, nn.Module], binding: Binding, task: Task[Any]) -> None:
-    """A folder with the weights of all members and what binds them; an older one there is replaced."""
-    if path.exists() and not (path / DOCUMENT).is_file():
+def save(
+    path: Path,
+    members: Mapping[str, nn.Module],
+    beside: Mapping[str, Beside],
+    binding: Binding,
+    task: Task[Any],
+) -> None:
+    """A folder with the weights of all members and what binds them; an older one there is replaced.
+
+    ``beside`` are what the members are beyond their state dicts.
+    """
+    if path.exists() and not (path / SAVED).is_file():
         raise UsageError(f"{path} exists and is not a saved ensemble: give another name")
     document = {
         "members": {
@@ -53,10 +62,12 @@ def save(path: Path, members: Mapping[str, nn.Module], binding: Binding, task: T
         "label_smoothing": task.label_smoothing if isinstance(task, Classify) else None,
     }
     files = {
-        f"member-{name}.safetensors": tensor_bytes(checkpoint.detached(net.state_dict()))
+        f"member-{name}.safetensors": tensor_bytes(
+            checkpoint.detached(state_of(net) | beside[name].tensors())
+        )
         for name, net in members.items()
     }
-    files[DOCUMENT] = json.dumps(document, indent=1).encode() + b"\n"
+    files[SAVED] = json.dumps(document, indent=1).encode() + b"\n"
     commit(path, files)
 
 
@@ -71,17 +82,18 @@ def read(path: Path, members: Mapping[str, nn.Module]) -> Found:
 
 
 def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
-    if not (path / DOCUMENT).is_file():
-        raise CheckpointError(f"{path} is neither a saved ensemble nor a run: {DOCUMENT} is missing")
+    if not (path / SAVED).is_file():
+        why = f"{SAVED} is missing" if path.is_dir() else "there is no such folder"
+        raise CheckpointError(f"{path} is neither a saved ensemble nor a run: {why}")
     try:
-        document = parse_object(manifest.verified(path, DOCUMENT))
+        document = parse_object(manifest.verified(path, SAVED))
         _refuse_others(path, document["members"], members)
         settings = Consensus.model_validate(document["consensus"])
         classifier = _classifier(document["classes"], document.get("label_smoothing"))
         found = Found(binding_of(settings), document["task"], classifier)
         kept = document["members"]
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path / DOCUMENT}: damaged ({error})") from None
+        raise CheckpointError(f"{path / SAVED}: damaged ({error})") from None
     tensors = {}
     for name in members:
         file = f"member-{name}.safetensors"
@@ -96,7 +108,10 @@ def _run(path: Path, members: Mapping[str, nn.Module]) -> Found:
     config = folder.config()
     _refuse_others(path, [member.name for member in config.members], members)
     fill(members, standing(folder))
-    classes = len(folder.json("interface.json", ["classes"])["classes"])
+    listed = folder.json("interface.json", ["classes"])["classes"]
+    if not isinstance(listed, list):
+        raise CheckpointError(f"{path / 'interface.json'}: damaged, classes is not a list")
+    classes = len(listed)
     classifier = _classifier(classes, config.train.label_smoothing)
     return Found(binding_of(config.consensus), config.train.task, classifier)
 

@@ -135,6 +135,18 @@ def looks_at_validation(config: Config) -> str | None:
     return next((setting for setting, looking in looks.items() if looking), None)
 
 
+def pointless(config: Config) -> list[str]:
+    """What of the consensus has no effect."""
+    cost = config.consensus.cost
+    if cost == "none":
+        return []
+    if len(config.members) == 1:
+        return [f"consensus {cost} has no effect: there is one member, which has nobody to agree with"]
+    if not config.consensus.weight:
+        return [f"consensus {cost} has weight 0: this is the plain ensemble"]
+    return []
+
+
 def weight_of(settings: Settings, updates: int) -> Weight:
     """The weight of update ``index`` of ``updates``: the configured one times the schedule's factor."""
     ramp = _schedule(settings)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from concord.runs.config import Config
 from concord.training.devices import home_of
+from concord.training.evaluate import evaluating
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -67,8 +68,8 @@ def untrusted(network: nn.Module, shape: tuple[int, int, int]) -> str | None:
     ]
     x = torch.zeros(1, *shape)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            network.eval()(x.to(home_of(network, x)))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating({"": network}):
+            network(x.to(home_of(network, x)))
     finally:
         for hook in hooks:
             hook.remove()

@@ -10,7 +10,7 @@ Whatever is said later about the test set is made from it: scores, votes, confus
 their seed alone can be compared sample by sample (churn). Runs of older versions kept votes.safetensors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,9 +61,21 @@ def read(folder: RunFolder) -> Predictions | None:
     if labels is None:
         return None  # of a task of the user's own
     logits = {name.split("/")[1]: value for name, value in tensors.items() if name.endswith("/logits")}
-    if not logits or any(len(value) != len(labels) for value in logits.values()):
-        raise CheckpointError(f"{file}: damaged, it lacks labels or the logits of a sample")
+    if not _fit(list(logits.values()), labels):
+        raise CheckpointError(f"{file}: damaged, labels and logits are not those of one test set")
     return Predictions(logits, labels)
+
+
+def _fit(logits: Sequence[Tensor], labels: Tensor) -> bool:
+    """Whether these are (N, K) numbers of every member and (N,) classes of as many samples."""
+    if not logits or logits[0].ndim != 2 or labels.ndim != 1:
+        return False
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        return False
+    samples, classes = logits[0].shape
+    same = all(rows.shape == logits[0].shape and rows.is_floating_point() for rows in logits)
+    known = bool(((labels >= 0) & (labels < classes)).all())
+    return same and 0 < samples == len(labels) and known
 
 
 def votes(folder: RunFolder) -> dict[str, Tensor]:

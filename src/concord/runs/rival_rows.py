@@ -15,7 +15,7 @@ from concord.consensus.names import ENSEMBLE
 from concord.consensus.objective import ensemble_logits
 from concord.data.images.images import Images
 from concord.data.splits import Splits
-from concord.errors import DataError
+from concord.errors import DataError, amount
 from concord.runs.assemble import costs
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, same_data
@@ -93,7 +93,7 @@ def _member(
     seen = len(splits.train) + len(splits.valid)
     figure = published(network, {}, seen) if mnist and not changed else None
     spent = costs({name: loaded.members[name]}, loaded.interface.shape)[name]
-    about = f"{network}, {loaded.config.train.epochs} epochs{', augmented' if changed else ''}"
+    about = f"{network}, {amount(loaded.config.train.epochs, 'epoch')}{', augmented' if changed else ''}"
     return Rival(
         f"{loaded.folder.path.name}: {name}",
         about,

@@ -42,7 +42,7 @@ def stacks_of(
 
 def _compare(names: Sequence[str], members: Mapping[str, nn.Module], x: Tensor) -> None:
     """UsageError unless one pass in training mode gives what a pass for each gives, buffers included."""
-    chosen = [members[name].train() for name in names]
+    chosen = [members[name] for name in names]
     x = x.to(home_of(chosen[0], x))
     before = drawn()
     try:
@@ -59,12 +59,12 @@ def _compare(names: Sequence[str], members: Mapping[str, nn.Module], x: Tensor) 
 
 def _in_one_pass(members: Sequence[nn.Module], x: Tensor) -> Said:
     with buffers_kept(members):
-        return list(stacked.outputs(members, [(x,)])), [dict(m.named_buffers()) for m in members]
+        return list(stacked.outputs(members, [(x.clone(),)])), [dict(m.named_buffers()) for m in members]
 
 
 def _in_a_pass_each(members: Sequence[nn.Module], x: Tensor) -> Said:
     with buffers_kept(members):
-        return [member(x) for member in members], [dict(m.named_buffers()) for m in members]
+        return [member(x.clone()) for member in members], [dict(m.named_buffers()) for m in members]
 
 
 def _alike(one: Said, each: Said) -> bool:

@@ -1,23 +1,26 @@
 """A run folder as the store of a training: checkpoints, metrics.jsonl, exact resume."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from concord.errors import CheckpointError
-from concord.runs import weights
+from concord.errors import CheckpointError, amount
+from concord.runs import machine, weights
 from concord.runs.changes import ANYWAY, adapted, differences, position_of, refuse
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint
+from concord.training.moments import check_moments, without_moments
 from concord.training.observer import Observer
 from concord.training.position import step_name
 from concord.training.state import check_optimizer
 from concord.training.store import Line, Saved, Tensors
 
 KEEP = 2  # newest checkpoints
+NEEDED = ("epoch", "step", "seconds", "samples_per_second", "train", "valid", "test")  # of every line
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class RunStore:
 
     def load(self) -> Saved | None:
         """The newest sound checkpoint, or None; CheckpointError if it is of another run."""
+        checkpoint.sweep(self.folder.checkpoints)
         found, faults = checkpoint.newest(self.folder.checkpoints, self.strict)
         for fault in faults:
             self.observer.notice(f"{fault}; falling back to an earlier checkpoint")
@@ -55,7 +59,17 @@ class RunStore:
             self._accept(changes, saved)
         elif self.folder.config().data.source != self.config.data.source or self._without_its_checkpoint():
             self.folder.reopen(self.config)
+        if saved is not None:
+            self._stamp(changes)
         return saved
+
+    def _stamp(self, changes: Sequence[str]) -> None:
+        """Add this resume to stamp.json: when, by which command, and what was changed."""
+        with suppress(CheckpointError):  # without a stamp nothing is known of the start either
+            stamp = self.folder.json("stamp.json")
+            before = stamp.get("resumes")
+            resumes = {**(before if isinstance(before, dict) else {}), **machine.resumed(changes)}
+            self.folder.write_json("stamp.json", {**stamp, "resumes": resumes})
 
     def _without_its_checkpoint(self) -> bool:
         """Whether there is a result that is damaged, or whose checkpoint is and so was set aside."""
@@ -67,6 +81,10 @@ class RunStore:
 
     def _taken(self, found: checkpoint.Checkpoint, changed: bool) -> Saved:
         position = position_of(found, self.tallied)
+        if not changed and found.state["steps"] != self.steps:
+            raise CheckpointError(
+                f"{found.path}/state.json: epochs of {found.state['steps']} updates, here {self.steps}"
+            )
         if changed:
             position = adapted(position, found.state, self.config, self.steps)
         weights.check(self.members, found)
@@ -75,12 +93,31 @@ class RunStore:
         if kind == before:
             optimizer = found.tensors["optimizer"]
             check_optimizer(self.members, optimizer)
+            self._check_moments(found, changed)
         else:
             self.observer.notice(f"{kind} cannot use the moments of {before}: they start at 0")
         self.folder.cut(found.state["metrics_bytes"])
+        self._check_log(found)
         checkpoint.set_aside(self.folder.checkpoints, found.path)
         index = position.epoch * self.steps + position.step
         return Saved(index, position, weights.tensors_of(found), optimizer)
+
+    def _check_moments(self, found: checkpoint.Checkpoint, changed: bool) -> None:
+        before = found.state["config"]["train"]["optimizer"]
+        kind = "without" if before["kind"] == "sgd" and not before.get("momentum") else before["kind"]
+        without = None if changed else found.state.get("without_moments")
+        where = str(found.path / "optimizer.safetensors")
+        check_moments(self.members, found.tensors["optimizer"], kind, where, without)
+
+    def _check_log(self, found: checkpoint.Checkpoint) -> None:
+        """CheckpointError, or a notice with ``allow_changes``, if epochs are not as they were logged."""
+        before, size = found.state.get("metrics_sha256"), found.state["metrics_bytes"]
+        if before is None or before == self.folder.log_digest(size):
+            return
+        fault = f"{self.folder.metrics}: damaged or edited since the checkpoint {found.path.name} was made"
+        if not self.allow_changes:
+            raise CheckpointError(f"{fault}. Put it back, or {self.otherwise}")
+        self.observer.notice(f"{fault}. It is accepted as it is")
 
     def _accept(self, changes: Sequence[str], saved: Saved | None) -> None:
         self.observer.notice("continuing with changes:\n" + "\n".join(f"  {change}" for change in changes))
@@ -96,13 +133,15 @@ class RunStore:
 
     def _commit(self, saved: Saved) -> None:
         tensors: dict[str, Tensors] = {
-            f"{weights.MEMBER}{name}": state for name, state in saved.members.items()
+            f"{checkpoint.MEMBER}{name}": state for name, state in saved.members.items()
         }
         tensors["optimizer"] = saved.optimizer or {}
         tensors["totals"] = saved.position.totals
         state = {
             "position": saved.position.plain(),
             "metrics_bytes": self.folder.logged(),
+            "metrics_sha256": self.folder.log_digest(),
+            "without_moments": without_moments(self.members, saved.optimizer or {}),
             "config": self.config.model_dump(mode="json"),
             "fingerprint": self.fingerprint,
             "interface": self.interface,
@@ -111,13 +150,13 @@ class RunStore:
         checkpoint.save(self.folder.checkpoints, saved.index, tensors, state)
 
     def weights(self, step: str) -> Mapping[str, Tensors]:
-        return weights.tensors_of(checkpoint.load(self.folder.checkpoints / step))
+        return weights.tensors_of(checkpoint.load(checkpoint.named(self.folder.checkpoints, step)))
 
     def append(self, line: Line) -> None:
         self.folder.append(line)
 
     def lines(self) -> Sequence[Line]:
-        return self.folder.rows()
+        return self.folder.rows(NEEDED)
 
     def stopped(self, updates: int) -> str:
-        return f"stopped after {updates} updates, saved: {self.folder.resume} continues from here"
+        return f"stopped after {amount(updates, 'update')}, saved: {self.folder.resume} continues from here"

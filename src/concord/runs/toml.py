@@ -2,43 +2,61 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from concord.errors import UsageError, suggestion
-from concord.runs.config import Config
+from concord.runs import toml_bounds
+from concord.runs.config import Config, OwnOptimizer
+from concord.runs.phrases import plain
 
 LARGEST_FILE = 2**20  # bytes; a configuration is small
 LONGEST_SHOWN = 200  # characters of a value in a message
+MOST_FAULTS = 50  # listed in a message; each is compared with the names that there are
 M = TypeVar("M", bound=BaseModel)
 
 
 def read(path: Path) -> dict[str, Any]:
     """The tables of a TOML file as they stand; UsageError with file, line and column otherwise."""
+    return tables_of(content_of(path), path)
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a settings file; UsageError if it is missing or larger than any configuration is."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file:  # which may be a pipe of a shell
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such configuration file") from None
+    except IsADirectoryError:
+        inside = next((path / name for name in ("study.toml", "config.toml") if (path / name).is_file()), "")
+        meant = f", such as {inside}" if inside else ""
+        raise UsageError(f"{path} is a folder; expected a TOML file of settings{meant}") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     if len(content) > LARGEST_FILE:
         raise UsageError(f"{path}: a configuration of more than {LARGEST_FILE} bytes is refused")
+    return content
+
+
+def tables_of(content: bytes, path: Path) -> dict[str, Any]:
+    """The tables that the bytes of a TOML file hold; UsageError naming ``path`` and the line otherwise."""
     try:
         return _loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}: not a TOML file: no UTF-8 text (at line {line})") from None
+        raise UsageError(f"{path}: not a TOML file: not UTF-8 text (at line {line})") from None
     except ValueError as error:
         raise UsageError(f"{path}: not a TOML file: {error}") from None
 
 
 def _loads(text: str) -> dict[str, Any]:
-    """``tomllib.loads`` with every refusal a ValueError."""
+    """``tomllib.loads`` with every refusal a ValueError, and what is too much refused before."""
+    toml_bounds.check(text)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -49,19 +67,30 @@ def _loads(text: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def parse(tables: Mapping[str, Any], where: str = "configuration") -> Config:
+def parse(tables: Mapping[str, Any], where: str = "") -> Config:
     """A checked Config, or one UsageError that lists every fault with its key."""
     return checked(Config, tables, where)
 
 
-def checked(model: type[M], tables: Mapping[str, Any], where: str, prefix: str = "") -> M:
+def checked(model: type[M], tables: Mapping[str, Any], where: str = "", prefix: str = "") -> M:
     """A record of ``model``, or one UsageError that lists every fault with its key, after ``prefix``."""
     try:
         return model.model_validate(dict(tables))
     except ValidationError as error:
-        found = dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in error.errors())
-        listed = "\n".join(f"  {fault}" for fault in found)
-        raise UsageError(f"{where}:\n{listed}") from None
+        raise refusal(error, model, tables, where, prefix) from None
+
+
+def refusal(
+    error: ValidationError, model: type[BaseModel], tables: Mapping[str, Any], where: str, prefix: str = ""
+) -> UsageError:
+    """One error that lists every fault of these tables with its key."""
+    faults = error.errors(include_url=False)
+    found = list(dict.fromkeys(_fault(dict(fault), tables, model, prefix) for fault in faults[:MOST_FAULTS]))
+    if len(found) == 1:
+        return UsageError(f"{where}: {found[0]}" if where else found[0])
+    more = [f"and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
+    listed = "\n".join(f"  {fault}" for fault in [*found, *more])
+    return UsageError(f"{where or f'{len(found)} settings are wrong'}:\n{listed}")
 
 
 def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], prefix: str) -> str:
@@ -75,26 +104,26 @@ def _fault(fault: Mapping[str, Any], tables: object, model: type[BaseModel], pre
         case "extra_forbidden":
             if kinds := _kinds_with(path[-1], path[:-1], model):
                 return f"{key}: this belongs to kind = {' or '.join(kinds)}"
-            near = suggestion(path[-1], known_keys(path[:-1], model)) or _elsewhere(path[-1], model)
-            return f"{key}: unknown key{near}"
+            known = known_keys(path[:-1], model)
+            near = suggestion(path[-1], known) or _elsewhere(path[-1], model)
+            return f"{key}: unknown key{near or '; there are: ' + ', '.join(known)}"
         case "union_tag_not_found":
             return f"{key}.kind is missing"
         case "union_tag_invalid":
-            return f"{key}.kind: expected {context['expected_tags']}, got {context['tag']!r}" + _nearest(
-                context["tag"], context["expected_tags"]
-            )
+            near = _nearest(context["tag"], context["expected_tags"])
+            return f"{key}.kind: must be one of {context['expected_tags']}, got {context['tag']!r}{near}"
     shown = "" if isinstance(given, dict | list) else f", got {_shown(given)}"
     if fault["type"] == "literal_error":
         shown += _nearest(given, context["expected"])
-    text = fault["msg"].removeprefix("Value error, ")
-    return f"{key}: {text}{shown}" if key else text
+    text = plain(fault["msg"])
+    return f"{key}: {text}{'' if fault['type'] == 'missing' else shown}" if key else text
 
 
 def _elsewhere(name: str, model: type[BaseModel], prefix: str = "") -> str:
-    """``, it stands at 'train.optimizer.lr'``: the first key of that name in the tables below, or nothing."""
+    """`` (did you mean 'train.optimizer.lr'?)``: the first key of that name further down, or nothing."""
     for field, info in model.model_fields.items():
         if field == name:
-            return f" (it stands at {prefix + field!r})"
+            return f" (did you mean {prefix + field!r}?)"
         for inner in _models(info.annotation):
             if found := _elsewhere(name, inner, f"{prefix}{field}."):
                 return found
@@ -131,6 +160,17 @@ def _shown(given: object) -> str:
 def known_keys(path: Iterable[str], model: type[BaseModel] = Config) -> list[str]:
     """Names that may stand under this path of keys, union branches included."""
     return sorted({name for found in _models_at(path, model) for name in found.model_fields})
+
+
+def places(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """``train.optimizer.lr`` and all other keys that --set takes, each with whether it is true or false."""
+    for name, field in model.model_fields.items():
+        inner = _models(field.annotation)
+        if not inner:
+            yield prefix + name, field.annotation is bool
+        elif get_origin(field.annotation) is not list:  # members have an option of their own
+            tables = (each for each in inner if each is not OwnOptimizer)
+            yield from dict.fromkeys(key for each in tables for key in places(each, f"{prefix}{name}."))
 
 
 def _kinds_with(name: str, path: Iterable[str], model: type[BaseModel]) -> list[str]:
@@ -171,6 +211,8 @@ def assign(tables: dict[str, Any], setting: str) -> None:
 def put(tables: dict[str, Any], key: str, value: object) -> None:
     """Put a value at ``key.path``, making the tables on the way."""
     *path, last = key.split(".")
+    if len(path) >= toml_bounds.LONGEST_KEY:
+        raise UsageError(f"{_shown(key)}: a key of more than {toml_bounds.LONGEST_KEY} names")
     for part in path:
         tables = tables.setdefault(part, {})
         if not isinstance(tables, dict):

@@ -2,16 +2,20 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from concord.errors import CheckpointError, DivergedError, UsageError, suggestion
-from concord.runs import assemble, machine, predictions, toml
+from concord.errors import CheckpointError, DivergedError, ResourceError, UsageError, suggestion
+from concord.runs import assemble, machine, predictions, seal, threads, toml
 from concord.runs import folder as run_folder
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.job import make_job
 from concord.runs.loading import refuse_own
+from concord.runs.own_code import try_own_code
+from concord.runs.own_members import refuse_idle
+from concord.runs.plan import pointless
 from concord.runs.result import Result, diversity_of, ensemble_of, members_of
 from concord.runs.teachers import load_teachers
 from concord.runs.watching import Stop, never, reading
@@ -38,28 +42,24 @@ def train(
     What is wrong is refused before the folder is made.
     """
     run_folder.refuse_taken(out)
-    config = machine.resolved(config)
+    asked, config = config.train.threads, machine.resolved(config)
     with machine.settled(config):
         splits = assemble.load_data(config, reading(observer, stop))
-        for notice in (*splits.notices, *_pointless(config)):
+        for notice in (*splits.notices, *pointless(config)):
             observer.notice(notice)
         interface = Interface.of(splits)
         members = assemble.build_members(config, interface, allow_code)
+        refuse_idle(members)
+        try_own_code(config, members, interface, allow_code, observer)
         load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))
-        folder = RunFolder(out)
+        choice = threads.chosen(asked, config, members, interface.shape)
+        if choice.notice:
+            observer.notice(choice.notice)
+        config, folder = choice.config, RunFolder(out)
         job = make_job(folder, config, splits, members, interface, observer=observer, stop=stop)
         run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
-        warning = machine.crowded(config)
-        if warning:
-            observer.notice(warning)
         return run_job(job, folder, config, interface)
-
-
-def _pointless(config: Config) -> list[str]:
-    if config.consensus.cost == "none" or config.consensus.weight:
-        return []
-    return [f"consensus.cost {config.consensus.cost} has weight 0: this is the plain ensemble"]
 
 
 def resume(
@@ -79,12 +79,24 @@ def resume(
     as one that diverged. ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an
     earlier one is used.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(run, sealed=not allow_changes)
+    if folder.complete:
+        _tidied(folder)
+    if allow_changes:
+        for fault in seal.broken(run, folder.resume).values():
+            observer.notice(f"{fault}. It is accepted as it is")
     asked = _asked(folder, settings, without)
     unchanged = not (settings or without or allow_changes)
     if folder.complete and unchanged and finished(folder, observer.notice, strict):
+        observer.notice(f"{run} is finished already: nothing was trained")
         return read_result(folder)
     return _continue(folder, asked, allow_changes, strict, allow_code, observer, stop)
+
+
+def _tidied(folder: RunFolder) -> None:
+    """Remove what kills left in a complete run, if nobody is at work there and it can be written to."""
+    with suppress(UsageError, ResourceError), locked(folder):
+        checkpoint.sweep(folder.checkpoints)
 
 
 def read_result(folder: RunFolder) -> Result:
@@ -98,7 +110,8 @@ def read_result(folder: RunFolder) -> Result:
 
 def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str]) -> Config:
     """The run's configuration with the changes in it; UsageError for a member that it does not have."""
-    tables = folder.config().model_dump(mode="json", exclude_none=True)
+    # not under its seal: a setting that was changed since is listed with what it was
+    tables = replace(folder, sealed=False).config().model_dump(mode="json", exclude_none=True)
     members = {member["name"]: member for member in tables["members"]}
     for name in without:
         if name not in members:
@@ -109,7 +122,7 @@ def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str])
         members[name]["retired"] = True
     for setting in settings:
         toml.assign(tables, setting)
-    return toml.parse(tables, "configuration with what was changed")
+    return toml.parse(tables)
 
 
 def _continue(
@@ -129,7 +142,7 @@ def _continue(
         # pixels are normalised as they were from the start, whatever data is trained on now
         interface = interface_of(folder, found.state if found else {}, observer.notice)
         check_same(interface, splits, config.data.source)
-        members = assemble.build_members(config, interface, allow_code, saved=found is not None)
+        members = assemble.build_members(config, interface, allow_code, saved=found)
         if found is None:
             load_teachers(config, members, interface, observer)
         assemble.check_memory(config, members, interface.shape, len(splits.train))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from concord.data.images.pictures import Watch
-from concord.errors import StoppedError
+from concord.errors import StoppedError, amount
 from concord.training.observer import Observer
 
 Stop = Callable[[], bool]  # whether to stop as soon as the state can be saved
@@ -19,7 +19,7 @@ def reading(observer: Observer, stop: Stop = never) -> Watch:
 
     def watch(done: int, total: int) -> None:
         if stop():
-            read = f"reading {done:,} of {total:,} images" if total else f"finding {done:,} images"
+            read = f"reading {done:,} of {total:,} images" if total else f"finding {amount(done, 'image')}"
             raise StoppedError(f"stopped after {read}; nothing was changed, and the same command starts over")
         observer.counted(done, total)
 

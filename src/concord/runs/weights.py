@@ -1,18 +1,19 @@
 """Weights of a checkpoint into members, and which checkpoint a run stands for."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError
-from concord.runs.changes import differences, refuse
+from concord.runs import seal
+from concord.runs.changes import STATE, differences, refuse
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint
-from concord.training.checkpoint import Checkpoint
+from concord.training.checkpoint import MEMBER, Checkpoint
 from concord.training.state import check_members, unpack_members
-
-MEMBER = "member-"  # before the name, in the files of a checkpoint
+from concord.training.types import check_finite
 
 
 def tensors_of(found: Checkpoint) -> dict[str, Mapping[str, Tensor]]:
@@ -27,7 +28,10 @@ def tensors_of(found: Checkpoint) -> dict[str, Mapping[str, Tensor]]:
 def check(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
     """CheckpointError if the checkpoint lacks a member or was made for another network."""
     networks = {m["name"]: m["network"] for m in found.state.get("config", {}).get("members", ())}
-    check_members(members, tensors_of(found), str(found.path), networks)
+    saved = tensors_of(found)
+    check_members(members, saved, str(found.path), networks)
+    for name, member in members.items():
+        check_finite(member, saved[name], f"{found.path}: member {name!r}")
 
 
 def fill(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
@@ -58,15 +62,40 @@ def finished(
             raise
         warn(f"{error}; its result is made again")
         return False
-    refuse(found.path, differences(folder, found, folder.config(), found.state["fingerprint"]))
-    return True
+    if not found.state.keys() >= STATE:
+        raise CheckpointError(f"{found.path}: not the checkpoint of a training of this concord")
+    config = replace(folder, sealed=False).config()  # what was changed in it is listed
+    refuse(found.path, differences(folder, found, config, found.state["fingerprint"]))
+    return _whole(folder, warn, strict)
+
+
+def _whole(folder: RunFolder, warn: Callable[[str], None], strict: bool) -> bool:
+    """Whether all that a complete run shows is as it ended; False where a resume can make it again."""
+    broken = seal.broken(folder.path, folder.resume)
+    for name, fault in broken.items():
+        if strict or name not in seal.REMADE:
+            raise CheckpointError(fault)
+        warn(f"{fault}; it is made again")
+    return not broken
+
+
+def load(folder: RunFolder, path: Path) -> Checkpoint:
+    """A verified checkpoint of a run; of a complete one with the weights that its result was made with."""
+    found = checkpoint.load(path)
+    if folder.sealed:
+        seal.check_weights(folder.path, path, folder.resume)
+    return found
 
 
 def of_result(folder: RunFolder) -> Path | None:
     """The checkpoint that the result of a complete run names; None of a run in progress."""
     if not folder.complete:
         return None
-    return folder.checkpoints / str(folder.json("result.json", ["checkpoint"])["checkpoint"])
+    name = folder.json("result.json", ["checkpoint"])["checkpoint"]
+    try:
+        return checkpoint.named(folder.checkpoints, name)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder.path / 'result.json'}: {error}") from None
 
 
 def standing(
@@ -79,7 +108,7 @@ def standing(
     """
     place = of_result(folder)
     if place is not None:
-        return checkpoint.load(place)
+        return load(folder, place)
     found, faults = checkpoint.newest(folder.checkpoints, strict)
     for fault in faults:
         warn(f"{fault}; an earlier checkpoint is used")

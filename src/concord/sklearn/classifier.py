@@ -178,7 +178,7 @@ class CollaborativeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
             seed=seed,
             observer=SILENT,
         )
-        epochs = tuple(replace(epoch, predictions={}) for epoch in history.epochs)
+        epochs = tuple(replace(epoch, predictions={}, targets=None) for epoch in history.epochs)
         return replace(history, epochs=epochs, predictions={})
 
     def _count(self, name: str) -> int:

@@ -72,11 +72,11 @@ class GridCell:
     teacher: Path | None = None  # run folder whose members teach this one
 
 
-def parse(tables: Mapping[str, Any], where: str = "study") -> tuple[Study, Config]:
+def parse(tables: Mapping[str, Any], where: str = "") -> tuple[Study, Config]:
     """The [study] table and the configuration that it varies; UsageError lists every fault."""
     varied = tables.get("study", {})
     if not isinstance(varied, Mapping):
-        raise UsageError(f"{where}:\n  study: expected a table of settings, got {varied!r}")
+        raise UsageError(f"{where and f'{where}: '}study: must be a table of settings, got {varied!r}")
     study = toml.checked(Study, varied, where, "study.")
     return study, toml.parse({k: v for k, v in tables.items() if k != "study"}, where)
 

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from concord.errors import DivergedError, StoppedError, UsageError
+from concord.errors import DivergedError, StoppedError, UsageError, amount
 from concord.files.atomic import make_folder_of, write_text
 from concord.runs import toml
-from concord.runs.folder import RunFolder, locked
+from concord.runs.folder import STUDY, RunFolder, locked
 from concord.studies import grid
 from concord.studies.grid import GridCell, Study
 from concord.studies.processes import run_all, threads_each
@@ -25,7 +25,7 @@ from concord.training.observer import Observer
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """The study folder for this process alone; the lock ends with the process, however it ends."""
-    make_folder_of(folder / "study.toml")
+    make_folder_of(folder / STUDY)
     with locked(RunFolder(folder)):
         yield
 
@@ -37,12 +37,12 @@ def planned(folder: Path, settings: Mapping[str, Any]) -> tuple[Study, list[Grid
 
 
 def is_study(folder: Path) -> bool:
-    return (folder / "study.toml").is_file()
+    return (folder / STUDY).is_file()
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write study.toml, or see that the one there says the same."""
-    file = folder / "study.toml"
+    file = folder / STUDY
     begun = any((folder / "cells").glob("*/config.toml"))
     if not file.exists() or not begun:  # before its first run a study can still become another one
         write_text(file, toml.to_text(settings))
@@ -65,7 +65,7 @@ def run_cells(
     todo = [cell for cell in cells if not (folder / "cells" / cell.name / "result.json").is_file()]
     done = len(cells) - len(todo)
     if done:
-        observer.notice(f"{done} of {len(cells)} runs are there already")
+        observer.notice(f"{done} of {amount(len(cells), 'run')} finished already")
     observer.counted(done, len(cells))
     failed: dict[str, str] = {}
     for cell, outcome in _outcomes(folder / "cells", cells, todo, jobs, allow_code, stop):
@@ -112,7 +112,7 @@ def incomplete_cohorts(folder: Path, cells: Sequence[GridCell]) -> dict[str, str
         run = RunFolder(folder / "cells" / cell.name)
         retired = [m.name for m in run.config().members if m.retired] if run.complete else []
         if retired:
-            found[cell.name] = f"it continued without {', '.join(retired)}, so that it does not count"
+            found[cell.name] = f"it continued without {', '.join(retired)}, so it does not count"
     return found
 
 

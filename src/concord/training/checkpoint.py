@@ -20,6 +20,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,11 @@ from concord.files.atomic import disk_errors
 from concord.files.commit import commit, remove
 from concord.files.documents import parse_object
 from concord.files.tensors import parse_tensors
+from concord.training.state_types import check_state
 
 STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
 LEFT = re.compile(r"step-[0-9]{8,}(\.old)?\.tmp-[0-9]+")
+MEMBER = "member-"  # before the name, in the files of a checkpoint
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 TRIES = 100  # to read the newest checkpoint while a training replaces it
 Tensors = Mapping[str, Tensor]
@@ -72,11 +75,17 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 def load(path: Path) -> Checkpoint:
     """Read and verify one checkpoint; CheckpointError names the file that is missing or damaged."""
+    if path.is_symlink():
+        raise CheckpointError(f"{path} is a link: a checkpoint lies in the folder of its run")
     contents = {name: manifest.content(path / name, entry) for name, entry in _entries(path).items()}
     try:
         state = parse_object(contents.pop("state.json"))
     except (KeyError, ValueError):
         raise CheckpointError(f"{path}/state.json: missing or no JSON") from None
+    try:
+        check_state(state)
+    except ValueError as error:
+        raise CheckpointError(f"{path}/state.json: not the state of a training ({error})") from None
     tensors = {
         name.removesuffix(".safetensors"): parse_tensors(path / name, c) for name, c in contents.items()
     }
@@ -98,7 +107,22 @@ def _entries(path: Path) -> dict[str, manifest.Entry]:
 def steps(folder: Path) -> list[Path]:
     """Folders of committed checkpoints, oldest first."""
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted((p for p in found if STEP.fullmatch(p.name) and p.is_dir()), key=_age)
+    there = (p for p in found if STEP.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
+    return sorted(there, key=_age)
+
+
+def named(folder: Path, name: object) -> Path:
+    """The checkpoint that a file of a run names; CheckpointError unless that is one in this folder."""
+    if not isinstance(name, str) or not STEP.fullmatch(name):
+        raise CheckpointError(
+            f"{folder.parent}: {str(name)[:100]!r} is not the name of a checkpoint in {folder}"
+        )
+    return folder / name
+
+
+def number_of(path: Path) -> int:
+    """Updates done, as the name of a checkpoint says."""
+    return _age(path)[0]
 
 
 def _age(path: Path) -> tuple[int, bool]:
@@ -173,6 +197,24 @@ def prune(folder: Path, keep: int, besides: str | None) -> None:
     for path in steps(folder)[:-keep]:
         if path.name != besides and (path / "MANIFEST.json").is_file():
             remove(path)
+    remove_killed(folder)
+
+
+def remove_killed(folder: Path) -> None:
+    """Remove saves and removals that a kill cut short; the caller holds the lock of the run."""
     for path in folder.glob("step-*"):
-        if LEFT.fullmatch(path.name):
+        if LEFT.fullmatch(path.name) and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """``remove_killed``; of two checkpoints of one update the replaced one goes too, if the other is sound.
+
+    The caller holds the lock of the run.
+    """
+    remove_killed(folder)
+    for path in steps(folder):
+        if path.name.endswith(".old") and (path / manifest.FILE).is_file():
+            with suppress(CheckpointError):
+                load(path.with_name(path.name.removesuffix(".old")))
+                remove(path)

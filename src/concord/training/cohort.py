@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus
-from concord.errors import UsageError
+from concord.errors import UsageError, amount
 from concord.tasks.task import Compared, Task, Tree
 from concord.training import stacked
 from concord.training.batch import Batch
-from concord.training.devices import computing, device_of, forward, home_of, moved
+from concord.training.devices import computing, copied, device_of, forward, home_of
+from concord.training.foreign import blamed
 from concord.training.seeding import mix, seeded
 
 
@@ -58,7 +59,9 @@ class Cohort:
         if not isinstance(self.edges, Edges):
             raise UsageError(f"edges must be Edges, as concord.cohort makes them of {self.edges!r}")
         if self.edges.members != len(self.members):
-            raise UsageError(f"edges for {self.edges.members} members, but there are {len(self.members)}")
+            raise UsageError(
+                f"edges for {amount(self.edges.members, 'member')}, but there are {len(self.members)}"
+            )
         refuse_shared(self.members)
         if self.edges.order is None:
             names = list(self.members)
@@ -118,14 +121,15 @@ class Pass:
         given = batch.inputs if len(batch.inputs) == 1 else [batch.inputs[i] for i in group]
         home, here = home_of(members[0], given[0]), device_of(given[0])
         with computing(home, self.cohort.precision_of(names[group[0]])):
-            outputs = stacked.outputs(members, [_arguments(moved(x, home)) for x in given])
+            outputs = stacked.outputs(members, [_arguments(copied(x, home)) for x in given])
         return {i: output.to(here) for i, output in zip(group, outputs, strict=True)}
 
     def output(self, i: int, x: Tree) -> Tree:
         """Output of member i; its dropout is a function of its seed and ``draw`` alone."""
         name, member = self.cohort.names[i], self.cohort.networks()[i]
         seed = None if self.cohort.seeds is None else mix(self.cohort.seeds[name], self.draw())
-        with seeded(seed, home_of(member, x)):
+        moment = f"at update {self.index}, in training"
+        with seeded(seed, home_of(member, x)), blamed(name, member, moment):
             return forward(member, x, self.cohort.precision_of(name))
 
     def compare(self, i: int, x: Tree, target: Tree | None) -> Compared:

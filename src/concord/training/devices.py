@@ -11,9 +11,12 @@ from concord.tasks.task import Tree
 
 
 def forward(member: nn.Module, x: Tree, precision: torch.dtype) -> Tree:
-    """The output of a member for x, computed where the member lies in that precision, given where x lies."""
+    """The output of a member for x, computed where the member lies in that precision, given where x lies.
+
+    The member gets a copy: one that works in place changes x for nobody else.
+    """
     home, here = home_of(member, x), device_of(x)
-    arguments = moved(x, home)
+    arguments = copied(x, home)
     with computing(home, precision):
         output = member(*arguments) if isinstance(arguments, tuple) else member(arguments)
     return moved(output, here)
@@ -32,6 +35,11 @@ def home_of(member: nn.Module, x: Tree) -> torch.device:
 def moved(x: Tree, device: torch.device) -> Tree:
     """The tensors of a tree on that device."""
     return x.to(device) if isinstance(x, Tensor) else tree_map(lambda leaf: _moved(leaf, device), x)
+
+
+def copied(x: Tree, device: torch.device) -> Tree:
+    """``moved``, but never the tensors of x themselves."""
+    return tree_map(lambda leaf: leaf.to(device, copy=True) if isinstance(leaf, Tensor) else leaf, x)
 
 
 def _moved(leaf: Any, device: torch.device) -> Any:

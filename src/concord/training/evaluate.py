@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 from concord.errors import ShapeError
 from concord.tasks.task import Task, Tree
 from concord.training.devices import forward
+from concord.training.foreign import blamed
 
 Samples = Iterable[tuple[Tree, Tree]]
 
@@ -34,10 +35,19 @@ class Evaluated:
 
 @torch.no_grad()
 def outputs(members: Mapping[str, nn.Module], x: Tree) -> list[Tree]:
-    """Output of every member in evaluation mode and float32."""
-    with evaluating(members):
-        found = [forward(member, x, torch.float32) for member in members.values()]
-    return [tree_map(_single, output) for output in found]
+    """Output of every member in evaluation mode and float32; UsageError that names the one that fails."""
+    found = []
+    for name, member in members.items():
+        with blamed(name, member, "in evaluation"):
+            found.append(output_of(member, x))
+    return found
+
+
+@torch.no_grad()
+def output_of(member: nn.Module, x: Tree) -> Tree:
+    """Output of one member in evaluation mode and float32."""
+    with evaluating({"": member}):
+        return tree_map(_single, forward(member, x, torch.float32))
 
 
 def _single(leaf: Any) -> Any:
@@ -47,9 +57,16 @@ def _single(leaf: Any) -> Any:
 @contextmanager
 def evaluating(members: Mapping[str, nn.Module]) -> Iterator[None]:
     """Members in evaluation mode; afterwards each of their modules is in the mode that it had."""
+    with modes_kept(members):
+        for member in members.values():
+            member.eval()
+        yield
+
+
+@contextmanager
+def modes_kept(members: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Afterwards each module of the members is in the mode that it had."""
     modes = [(module, module.training) for member in members.values() for module in member.modules()]
-    for member in members.values():
-        member.eval()
     try:
         yield
     finally:

@@ -6,24 +6,25 @@ the order of batches, augmentation and dropout are, or is part of what the store
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any, Generic
 
-from concord.errors import DivergedError, StoppedError
+from concord.errors import DivergedError, StoppedError, amount
 from concord.tasks.task import S
 from concord.training.batch import Batch
+from concord.training.beside import Beside
 from concord.training.cohort import Cohort
+from concord.training.divergence import CURE, Unmoved, refuse_not_finite
 from concord.training.epoch import Epoch
 from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples, evaluate
 from concord.training.job import Job
 from concord.training.loop import Step, train
+from concord.training.moments import check_like
 from concord.training.optim import set_rate
 from concord.training.position import Position
-from concord.training.state import pack_optimizer, unpack_members, unpack_optimizer
+from concord.training.state import pack_optimizer, state_of, unpack_members, unpack_optimizer
 from concord.training.store import Saved
-
-CURE = "checkpoints made before are intact. A smaller learning rate or gradient clipping usually helps"
 
 
 class Training(Generic[S]):
@@ -32,8 +33,11 @@ class Training(Generic[S]):
     def __init__(self, job: Job[S]) -> None:
         self.job = job
         self.optimizer = job.plan.optimizer(job.members)
+        self.beside = {name: Beside(name, member) for name, member in job.members.items()}
         self.position = Position()
         self.saved_at = time.monotonic()
+        self.unmoved: Unmoved | None = None  # of a whole epoch alone
+        self.first_rate: float | None = None
 
     def restore(self) -> None:
         """Continue from what the store has, if it has anything."""
@@ -42,23 +46,19 @@ class Training(Generic[S]):
             return
         unpack_members(self.job.members, saved.members)
         if saved.optimizer is not None:
+            check_like(self.optimizer, self.job.members, saved.optimizer, "the saved state")
             unpack_optimizer(self.optimizer, self.job.members, saved.optimizer)
         self.position = saved.position
 
     def save(self) -> None:
-        """Save this moment; DivergedError if a parameter is not finite."""
-        self._check_parameters()
-        members = {name: member.state_dict() for name, member in self.job.members.items()}
+        """Save this moment; DivergedError if a parameter or a moment of the optimiser is not finite."""
+        refuse_not_finite(self.job.members, self.optimizer, self.index)
+        members = {name: state_of(m) | self.beside[name].tensors() for name, m in self.job.members.items()}
         optimizer = pack_optimizer(self.optimizer, self.job.members)
         self.job.store.save(Saved(self.index, self.position, members, optimizer))
+        for sentence in (text for one in self.beside.values() for text in one.lost()):
+            self.job.observer.notice(sentence)
         self.saved_at = time.monotonic()
-
-    def _check_parameters(self) -> None:
-        bad = [n for n, m in self.job.members.items() if not all(p.isfinite().all() for p in m.parameters())]
-        if bad:
-            raise DivergedError(
-                f"parameters of {', '.join(bad)} are not finite after {self.index} updates; {CURE}", bad
-            )
 
     @property
     def index(self) -> int:
@@ -68,6 +68,7 @@ class Training(Generic[S]):
     def epoch(self) -> Iterator[Step]:
         """The remaining updates of the epoch in progress."""
         job, position = self.job, self.position
+        self.unmoved = None if position.step else Unmoved(job.members, self.optimizer)
         last = job.store.lines()[-1:] or [{}]
         consensus, edges = job.plan.bind(position.epoch, last[0].get("valid"))
         cohort = Cohort(
@@ -109,14 +110,16 @@ class Training(Generic[S]):
     def close_epoch(self) -> Epoch[S]:
         """Evaluate, log and save."""
         job, position, plan = self.job, self.position, self.job.plan
-        self._check_parameters()
+        refuse_not_finite(job.members, self.optimizer, self.index)
+        sums, names = position.sums(), list(job.members)
+        losses = {n: loss / sums["samples"] for n, loss in zip(names, sums["loss"], strict=True)}
+        self._refuse_unmoved(losses)
         valid = self._scores(self._evaluated(job.feed.valid())) if job.feed.has_valid else None
         watched = None if valid is None else job.task.watched(valid)
         after = position.closed(self.index, watched, plan.epochs, plan.patience)
         tested = None
         if after.finished or plan.test_each_epoch:
             tested = self._evaluated(job.feed.test(), keep=after.finished)
-        sums, names = position.sums(), list(job.members)
         done = Epoch(
             epoch=position.epoch + 1,
             step=self.index,
@@ -125,7 +128,7 @@ class Training(Generic[S]):
             seconds=position.epoch_seconds,
             samples_per_second=sums["samples"] / position.epoch_seconds,
             consensus=sums["consensus"] / sums["compared"] if sums["compared"] else None,
-            losses={n: loss / sums["samples"] for n, loss in zip(names, sums["loss"], strict=True)},
+            losses=losses,
             train=job.task.scores(position.totals["tally"], names),
             valid=valid,
             test=None if tested is None else self._scores(tested),
@@ -136,6 +139,14 @@ class Training(Generic[S]):
         self.position = after
         self.save()
         return done
+
+    def _refuse_unmoved(self, losses: Mapping[str, float]) -> None:
+        """DivergedError if a member stands where it stood at the start of the epoch, see ``Unmoved``."""
+        rate, plan = self._rate(), self.job.plan
+        if self.first_rate is None:
+            self.first_rate = rate if plan.rate is None else plan.rate(self.job.feed.steps - 1)
+        if self.unmoved is not None:
+            self.unmoved.refuse(losses, rate, self.first_rate, self.index)
 
     def _rate(self) -> float:
         """The rate of the last update."""
@@ -155,7 +166,9 @@ class Training(Generic[S]):
         bad = [name for name, figures in scores.to_dict()["members"].items() if not _finite(figures)]
         if bad:
             raise DivergedError(
-                f"predictions of {', '.join(bad)} after {self.index} updates are not finite; {CURE}", bad
+                f"predictions of {', '.join(bad)} after {amount(self.index, 'update')} are not finite;"
+                f" {CURE}",
+                bad,
             )
         return scores
 

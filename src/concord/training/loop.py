@@ -17,6 +17,7 @@ from concord.tasks.task import Tree
 from concord.training import agreement
 from concord.training.batch import Batch, batches_of, joined
 from concord.training.cohort import Cohort, Pass
+from concord.training.foreign import backward
 
 Weight = Callable[[int], float]
 
@@ -77,7 +78,9 @@ def train(
     require_all(cohort.members, optimizer)
     for index, batch in enumerate(batches_of(batches), start):
         for member in cohort.networks():  # a teacher, which learns nothing, stays in evaluation mode
-            member.train(any(p.requires_grad for p in member.parameters()))
+            learns = any(p.requires_grad for p in member.parameters())
+            if member.training != learns:  # parts that a factory left in evaluation mode stay in it
+                member.train(learns)
         alpha = weight(index) if callable(weight) else weight
         update = in_turn if rule.alternating else at_once
         yield update(cohort, batch, optimizer, alpha, index, rule)
@@ -109,8 +112,8 @@ def at_once(
         own, between, *rows = fetched([losses, cost, *outputs])
         if n == 0:
             targets = _targets(batch, len(cohort))
-        check(own, between, cohort.names, index)
-        (share * (losses.sum() + weight * cost)).backward()
+        check(own, between, weight, cohort.names, index)
+        backward(share * (losses.sum() + weight * cost), cohort.names, index)
         done.append((share * own, share * between, rows))
     apply(cohort, optimizer, rule, index)
     parts, costs, pieces = zip(*done, strict=True)
@@ -146,11 +149,11 @@ def in_turn(
         if weight:
             cost = agreement.alone(run, i, batch, task.compare(output, y))
         loss = agreement.hardened(run, i, batch, loss)
-        check(loss[None], cost, cohort.names[i : i + 1], index)
+        check(loss[None], cost, weight, cohort.names[i : i + 1], index)
         optimizer.zero_grad()  # to None, so that the optimizer passes over all other members
         total = loss + weight * cost
         if total.requires_grad:
-            total.backward()
+            backward(total, cohort.names[i : i + 1], index)
             apply(cohort, optimizer, rule, index)
         losses.append(loss.detach())
         costs.append(cost.detach())
@@ -161,12 +164,17 @@ def in_turn(
     return Step(index, own, consensus, weight, tuple(rows), targets, batch.samples)
 
 
-def check(losses: Tensor, cost: Tensor, names: Sequence[str], index: int) -> None:
-    """DivergedError, with the members named, if a loss or the consensus cost is not a number."""
-    if torch.cat([losses.detach(), cost.detach()[None]]).isfinite().all():
+def check(losses: Tensor, cost: Tensor, weight: float, names: Sequence[str], index: int) -> None:
+    """DivergedError, with the members named, if a loss or the consensus cost is not a number.
+
+    So it is if the cost times its weight is none.
+    """
+    cost = cost.detach()
+    if torch.cat([losses.detach(), (weight * cost)[None]]).isfinite().all():
         return
     bad = [name for name, finite in zip(names, losses.isfinite().tolist(), strict=True) if not finite]
-    what = f"the loss of {', '.join(bad)}" if bad else f"the consensus cost of {', '.join(names)}"
+    times = f" times its weight {weight:g}" if cost.isfinite() else ""
+    what = f"the loss of {', '.join(bad)}" if bad else f"the consensus cost of {', '.join(names)}{times}"
     raise DivergedError(
         f"update {index}: {what} is not a finite number. Nothing was learned from it, and checkpoints made"
         " before are intact. A smaller learning rate, a smaller consensus weight or gradient clipping usually"
@@ -179,9 +187,20 @@ def apply(cohort: Cohort, optimizer: torch.optim.Optimizer, rule: Rule, index: i
     """Clip each member's gradient by its own norm, then update: members stay independent of each other."""
     if rule.clip is not None:
         for member in cohort.networks():
-            nn.utils.clip_grad_norm_(member.parameters(), rule.clip)
+            _clip(member, rule.clip)
     optimizer.step()
     rule.after(index)
+
+
+def _clip(member: nn.Module, most: float) -> None:
+    """Scale the gradient down to that norm. A gradient whose norm overflows becomes NaN, not 0.
+
+    0 would be an update that learns nothing, which nobody sees; NaN is found when parameters are looked at.
+    """
+    gradients = [p.grad for p in member.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    norm = torch.where(norm.isfinite(), norm, torch.nan)
+    nn.utils.clip_grads_with_norm_(member.parameters(), most, norm)
 
 
 def fetched(trees: Sequence[Tree]) -> list[Tree]:

@@ -6,13 +6,23 @@ import torch
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError
+from concord.training import beside
+from concord.training.types import check_types
 
 
 def unpack_members(members: Mapping[str, nn.Module], saved: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Copy saved tensors into all members; CheckpointError if one is missing or of another network."""
     check_members(members, saved, "the saved state")
     for name, member in members.items():
-        member.load_state_dict(dict(saved[name]))
+        extra = beside.put(name, member, saved[name])
+        own = {key: value for key, value in member.state_dict().items() if not isinstance(value, Tensor)}
+        tensors = {key: value for key, value in saved[name].items() if not key.startswith(beside.PREFIX)}
+        member.load_state_dict({**own, **tensors, **extra})  # older checkpoints have no extra state
+
+
+def state_of(member: nn.Module) -> dict[str, Tensor]:
+    """The tensors of its state dict."""
+    return {key: value for key, value in member.state_dict().items() if isinstance(value, Tensor)}
 
 
 def check_members(
@@ -29,10 +39,12 @@ def check_members(
         if name not in saved:
             raise CheckpointError(f"{where} has no member {name!r}")
         _check_member(member, saved[name], f"{where}: member {name!r}", (networks or {}).get(name))
+        check_types(member, saved[name], f"{where}: member {name!r}")
 
 
 def _check_member(member: nn.Module, tensors: Mapping[str, Tensor], where: str, network: str | None) -> None:
-    own = member.state_dict()
+    own = state_of(member)
+    tensors = {key: value for key, value in tensors.items() if not key.startswith(beside.PREFIX)}
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     sizes = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
     if missing or extra or sizes:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from concord.errors import CheckpointError
+from concord.errors import CheckpointError, amount
 from concord.training.position import Position, step_name
 
 Tensors = Mapping[str, Tensor]
@@ -68,4 +68,4 @@ class Memory:
         return self._lines
 
     def stopped(self, updates: int) -> str:
-        return f"stopped after {updates} updates; the members have the weights of that moment"
+        return f"stopped after {amount(updates, 'update')}; the members have the weights of that moment"

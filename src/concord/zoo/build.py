@@ -1,27 +1,28 @@
 """One door to every network that can be a member, whoever wrote it.
 
 The forms of a name, tried in this order:
-  * ``package.module:factory``  the user's own code, called as factory(channels=..., classes=...)
+  * ``package.module:factory``, ``file.py:factory``  the user's own code, see ``zoo.own``
   * ``timm/NAME``, ``torchvision/NAME``  a network of that library
   * ``NAME``  the zoo's network, else torchvision's, else timm's
   * ``NAME(filters=12, repetitions=2)``  a network of the zoo in another size: whole numbers only
 """
 
-import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from concord.errors import UsageError, suggestion
-from concord.zoo import registry
+from concord.zoo import own, registry
 
 if TYPE_CHECKING:
     from torch import nn
 
 SIZE = re.compile(r"(\w+)\s*=\s*(\d{1,6})", re.ASCII)
+
+
+class UnknownNetwork(UsageError):
+    """No network has that name."""
 
 
 def build(
@@ -44,14 +45,14 @@ def build(
     if ":" in name:
         if name not in set(allow_code):
             raise UsageError(
-                f"{name!r} is code outside concord, which no file may start; "
-                f"if you trust it, say so with --allow-code {name}"
+                f"{name!r} is code outside concord, which is not imported because a file names it; "
+                f"if you trust it, add --allow-code {name}"
             )
         _refuse_weights(name, pretrained)
-        return _own(name, channels, classes)
-    own = short.partition("(")[0]
-    if not library and own in registry.names():
-        entry = registry.find(own)
+        return own.network(name, channels, classes)
+    plain = short.partition("(")[0]
+    if not library and plain in registry.names():
+        entry = registry.find(plain)
         builder: Callable[..., nn.Module] = entry.build
         options = _sizes(builder, name)
         if not entry.library:
@@ -99,7 +100,7 @@ def _refuse_weights(name: str, pretrained: bool) -> None:
         )
 
 
-def _unknown(name: str) -> UsageError:
+def _unknown(name: str) -> UnknownNetwork:
     from concord.zoo import foreign
 
     libraries = [*foreign.torchvision_names(), *foreign.timm_names()]
@@ -109,49 +110,7 @@ def _unknown(name: str) -> UsageError:
         *(f"torchvision/{other}" for other in foreign.torchvision_names()),
     ]
     missing = "" if foreign.timm_names() else " (not installed: pip install timm)"
-    return UsageError(
-        f"no network is named {name!r}{suggestion(name, known)}; there are those of `concord zoo`, "
-        f"of torchvision, of timm{missing}, and your own as package.module:factory"
+    return UnknownNetwork(
+        f"no network is named {name!r}{suggestion(name, known)}; networks are those of `concord zoo`, "
+        f"of torchvision, of timm{missing}, and your own as package.module:factory or file.py:factory"
     )
-
-
-def _own(name: str, channels: int, classes: int) -> "nn.Module":
-    """What the user's factory returns.
-
-    The current directory is searched last, so that a file there cannot take the place of an installed module.
-    It stays on the path, because the user's code may import its neighbours later.
-    """
-    from torch import nn
-
-    module_name, _, factory_name = name.partition(":")
-    if not module_name or not factory_name.isidentifier():
-        raise UsageError(f"{name!r} does not have the form package.module:factory")
-    if not all(part.isidentifier() for part in module_name.split(".")):
-        raise UsageError(
-            f"{name!r} does not have the form package.module:factory; a file of this folder is named without "
-            f"its ending: {Path(module_name).stem}:{factory_name}"
-        )
-    if module_name in ("timm", "torchvision"):
-        raise UsageError(f"{name!r}: networks of {module_name} are written {module_name}/{factory_name}")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise UsageError(f"{name!r}: cannot import {module_name}: {_cause(error)}") from error
-    factory = getattr(module, factory_name, None)
-    if not callable(factory):
-        place = getattr(module, "__file__", module_name)
-        here = [key for key, value in vars(module).items() if callable(value)]
-        raise UsageError(f"{place} has no factory {factory_name!r}{suggestion(factory_name, here)}")
-    try:
-        network = factory(channels=channels, classes=classes)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{name}(channels={channels}, classes={classes}) failed: {_cause(error)}") from error
-    if not isinstance(network, nn.Module):
-        raise UsageError(f"{name} must return a torch.nn.Module, it returned {type(network).__name__}")
-    return network
-
-
-def _cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -26,6 +26,9 @@ from concord.zoo.registry import register
 EPS, MOMENTUM = 1e-3, 0.01
 
 
+MOST_BRICKS = 16  # of pictures of 65,536 pixels a side
+
+
 def shift_norm(width: int) -> nn.Module:
     """Batch normalisation with beta and without gamma."""
     return ShiftBatchNorm2d(width, EPS, MOMENTUM)
@@ -99,6 +102,8 @@ class Noel2017Code(nn.Module):
     ) -> None:
         if min(channels, classes, bricks, repetitions, filters) < 1:
             raise UsageError("channels, classes, bricks, repetitions and filters must be at least 1")
+        if bricks > MOST_BRICKS:
+            raise UsageError(f"bricks must be at most {MOST_BRICKS}, each halves the sides, got {bricks}")
         super().__init__()
         widths = [filters * 2**b for b in range(bricks)]
         self.norm = nn.BatchNorm2d(channels, EPS, MOMENTUM, affine=False)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from concord.errors import ShapeError, UsageError
-from concord.zoo.noel2017_code import EPS, MOMENTUM, Unit
+from concord.zoo.noel2017_code import EPS, MOMENTUM, MOST_BRICKS, Unit
 from concord.zoo.registry import register
 
 
@@ -42,6 +42,8 @@ class Noel2017Text(nn.Module):
     ) -> None:
         if min(channels, classes, bricks, repetitions, filters) < 1:
             raise UsageError("channels, classes, bricks, repetitions and filters must be at least 1")
+        if bricks > MOST_BRICKS:
+            raise UsageError(f"bricks must be at most {MOST_BRICKS}, each halves the sides, got {bricks}")
         super().__init__()
         widths = [filters * 2**b for b in range(bricks)]
         self.norm = norm(channels)

@@ -121,7 +121,7 @@ def networks(names: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
 def _row(rows: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
     own, bracket, _ = name.partition("(")
     if own not in rows:
-        cure = "concord cost NAME tells of networks of torchvision, timm and your own"
+        cure = "for networks of torchvision, timm and your own use `concord cost NAME`"
         raise UsageError(f"the zoo has no network {own!r}{suggestion(own, rows)}; {cure}")
     if bracket:
         raise UsageError(f"{name!r}: the zoo lists {own}; concord cost '{name}' counts it at other sizes")

@@ -92,6 +92,7 @@ def _expanded(text: str) -> list[Path]:
     if found:
         return found
     if path.is_dir():
-        raise DataError(f"the folder {printable(text)} holds no image ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{printable(text)}: the folder holds no image ({', '.join(sorted(SUFFIXES))})")
     near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise DataError(f"no image file matches {printable(text)}{printable(suggestion(str(path), near))}")
+    what = "no image file matches" if set(text) & set("*?[") else "there is no such file or folder"
+    raise DataError(f"{printable(text)}: {what}{printable(suggestion(str(path), near))}")

@@ -14,7 +14,8 @@ TEST = ("t10k", "test")
 NAMED = re.compile(r"(?P<prefix>.+)-images[-.]idx3-ubyte(\.gz)?")
 
 
-def _found(folder: Path, prefix: str, kind: str) -> Path | None:
+def found(folder: Path, prefix: str, kind: str) -> Path | None:
+    """The file of that prefix and kind ('images' or 'labels') that is read, if there is one."""
     dimensions = 3 if kind == "images" else 1
     stems = [f"{prefix}-{kind}{mark}idx{dimensions}-ubyte" for mark in "-."]
     paths = [folder / (stem + suffix) for stem in stems for suffix in ("", ".gz")]
@@ -22,16 +23,16 @@ def _found(folder: Path, prefix: str, kind: str) -> Path | None:
 
 
 def _pair(folder: Path, prefix: str) -> Pair:
-    found = [_found(folder, prefix, kind) for kind in ("images", "labels")]
-    if found[0] is None or found[1] is None:
-        missing = "images-idx3" if found[0] is None else "labels-idx1"
+    images, labels = (found(folder, prefix, kind) for kind in ("images", "labels"))
+    if images is None or labels is None:
+        missing = "images-idx3" if images is None else "labels-idx1"
         raise DataError(f"{printable(folder)} has no {printable(prefix)}-{missing}-ubyte[.gz]")
-    return found[0], found[1]
+    return images, labels
 
 
 def official(folder: Path) -> bool:
     """Whether a file of the official training part lies there."""
-    return any(_found(folder, "train", kind) for kind in ("images", "labels"))
+    return any(found(folder, "train", kind) for kind in ("images", "labels"))
 
 
 def prefixes(folder: Path) -> list[str]:
@@ -46,7 +47,7 @@ def prefixed(path: Path) -> Pair | None:
     prefix = match["prefix"] if match and path.is_file() else path.name
     if path.exists() and not match:
         return None
-    return _pair(path.parent, prefix) if _found(path.parent, prefix, "images") else None
+    return _pair(path.parent, prefix) if found(path.parent, prefix, "images") else None
 
 
 def read_prefixed(pair: Pair) -> Parts:
@@ -59,7 +60,7 @@ def read_official(folder: Path) -> Parts:
     """train-*, and t10k-* or test-* if there; the classes are those of the training part."""
     problems: list[str] = []
     train = attempt(problems, lambda: read_pair(*_pair(folder, "train")))
-    prefix = next((p for p in TEST if _found(folder, p, "images") or _found(folder, p, "labels")), None)
+    prefix = next((p for p in TEST if found(folder, p, "images") or found(folder, p, "labels")), None)
     test: Images | None = None
     if prefix is not None:
         classes = train.classes if train is not None else None

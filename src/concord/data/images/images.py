@@ -31,7 +31,7 @@ class Known:
     normalise: Normalise | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Images:
     """N labelled images of one size: some rows of a store, which other parts may share.
 
@@ -62,6 +62,10 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"Images({len(self):,} of {size}, {len(self.classes)} classes)"
 
     @property
     def shape(self) -> tuple[int, int, int]:

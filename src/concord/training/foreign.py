@@ -1,0 +1,69 @@
+"""What goes wrong in the code of a member, as one message that names member, moment and module."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from traceback import walk_tb
+
+import torch
+from torch import Tensor, nn
+
+from concord.errors import ConcordError, UsageError
+
+
+@contextmanager
+def blamed(name: str, member: nn.Module, moment: str) -> Iterator[None]:
+    """Turn what a member raises into a UsageError; the end of memory stays what it is."""
+    try:
+        yield
+    except Exception as error:  # a foreign network may raise anything
+        if _of_its_own(error):
+            raise
+        reason = str(error) if isinstance(error, UsageError) else _reason(error)
+        raise UsageError(
+            f"member {name!r} failed {moment}{_place(error, member)}: {reason}{_cure(reason)}"
+        ) from error
+
+
+def backward(total: Tensor, names: Sequence[str], index: int) -> None:
+    """The backward pass of an update; what goes wrong in it is a UsageError that names the members."""
+    try:
+        total.backward()
+    except Exception as error:
+        if _of_its_own(error):
+            raise
+        listed = ", ".join(names)
+        raise UsageError(
+            f"the backward pass of update {index} failed ({listed}): {_reason(error)}"
+        ) from error
+
+
+def _of_its_own(error: Exception) -> bool:
+    """Whether an error says enough, and has an exit status of its own: the end of memory, or concord's."""
+    if isinstance(error, ConcordError):
+        return not isinstance(error, UsageError)
+    memory = "allocate memory" in str(error) or "out of memory" in str(error)
+    return memory or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _place(error: BaseException, member: nn.Module) -> str:
+    """``, in layer 'block.bn' (BatchNorm2d)``: the innermost module of the member that was at work."""
+    paths = {id(module): path for path, module in member.named_modules()}
+    found = ""
+    for frame, _ in walk_tb(error.__traceback__):
+        module = frame.f_locals.get("self")
+        if path := paths.get(id(module), ""):
+            found = f", in layer {path!r} ({type(module).__name__})"
+    return found
+
+
+def _cure(reason: str) -> str:
+    if "Expected more than 1 value per channel" not in reason:
+        return ""
+    return (
+        "; batch normalisation has no statistics of a single sample: choose a batch size that leaves no batch"
+        " of one"
+    )

@@ -1,0 +1,29 @@
+"""Types and values of saved weights: torch would cast whatever it gets."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from concord.errors import CheckpointError
+
+
+def check_types(member: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """CheckpointError if a tensor is not of the type that the member has under that name."""
+    for name, own in member.state_dict().items():
+        saved = tensors.get(name)
+        if isinstance(own, Tensor) and isinstance(saved, Tensor) and own.dtype != saved.dtype:
+            raise CheckpointError(
+                f"{where}: {name} is stored as {_named(saved)}, the member has {_named(own)}; nothing is cast"
+            )
+
+
+def _named(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def check_finite(member: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """CheckpointError if a parameter is not finite: no checkpoint is ever made of such a member."""
+    for name, _ in member.named_parameters():
+        saved = tensors.get(name)
+        if saved is not None and not saved.isfinite().all():
+            raise CheckpointError(f"{where}: {name} has numbers that are not finite")

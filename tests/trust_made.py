@@ -1,0 +1,145 @@
+"""Run folders as somebody hostile, or a bad disk, would hand them over."""
+
+import contextlib
+import hashlib
+import io
+import json
+import random
+from itertools import count
+
+import torch
+from run_made import write_npz
+from safetensors.torch import load, save
+
+import concord
+from concord.cli import app
+from concord.errors import StoppedError
+from concord.files.manifest import FILE as MANIFEST
+
+NETWORK = "noel2017_st(filters=4)"
+VERBS = ("eval", "resume", "report", "card", "predict")
+
+
+def settings(folder, epochs=2):
+    return {
+        "data": {"source": str(write_npz(folder / "data.npz")), "size": 8, "valid": 0.2},
+        "members": [{"name": name, "network": NETWORK} for name in "ab"],
+        "consensus": {"cost": "l2", "weight": 0.1},
+        "train": {"epochs": epochs, "batch_size": 16, "threads": 1, "precision": "float32"},
+    }
+
+
+def complete(folder):
+    concord.train(settings(folder), folder / "complete")
+    return folder / "complete"
+
+
+def unfinished(folder):
+    """Stopped within the second epoch."""
+    polls = count()
+    with contextlib.suppress(StoppedError):
+        concord.train(settings(folder), folder / "unfinished", stop=lambda: next(polls) > 6)
+    assert not (folder / "unfinished/result.json").exists()
+    return folder / "unfinished"
+
+
+def run(*arguments):
+    """Status, output and errors of a command in this process; what is no message of concord's is raised."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            app.main([str(a) for a in arguments])
+            status = 0
+        except SystemExit as left:
+            status = left.code
+    return status, out.getvalue(), err.getvalue()
+
+
+def asked(verb, path, picture):
+    """A verb that shows something of a run, and the figures that it showed (None for a page)."""
+    command = {
+        "eval": ["eval", path, "--json"],
+        "resume": ["resume", path, "--json", "--quiet"],
+        "report": ["report", path, "--to", path.parent / "page.html"],
+        "card": ["report", path, "--to", path.parent / "card.md"],
+        "predict": ["predict", path, picture, "--json"],
+    }[verb]
+    status, out, err = run(*command)
+    return status, figures(verb, out) if status == 0 else None, err
+
+
+def figures(verb, out):
+    if verb in ("eval", "resume"):
+        found = json.loads(out)
+        return found["members"], found["ensemble"]
+    return json.loads(out)[0]["label"] if verb == "predict" else None
+
+
+def sealed(path):
+    """Every manifest fits what lies beside it, as whoever makes a hostile folder writes it."""
+    for file in [*path.glob(f"ckpt/*/{MANIFEST}"), path / MANIFEST]:
+        if file.is_file():
+            found = json.loads(file.read_text())
+            for name in found["files"]:
+                if (file.parent / name).is_file():
+                    content = (file.parent / name).read_bytes()
+                    digest = hashlib.sha256(content).hexdigest()
+                    found["files"][name] = {"size": len(content), "sha256": digest}
+            file.write_text(json.dumps(found))
+
+
+def files_of(path):
+    """All files of a run that hold something, in order."""
+    return sorted(p for p in path.rglob("*") if p.is_file() and p.name not in (".lock", "report.html"))
+
+
+OTHERS = (None, True, -1, 0, 10**400, 1e308, -0.5, "", "../../other", [], [[1]], {}, {"a": {}})
+
+
+def places(value, path=()):
+    """Where a value of a JSON document could be replaced."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inside in inner:
+        yield (*path, key)
+        yield from places(inside, (*path, key))
+
+
+def with_other_json(content, numbers: random.Random):
+    """A document in which one value is of another type or an extreme, or is gone."""
+    document = json.loads(content)
+    *path, last = numbers.choice(list(places(document)))
+    inside = document
+    for key in path:
+        inside = inside[key]
+    if isinstance(inside, dict) and numbers.random() < 0.2:
+        del inside[last]
+    else:
+        inside[last] = numbers.choice(OTHERS)
+    return json.dumps(document).encode()
+
+
+SHAPES = (
+    lambda t: t.reshape(-1)[:1],
+    lambda t: t.unsqueeze(0),
+    lambda t: torch.zeros(0),
+    lambda t: t.repeat(3) if t.ndim else torch.zeros(3),
+    lambda t: t.reshape(-1)[:-1] if t.numel() > 1 else torch.zeros(2, 2),
+)
+TYPES = (torch.bool, torch.int8, torch.int64, torch.float16, torch.float64, torch.complex64)
+
+
+def with_other_tensors(content, numbers: random.Random):
+    """The same tensors but for one, which is of another shape or type, or has gone, or has another name."""
+    tensors = load(content)
+    name = numbers.choice(sorted(tensors))
+    change = numbers.randrange(4)
+    if change == 0:
+        tensors[name] = numbers.choice(SHAPES)(tensors[name]).contiguous().clone()
+    elif change == 1:
+        kind = numbers.choice([kind for kind in TYPES if kind != tensors[name].dtype])
+        tensors[name] = tensors[name].to(kind)
+    elif change == 2:
+        del tensors[name]
+    else:
+        tensors[name + "x"] = tensors.pop(name)
+    return save(tensors)
