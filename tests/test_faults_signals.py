@@ -236,7 +236,7 @@ def test_a_real_process_is_stopped_before_torch_is_imported_then_in_training_and
     assert (process.returncode, out) == (75, ""), err
     assert re.search(r"stopped after \d+ updates, saved", err)
     assert f"concord resume '{run}'" in err  # quoted for a shell
-    assert err.count("once more to quit without saving") == 1
+    assert err.count("a second Ctrl-C quits without saving") == 1
     assert "Traceback" not in err
 
     process = start("resume", run, *ALLOW, home="/proc/nowhere")
