@@ -5,7 +5,7 @@
 # make fix       let ruff format and mend
 # make bench     training, counting and plain Python beside their peers
 # make docs      build the site into docs/_build/html; check links, commands, examples, settings, pages
-# make soak      twenty kills, twenty exact resumes; every own network exported, compiled, in bfloat16; 2,000 forged runs (minutes)
+# make soak      twenty kills, twenty exact resumes; forty signals to every verb; own networks exported, compiled, in bfloat16; 2,000 forged runs (minutes)
 # make lock      newest versions into requirements.lock
 
 PYTHON ?= python3
@@ -52,6 +52,7 @@ docs: install
 
 soak: install
 	$(BIN)/pytest tests/test_soak_kills.py --soak -s
+	$(BIN)/pytest tests/test_faults_moments.py --soak -s
 	$(BIN)/pytest tests/test_cost_network_fuzz.py --soak
 	$(BIN)/pytest tests/test_zoo_contract.py --soak --durations=10
 	$(BIN)/pytest tests/test_foreign_fuzz.py --soak

@@ -305,16 +305,23 @@ class Comparison:
         draws = np.random.default_rng(0)
         yield SVC(C=5, cache_size=200).fit(draws.random((5000, 784)), draws.integers(0, 2, 5000))
 
-signal.signal(signal.SIGINT, signal.default_int_handler)
+HEARS
 whole = baseline._make_rows(Comparison())
 print("whole:", whole)
 solver.exit_interrupted()
 """
 
 
-def test_an_interrupt_amid_libsvm_ends_the_process_cleanly():
+HEARS = {
+    "Python": "signal.signal(signal.SIGINT, signal.default_int_handler)",
+    "the command": "from concord.cli import signals; signals.listen()",
+}
+
+
+@pytest.mark.parametrize("who", HEARS)
+def test_an_interrupt_amid_libsvm_ends_the_process_cleanly(who):
     """Noise without any class in it keeps the solver busy for a minute."""
-    command = [sys.executable, "-c", BUSY]
+    command = [sys.executable, "-c", BUSY.replace("HEARS", HEARS[who])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "busy\n"
         time.sleep(0.5)

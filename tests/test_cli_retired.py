@@ -56,6 +56,7 @@ def stopped(path, tables, updates=5):
     return path
 
 
+@pytest.mark.fault(9)
 def test_the_way_out_that_the_error_names_is_one(tmp_path, monkeypatch, capsys):
     (tmp_path / "breaking.py").write_text(BREAKS)
     monkeypatch.chdir(tmp_path)
@@ -82,6 +83,7 @@ def test_the_way_out_that_the_error_names_is_one(tmp_path, monkeypatch, capsys):
     )
 
 
+@pytest.mark.fault(9)
 def test_nobody_learns_from_a_retired_member_and_the_others_go_on_as_without_it(tmp_path):
     """With b retired from the first update on, a and c train as a cohort of two."""
     run = stopped(tmp_path / "run", settings(edges="all"), updates=0)

@@ -54,6 +54,7 @@ def test_eval_gives_the_figures_of_the_training(run, capsys):
     assert scores["ensemble"] == result["ensemble"]
 
 
+@pytest.mark.fault(15)
 def test_eval_tells_the_recall_of_every_class(run, capsys):
     rows = concord.evaluate(run[0])["recall"]
     assert [row["class"] for row in rows] == [str(k) for k in range(10)]
@@ -242,6 +243,7 @@ def test_the_votes_of_a_run_are_what_its_members_name_for_the_test_samples(run):
     assert wrong == pytest.approx(run[1]["ensemble"]["test_error"])
 
 
+@pytest.mark.fault(25)
 def test_a_file_name_that_looks_like_a_formula_is_quoted_in_csv(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("=1+1.png").write_text("no image")

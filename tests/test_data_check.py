@@ -41,6 +41,7 @@ def troubled(tmp_path):
     return tmp_path
 
 
+@pytest.mark.fault(11)
 def test_every_fault_of_a_folder_is_in_one_report(troubled):
     report = check(str(troubled), size=8)
     assert not report.ok
@@ -61,6 +62,7 @@ def test_every_fault_of_a_folder_is_in_one_report(troubled):
     assert report.leaks["test in train"].examples == ("test/b/leak.png = train/b/2.png",)
 
 
+@pytest.mark.fault(24)
 def test_the_report_shows_no_control_character_and_is_json(troubled):
     report = check(str(troubled))
     for line in report.lines():
@@ -133,6 +135,7 @@ def test_what_cannot_be_read_at_all_is_a_report_too(tmp_path):
     assert "problem: no file or folder" in text(report)
 
 
+@pytest.mark.fault(15)
 def test_imbalance_is_told_over_20(tmp_path):
     write_idx(tmp_path, "a", noisy(64), [0] * 61 + [1] * 3)
     assert "the largest class has 22 times as many training images" in text(check(str(tmp_path / "a")))

@@ -146,6 +146,7 @@ def bad_files(folder):
     }
 
 
+@pytest.mark.fault(11, 12)
 @pytest.mark.parametrize("name", sorted(bad_files(None)))
 def test_a_bad_file_is_refused_with_its_name_and_the_reason(tmp_path, name):
     content, message = bad_files(tmp_path)[name]

@@ -33,6 +33,7 @@ def test_a_file_larger_than_one_chunk_is_read_whole(tmp_path):
     assert np.array_equal(read(tmp_path / "packed", 3), values)
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -76,6 +77,7 @@ def test_a_wrong_gzip_file_is_refused_with_the_reason(tmp_path, content, message
     assert message in str(refused.value)
 
 
+@pytest.mark.fault(17)
 def test_a_bomb_is_not_unpacked_beyond_what_its_header_says(tmp_path):
     bomb = gzip.compress(SMALL + b"\0" * 50_000_000, mtime=0)  # 49 kB
     (tmp_path / "bomb.gz").write_bytes(bomb)
@@ -108,12 +110,14 @@ def test_a_pair_becomes_named_images(tmp_path):
     assert images.names[-1] == "train-images-idx3-ubyte[2]"
 
 
+@pytest.mark.fault(14)
 def test_files_of_different_lengths_are_refused(tmp_path):
     write_idx(tmp_path, "train", noisy(3), [0, 1])
     with pytest.raises(DataError, match=r"holds 3 images, .* 2 labels: the two files do not belong together"):
         read_pair(tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte")
 
 
+@pytest.mark.fault(16)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=4),

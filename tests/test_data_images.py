@@ -49,6 +49,7 @@ def test_any_integer_type_of_labels_is_taken(dtype):
     assert made((0, 1, 2), dtype).labels.dtype == torch.int64
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -69,6 +70,7 @@ def test_a_wrong_label_is_refused_with_its_sample(labels, message):
         checked(pixels(3), np.array(labels), CLASSES, Numbered("file", 3))
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

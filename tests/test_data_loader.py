@@ -132,6 +132,7 @@ def test_an_error_comes_in_one_line_where_its_batch_would_come(folder, monkeypat
     assert running() == before
 
 
+@pytest.mark.fault(26)
 def test_a_killed_worker_is_a_resource_error_and_the_next_list_has_new_ones(folder):
     before = running()
     train = load(str(folder), keep="decode").train
@@ -145,6 +146,7 @@ def test_a_killed_worker_is_a_resource_error_and_the_next_list_has_new_ones(fold
     assert len(list(loader.batches(wanted("train", 20)))) == 4
 
 
+@pytest.mark.fault(26)
 def test_a_killed_worker_takes_with_it_one_that_hears_nothing_any_more(folder):
     """As one does that waits for a lock which the killed one held: here it is halted."""
     before = running()
@@ -179,6 +181,7 @@ def test_a_process_that_ends_in_the_middle_of_an_epoch_does_not_wait_for_its_wor
     assert (found.returncode, found.stderr) == (0, "")
 
 
+@pytest.mark.fault(26)
 def test_workers_end_when_the_parent_is_killed():
     with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]

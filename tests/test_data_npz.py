@@ -116,6 +116,7 @@ class Trap:
         return open, (str(self.path), "w")
 
 
+@pytest.mark.fault(18)
 def test_objects_are_refused_and_never_unpickled(tmp_path):
     sentinel = tmp_path / "sentinel"
     trap = np.array([Trap(sentinel)], dtype=object)
@@ -137,6 +138,7 @@ def test_an_array_header_that_promises_more_than_there_is_is_refused(tmp_path):
         load(source)
 
 
+@pytest.mark.fault(17)
 def test_a_zip_entry_that_promises_too_much_is_refused(tmp_path):
     source = tmp_path / "a.npz"
     save(source, images=X, labels=Y)

@@ -167,6 +167,7 @@ def newest(folder):
     return max((int(path.name[5:13]) for path in folder.glob("ckpt/step-????????")), default=-1)
 
 
+@pytest.mark.fault(2)
 def test_ten_kills_at_random_moments_change_nothing(nursery, tmp_path):
     """After each the program is started again. SIGKILL is seen by no handler."""
     killed, straight = tmp_path / "killed", tmp_path / "straight"

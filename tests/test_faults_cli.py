@@ -179,6 +179,7 @@ def test_debug_may_stand_before_the_verb(here):
     assert "UsageError" in done.stderr
 
 
+@pytest.mark.fault(10)
 def test_after_running_out_of_memory_the_run_goes_on(here, capsys):
     status, _, err = call(capsys, *TRAIN, "--members", "g=fault_net:greedy", "--out", "x9")
     assert status == 6
@@ -186,6 +187,7 @@ def test_after_running_out_of_memory_the_run_goes_on(here, capsys):
     assert checkpoint.steps(Path("x9/ckpt"))[-1].name == "step-00000007"
 
 
+@pytest.mark.fault(10)
 def test_memory_is_looked_at_before_the_training(here, monkeypatch, capsys):
     line = [*TRAIN, "--data", "digits", "--members", "noel2017_st", "--out", "x10"]
     for free, words in (
@@ -205,6 +207,7 @@ def test_a_batch_larger_than_the_data_is_no_matter_of_memory(here, monkeypatch, 
     assert call(capsys, *arguments, "--out", "x11")[0] == 0
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("limit", [1000, 8000])
 def test_a_full_disk_ends_with_6_and_the_resume_is_exact(limit, here, tmp_path, capsys):
     """The first limit meets the run folder's own files, the second one the metrics or a checkpoint."""
@@ -259,6 +262,7 @@ def test_weights_that_are_no_numbers_are_damage_whatever_the_manifest_says(here,
         assert "damaged" in err
 
 
+@pytest.mark.fault(8)
 def test_a_prediction_that_is_no_number_is_no_label(here, monkeypatch, capsys):
     write_image(here / "one.png", 1, size=(6, 6))
     real = loading.Loaded.probabilities
@@ -331,6 +335,7 @@ def pictures(home):
     return home / "pictures"
 
 
+@pytest.mark.fault(24)
 def test_class_and_file_names_are_harmless_on_a_terminal(pictures, here, tmp_path, capsys):
     run = tmp_path / STEERING.replace("<", "")
     commands = [

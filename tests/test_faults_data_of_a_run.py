@@ -40,6 +40,7 @@ def result(run):
     return json.loads((run / "result.json").read_text())
 
 
+@pytest.mark.fault(22)
 def test_a_run_is_scored_and_goes_on_after_its_data_have_moved(here, capsys):
     assert call(capsys, *TRAIN, "--data", "data.npz", "--epochs", "2", "--out", "run")[0] == 0
     assert call(capsys, *TRAIN, "--data", "data.npz", "--epochs", "2", "--out", "half")[0] == 0

@@ -69,6 +69,7 @@ WRITES = {
 }
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("kind", WRITES)
 def test_a_full_disk_ends_with_6_and_the_older_file_is_as_it_was(kind, here, tmp_path, capsys):
     if kind == "onnx":
@@ -158,6 +159,7 @@ def test_a_place_that_cannot_be_written_to_is_named(verb, place, here, capsys):
     assert re.search(rf"{place}/\S+: cannot write \((Not a directory|No such file or directory)\)", err)
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("verb", ["train", "study", "resume"])
 def test_on_a_disk_that_is_full_from_the_start_the_first_file_is_named(verb, here, tmp_path, capsys):
     line = PLACES.get(verb, ["resume", "{}/run", "--set", "train.epochs=2", *ALLOW])
@@ -183,6 +185,7 @@ for verb, command in json.loads(sys.argv[1]).items():
 """
 
 
+@pytest.mark.fault(4)
 def test_on_a_disk_mounted_read_only_every_verb_says_so(here, tmp_path):
     if subprocess.run(["unshare", "-rm", "sh", "-c", READ_ONLY, tmp_path], capture_output=True).returncode:
         pytest.skip("this system lets nobody mount")

@@ -114,11 +114,13 @@ def strike(verb, folder, moments):
     return max(struck(verb, folder / f"new{i}", place, next(numbers)) for i, place in enumerate(places))
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_signal_at_any_moment_ends_the_command_without_a_traceback(verb, here, tmp_path):
     strike(verb, tmp_path, FEW)
 
 
+@pytest.mark.fault(3)
 @pytest.mark.soak
 @pytest.mark.parametrize("verb", [*VERBS, *MORE])
 def test_forty_moments_of_every_verb(verb, here, tmp_path):
@@ -130,3 +132,23 @@ def test_importing_the_command_line_installs_nothing():
     code = "import signal, concord.cli.app, concord.__main__; print(signal.getsignal(signal.SIGTERM))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert found.stdout.strip() == str(signal.SIG_DFL), found.stderr
+
+
+def test_what_is_half_written_is_removed_and_links_are_not_followed(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    half = tmp_path / "half"
+    (half / "deep").mkdir(parents=True)
+    (half / "deep" / "part").touch()
+    (half / "link").symlink_to(kept)
+    code = "import sys\nfrom pathlib import Path\n"
+    code += "from concord.cli import signals\nfrom concord.files import atomic\n"
+    code += "atomic.UNFINISHED.update(map(Path, sys.argv[1:]))\nsignals.quit_at_once(130, 'told')\n"
+    lone = tmp_path / "lone"
+    lone.touch()
+    command = [sys.executable, "-c", code, str(half), str(lone), str(tmp_path / "gone")]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (130, "concord: told\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
+    assert (kept / "file").exists()

@@ -34,6 +34,7 @@ def home(tmp_path_factory):
     return folder
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_reads_the_checkpoint_of_a_run_in_progress_once(verb, home, monkeypatch, capsys):
     monkeypatch.chdir(home)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,7 @@ PHASES = {
 }
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_signal_at_any_phase_is_saved_within_one_step_and_resumes_exactly(
@@ -158,6 +160,7 @@ class Backwards(datetime):
         return datetime(2030, 1, 1, tzinfo=tz) - timedelta(hours=cls.hours)
 
 
+@pytest.mark.fault(22)
 def test_a_clock_that_runs_backwards_changes_nothing(here, tmp_path, monkeypatch, capsys):
     """Before the stop and after it; the checkpoints seem to be made in the future, the newest one first."""
     run = tmp_path / "run"
@@ -211,7 +214,8 @@ def listens(process):
     return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
 
 
-def test_a_real_process_is_stopped_while_torch_is_imported_then_in_training_and_ends_exactly(
+@pytest.mark.fault(22)
+def test_a_real_process_is_stopped_before_torch_is_imported_then_in_training_and_ends_exactly(
     here, tmp_path, capsys
 ):
     """In a folder with a name of spaces, letters and a line break, without a home that can be written to."""
@@ -221,9 +225,18 @@ def test_a_real_process_is_stopped_while_torch_is_imported_then_in_training_and_
     wait_for(lambda: listens(process), process)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    assert err == "concord: interrupted; nothing was being saved\n"
+    assert not run.exists()
+
+    process = start("train", *ARGUMENTS, *long, "--out", run, home="/proc/nowhere")
+    wait_for(lambda: checkpoint.steps(run / "ckpt"), process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (75, ""), err
-    assert "stopped after 0 updates, saved" in err
+    assert re.search(r"stopped after \d+ updates, saved", err)
     assert f"concord resume '{run}'" in err  # quoted for a shell
+    assert err.count("a second Ctrl-C quits without saving") == 1
     assert "Traceback" not in err
 
     process = start("resume", run, *ALLOW, home="/proc/nowhere")
@@ -255,6 +268,7 @@ def make"""
 SLOW = FACTORY.replace("def make", SLEEPING).replace("nn.Flatten(),", "Slow(),")
 
 
+@pytest.mark.fault(3)
 def test_the_second_signal_ends_the_process_at_once(here):
     (here / "slow_net.py").write_text(SLOW)
     process = start("train", "--data", "data.npz", "--members", "slow_net:make", "--out", "slow")

@@ -75,6 +75,7 @@ def wait_for_progress(process):
     assert process.poll() is None, process.communicate()[1]
 
 
+@pytest.mark.fault(26)
 def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_leaves_no_orphan(here, start):
     process = start()
     wait_for_progress(process)
@@ -116,6 +117,7 @@ def test_a_study_stopped_by_signals_and_kills_goes_on_with_the_same_command_and_
     assert [cell["seed"] for cell in figures["cells"]] == [0, 1]
 
 
+@pytest.mark.fault(21)
 def test_of_two_studies_in_one_folder_the_second_names_the_first_and_leaves_it_alone(here, start):
     """Begun at the same moment; then a third while one is at work."""
     pair = [start("twice"), start("twice")]

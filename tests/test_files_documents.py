@@ -36,12 +36,14 @@ def test_what_json_writes_comes_back(document):
     assert parse_object(json.dumps(document).encode()) == document
 
 
+@pytest.mark.fault(19)
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_there_is_an_object_or_a_value_error(content):
     with suppress(ValueError):
         assert isinstance(parse_object(content), dict)
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("content", REFUSED, ids=lambda content: repr(content[:20]))
 def test_what_programs_read_differently_is_refused_with_a_reason(content):
     with pytest.raises(ValueError, match=REFUSED[content]):

@@ -40,6 +40,7 @@ def test_votes_that_are_none_are_refused_by_path(bomb, tmp_path):
     assert words in str(refused.value)
 
 
+@pytest.mark.fault(20)
 def test_a_crowd_of_tensors_is_refused_before_it_is_listed(tmp_path, monkeypatch):
     path = checkpoint.save(tmp_path, 1, {"member-a": {"x": torch.arange(3)}}, {})
     assert checkpoint.load(path).tensors["member-a"]["x"].tolist() == [0, 1, 2]

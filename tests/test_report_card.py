@@ -156,6 +156,7 @@ def test_a_teacher_and_one_that_retired_are_named_as_such():
     assert "first trained s (lenet5, 61,706 parameters) on photos, taught by l, with" in text
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("name", ["~~~", "1. my run", "# big", "> q", "- x", "=", "```", "a | b"])
 def test_no_name_of_a_run_changes_the_blocks_of_the_page(name):
     assert parsed(model_card(card(run=run(name), fgsm=FGSM))) == parsed(model_card(card(fgsm=FGSM)))

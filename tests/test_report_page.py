@@ -239,6 +239,7 @@ def test_equal_input_gives_an_equal_page(runs):
     assert page([run], title="t") == page([run], title="t")
 
 
+@pytest.mark.fault(24)
 def test_names_cannot_break_the_page(runs):
     evil = EVIL + CLEAR + "\u202e$x$"
     held = runs[0].held

@@ -314,6 +314,7 @@ FILES = {
 }
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("name", FILES)
 def test_a_bad_file_is_refused_with_its_name_and_the_place(name, tmp_path):
     content, place = FILES[name]
@@ -338,6 +339,7 @@ def test_an_endless_file_is_not_read_to_its_end():
         toml.read(Path("/dev/zero"))
 
 
+@pytest.mark.fault(19)
 @hypothesis_settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content):

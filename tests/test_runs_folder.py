@@ -166,6 +166,7 @@ def test_a_run_that_goes_on_otherwise_has_no_result_and_a_new_configuration(tmp_
 # The lock
 
 
+@pytest.mark.fault(21)
 def test_the_second_process_is_told_who_holds_the_run(tmp_path):
     run = make(tmp_path)
     with (
@@ -178,6 +179,7 @@ def test_the_second_process_is_told_who_holds_the_run(tmp_path):
         pass
 
 
+@pytest.mark.fault(21)
 def test_a_lock_left_by_a_dead_process_does_not_hold(tmp_path):
     run = make(tmp_path)
     (tmp_path / ".lock").write_text("999999999")

@@ -26,6 +26,7 @@ def repository(tmp_path):
     return package
 
 
+@pytest.mark.fault(29)
 def test_what_numbers_depend_on_is_compared_with_the_stamp():
     config = resolved(toml.parse({"members": [{"name": "a", "network": "x"}], "train": {"device": "cpu"}}))
     here = stamp(config, "")

@@ -42,6 +42,7 @@ def _weights_alone(call):
     return ast.unparse(call.func) == "torch.load" and given.get("weights_only") is True
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_package_has_no_door_for_foreign_code(path):
     assert list(banned(path.read_text())) == []
@@ -108,6 +109,7 @@ def test_the_trap_is_one(tmp_path):
     assert (tmp_path / "sentinel").exists()
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("place", ["", "cifar-10-batches-py"])
 @pytest.mark.parametrize("verb", ["train", "data check"])
 def test_the_python_version_of_cifar_is_refused_and_never_unpickled(verb, place, tmp_path, capsys):
@@ -151,6 +153,7 @@ def study(tmp_path_factory):
     return folder / "study"
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("verb", ["eval", "predict", "report", "export", "resume"])
 def test_a_pickle_in_place_of_a_member_is_refused_though_its_hash_is_right(verb, study, tmp_path, capsys):
     run = shutil.copytree(sorted((study / "cells").iterdir())[0], tmp_path / "run")

@@ -87,6 +87,7 @@ def uninterrupted(run):
     return time.monotonic() - start_time, time.monotonic() - first
 
 
+@pytest.mark.fault(2)
 @pytest.mark.soak
 def test_twenty_kills_at_random_moments_are_twenty_exact_resumes(tmp_path):
     whole, training = uninterrupted(tmp_path / "straight")

@@ -222,6 +222,7 @@ def killed(tmp_path_factory):
     return base
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("case", ["next step", "same step", "after a kill", "best kept"])
 def test_a_kill_at_every_stage_of_a_save_leaves_the_old_or_the_new(case, killed):
     stages = sorted((killed / case).iterdir(), key=lambda p: int(p.name))
@@ -237,6 +238,7 @@ def test_a_kill_at_every_stage_of_a_save_leaves_the_old_or_the_new(case, killed)
     assert (seen[0], seen[-1]) == (1, 2)
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("case", ["next step", "same step", "after a kill", "best kept"])
 def test_after_a_kill_saving_goes_on_and_cleans_up(case, killed, tmp_path):
     for stage in (killed / case).iterdir():
@@ -264,6 +266,7 @@ def flip(file, bit):
     file.write_bytes(data)
 
 
+@pytest.mark.fault(6)
 def test_200_of_200_single_bit_flips_are_detected(tmp_path):
     path = save(tmp_path, 1)
     files = sorted(path.iterdir())
@@ -280,6 +283,7 @@ def test_200_of_200_single_bit_flips_are_detected(tmp_path):
     assert mark(checkpoint.load(path)) == 1
 
 
+@pytest.mark.fault(6)
 def test_every_byte_of_the_manifest_counts(tmp_path):
     path = save(tmp_path, 1)
     file = path / "MANIFEST.json"
@@ -295,6 +299,7 @@ def test_every_byte_of_the_manifest_counts(tmp_path):
 FILES = ["member-a.safetensors", "optimizer.safetensors", "totals.safetensors", "state.json", "MANIFEST.json"]
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("fraction", [0, 0.01, 0.1, 0.5, 0.9, 0.99, "one byte"])
 def test_a_file_cut_short_is_named_and_the_one_before_is_used(name, fraction, tmp_path):
@@ -399,6 +404,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_tensor_file_that_is_none_is_refused_though_its_hash_is_right(bomb, tmp_path):
     path = save(tmp_path, 1)
@@ -499,6 +505,7 @@ def found(tensors):
     return checkpoint.Checkpoint(Path("ckpt/step-00000001"), tensors, {})
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
@@ -517,6 +524,7 @@ def test_a_checkpoint_of_another_network_says_so(other, reason):
     assert reason in str(caught.value)
 
 
+@pytest.mark.fault(7)
 def test_a_member_that_was_not_saved_is_named():
     with pytest.raises(CheckpointError, match="step-00000001 has no member 'b'"):
         weights.fill({"b": network()}, found({"member-a": network().state_dict()}))

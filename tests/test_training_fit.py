@@ -93,6 +93,7 @@ def straight(tmp_path_factory):
 # Exact resume
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_training_stopped_again_and_again_ends_bit_for_bit_as_if_it_had_not_been(name, straight, tmp_path):
     parts = train_in_parts(tmp_path / "run", variant(name), polls=4, data=data_of(name))
@@ -113,6 +114,7 @@ def polls_of(path, tables):
     return asked
 
 
+@pytest.mark.fault(2)
 def test_a_stop_at_any_moment_resumes_exactly(straight, tmp_path):
     tables = variant("tested every epoch")
     total = polls_of(tmp_path / "whole", tables)
@@ -145,6 +147,7 @@ def test_checkpoints_between_epochs_change_nothing(straight, tmp_path):
     assert outcome(tmp_path / "run") == straight("adam")[1]
 
 
+@pytest.mark.fault(2)
 def test_a_killed_training_goes_on_from_the_last_checkpoint(straight, tmp_path):
     """An abandoned generator is what a kill leaves: rows and updates after the checkpoint are made again."""
     job = make_job(tmp_path / "run", variant("adam"))
@@ -301,6 +304,7 @@ def all_sound(path):
     return [p.name for p in checkpoint.steps(path / "ckpt")]
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_one_member_that_diverges_is_named_and_checkpoints_stay(value, tmp_path):
     members = {"m0": member(0), "m1": Poisoned(training=8, value=value)}
@@ -315,6 +319,7 @@ def test_one_member_that_diverges_is_named_and_checkpoints_stay(value, tmp_path)
     assert len(RunFolder(tmp_path / "run").rows()) == 3
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_member_that_is_not_finite_in_evaluation_only_is_named(value, tmp_path):
     members = {"m0": member(0), "m1": Poisoned(evaluation=1, value=value)}

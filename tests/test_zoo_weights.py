@@ -82,6 +82,7 @@ WORDS = {
 }
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("name", WORDS)
 def test_a_file_that_does_not_fit_is_refused_and_runs_nothing(name, given, tmp_path):
     bad_files(tmp_path, given)
@@ -95,7 +96,7 @@ def test_a_member_starts_from_the_file_that_the_command_names(tmp_path, monkeypa
     write_npz(tmp_path / "data.npz")
     save_file(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "w.safetensors")
     line = ["train", "--data", "data.npz", "--members", "s=squeezenet1_1", "--epochs", "1"]
-    line += ["--set", "data.size=32", "--set", "train.threads=1", "--set", "train.optimizer.lr=1e-30"]
+    line += ["--set", "data.size=32", "--set", "train.threads=1", "--set", "train.optimizer.lr=1e-5"]
     status, _, err = call(capsys, *line, "--pretrained", "s=w.safetensors", "--quiet", "--out", "run")
     assert status == 0, err
     from concord.training import checkpoint
@@ -103,7 +104,10 @@ def test_a_member_starts_from_the_file_that_the_command_names(tmp_path, monkeypa
     found = checkpoint.newest(tmp_path / "run" / "ckpt")[0].tensors["member-s"]
     file = torchvision.models.squeezenet1_1(weights=None)
     load_weights(file, tmp_path / "w.safetensors")
-    assert torch.equal(found["features.3.squeeze.weight"], file.features[3].squeeze.weight)
+    kernel = file.features[3].squeeze.weight.detach()
+    torch.testing.assert_close(
+        found["features.3.squeeze.weight"], kernel, rtol=0, atol=1e-4
+    )  # few steps of 1e-5
     (tmp_path / "w.safetensors").unlink()  # the run has its weights now
     assert call(capsys, "eval", "run")[0] == 0
     status, _, err = call(capsys, *line, "--pretrained", "s=gone.pth", "--out", "other")

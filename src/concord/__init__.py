@@ -6,10 +6,10 @@ Train modules of your own together with ``Ensemble``; train networks of the zoo 
 torch; names are imported when they are first used.
 """
 
-from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # that of typing, whose import takes most of the time until signals are heard
 if TYPE_CHECKING:
+    from typing import Any
+
     __version__: str
     from concord.api.attack import attack_runs as attack_runs
     from concord.api.baseline import baselines as baselines
@@ -115,12 +115,16 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """The function or class of that name, imported when it is first asked for."""
     if name == "__version__":
+        from importlib import metadata
+
         return metadata.version("concord")
     if name not in _HOMES:
         raise AttributeError(f"module 'concord' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"concord.{_HOMES[name]}"), name)
 
 

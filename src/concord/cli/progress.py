@@ -37,11 +37,8 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
     where Python takes no signals, the answer stays no.
     """
     if signals.PROCESS.listening:
-        signals.PROCESS.begin()
-        try:
-            yield signals.PROCESS.stopping
-        finally:
-            signals.PROCESS.end()
+        with signals.stoppable() as stopping:
+            yield stopping
         return
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -12,13 +12,12 @@ Only ``concord.__main__`` calls ``listen``: whoever imports concord keeps the si
 
 import atexit
 import os
-import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 0.5  # seconds in which whoever was given ``stop`` may end the work in good order
@@ -100,6 +99,16 @@ class Process:
 PROCESS = Process()
 
 
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """A block in which the function that it gets is asked now and then whether a signal has come."""
+    PROCESS.begin()
+    try:
+        yield PROCESS.stopping
+    finally:
+        PROCESS.end()
+
+
 def listen() -> None:
     """Take Ctrl-C and SIGTERM from here on; for the process of the command alone."""
     if PROCESS.listening:
@@ -139,7 +148,7 @@ def quit_at_once(status: int, text: str) -> None:
     files = sys.modules.get("concord.files.atomic")
     for path in list(getattr(files, "UNFINISHED", ())):
         with suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove(str(path))
     processes = sys.modules.get("multiprocessing.process")
     for child in list(getattr(processes, "_children", ())):
         with suppress(Exception):
@@ -148,6 +157,17 @@ def quit_at_once(status: int, text: str) -> None:
     if text:
         tell(text)
     os._exit(status)
+
+
+def _remove(path: str) -> None:
+    """A file, or a folder with all that is in it; nothing is imported for it, which could wait for a lock."""
+    if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
+        with os.scandir(path) as inside:
+            for entry in list(inside):
+                _remove(entry.path)
+        os.rmdir(path)  # noqa: PTH106
+    else:
+        os.unlink(path)  # noqa: PTH108
 
 
 def tell(text: str) -> None:

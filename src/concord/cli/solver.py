@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import typer
 
+from concord.cli import signals
+
 Result = TypeVar("Result")
 POLL_SECONDS = 0.2  # Windows hears no Ctrl-C in a wait without an end
 SOLVER_THREAD = "concord-solver"
@@ -26,8 +28,11 @@ def interruptible(solve: Callable[[], Result]) -> Result:
 
     thread = threading.Thread(target=keep_outcome, name=SOLVER_THREAD, daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(POLL_SECONDS)
+    with signals.stoppable() as stopping:
+        while thread.is_alive():
+            thread.join(POLL_SECONDS)
+            if stopping():
+                raise KeyboardInterrupt
     if errors:
         raise errors[0]
     return results[0]
