@@ -24,6 +24,7 @@ from concord.zoo.build import build
 from concord.zoo.foreign import as_pretrained
 from concord.zoo.limits import Limit, TooLargeError, bounded
 
+SMALL = 10_000_000  # parameters
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
@@ -85,7 +86,8 @@ def _bounded(member: Member, saved: Checkpoint | None) -> Iterator[None]:
         return
     if saved is None:
         free = memory.available()
-        with bounded(Limit(numbers=None if free is None else free // 8)):  # half of it, at 4 bytes each
+        # half of it, at 4 bytes each; what is small is left to check_memory
+        with bounded(Limit(numbers=None if free is None else max(free // 8, SMALL))):
             yield
         return
     try:
