@@ -1,4 +1,4 @@
-"""What a run folder, a settings file or a document of somebody else cannot do; docs/security.md promises it."""
+"""What a run folder or a settings file of somebody else cannot do; docs/security.md promises it."""
 
 import json
 import os
@@ -361,23 +361,21 @@ def test_what_stands_in_quotes_and_comments_is_not_counted():
 
 
 def test_unknown_keys_are_listed_up_to_a_limit():
-    with pytest.raises(UsageError, match="and 9,9.. more") as refused:
+    with pytest.raises(UsageError, match=r"and 9,9.. more") as refused:
         toml.parse({f"k{i}": 1 for i in range(10_000)})
-    assert str(refused.value).count("unknown key") == toml.MOST_FAULTS - 1 or "unknown key" in str(
-        refused.value
-    )
+    assert str(refused.value).count("unknown key") <= toml.MOST_FAULTS
 
 
 def test_more_members_than_a_run_takes_are_refused():
     members = [{"name": f"m{i}", "network": "noel2017_st"} for i in range(257)]
-    with pytest.raises(UsageError, match="members: .* at most 256"):
+    with pytest.raises(UsageError, match=r"members: .* at most 256"):
         toml.parse({"members": members})
 
 
 @pytest.mark.parametrize("text", [b'{"a":' * 5_000, b'{"a":[' + b"[]," * 10**6 + b"[]]}"])
 def test_a_bomb_of_json_is_refused_before_it_is_parsed(text, monkeypatch):
     monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("parsed"))
-    with pytest.raises(ValueError, match="nested too deeply|more than 2,000,000 values"):
+    with pytest.raises(ValueError, match=r"nested too deeply|more than 2,000,000 values"):
         parse_object(text)
 
 
