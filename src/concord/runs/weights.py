@@ -51,12 +51,13 @@ def finished(
     if not folder.complete:
         return False
     try:
-        found = load(folder, standing(folder))
+        found = checkpoint.load(standing(folder))
     except CheckpointError as error:
         if strict or checkpoint.newest(folder.checkpoints)[0] is None:
             raise
         warn(f"{error}; its result is made again")
         return False
+    seal.check_weights(folder.path, found.path, folder.resume)
     if not found.state.keys() >= STATE:
         raise CheckpointError(f"{found.path}: not the checkpoint of a training of this concord")
     config = replace(folder, sealed=False).config()  # what was changed in it is listed
