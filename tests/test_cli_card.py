@@ -7,6 +7,7 @@ import pytest
 import yaml
 from data_made import write_image
 from run_made import SETTINGS, Noted, call
+from trust_made import sealed
 
 import concord
 from concord.errors import CheckpointError, UsageError
@@ -67,6 +68,7 @@ def test_of_a_source_and_of_what_is_told_about_it_the_last_part_is_named(one):
     file = one / "config.toml"
     file.write_text(file.read_text().replace('source = "digits"', 'source = "/home/somebody/photos"'))
     damage(one / "result.json", notices=["/home/somebody/photos lacks a batch"])
+    sealed(one)
     fields, text = card_of(one)
     assert fields["model-index"][0]["results"][0]["dataset"]["name"] == "photos"
     assert "photos lacks a batch" in text
@@ -78,6 +80,7 @@ def test_runs_with_other_seeds_tell_the_spread(runs, tmp_path):
     other = shutil.copytree(runs / "b", tmp_path / "b")
     file = other / "config.toml"
     file.write_text(file.read_text().replace("threads = 1", "threads = 2"))  # of another machine
+    sealed(other)
     _, text = card_of(runs / "a", other)
     assert f"| ensemble | {50 * sum(errors):.2f} |" in text
     assert "2 trainings that differ by their seed" in text
@@ -100,6 +103,7 @@ def test_runs_that_are_not_one_training_with_other_seeds_are_refused(runs, other
 def test_runs_on_other_data_under_the_same_settings_are_refused(runs, tmp_path):
     other = shutil.copytree(runs / "b", tmp_path / "b")
     damage(other / "result.json", fingerprint="0" * 64)
+    sealed(other)
     with pytest.raises(UsageError, match="other data"):
         card_of(runs / "a", other)
 

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import concord
 from concord.training import checkpoint
 
 ROOT = Path(concord.__file__).parent
+DOCS = Path(__file__).parent.parent / "docs"
 SOURCES = sorted(ROOT.rglob("*.py"))
 MODULES = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal", "yaml"}
 CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "yaml.load"}
@@ -208,3 +210,19 @@ def test_naming_the_code_runs_it(run_of_own_code, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "evil_mod", raising=False)
     status, _, _ = call(capsys, "eval", "run", "--allow-code", "evil_mod:make")
     assert (status, (folder / "sentinel").exists()) == (0, True)
+
+
+PROMISED = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (DOCS / "security.md").read_text())
+
+
+@pytest.mark.parametrize(("file", "name"), PROMISED)
+def test_what_the_document_promises_is_held_by_a_test_that_is_there(file, name):
+    tree = ast.parse((Path(__file__).parent / file).read_text())
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_promise_names_a_test():
+    rows = [line for line in (DOCS / "security.md").read_text().splitlines() if line.startswith("| ")]
+    promises = [row for row in rows if row != "| promise | test |"]
+    assert len(promises) > 20
+    assert [row for row in promises if "::test_" not in row] == []

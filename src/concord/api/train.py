@@ -64,7 +64,7 @@ def resume(
     as one that diverged. ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an
     earlier one is used.
     """
-    RunFolder(Path(run)).config()  # refused before torch is imported, if it is not a run
+    RunFolder(Path(run), sealed=False).config()  # refused before torch is imported, if it is not a run
     from concord.api.run import Run
     from concord.runs import train as runs
     from concord.runs.watching import never

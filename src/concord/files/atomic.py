@@ -74,7 +74,11 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder_of(path: Path) -> None:
-    """Make the folder that ``path`` is to lie in; ResourceError if it cannot be, as where a file stands."""
+    """Make the folder that ``path`` is to lie in; ResourceError if it cannot be, as where a file stands.
+
+    A link inside a run or study folder is a CheckpointError: who made the folder chose where it leads.
+    """
+    refuse_links(path)
     with disk_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +97,6 @@ def deliver(path: Path, content: bytes) -> None:
     A link is followed, and a device or a pipe is written to instead of being replaced by a file. Inside a run
     or study folder a link is a CheckpointError: who made the folder chose where it leads.
     """
-    refuse_links(path)
     make_folder_of(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         with disk_errors(path, len(content)):

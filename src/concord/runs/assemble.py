@@ -29,6 +29,7 @@ from concord.zoo.limits import Limit, TooLargeError, bounded
 from concord.zoo.weights import load_weights
 
 NO_ROOM = "does not fit into the free memory, with what a training needs beside it"
+SMALL = 10_000_000  # parameters
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
@@ -108,9 +109,9 @@ def _bounded(member: Member, saved: Checkpoint | None) -> Iterator[None]:
         return
     if saved is None:
         free = memory.available()
-        with bounded(
-            Limit(numbers=None if free is None else free // 8, because=NO_ROOM)
-        ):  # half of it, at 4 bytes each
+        # half of it, at 4 bytes each; what is small is left to check_memory
+        numbers = None if free is None else max(free // 8, SMALL)
+        with bounded(Limit(numbers=numbers, because=NO_ROOM)):
             yield
         return
     try:

@@ -19,6 +19,7 @@ from concord.data.batches import ranges
 from concord.data.images.images import Images
 from concord.errors import UsageError, suggestion
 from concord.files.atomic import disk_errors
+from concord.files.links import refuse_links
 from concord.runs.adversary import step_size_of
 from concord.runs.attack_inputs import images_of, load_all, networks_of
 from concord.runs.attack_plan import Plan
@@ -188,6 +189,7 @@ def attack_loaded(
     wanted = None if target is None else classes.index(target)
     images, own_test = images_of(loaded, data, limit, wanted, observer)
     title = f"concord: attack on {', '.join(run.resolve().name for run in runs)}"
+    refuse_links(folder)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with settled(loaded[0].config):

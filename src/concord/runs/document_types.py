@@ -86,4 +86,5 @@ def _object(where: str, value: object) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    """Whether this is a finite number, as the JSON of concord has them, that a float can hold."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < LARGEST)

@@ -53,15 +53,17 @@ def finished(
     Where that checkpoint is damaged, ``warn`` is called, and a resume makes the result again from an earlier
     one; with ``strict``, or without an earlier one, that is a CheckpointError.
     """
-    if not folder.complete:
-        return False
     try:
-        found = standing(folder)
+        place = of_result(folder)
+        if place is None:
+            return False
+        found = checkpoint.load(place)
     except CheckpointError as error:
         if strict or checkpoint.newest(folder.checkpoints)[0] is None:
             raise
         warn(f"{error}; its result is made again")
         return False
+    seal.check_weights(folder.path, found.path, folder.resume)
     if not found.state.keys() >= STATE:
         raise CheckpointError(f"{found.path}: not the checkpoint of a training of this concord")
     config = replace(folder, sealed=False).config()  # what was changed in it is listed

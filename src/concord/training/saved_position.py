@@ -11,6 +11,7 @@ from concord.training.position import Position, step_name
 
 SCALARS = ("consensus", "samples", "compared")
 SUMS = {"loss", "tally", *SCALARS}
+LARGEST = 2**63
 LONGEST = 1e10  # seconds; three centuries
 
 
@@ -96,7 +97,8 @@ def _check_sums(found: Position, members: int) -> None:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
+    """Whether this is a finite number, as the JSON of concord has them, that a float can hold."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < LARGEST)
 
 
 def _short(value: object) -> str:
