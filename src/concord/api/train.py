@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from concord.api.run import Run
     from concord.training.observer import Observer
 
+UNNAMED = [{"name": name, "network": name} for name in ("small", "big")]  # until the pictures are looked at
+
 
 def train(
     config: Config | Mapping[str, Any],
@@ -26,25 +28,35 @@ def train(
 
     ``config`` is a ``Config``, or the tables of a settings file as a mapping.
     ``train(Config(members=[Member("st", network="noel2017_st")]), out="runs/first")`` trains one member on
-    digits. ``allow_code`` names own networks (package.module:factory) that may be imported. Settings are
-    refused before torch is imported.
+    digits. Tables that name no members train a pair that suits the size of the pictures. ``allow_code`` names
+    own networks (package.module:factory, file.py:factory) that may be imported. Settings are refused before
+    torch is imported.
     """
     if not isinstance(config, Config | Mapping):
         raise UsageError(
             f"config is a concord.Config or a mapping of settings, got {config!r};"
             ' data belong inside: Config(data={"source": "photos/"}, ...)'
         )
-    settings = config if isinstance(config, Config) else toml.parse(config)
+    unnamed = None if isinstance(config, Config) or config.get("members") else config
+    settings = config if isinstance(config, Config) else toml.parse({"members": UNNAMED, **_full(config)})
     refuse_taken(Path(out))
     from concord.api.run import Run
     from concord.runs import train as runs
+    from concord.runs.default_members import with_members
     from concord.runs.watching import never
     from concord.training.observer import SILENT
 
+    if unnamed is not None:
+        settings = toml.parse(with_members(unnamed, observer or SILENT))
     result = runs.train(
         settings, Path(out), allow_code=allow_code, observer=observer or SILENT, stop=stop or never
     )
     return Run(out, allow_code=allow_code, result=result)
+
+
+def _full(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables without an empty list of members."""
+    return {key: value for key, value in tables.items() if key != "members" or value}
 
 
 def resume(

@@ -41,7 +41,8 @@ def train_command(
     members: Annotated[
         str | None,
         typer.Option(
-            help=f"Networks, separated by commas; required, here or in --config. {NAMED_MEMBERS}",
+            help="Networks, separated by commas; default: a pair that suits the size of the pictures."
+            f" {NAMED_MEMBERS}",
             autocompletion=complete.networks,
         ),
     ] = None,

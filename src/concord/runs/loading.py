@@ -85,9 +85,10 @@ def refuse_own(folder: RunFolder, config: Config) -> None:
     path = str(folder.path)
     if own:
         raise CheckpointError(
-            f"{path} was made in Python of modules that your program alone builds ({', '.join(own)}): there,"
-            f" concord.load({path!r}, members={{...}}) evaluates and predicts, and Ensemble.fit(...,"
-            f" out={path!r}) continues it"
+            f"{path} was made in Python of modules that your program alone builds ({', '.join(own)}). In your"
+            f" program concord.load({path!r}, members={{...}}) evaluates and predicts, Ensemble.fit(...,"
+            f" out={path!r}) continues it, and torch.onnx.export takes the modules themselves. For the verbs"
+            " of the command line train members that are named as file.py:Name"
         )
 
 
