@@ -108,7 +108,7 @@ def test_an_argument_that_matches_nothing_gets_a_row_and_the_others_are_answered
     (tmp_path / "empty").mkdir()
     (row,) = concord.predict(run[0], [str(tmp_path / "empty")])
     assert (row.file, row.label) == (str(tmp_path / "empty"), None)
-    assert "empty: the folder holds no image (.bmp" in row.error
+    assert "empty: the folder holds no image (." in row.error
 
 
 def test_a_line_about_a_bad_file_names_it_once(run, digit_files, tmp_path, monkeypatch, capsys):
@@ -168,7 +168,7 @@ def test_a_finished_run_that_was_changed_is_refused_and_one_that_was_damaged_is_
     config = copied / "config.toml"
     text = config.read_text()
     config.write_text(text.replace("epochs = 2", "epochs = 3"))
-    with pytest.raises(CheckpointError, match=r"config\.toml: damaged or edited.*--allow-changes"):
+    with pytest.raises(CheckpointError, match=r"train\.epochs: 2 -> 3"):
         concord.resume(copied)
     config.write_text(text)
     final = max(copied.glob("ckpt/step-*")) / "member-ST.safetensors"

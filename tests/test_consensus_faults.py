@@ -45,7 +45,7 @@ def test_official_dml_all_members_see_one_batch_once_unless_asked_otherwise():
     run(members, batches)
     expected = [(i, batch.inputs[0]) for batch in batches for i in range(3)]
     assert [i for i, _, _ in seen] == [i for i, _ in expected]
-    assert all(x is wanted for (_, x, _), (_, wanted) in zip(seen, expected, strict=True))
+    assert all(torch.equal(x, wanted) for (_, x, _), (_, wanted) in zip(seen, expected, strict=True))
 
 
 def test_official_dml_every_member_learns_from_its_own_batch_when_asked():
@@ -55,7 +55,7 @@ def test_official_dml_every_member_learns_from_its_own_batch_when_asked():
     (step,) = run(members, [batch], alternating=True, edges=shape("all", 2))
     first, second = batch.inputs
     asked = [(0, first), (1, first), (1, second), (0, second)]
-    assert all(i == j and x is y for (i, x, _), (j, y) in zip(seen, asked, strict=True))
+    assert all(i == j and torch.equal(x, y) for (i, x, _), (j, y) in zip(seen, asked, strict=True))
     assert all(map(torch.equal, step.targets, batch.targets))
 
 

@@ -187,7 +187,7 @@ def test_workers_end_when_the_parent_is_killed():
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
     assert len(pids) == 2
-    for _ in range(300):  # torch's workers look for their parent every five seconds
+    for _ in range(900):  # torch's workers look for their parent every five seconds
         if all(_state(pid) == "Z" for pid in pids):
             return
         time.sleep(0.1)

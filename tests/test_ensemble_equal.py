@@ -213,7 +213,7 @@ def test_lazy_layers_get_their_sizes_and_start_differently():
     torch.manual_seed(0)
     made = {"a": nn.LazyLinear(3), "b": nn.LazyLinear(3)}
     ensemble = concord.Ensemble(made)
-    ensemble.fit(data(), epochs=1, optimizer=concord.Sgd(lr=1e-12))
+    ensemble.fit(data(), epochs=1, optimizer=concord.Sgd(lr=1e-4))
     assert made["a"].weight.shape == (3, 4)
     assert not torch.allclose(made["a"].weight, made["b"].weight)
 

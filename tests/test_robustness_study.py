@@ -100,7 +100,7 @@ weights = [0.01]
         (["begun"], 3, "begun has no finished run of several members"),
         (["begun", "--arms", "none,l2"], 2, "no arm 'l2'"),
         (["begun", "--limit", "0"], 2, "--limit must be at least 1"),
-        (["begun", "--eps", "8"], 2, "divide by 255"),
+        (["begun", "--eps", "8"], 2, "--eps 8/255"),
     ],
 )
 def test_what_cannot_be_studied_is_told_without_a_traceback(arguments, status, said, tmp_path, capsys):
