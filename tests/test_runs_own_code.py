@@ -109,6 +109,69 @@ class Counting(Net):
 class Seen:
     count = 0
 
+class Annealed(nn.Module):
+    # keeps what changes where one would not look for it
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.dense = nn.Linear(channels * 36, classes)
+        self.drop, self.act = nn.Dropout(0.5), nn.LeakyReLU(0.5)
+        self.dice, self.by_name = [torch.Generator().manual_seed(0)], {"n": np.random.default_rng(1)}
+        self.mean, self.heat, self.late = 0.0, 5, None
+        self.register_buffer("shift", None)
+        self.register_buffer("scale", None, persistent=False)
+        self.bank = torch.zeros(0)
+    seen = 0
+    def forward(self, x):
+        x = x.flatten(1)
+        if self.training:
+            self.seen += 1
+            self.drop.p *= 0.9
+            self.act.negative_slope *= 0.9
+            self.heat = max(1, self.heat * 0.95)
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().numpy().mean()
+            self.late = self.late or random.Random(3)
+            self.shift = 0.1 * x.detach().mean(0)
+            self.scale = self.heat + x.detach().std(0)
+            self.bank = torch.cat([self.bank, x.detach().mean()[None]])
+            x = x + torch.randn(x.shape, generator=self.dice[0])
+            x = x + self.by_name["n"].random() + self.late.random()
+        if self.shift is not None:
+            x = (x - self.shift) / self.scale + self.bank.mean() + float(self.mean)
+        return self.act(self.dense(self.drop(x)) * self.heat)
+
+class Merging(nn.Linear):
+    # as layers of LoRA do: a product of small matrices is a part of the weights in evaluation alone
+    def __init__(self, channels, classes):
+        super().__init__(channels * 36, classes)
+        self.a, self.b = nn.Parameter(torch.ones(1, channels * 36)), nn.Parameter(torch.zeros(classes, 1))
+        self.weight.requires_grad_(False)
+        self.merged = False
+    def train(self, mode=True):
+        if mode == self.merged:
+            self.weight.data += (-1 if mode else 1) * (self.b @ self.a).detach()
+            self.merged = not mode
+        return super().train(mode)
+    def forward(self, x):
+        y = super().forward(x.flatten(1))
+        return y if self.merged else y + x.flatten(1) @ self.a.T @ self.b.T
+
+def all_but_one_still(channels, classes):
+    net = Net(channels, classes).eval()
+    net.dense.train()
+    return net
+
+class Reaching(Net):
+    def __init__(self, channels, classes):
+        super().__init__(channels, classes)
+        self.call = lambda x: self.dense(self.norm(x).flatten(1))
+    def forward(self, x):
+        return self.call(x)
+
+def wired_behind_zeros(channels, classes):
+    net = wired_anew(channels, classes)
+    nn.init.zeros_(net.dense.weight)
+    return net
+
 class Locked(Net):
     def __init__(self, channels, classes):
         super().__init__(channels, classes)
@@ -169,16 +232,35 @@ def test_a_member_of_which_nothing_learns_is_refused(here, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_what_no_state_dict_holds_is_resumed_bit_for_bit(here, tmp_path):
-    train(here, tmp_path / "whole", "Noisy")
+@pytest.mark.parametrize("name", ["Noisy", "Annealed", "Merging"])
+def test_what_no_state_dict_holds_is_resumed_bit_for_bit(name, here, tmp_path):
+    code, member = [f"nets_made:{name}"], name.lower()
+    train(here, tmp_path / "whole", name)
     with pytest.raises(StoppedError):
-        train(here, tmp_path / "half", "Noisy", stop=after(4))
-    concord.resume(tmp_path / "half", allow_code=["nets_made:Noisy"])
-    whole, half = weights(tmp_path / "whole", "noisy"), weights(tmp_path / "half", "noisy")
+        train(here, tmp_path / "half", name, stop=after(4))
+    concord.resume(tmp_path / "half", allow_code=code)
+    whole, half = weights(tmp_path / "whole", member), weights(tmp_path / "half", member)
     assert all(torch.equal(whole[key], half[key]) for key in whole)
     result = json.loads((tmp_path / "half" / "result.json").read_text())
-    again = concord.evaluate(tmp_path / "half", data=str(here / "data.npz"), allow_code=["nets_made:Noisy"])
-    assert again.members["noisy"].test_error == result["members"]["noisy"]["test_error"]
+    (tmp_path / "half" / "predictions.safetensors").unlink()
+    again = concord.evaluate(tmp_path / "half", allow_code=code)
+    assert again.members[member].nll == pytest.approx(result["members"][member]["nll"], rel=1e-6)
+
+
+def test_layers_that_do_more_than_set_a_flag_in_train_learn(here, tmp_path):
+    train(here, tmp_path / "run", "Merging")
+    assert weights(tmp_path / "run", "merging")["b"].abs().max() > 0
+
+
+def test_a_network_in_evaluation_mode_but_for_one_part_stays_so(here, tmp_path):
+    train(here, tmp_path / "run", "all_but_one_still")
+    assert weights(tmp_path / "run", "all_but_one_still")["norm.num_batches_tracked"].item() == 0
+
+
+def test_the_trial_changes_nothing_of_a_member_that_a_copy_still_reaches(here, tmp_path):
+    train(here, tmp_path / "run", "Reaching", epochs=1)
+    updates = weights(tmp_path / "run", "reaching")["norm.num_batches_tracked"].item()
+    assert updates == 4  # of 54 images in batches of 16
 
 
 @pytest.mark.parametrize("name", ["wired", "wired_python"])
@@ -190,9 +272,10 @@ def test_wiring_that_is_drawn_comes_from_the_seed(name, here, tmp_path):
     assert again.members[name].nll == one.members[name].nll
 
 
-def test_wiring_that_no_seed_repeats_is_refused_before_the_first_update(here, tmp_path):
-    with pytest.raises(UsageError, match=r"'wired_anew'.*built twice.*answer differently"):
-        train(here, tmp_path / "run", "wired_anew")
+@pytest.mark.parametrize("name", ["wired_anew", "wired_behind_zeros"])
+def test_wiring_that_no_seed_repeats_is_refused_before_the_first_update(name, here, tmp_path):
+    with pytest.raises(UsageError, match=rf"'{name}'.*built twice.*answer differently"):
+        train(here, tmp_path / "run", name)
     assert not (tmp_path / "run").exists()
 
 

@@ -101,7 +101,6 @@ def test_what_did_not_change_since_it_was_built_is_not_kept():
     member = Restless()
     kept = json.loads(Beside("a", member).tensors()[VALUES].numpy().tobytes())
     assert (kept["attributes"], kept["buffers"], list(kept["extra"])) == ({}, {}, [""])
-    assert set(kept["generators"]) == {"dice", "numpy_dice", "old_dice", "python_dice"}
 
 
 def test_a_change_that_cannot_be_kept_is_said_once():
@@ -188,7 +187,7 @@ def test_documents_that_are_no_plain_values_are_refused():
     ],
 )
 def test_a_checkpoint_sets_only_attributes_of_the_kind_that_the_member_has(attributes, words):
-    document = {"extra": {}, "generators": {}, "buffers": {}, "attributes": attributes}
+    document = {"extra": {}, "buffers": {}, "attributes": attributes}
     saved = {VALUES: torch.frombuffer(bytearray(json.dumps(document).encode()), dtype=torch.uint8)}
     with pytest.raises(CheckpointError, match=words):
         put("a", Restless(), saved)

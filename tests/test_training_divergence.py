@@ -139,7 +139,7 @@ def test_of_a_large_parameter_values_are_looked_at_from_end_to_end(monkeypatch):
     one = nn.Linear(10, 1, bias=False)
     one.weight.grad = torch.ones(1, 10)
     found = Unmoved({"m0": one}, torch.optim.SGD(one.parameters(), lr=0.1))
-    assert [len(part) for part in found.before["m0"]] == [4]  # 0, 3, 6, 9
+    assert [len(part) for part in found.before["m0"].values()] == [4]  # 0, 3, 6, 9
     with torch.no_grad():
         one.weight[0, 9] += 1
     found.refuse({"m0": 1.0}, rate=0.1, first=0.1, done=1)

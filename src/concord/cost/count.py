@@ -119,11 +119,11 @@ def _tensor(x: Input, state: Sequence[Tensor]) -> Tensor:
 def _without_weights(network: nn.Module) -> nn.Module:
     """A copy on the meta device that shares what the network shares and never held a weight."""
     memo: dict[int, object] = {}
-    for old in network.parameters():
-        memo[id(old)] = nn.Parameter(torch.empty_like(old, device="meta"), old.requires_grad)
-    for x in (*network.buffers(), *_held(network)):
-        memo[id(x)] = torch.empty_like(x, device="meta")
     try:
+        for old in network.parameters():
+            memo[id(old)] = nn.Parameter(torch.empty_like(old, device="meta"), old.requires_grad)
+        for x in (*network.buffers(), *_held(network)):
+            memo[id(x)] = torch.empty_like(x, device="meta")
         return deepcopy(network, memo)
     except Exception as error:
         raise LayerError(f"{type(network).__name__} cannot be copied: {error}") from error

@@ -16,6 +16,7 @@ from concord.tasks.task import Task, Tree
 from concord.training.batch import count
 from concord.training.cohort import refuse_shared
 from concord.training.evaluate import output_of as evaluated
+from concord.training.seeding import seeded
 
 Members = Mapping[str, nn.Module] | Sequence[nn.Module] | nn.ModuleDict | nn.ModuleList
 
@@ -171,7 +172,7 @@ def _generators_kept(members: Mapping[str, nn.Module]) -> Any:
     devices = {
         p.device for member in members.values() for p in member.parameters() if p.device.type == "cuda"
     }
-    return torch.random.fork_rng(sorted(devices, key=str), device_type="cuda")
+    return seeded(0, next(iter(sorted(devices, key=str)), torch.device("cpu")))
 
 
 def _shapes(x: Tree) -> Any:

@@ -6,7 +6,7 @@ maps of 1x1. Such gradients are garbage, sometimes not a number; those of float3
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ def untrusted(network: nn.Module, shape: tuple[int, int, int]) -> str | None:
         def hook(layer: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
             same = layer.padding == "same"
             for axis in (0, 1):
-                k, d = layer.kernel_size[axis], layer.dilation[axis]
+                k, d = layer.weight.shape[2 + axis], layer.dilation[axis]
                 p = d * (k - 1) // 2 if same else 0 if layer.padding == "valid" else int(layer.padding[axis])
                 if idle_taps(inputs[0].shape[2 + axis], k, layer.stride[axis], p, d):
                     found.append(name)
@@ -66,9 +66,14 @@ def untrusted(network: nn.Module, shape: tuple[int, int, int]) -> str | None:
         for name, layer in network.named_modules()
         if isinstance(layer, nn.Conv2d)
     ]
-    x = torch.zeros(1, *shape)
+    x = torch.zeros(2, *shape)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating({"": network}):
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+            evaluating({"": network}),
+            suppress(Exception),
+        ):
             network(x.to(home_of(network, x)))
     finally:
         for hook in hooks:

@@ -185,7 +185,7 @@ def run_job(job: Job[ClassScores], folder: RunFolder, config: Config, interface:
             done.epochs,
             done.checkpoint,
             job.feed.fingerprint,
-            (*job.feed.notices, *_retired(config)),
+            (*job.feed.notices, *_retired(config), *training.lost),
         )
         assert done.targets is not None
         kept = predictions.content_of(done.predictions, {"labels": done.targets})

@@ -3,14 +3,14 @@
   beside/values      JSON: extra state, the state of generators, attributes that changed since it was built
   beside/0, 1, ...   the tensors of these, and of buffers that are not persistent
 
-Of modules that torch, torchvision, timm or concord wrote only buffers and extra state are looked at: their
-attributes are sizes.
+Only what changed since the member was built is kept. What cannot be kept is said, the first time that it
+changes.
 """
 
 import hashlib
 import json
-import random
 from collections.abc import Iterator, Mapping
+from inspect import isroutine
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError, UsageError
-from concord.training.plain_values import NotPlainError, packed, unpacked
+from concord.training.plain_values import GENERATORS, NotPlainError, moved_on, packed, unpacked
 
 PREFIX = "beside/"
 VALUES = f"{PREFIX}values"
 EXTRA = "_extra_state"  # torch's name for it in a state dict
 OF_EVERY_MODULE = set(vars(nn.Module()))
-LIBRARIES = {"torch", "torchvision", "timm", "concord"}
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+LARGEST = 2**20  # numbers of a tensor of a graph that is kept
 
 
 class Beside:
@@ -45,11 +44,6 @@ class Beside:
         tensors: list[Tensor] = []
         values = {
             "extra": {path: self._extra(path, value, tensors) for path, value in _extra(self.member)},
-            "generators": {
-                place: packed(_generator_state(value), tensors)
-                for place, value in _attributes(self.member)
-                if isinstance(value, GENERATORS)
-            },
             "buffers": {
                 place: packed(value, tensors)
                 for place, value in _buffers(self.member)
@@ -76,12 +70,17 @@ class Beside:
 
     def _changed(self) -> Iterator[tuple[str, Any]]:
         for place, value in _attributes(self.member):
-            if not isinstance(value, GENERATORS) and self._before.get(place) != _fingerprint(value):
+            if self._before.get(place) != _fingerprint(value):
                 yield place, value
 
     def lost(self) -> list[str]:
         """A sentence for each attribute that changed and cannot be kept, the first time that it is seen."""
         found = {place: type(value).__name__ for place, value in self._changed() if not _plain(value)}
+        found |= {
+            place: type(value).__name__
+            for place, value in _attributes(self.member)
+            if hasattr(value, "__next__")
+        }  # where an iterator is shows only when it is asked
         fresh = {place: kind for place, kind in found.items() if place not in self._told}
         self._told |= fresh.keys()
         return [
@@ -92,21 +91,28 @@ class Beside:
 
 
 def _attributes(member: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Plain attributes of the modules that a user wrote, but for modules and parameters."""
+    """Plain attributes of all modules; of those of torch no tensors, which are computed from parameters."""
+    registered = {id(one) for one in (*member.modules(), *member.parameters())}
     for path, module in member.named_modules():
-        if type(module).__module__.partition(".")[0] in LIBRARIES:
-            continue
+        library = type(module).__module__.partition(".")[0] == "torch"
         for name, value in vars(module).items():
-            if name not in OF_EVERY_MODULE and not _learned(value):
+            if name in OF_EVERY_MODULE or name.startswith("_flat_weight") or _registered(value, registered):
+                continue
+            if not (isinstance(value, Tensor) and (library or _cached(value))):
                 yield f"{path}.{name}".lstrip("."), value
 
 
-def _learned(value: Any) -> bool:
-    """Whether a value is, or holds, modules or parameters, or a tensor of a graph: a part of the training."""
+def _registered(value: Any, known: set[int]) -> bool:
+    """Whether a value is a module or parameter of the member, or holds nothing else."""
+    if isinstance(value, nn.Module | nn.Parameter):
+        return id(value) in known
     inside = value.values() if isinstance(value, Mapping) else value if type(value) in (list, tuple) else ()
-    return isinstance(value, nn.Module | nn.Parameter) or (
-        (isinstance(value, Tensor) and value.grad_fn is not None) or any(map(_learned, inside))
-    )
+    return bool(inside) and all(isinstance(x, nn.Module | nn.Parameter) and id(x) in known for x in inside)
+
+
+def _cached(value: Tensor) -> bool:
+    """Whether a tensor is a large one of a graph: what a forward pass leaves lying about."""
+    return value.grad_fn is not None and value.numel() > LARGEST
 
 
 def _buffers(member: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -135,13 +141,13 @@ def _plain(value: Any) -> bool:
     return True
 
 
-def _fingerprint(value: Any) -> str | None:
+def _fingerprint(value: Any, depth: int = 3) -> str | None:
     """Equal for equal values; None for what cannot be looked into, and is taken as unchanged."""
     tensors: list[Tensor] = []
     try:
         text = json.dumps(packed(value, tensors)).encode()
     except (NotPlainError, RecursionError):
-        return _of_object(value)
+        return _of_object(value, depth)
     digest = hashlib.sha256(text)
     for tensor in tensors:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -150,39 +156,21 @@ def _fingerprint(value: Any) -> str | None:
 
 
 def _of_object(value: Any, depth: int = 3) -> str | None:
-    """What an object shows of itself and of its attributes, some levels deep."""
-    if callable(value) or isinstance(value, GENERATORS):
+    """What an object shows of itself, of its attributes and of what it holds, some levels deep."""
+    if isroutine(value) or isinstance(value, type):
         return None
     try:
-        shown = repr(value)  # an iterator such as itertools.count shows where it is
-        inside = vars(value) if depth and hasattr(value, "__dict__") else {}
+        if isinstance(value, nn.Module):  # one that is not registered
+            parts: list[Any] = [(key, _fingerprint(x)) for key, x in value.state_dict().items()]
+        else:
+            parts = [repr(value)]  # an iterator such as itertools.count shows where it is
+            inside = dict(vars(value)) if depth and hasattr(value, "__dict__") else {}
+            inside |= dict(value) if isinstance(value, Mapping) else {}
+            inside |= dict(enumerate(value)) if isinstance(value, list | tuple | set | frozenset) else {}
+            parts += [(str(k), _fingerprint(x, depth - 1)) for k, x in inside.items()] if depth else []
     except Exception:  # somebody else's code may raise anything
         return None
-    parts = {
-        name: _fingerprint(one) if _plain(one) else _of_object(one, depth - 1) for name, one in inside.items()
-    }
-    return hashlib.sha256(f"{shown}{sorted(parts.items(), key=repr)}".encode()).hexdigest()
-
-
-def _generator_state(generator: Any) -> Any:
-    if isinstance(generator, torch.Generator):
-        return generator.get_state()
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
-    if isinstance(generator, np.random.RandomState):
-        return generator.get_state(legacy=False)
-    return generator.getstate()
-
-
-def _set_generator(generator: Any, state: Any) -> None:
-    if isinstance(generator, torch.Generator):
-        generator.set_state(state)
-    elif isinstance(generator, np.random.Generator):
-        generator.bit_generator.state = state
-    elif isinstance(generator, np.random.RandomState):
-        generator.set_state(state)
-    else:
-        generator.setstate(state)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def put(name: str, member: nn.Module, saved: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -197,10 +185,8 @@ def put(name: str, member: nn.Module, saved: Mapping[str, Tensor]) -> dict[str, 
         document = json.loads(saved[VALUES].numpy().tobytes())
         found = {
             part: {place: unpacked(value, tensors) for place, value in document[part].items()}
-            for part in ("extra", "generators", "buffers", "attributes")
+            for part in ("extra", "buffers", "attributes")
         }
-        for place, state in found["generators"].items():
-            _set_generator(dict(_attributes(member))[place], state)
         _put_buffers(member, found["buffers"])
         _put_attributes(member, found["attributes"])
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -211,11 +197,14 @@ def put(name: str, member: nn.Module, saved: Mapping[str, Tensor]) -> dict[str, 
 
 
 def _put_buffers(member: nn.Module, saved: Mapping[str, Any]) -> None:
-    own = dict(_buffers(member))
+    modules = dict(member.named_modules())
     for place, value in saved.items():
-        if own[place].shape != value.shape or own[place].dtype != value.dtype:
-            raise ValueError(f"{place} is {tuple(own[place].shape)} {own[place].dtype} here")
-        own[place].copy_(value)
+        path, _, name = place.rpartition(".")
+        module = modules[path]
+        if name not in module._non_persistent_buffers_set or not isinstance(value, Tensor):
+            raise ValueError(f"{place} is not a buffer here")
+        own = module._buffers.get(name)
+        module._buffers[name] = value if own is None else value.to(own.device, own.dtype)
 
 
 def _put_attributes(member: nn.Module, saved: Mapping[str, Any]) -> None:
@@ -223,11 +212,29 @@ def _put_attributes(member: nn.Module, saved: Mapping[str, Any]) -> None:
     for place, value in saved.items():
         path, _, attribute = place.rpartition(".")
         module = modules[path]
-        own = vars(module).get(attribute)
-        if attribute in OF_EVERY_MODULE or (own is None and hasattr(type(module), attribute)):
+        own = vars(module).get(attribute, getattr(type(module), attribute, None))
+        if attribute in OF_EVERY_MODULE or isroutine(own) or isinstance(own, property | type | nn.Module):
             raise ValueError(f"{place} is not an attribute that a checkpoint may set")
-        if own is not None and type(own) is not type(value) and value is not None:
+        if not _alike(own, value):
             raise ValueError(f"{place} is a {type(own).__name__} here")
         if isinstance(own, Tensor) and isinstance(value, Tensor):
             value = value.to(own.device)
+        if isinstance(own, GENERATORS):  # others may hold the same one
+            value = moved_on(own, value)
         setattr(module, attribute, value)
+
+
+def _alike(own: Any, value: Any) -> bool:
+    """Whether a value may take the place of another: numbers for numbers, and anything for nothing."""
+    numbers = (int, float, np.generic, Tensor)
+    both = isinstance(own, numbers) and isinstance(value, numbers)
+    return own is None or value is None or both or type(own) is type(value)
+
+
+def room_for(member: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Buffers that are None until the first training pass take the shapes that were saved."""
+    for path, module in member.named_modules():
+        for name, value in module._buffers.items():
+            place = f"{path}.{name}".lstrip(".")
+            if value is None and place in saved and name not in module._non_persistent_buffers_set:
+                module._buffers[name] = torch.empty_like(saved[place])

@@ -67,10 +67,10 @@ class Unmoved:
 
     def _stands(self, name: str) -> bool:
         member, before = self.members[name], self.before[name]
-        moved = [one - old for one, old in zip(_sample(member), before, strict=True)]
-        return (
-            bool(before) and _length(moved) <= ROUNDING * _length(before) and _pulled(self.optimizer, member)
-        )
+        now = _sample(member)  # what learns may change while it trains
+        common = before.keys() & now.keys()
+        moved, old = [now[key] - before[key] for key in common], [before[key] for key in common]
+        return bool(old) and _length(moved) <= ROUNDING * _length(old) and _pulled(self.optimizer, member)
 
 
 def _learning(member: nn.Module) -> list[nn.Parameter]:
@@ -86,10 +86,14 @@ def _finite(tensors: Iterable[Tensor]) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
-def _sample(member: nn.Module) -> list[Tensor]:
+def _sample(member: nn.Module) -> dict[str, Tensor]:
     """Values of each parameter that learns."""
     with torch.no_grad():
-        return [p.reshape(-1)[:: -(-p.numel() // MOST) or 1].clone() for p in _learning(member)]
+        return {
+            name: p.reshape(-1)[:: -(-p.numel() // MOST) or 1].clone()
+            for name, p in member.named_parameters()
+            if p.requires_grad
+        }
 
 
 def _length(tensors: Iterable[Tensor]) -> float:

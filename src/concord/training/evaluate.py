@@ -65,11 +65,19 @@ def evaluating(members: Mapping[str, nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def modes_kept(members: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Afterwards each module of the members is in the mode that it had."""
+    """Afterwards each module of the members is in the mode that it had.
+
+    A member may do more than set a flag, as LoRA's layers do, which take their product out of the weights: so
+    its own ``train`` is called.
+    """
     modes = [(module, module.training) for member in members.values() for module in member.modules()]
+    roots = [(member, member.training) for member in members.values()]
     try:
         yield
     finally:
+        for member, mode in roots:
+            if member.training != mode:
+                member.train(mode)
         for module, mode in modes:
             module.training = mode
 

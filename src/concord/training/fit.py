@@ -6,6 +6,7 @@ the order of batches, augmentation and dropout are, or is part of what the store
 """
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any, Generic
@@ -21,6 +22,7 @@ from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples,
 from concord.training.job import Job
 from concord.training.loop import Step, train
 from concord.training.moments import check_like
+from concord.training.observer import SILENT
 from concord.training.optim import set_rate
 from concord.training.position import Position
 from concord.training.state import pack_optimizer, state_of, unpack_members, unpack_optimizer
@@ -34,6 +36,7 @@ class Training(Generic[S]):
         self.job = job
         self.optimizer = job.plan.optimizer(job.members)
         self.beside = {name: Beside(name, member) for name, member in job.members.items()}
+        self.lost: list[str] = []  # what changed in members and no checkpoint holds
         self.position = Position()
         self.saved_at = time.monotonic()
         self.unmoved: Unmoved | None = None  # of a whole epoch alone
@@ -57,7 +60,11 @@ class Training(Generic[S]):
         optimizer = pack_optimizer(self.optimizer, self.job.members)
         self.job.store.save(Saved(self.index, self.position, members, optimizer))
         for sentence in (text for one in self.beside.values() for text in one.lost()):
-            self.job.observer.notice(sentence)
+            self.lost.append(sentence)
+            if self.job.observer is SILENT:
+                warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+            else:
+                self.job.observer.notice(sentence)
         self.saved_at = time.monotonic()
 
     @property

@@ -15,11 +15,12 @@ def blamed(name: str, member: nn.Module, moment: str) -> Iterator[None]:
     """Turn what a member raises into a UsageError; the end of memory stays what it is."""
     try:
         yield
-    except Exception as error:  # a foreign network may raise anything
+    except (Exception, SystemExit) as error:  # a foreign network may raise anything
         if _of_its_own(error):
             raise
         reason = str(error) if isinstance(error, UsageError) else _reason(error)
-        raise UsageError(
+        kind = type(error) if isinstance(error, UsageError) else UsageError
+        raise kind(
             f"member {name!r} failed {moment}{_place(error, member)}: {reason}{_cure(reason)}"
         ) from error
 
@@ -28,7 +29,7 @@ def backward(total: Tensor, names: Sequence[str], index: int) -> None:
     """The backward pass of an update; what goes wrong in it is a UsageError that names the members."""
     try:
         total.backward()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if _of_its_own(error):
             raise
         listed = ", ".join(names)
@@ -37,7 +38,18 @@ def backward(total: Tensor, names: Sequence[str], index: int) -> None:
         ) from error
 
 
-def _of_its_own(error: Exception) -> bool:
+def step(optimizer: torch.optim.Optimizer, index: int) -> None:
+    """A step of the optimizer; what it cannot take, such as sparse gradients, is a UsageError."""
+    try:
+        optimizer.step()
+    except Exception as error:
+        if _of_its_own(error):
+            raise
+        kind = type(optimizer).__name__
+        raise UsageError(f"the step of {kind} at update {index} failed: {_reason(error)}") from error
+
+
+def _of_its_own(error: BaseException) -> bool:
     """Whether an error says enough, and has an exit status of its own: the end of memory, or concord's."""
     if isinstance(error, ConcordError):
         return not isinstance(error, UsageError)
@@ -45,7 +57,7 @@ def _of_its_own(error: Exception) -> bool:
     return memory or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

@@ -17,7 +17,7 @@ from concord.tasks.task import Tree
 from concord.training import agreement
 from concord.training.batch import Batch, batches_of, joined
 from concord.training.cohort import Cohort, Pass
-from concord.training.foreign import backward
+from concord.training.foreign import backward, blamed, step
 
 Weight = Callable[[int], float]
 
@@ -78,12 +78,21 @@ def train(
     require_all(cohort.members, optimizer)
     for index, batch in enumerate(batches_of(batches), start):
         for member in cohort.networks():  # a teacher, which learns nothing, stays in evaluation mode
-            learns = any(p.requires_grad for p in member.parameters())
-            if member.training != learns:  # parts that a factory left in evaluation mode stay in it
-                member.train(learns)
+            set_mode(member)
         alpha = weight(index) if callable(weight) else weight
         update = in_turn if rule.alternating else at_once
         yield update(cohort, batch, optimizer, alpha, index, rule)
+
+
+def set_mode(member: nn.Module) -> None:
+    """A member that learns is in training mode, but for parts that its factory left in evaluation mode."""
+    if not any(p.requires_grad for p in member.parameters()):
+        if member.training:
+            member.eval()
+    elif not any(module.training for module in member.modules()):
+        member.train()
+    else:
+        member.training = True
 
 
 def require_all(members: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
@@ -124,12 +133,19 @@ def at_once(
 
 def together(run: Pass, batch: Batch, weight: float) -> tuple[Tensor, Tensor, list[Tree]]:
     """Mean losses, mean consensus cost and outputs of all members. Shape: -> (M,), (), M outputs"""
-    task, everyone = run.cohort.task, range(len(run.cohort))
+    everyone = range(len(run.cohort))
     outputs = run.outputs(batch)
-    means = [task.loss(outputs[i], batch.of(i)[1]).mean() for i in everyone]
+    means = [_loss(run, i, outputs[i], batch.of(i)[1]) for i in everyone]
     losses = torch.stack([agreement.hardened(run, i, batch, means[i]) for i in everyone])
     cost = agreement.shared(run, batch, outputs) if weight else losses.new_zeros(())
     return losses, cost, outputs
+
+
+def _loss(run: Pass, i: int, output: Tree, y: Tree) -> Tensor:
+    """Mean loss of member i; an output that the task cannot take is its fault."""
+    name, member = run.cohort.names[i], run.cohort.networks()[i]
+    with blamed(name, member, f"at update {run.index}, with its output"):
+        return run.cohort.task.loss(output, y).mean()
 
 
 def in_turn(
@@ -144,7 +160,7 @@ def in_turn(
     for i in range(len(cohort)):
         x, y = batch.of(i)
         output = run.output(i, x)
-        loss = task.loss(output, y).mean()
+        loss = _loss(run, i, output, y)
         cost = loss.new_zeros(())
         if weight:
             cost = agreement.alone(run, i, batch, task.compare(output, y))
@@ -188,7 +204,7 @@ def apply(cohort: Cohort, optimizer: torch.optim.Optimizer, rule: Rule, index: i
     if rule.clip is not None:
         for member in cohort.networks():
             _clip(member, rule.clip)
-    optimizer.step()
+    step(optimizer, index)
     rule.after(index)
 
 

@@ -1,11 +1,12 @@
 """Plain values as JSON and tensors, and back: what a member keeps outside its state dict.
 
-Numbers, strings, bytes, lists, tuples, sets, queues, dictionaries, tensors and arrays of numbers, at any
-depth. Nothing else is
-written, and nothing else can come out of a file.
+Numbers, strings, bytes, lists, tuples, sets, queues, dictionaries, tensors and arrays of numbers, and
+generators of random numbers, at any depth. Nothing else is written, and nothing
+else can come out of a file.
 """
 
-from collections import deque
+import random
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable
 from math import isfinite
 from typing import Any
@@ -15,6 +16,12 @@ import torch
 from torch import Tensor, nn
 
 AS_THEY_ARE = (type(None), bool, int, str)
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+BITS: dict[str, Callable[[], Any]] = {
+    kind.__name__: kind
+    for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+}
+MAPPINGS: dict[type, str] = {OrderedDict: "OrderedDict", Counter: "Counter"}
 COLLECTIONS: dict[str, Callable[..., Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -39,12 +46,59 @@ def packed(value: Any, tensors: list[Tensor]) -> Any:
         return {"bytes": value.hex()}
     if kind is dict:
         return {"dict": [[packed(key, tensors), packed(inside, tensors)] for key, inside in value.items()]}
+    if kind in MAPPINGS:
+        return {"mapping": [MAPPINGS[kind], packed(dict(value), tensors)]}
+    if isinstance(value, GENERATORS):
+        return {"generator": [*_state_of(value, tensors)]}
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        if value.layout != torch.strided or value.is_quantized or value.is_nested or value.is_meta:
+            raise NotPlainError(f"tensor of the layout {value.layout}")
         tensors.append(value.detach().cpu().clone())
         return {"tensor": len(tensors) - 1}
     if kind is np.ndarray or isinstance(value, np.generic):
         return {"array" if kind is np.ndarray else "number": _array(np.asarray(value), tensors)}
     raise NotPlainError(kind.__name__)
+
+
+def _state_of(generator: Any, tensors: list[Tensor]) -> tuple[str, Any]:
+    """The kind of a generator and its state; NotPlainError for one without, as that of the system."""
+    if isinstance(generator, torch.Generator):
+        return "torch", packed(generator.get_state(), tensors)
+    if isinstance(generator, np.random.Generator):
+        name = type(generator.bit_generator).__name__
+        return f"numpy.{name}", packed(generator.bit_generator.state, tensors)
+    if isinstance(generator, np.random.RandomState):
+        return "numpy", packed(generator.get_state(legacy=False), tensors)
+    try:
+        return "python", packed(generator.getstate(), tensors)
+    except NotImplementedError:
+        raise NotPlainError(type(generator).__name__) from None
+
+
+def moved_on(generator: Any, to: Any) -> Any:
+    """The same generator in the state of another one of its kind."""
+    tensors: list[Tensor] = []
+    kind, state = _state_of(to, tensors)
+    return generator_of(kind, unpacked(state, tensors), generator)
+
+
+def generator_of(kind: str, state: Any, given: Any = None) -> Any:
+    """``given`` or a new generator of that kind, with this state."""
+    made: Any
+    if kind == "torch":
+        made = given if isinstance(given, torch.Generator) else torch.Generator()
+        made.set_state(state)
+    elif kind == "numpy":
+        made = given if isinstance(given, np.random.RandomState) else np.random.RandomState()
+        made.set_state(state)
+    elif kind.startswith("numpy."):
+        bits = BITS[kind.removeprefix("numpy.")]
+        made = given if isinstance(given, np.random.Generator) else np.random.Generator(bits())
+        made.bit_generator.state = state
+    else:
+        made = given if isinstance(given, random.Random) else random.Random()
+        made.setstate(state)
+    return made
 
 
 def _in_order(value: Collection[Any]) -> Iterable[Any]:
@@ -79,6 +133,12 @@ def unpacked(document: Any, tensors: list[Tensor]) -> Any:
                 return deque((unpacked(one, tensors) for one in inside[0]), inside[1])
             case "dict":
                 return {unpacked(key, tensors): unpacked(value, tensors) for key, value in inside}
+            case "mapping":
+                return {name: kind for kind, name in MAPPINGS.items()}[inside[0]](
+                    unpacked(inside[1], tensors)
+                )
+            case "generator":
+                return generator_of(inside[0], unpacked(inside[1], tensors))
             case "tensor":
                 return tensors[inside]
             case "array" | "number":

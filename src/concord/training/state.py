@@ -43,16 +43,22 @@ def check_members(
 
 
 def _check_member(member: nn.Module, tensors: Mapping[str, Tensor], where: str, network: str | None) -> None:
+    beside.room_for(member, tensors)
     own = state_of(member)
     tensors = {key: value for key, value in tensors.items() if not key.startswith(beside.PREFIX)}
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    sizes = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
+    sizes = [k for k in own.keys() & tensors.keys() if _sized(k) and own[k].shape != tensors[k].shape]
     if missing or extra or sizes:
         parts = {"missing": missing, "not expected": extra, "of another size": sorted(sizes)}
         listed = "; ".join(f"{what}: {', '.join(keys[:3])}" for what, keys in parts.items() if keys)
         raise CheckpointError(
             f"{where} was made for {network or 'another network'}, this is {type(member).__name__} ({listed})"
         )
+
+
+def _sized(key: str) -> bool:
+    """Whether a tensor has the size that it was built with; extra state may grow."""
+    return key.rpartition(".")[2] != beside.EXTRA
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, members: Mapping[str, nn.Module]) -> dict[str, Tensor]:
