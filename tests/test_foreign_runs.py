@@ -177,6 +177,33 @@ def test_the_updates_that_an_optimiser_counts_are_a_number(count, stopped):
     assert run("resume", stopped, "--quiet")[0] == 4
 
 
+@pytest.mark.parametrize("change", [lambda t: t * float("nan"), lambda t: t + float("inf"), lambda t: -t - 1])
+def test_moments_that_no_training_gives_are_damage_and_not_divergence(change, stopped):
+    change_tensor(stopped, "optimizer.safetensors", "a/head.weight/exp_avg_sq", change)
+    status, _, err = run("resume", stopped, "--quiet")
+    assert (status, "a/head.weight/exp_avg_sq holds numbers that no training gives" in err) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(lambda t: t * float("nan"), "not finite"), (lambda t: -t - 1, "negative")]
+)
+def test_statistics_that_cannot_be_are_refused_before_figures_are_made_of_them(change, words, done):
+    names = load_file(last(done) / "member-a.safetensors")
+    name = next(name for name in names if name.endswith("running_var"))
+    change_tensor(done, "member-a.safetensors", name, change)
+    (done / "predictions.safetensors").unlink()
+    status, _, err = run("eval", done)
+    assert (status, name in err, words in err) == (4, True, True)
+
+
+@pytest.mark.parametrize("entry", [None, {}, {"size": None, "sha256": "x"}, {"size": -1, "sha256": "x"}])
+def test_a_manifest_with_an_entry_of_another_kind_is_damaged(entry, done):
+    manifest = json.loads((done / "MANIFEST.json").read_text())
+    manifest["files"]["config.toml"] = entry
+    (done / "MANIFEST.json").write_text(json.dumps(manifest))
+    assert run("resume", done)[0] == 4
+
+
 @pytest.mark.parametrize("kind", [torch.bool, torch.int8, torch.float16, torch.float64, torch.complex64])
 def test_weights_of_another_type_are_not_cast(kind, done):
     change_tensor(done, "member-a.safetensors", "head.bias", lambda t: t.to(kind))

@@ -34,7 +34,9 @@ def study_command(
     data: Annotated[str | None, typer.Option(help="Name or path of the data; default: digits.")] = None,
     members: Members = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: 30.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds: 0, 1, ...; default: 3.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(max=10_000, help="Number of seeds: 0, 1, ...; default: 3.")
+    ] = None,
     published: Annotated[
         str | None,
         typer.Option(help="Show the figures of Noel 2017 beside ours: mnist, notmnist or cifar10."),

@@ -44,6 +44,8 @@ def read(folder: Path) -> tuple[dict[str, object], dict[str, Entry]]:
         found = parse_object(bounded.read(folder / FILE, LARGEST))
         version = found["format"]
         entries = {str(name): Entry(**entry) for name, entry in found["files"].items()}
+        if not all(type(e.size) is int and e.size >= 0 and type(e.sha256) is str for e in entries.values()):
+            raise ValueError("an entry is not a size and a digest")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder}/{FILE}: missing or damaged ({error})") from None
     if version != FORMAT:

@@ -159,7 +159,8 @@ def _devices(config: Config) -> list[str]:
 
 def elsewhere(stamp: Mapping[str, Any], config: Config) -> list[str]:
     """``torch: 2.14.0 -> 2.15.0`` for whatever numbers depend on and is not as a run's stamp says."""
-    versions = stamp.get("versions", {})
+    versions = stamp.get("versions")
+    versions = versions if isinstance(versions, dict) else {}
     before = {
         "torch": versions.get("torch"),
         "processor": stamp.get("processor"),

@@ -26,6 +26,7 @@ from concord.tasks.task import Task
 from concord.training import checkpoint
 from concord.training.beside import Beside
 from concord.training.state import check_members, state_of, unpack_members
+from concord.training.types import check_finite
 
 CLASSIFY = "classify"
 
@@ -99,6 +100,8 @@ def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
         file = f"member-{name}.safetensors"
         tensors[name] = parse_tensors(path / file, manifest.verified(path, file))
     check_members(members, tensors, str(path), kept)
+    for name, member in members.items():
+        check_finite(member, tensors[name], f"{path}: member {name!r}")
     unpack_members(members, tensors)
     return found
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from concord.data.splits import Splits
-from concord.errors import CheckpointError, StoppedError
+from concord.errors import CheckpointError, DivergedError, StoppedError
 from concord.runs import predictions
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded
@@ -40,7 +40,11 @@ def logits_of(loaded: Loaded, samples: Samples, stop: Stop = never) -> Logits:
         found = evaluate(loaded.members, samples, task, keep=True, stop=stop)
     except InterruptedEvaluation:
         raise StoppedError("stopped while predicting; nothing was changed") from None
-    return {name: found.predictions[name]["logits"] for name in loaded.members}
+    logits = {name: found.predictions[name]["logits"] for name in loaded.members}
+    bad = [name for name, rows in logits.items() if not rows.isfinite().all()]
+    if bad:
+        raise DivergedError(f"{loaded.folder.path}: {', '.join(bad)} does not give finite numbers", bad)
+    return logits
 
 
 def _kept(loaded: Loaded, splits: Splits, observer: Observer) -> Logits | None:

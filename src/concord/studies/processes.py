@@ -141,7 +141,7 @@ class Processes:
         """Why a process ended that sent nothing."""
         worker.talk.close()
         status = worker.process.exitcode or 0
-        if self._halted and status == StoppedError.exit_status:
+        if self._halted and status in (0, StoppedError.exit_status):  # 0: it had sent what it had
             return StoppedError("stopped before its training began")
         how = f"was killed by {_signal(-status)}" if status < 0 else f"ended with status {status}"
         return ResourceError(

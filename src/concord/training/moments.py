@@ -57,6 +57,8 @@ def check_moments(
             raise CheckpointError(f"{where}: {name} lacks {', '.join(sorted(needed - there.keys()))}")
         for key, value in there.items():
             _check(f"{where}: {name}/{key}", value, *_expected(key, parameter))
+            if not value.isfinite().all() or (key == "exp_avg_sq" and bool((value < 0).any())):
+                raise CheckpointError(f"{where}: {name}/{key} holds numbers that no training gives")
             if key == STEP and not (value.isfinite() and value >= 1 and value == value.round()):
                 raise CheckpointError(
                     f"{where}: {name}/{key} is {value.item()}, expected a number of updates"

@@ -33,11 +33,13 @@ from concord.data.images import decode, pictures
 from concord.data.images.pictures import Watch
 from concord.data.images.stores import PIECE, InFiles
 from concord.errors import ResourceError
+from concord.files import bounded
 from concord.files.atomic import disk_errors, sync_folder, unfinished, write_synced
 from concord.files.documents import parse_object
 
 VERSION = 2
 PIXELS, CHECKS, ABOUT = "pixels.bin", "checks.bin", "cache.json"
+LARGEST = 2**30  # bytes of what stands beside the pixels
 ROOM = 2**30  # bytes that stay free on the disk
 
 
@@ -149,8 +151,8 @@ def existing(files: InFiles) -> Cached | None:
     """The cache of these files if it is there and whole."""
     folder = place(files)
     try:
-        about = parse_object((folder / ABOUT).read_bytes())
-        checks = np.fromfile(folder / CHECKS, np.uint32)
+        about = parse_object(bounded.read(folder / ABOUT, LARGEST))
+        checks = np.frombuffer(bounded.read(folder / CHECKS, LARGEST), np.uint32).copy()
         size = (folder / PIXELS).stat().st_size
         bad = {int(row): str(reason) for row, reason in about["bad"].items()}
         same = about["version"] == VERSION and about["checks"] == zlib.crc32(checks.data)
