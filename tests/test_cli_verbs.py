@@ -104,7 +104,7 @@ def test_predict_keeps_the_order_and_gives_a_bad_image_a_row(run, digit_files, t
 def test_an_argument_that_matches_nothing_gets_a_row_and_the_others_are_answered(run, digit_files, tmp_path):
     rows = concord.predict(run[0], [str(digit_files), str(tmp_path / "gone.png")])
     assert [row.label is None for row in rows] == [False] * 12 + [True]
-    assert rows[-1].error == f"{tmp_path / 'gone.png'}: there is no such file or folder"
+    assert rows[-1].error == f"{tmp_path / 'gone.png'}: no such file or folder"
     (tmp_path / "empty").mkdir()
     (row,) = concord.predict(run[0], [str(tmp_path / "empty")])
     assert (row.file, row.label) == (str(tmp_path / "empty"), None)
@@ -123,7 +123,7 @@ def test_a_line_about_a_bad_file_names_it_once(run, digit_files, tmp_path, monke
     assert [line.split("  ")[0] for line in out.splitlines()] == names
     assert [line.count(name) for line, name in zip(out.splitlines(), names, strict=True)][:3] == [1] * 3
     assert out.splitlines()[3].startswith("folder  the folder holds no image")
-    assert out.splitlines()[4].startswith("gone.png  there is no such file or folder")
+    assert out.splitlines()[4].startswith("gone.png  no such file or folder")
     assert out.splitlines()[5].startswith("gone*.png  no image file matches")
     assert "6 of 6 images could not be read" in err
 

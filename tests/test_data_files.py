@@ -48,7 +48,7 @@ def test_a_name_that_exists_is_not_a_pattern(tmp_path):
     ("given", "message"),
     [
         ("nothing*.png", "no image file matches"),
-        ("c.png", r"c\.png: there is no such file or folder"),
+        ("c.png", r"c\.png: no such file or folder"),
         ("b.pngg", r"did you mean '.*b\.png'"),
         ("*.txt", "no image file matches"),
         (".git", "no such file or folder|holds no image"),

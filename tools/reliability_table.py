@@ -37,7 +37,7 @@ FAULTS = {
     20: ("header bomb in safetensors", "refused before anything is allocated"),
     21: ("two processes in one folder", "the second names the first and leaves it alone"),
     22: ("clock that jumps, no home, strange paths, moved data", "works"),
-    23: ("attacks on the live page", "there is no server yet"),
+    23: ("attacks on the live page", "a server has not been built yet"),
     24: ("terminal or HTML codes in names", "shown, not obeyed"),
     25: ("formula in a CSV file", "quoted with an apostrophe"),
     26: ("a worker crashes or hangs", "reported with status 6; no process is left"),

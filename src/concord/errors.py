@@ -5,7 +5,7 @@ ConcordError
 │   └── ShapeError     2   a tensor has the wrong rank or size
 ├── DataError          3   a data file is missing, damaged or does not fit
 ├── CheckpointError    4   a checkpoint is missing, damaged or made for something else
-├── DivergedError      5   a loss is no longer a number, or nothing is learned any more
+├── DivergedError      5   a loss is not a number, or a member stops learning
 ├── ResourceError      6   disk or memory ran out
 └── StoppedError      75   a signal ended the run; the state is saved
 
@@ -48,7 +48,7 @@ class CheckpointError(ConcordError, OSError):
 
 
 class DivergedError(ConcordError, ArithmeticError):
-    """A loss is no longer a number, or nothing is learned any more.
+    """A loss is not a number, or a member stops learning.
 
     ``members`` are those of whom that is known.
     """

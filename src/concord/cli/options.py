@@ -45,7 +45,7 @@ DataPath = Annotated[
     typer.Option(
         "--data",
         help="Path of the data of the run, if they have moved, or of other data with the same classes. Of"
-        " other data the test part is used, or all images if there is no test part.",
+        " other data the test part is used, or all images where it has none.",
     ),
 ]
 

@@ -100,7 +100,7 @@ def notices(found: Robustness) -> list[str]:
     return [
         f"{network.name}: the gradient of {100 * network.stuck:.1f} % of the images is zero or not a finite "
         "number everywhere, so that no attack by gradient can move them. The success of the attack is "
-        "underestimated: this is no sign of robustness."
+        "underestimated: this does not show robustness."
         for network in found.networks
         if network.stuck >= STUCK
     ]

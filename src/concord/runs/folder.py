@@ -65,7 +65,7 @@ class RunFolder:
         return f"`{self.call or f'concord resume {shlex.quote(str(self.path))}'}`"
 
     def config(self) -> Config:
-        """The configuration; CheckpointError where there is no run, or not what a complete run ended with."""
+        """The configuration; CheckpointError if the folder is not a run, or was edited after its end."""
         file = self.path / "config.toml"
         if not file.is_file():
             raise CheckpointError(f"{self.path} is not a run folder: {_what_is_there(self.path)}")
@@ -136,7 +136,7 @@ class RunFolder:
         return found
 
     def _log(self) -> bytes:
-        """The bytes of metrics.jsonl; none where there is no such file."""
+        """The bytes of metrics.jsonl; empty without the file."""
         if not os.path.lexists(self.metrics):
             return b""
         try:

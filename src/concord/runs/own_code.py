@@ -53,15 +53,13 @@ def _compare(member: Member, built: nn.Module, again: nn.Module, x: Tensor, obse
     try:
         unpack_members({member.name: again}, {member.name: own})
         one, two = _answer(built, x), _answer(again, x)
-        if torch.allclose(
-            one, two, rtol=1e-3, atol=1e-4, equal_nan=True
-        ):  # a head of zeros hides what is before it
+        if _alike(one, two):  # a head of zeros would hide what is before it
             one, two = _answer(_shaken(built), x), _answer(_shaken(again), x)
     except ConcordError as error:
         raise UsageError(
             f"member {member.name!r}: {member.network} cannot be built again from its weights: {error}"
         ) from error
-    if not torch.allclose(one, two, rtol=1e-3, atol=1e-4, equal_nan=True):
+    if not _alike(one, two):
         raise UsageError(
             f"member {member.name!r}: {member.network} was built twice and given the same weights, and the"
             " two answer differently: what it draws while it is built is in no state dict, so that no"
@@ -94,6 +92,10 @@ def _answer(network: nn.Module, x: Tensor) -> Tensor:
     with seeded(0, x.device):
         found: Tensor = output_of(network, x)
     return found
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

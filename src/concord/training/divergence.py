@@ -21,7 +21,7 @@ ENDED = 1e-3  # times the first rate: below, updates may round to nothing becaus
 def refuse_not_finite(members: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, done: int) -> None:
     """DivergedError that names the members whose parameters, or moments in the optimiser, are not finite.
 
-    An infinite second moment makes every update 0: the loss stays finite, and nothing is learned any more.
+    An infinite second moment makes every update 0: the loss stays finite, and the member stops learning.
     """
     bad = [name for name, member in members.items() if not _finite(member.parameters())]
     if bad:

@@ -118,12 +118,12 @@ def at_once(
         share = part.samples / batch.samples
         losses, cost, outputs = together(Pass(cohort, index, n), part, weight)
         # fetched here, not after the backward pass, which a GPU would have to finish first
-        own, between, *rows = fetched([losses, cost, *outputs])
+        own, consensus, *rows = fetched([losses, cost, *outputs])
         if n == 0:
             targets = _targets(batch, len(cohort))
-        check(own, between, weight, cohort.names, index)
+        check(own, consensus, weight, cohort.names, index)
         backward(share * (losses.sum() + weight * cost), cohort.names, index)
-        done.append((share * own, share * between, rows))
+        done.append((share * own, share * consensus, rows))
     apply(cohort, optimizer, rule, index)
     parts, costs, pieces = zip(*done, strict=True)
     whole = tuple(joined(list(each)) for each in zip(*pieces, strict=True))
@@ -174,9 +174,9 @@ def in_turn(
         losses.append(loss.detach())
         costs.append(cost.detach())
         outputs.append(output)
-    own, between, *rows = fetched([torch.stack(losses), torch.stack(costs).sum(), *outputs])
+    own, consensus, *rows = fetched([torch.stack(losses), torch.stack(costs).sum(), *outputs])
     targets = _targets(batch, len(cohort))
-    consensus = per_edge(between, cohort.edges)
+    consensus = per_edge(consensus, cohort.edges)
     return Step(index, own, consensus, weight, tuple(rows), targets, batch.samples)
 
 

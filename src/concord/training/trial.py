@@ -15,6 +15,7 @@ from concord.training.batch import count
 from concord.training.beside import Beside
 from concord.training.checkpoint import detached
 from concord.training.devices import forward, home_of
+from concord.training.evaluate import modes_kept
 from concord.training.foreign import backward, blamed
 from concord.training.loop import set_mode
 from concord.training.seeding import seeded
@@ -83,15 +84,13 @@ def _copies_of(name: str, member: nn.Module) -> Iterator[tuple[nn.Module, nn.Mod
 @contextmanager
 def put_back(name: str, member: nn.Module) -> Iterator[None]:
     """Afterwards a member is as it was: weights, modes, gradients, and what it holds beside its state."""
-    modes = [(module, module.training) for module in member.modules()]
     gradients = [(parameter, parameter.grad) for parameter in member.parameters()]
     weights = {key: value.detach().clone() for key, value in state_of(member).items()}
     before = weights | Beside(name, member, built=False).tensors()
     try:
-        yield
+        with modes_kept({name: member}):
+            yield
     finally:
         unpack_members({name: member}, {name: before})
         for parameter, gradient in gradients:
             parameter.grad = gradient
-        for module, mode in modes:
-            module.training = mode

@@ -54,7 +54,7 @@ def home() -> Path:
     try:
         return Path.home() / ".cache" / "concord"
     except RuntimeError:
-        raise ResourceError("there is no home folder to keep a cache in; set CONCORD_CACHE") from None
+        raise ResourceError("no home folder was found for the cache; set CONCORD_CACHE") from None
 
 
 def place(files: InFiles) -> Path:

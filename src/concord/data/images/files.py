@@ -134,5 +134,5 @@ def _expanded(text: str) -> list[Path]:
     if path.is_dir():
         raise DataError(f"{printable(text)}: the folder holds no image ({', '.join(sorted(SUFFIXES))})")
     near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    what = "no image file matches" if set(text) & set("*?[") else "there is no such file or folder"
+    what = "no image file matches" if set(text) & set("*?[") else "no such file or folder"
     raise DataError(f"{printable(text)}: {what}{printable(suggestion(str(path), near))}")

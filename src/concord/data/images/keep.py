@@ -41,7 +41,7 @@ def chosen(keep: Keep, files: InFiles, disk: bool = True) -> Keep:
         return "memory"
     try:
         room = disk and (cache.existing(files) is not None or need + cache.ROOM <= _free(cache.home()))
-    except ResourceError:  # there is no place for it
+    except ResourceError:  # no folder can hold it
         room = False
     return "disk" if room else "decode"
 
