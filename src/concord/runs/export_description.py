@@ -8,6 +8,7 @@ from concord.data.images.resize import Resize
 from concord.runs.loading import Loaded
 
 COLOURS = {1: "grey", 3: "RGB"}
+MODES = {"grey": "L", "RGB": "RGB"}  # as Pillow names them
 STEPS = {  # the fields of ``preprocessing`` before the resize
     "orientation": "EXIF orientation applied",
     "sixteen_bit": "v / 257, rounded",
@@ -26,6 +27,7 @@ def described(loaded: Loaded, member: str) -> dict[str, str]:
         "size": json.dumps([height, width]),
         "channels": json.dumps(channels),
         "colour": colour,
+        "mode": MODES.get(colour, "unknown"),
         "values": "uint8, 0 to 255",
         "preparation": preparation(colour, height, width),
         "preprocessing": json.dumps({**STEPS, "colour": colour, **Resize((height, width)).plain()}),
@@ -44,7 +46,7 @@ def preparation(colour: str, height: int, width: int) -> str:
     return (
         f"{layout} From an image file: apply the EXIF orientation; 16-bit values v become v / 257, rounded;"
         f" put transparent pixels on white; convert to {colour}, also from CMYK; cut out the largest centred"
-        f" window with the proportions {height}:{width} (height:width, whole pixels); resize it with the"
-        " antialiased bilinear filter (Pillow: Image.resize with Image.Resampling.BILINEAR)."
+        f" window with the proportions {height}:{width} (height:width) and resize it with the antialiased"
+        " bilinear filter (Pillow: ImageOps.fit with Image.Resampling.BILINEAR)."
         f" {inside}"
     )

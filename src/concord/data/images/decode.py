@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -65,15 +65,9 @@ def open_image(
 @contextmanager
 def quiet() -> Iterator[None]:
     """Pillow's warnings are dropped: ``header`` and ``image`` bound the pixels themselves. Not per thread."""
-    libtiff = TiffImagePlugin.READ_LIBTIFF
-    # Pillow 13.0.0 turns an uncompressed TIFF twice when it decodes it without libtiff.
-    TiffImagePlugin.READ_LIBTIFF = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        TiffImagePlugin.READ_LIBTIFF = libtiff
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def header(path: Path, largest: float = LARGEST) -> Header:
@@ -98,7 +92,8 @@ def image(path: Path, mode: Mode, size: tuple[int, int] | None, largest: float =
 def _opened(path: Path, largest: float) -> Iterator[Image.Image]:
     try:
         _check_file(path)
-        with Image.open(path, formats=FORMATS) as opened:
+        # A file, not a path: Pillow 13.0.0 maps a path's uncompressed TIFF and then turns it wrongly.
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as opened:
             _check_size(path, opened.size, largest)
             yield opened
     except DataError:

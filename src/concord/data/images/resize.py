@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 RULE = "the largest centred window with the proportions of size, scaled to size"
@@ -28,17 +28,11 @@ class Resize:
 def resize_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The largest centred window with the proportions of ``size``, scaled to it (bilinear, antialiased).
 
-    For a square this is "shorter side to ``size``, then the centre", without ever holding the scaled
-    long side. ``size`` is (height, width); the image has the mode L or RGB.
+    Pillow's ImageOps.fit. For a square this is "shorter side to ``size``, then the centre", without ever holding
+    the scaled long side. ``size`` is (height, width); the image has the mode L or RGB.
     """
     height, width = size
-    if (image.height, image.width) == size:
-        return image
-    across = min(image.width, max(1, round(image.height * width / height)))
-    down = min(image.height, max(1, round(image.width * height / width)))
-    left, top = round((image.width - across) / 2), round((image.height - down) / 2)
-    window = image.crop((left, top, left + across, top + down))
-    return window.resize((width, height), Image.Resampling.BILINEAR)
+    return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
