@@ -28,8 +28,8 @@ class Resize:
 def resize_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The largest centred window with the proportions of ``size``, scaled to it (bilinear, antialiased).
 
-    Pillow's ImageOps.fit. For a square this is "shorter side to ``size``, then the centre", without ever holding
-    the scaled long side. ``size`` is (height, width); the image has the mode L or RGB.
+    Pillow's ImageOps.fit. For a square this is "shorter side to ``size``, then the centre", without ever
+    holding the scaled long side. ``size`` is (height, width); the image has the mode L or RGB.
     """
     height, width = size
     return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
