@@ -15,8 +15,9 @@ from torch import nn
 
 from concord.errors import CheckpointError, UsageError
 from concord.tasks.classify import Classify
-from concord.training.beside import VALUES, Beside, put
+from concord.training.beside import VALUES, Beside
 from concord.training.plain_values import NotPlainError, packed, unpacked
+from concord.training.put_beside import put
 from concord.training.state import state_of, unpack_members
 from concord.training.trial import try_training
 
@@ -93,6 +94,62 @@ def test_a_member_that_was_read_back_goes_on_as_the_one_that_was_saved():
     assert torch.equal(other.told["mean"], member.shift * 2)
     for one, two in zip(trained(member), trained(other), strict=True):
         assert torch.equal(one, two)
+
+
+class Hiding(nn.Module):
+    """A part that is not registered, a part that is frozen first, and one that stops to train."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dense = nn.BatchNorm1d(4), nn.Linear(4, 3)
+        self.dense.weight.requires_grad_(False)
+        self.hidden = {"parts": [nn.BatchNorm1d(4), nn.Dropout(0.5)]}
+        self.parts = self.hidden["parts"]
+
+    def change(self):
+        self.parts[0](torch.arange(8.0).view(2, 4))
+        nn.init.constant_(self.parts[0].weight, 3)
+        self.parts[1].p = 0.25
+        self.dense.weight.requires_grad_(True)
+        self.norm.eval()
+
+
+def test_hidden_modules_what_learns_and_the_modes_of_parts_are_kept():
+    member, other = Hiding(), Hiding()
+    built = Beside("a", member)
+    member.change()
+    assert built.lost() == []
+    unpack_members({"a": other}, {"a": state_of(member) | built.tensors()})
+    assert torch.equal(other.parts[0].running_mean, 0.1 * torch.tensor([2.0, 3, 4, 5]))
+    assert other.parts[0].weight.tolist() == [3, 3, 3, 3]
+    assert (other.parts[1].p, other.dense.weight.requires_grad) == (0.25, True)
+    assert (other.training, other.norm.training, other.dense.training) == (True, False, True)
+    frozen = Hiding().requires_grad_(False)  # as one that was retired
+    unpack_members({"a": frozen}, {"a": state_of(member) | built.tensors()})
+    assert not any(p.requires_grad for p in frozen.parameters())
+
+
+def test_modules_and_names_that_appear_in_a_training_are_said():
+    member = Hiding()
+    built = Beside("a", member)
+    member.parts.append(nn.Linear(1, 1))
+    member.register_buffer("late", torch.ones(1))
+    one, other = built.lost()
+    assert "hidden[parts][2] (Linear) is made while it is trained, and no checkpoint can hold it" in one
+    assert "names in its state dict changed while it was trained (late)" in other
+    assert built.lost() == []
+    assert len(built.untold().lost()) == 2
+
+
+def test_lists_that_contain_themselves_are_said_to_be_lost():
+    member = nn.Linear(2, 2)
+    member.ring = []
+    member.ring.append(member.ring)
+    built = Beside("a", member)
+    assert built.tensors() == {}
+    member.ring.append(1)
+    assert built.tensors() == {}
+    assert "ring (list) changes" in built.lost()[0]
 
 
 def test_what_did_not_change_since_it_was_built_is_not_kept():

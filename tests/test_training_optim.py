@@ -113,11 +113,17 @@ def test_settings_reach_the_optimiser():
     assert (group["momentum"], group["nesterov"]) == (0.7, True)
 
 
-def test_frozen_parameters_are_left_out():
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_frozen_parameters_stay_as_they_are_until_they_are_set_free(kind):
     one = member(0)
-    one[0].weight.requires_grad_(False)
-    held = [p for group in optimizer_of(Train())({"st": one}).param_groups for p in group["params"]]
-    assert len(held) == len(list(one.parameters())) - 1
+    frozen, before = one[0].weight.requires_grad_(False), one[0].weight.clone()
+    optimizer = optimizer_of(Train(optimizer={"kind": kind, "weight_decay": 0.1}))({"st": one})
+    for free in (False, True):
+        frozen.requires_grad_(free)
+        optimizer.zero_grad()
+        one(torch.randn(2, 1, 4, 4)).square().sum().backward()
+        optimizer.step()
+        assert torch.equal(frozen, before) is not free
 
 
 def test_a_new_rate_reaches_every_group_and_keeps_the_moments():

@@ -82,3 +82,8 @@ def suggestion(given: str, known: Iterable[str]) -> str:
     cutoff = 0.5 if len(given) < 3 else 0.6  # one wrong letter of two leaves a likeness of a half
     near = get_close_matches(given, list(known), n=1, cutoff=cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether this is Ctrl-C or the end of a generator, which come from outside of what is called."""
+    return type(error) in (KeyboardInterrupt, GeneratorExit)

@@ -14,15 +14,17 @@ from concord.data.images.pictures import Watch
 from concord.data.load import Accept, load
 from concord.data.normalise import Normalise
 from concord.data.splits import Splits
-from concord.errors import CheckpointError, ConcordError, DataError, MissingDataError, UsageError
+from concord.errors import CheckpointError, ConcordError, DataError, MissingDataError, UsageError, interrupts
 from concord.files.paths import expanded
 from concord.runs.config import REST, Config, Member
 from concord.runs.interface import Interface
 from concord.training.checkpoint import MEMBER, Checkpoint
+from concord.training.dense import refuse_output, refuse_tensors
 from concord.training.devices import forward, home_of
 from concord.training.evaluate import evaluating, output_of
+from concord.training.foreign import out_of_memory
 from concord.training.seeding import purpose_seed, seeded
-from concord.zoo import registry
+from concord.zoo import own, registry
 from concord.zoo.build import UnknownNetwork, build
 from concord.zoo.foreign import as_pretrained
 from concord.zoo.limits import Limit, TooLargeError, bounded
@@ -82,6 +84,10 @@ def build_members(
     a network that becomes much larger than its tensors there is a CheckpointError before it is built.
     """
     members = {}
+    for name in dict.fromkeys(m.network for m in config.members):
+        if ":" in name and name in allow_code:  # what an import draws is the same whoever stands beside it
+            with seeded(purpose_seed("import", name.rpartition(":")[0]), torch.device("cpu")):
+                own.imported(name)
     for member in config.members:
         start = purpose_seed(config.train.seed, "start", member.name)
         with seeded(start, torch.device("cpu")):  # whatever a factory draws from
@@ -93,6 +99,7 @@ def build_members(
             if member.pretrained and (saved or file is not None):
                 as_pretrained(network, interface.shape[0])
             _check_output(member.name, network, interface)  # lazy layers start here, from the same seed
+        refuse_tensors(member.name, network)
         if member.teacher is not None or member.retired:
             network.requires_grad_(False)  # else what the factory froze stays frozen, and nothing more
         # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
@@ -147,9 +154,13 @@ def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
     expected = (2, len(interface.classes))
     try:
         output = output_of(network, torch.zeros(2, *interface.shape))
+        refuse_output(name, output)
     except ConcordError as error:
-        raise UsageError(f"member {name}: {error}{_other_side(network, interface.shape)}") from error
-    except Exception as error:  # a foreign network may raise anything
+        reason = str(error).removeprefix(f"member {name!r}: ")
+        raise UsageError(f"member {name}: {reason}{_other_side(network, interface.shape)}") from error
+    except BaseException as error:  # a foreign network may raise anything
+        if interrupts(error) or out_of_memory(error):
+            raise
         shape = "x".join(map(str, interface.shape))
         cure = _other_side(network, interface.shape)
         raise UsageError(f"member {name} cannot take images of {shape}: {error}{cure}") from error

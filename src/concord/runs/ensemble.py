@@ -6,7 +6,7 @@ scores = ensemble.evaluate((x_test, y_test))
 p = ensemble.predict_proba(x_new)
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, Literal, overload
 
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from concord.errors import UsageError
 from concord.runs import answers, own_run, own_saved
-from concord.runs.given import AUTO, Given, Parts, classes_of, parts_of, refuse_other, sample_inputs
+from concord.runs.given import AUTO, Given, classes_of, parts_of, refuse_other, sample_inputs
 from concord.runs.history import History
 from concord.runs.notebook import observer_here
 from concord.runs.own import own_job
@@ -25,20 +26,19 @@ from concord.runs.own_members import (
     Members,
     known,
     named,
-    refuse_lazy,
     refuse_task,
-    try_members,
     widths,
 )
 from concord.runs.own_settings import Binding, Bound, Choices, Cost, config_of
-from concord.runs.samples import first_two
+from concord.runs.own_trial import try_modules
 from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores, Figures
 from concord.tasks.task import S, Task
 from concord.training.beside import Beside
 from concord.training.observer import Observer
 from concord.training.optim import Adam, Sgd
-from concord.training.trial import try_training
+from concord.training.probe import Shape
+from concord.training.trial import all_put_back
 
 
 class Ensemble(Generic[S]):
@@ -98,6 +98,7 @@ class Ensemble(Generic[S]):
         self._beside = {name: Beside(name, net) for name, net in self.members.items()}
         self.binding = Binding(consensus, weight, edges, temperature)
         config_of(self.members, self.binding, Choices(), Classify(2))  # refused here, not at the first fit
+        self._shape: Shape | None = None  # of an input, once it is known
         self._task: Task[Any] | None = None if task == "classify" else refuse_task(task)
 
     def __getitem__(self, name: str) -> nn.Module:
@@ -180,10 +181,14 @@ class Ensemble(Generic[S]):
             seed=seed,
             checkpoint_seconds=checkpoint_seconds,
         )
-        task: Task[S] = self._task_for(data)
+        observer = observer_here() if observer is None else observer
+        with all_put_back(self.members):
+            task: Task[S] = self._task_for(data)
         config = config_of(self.members, self.binding, choices, task)
         parts = parts_of(data, valid, test, task=task, seed=config.train.seed)
-        _try(self.members, parts, task)
+        self._shape = try_modules(
+            self.members, parts, task, observer, dense=not isinstance(optimizer, Optimizer)
+        )
         folder = None if out is None else Path(out)
         job = own_job(
             self.members,
@@ -193,7 +198,9 @@ class Ensemble(Generic[S]):
             choices,
             config,
             out=folder,
-            observer=observer_here() if observer is None else observer,
+            beside=self._beside,
+            shape=self._shape,
+            observer=observer,
             stop=stop,
         )
         self._task = task
@@ -246,7 +253,7 @@ class Ensemble(Generic[S]):
         ``concord.load(path, members=...)`` reads it back. An older ensemble there is replaced; UsageError if
         something else is there.
         """
-        own_saved.save(Path(path), self.members, self._beside, self.binding, self.task)
+        own_saved.save(Path(path), self.members, self._beside, self.binding, self.task, self._shape)
 
 
 class MemberView(Generic[S]):
@@ -286,14 +293,3 @@ class MemberView(Generic[S]):
     def predict(self, x: Any) -> Any:
         """The class that this member names, (N,); for other tasks its outputs."""
         return answers.labels({self.name: self.module}, x, self.ensemble.task)
-
-
-def _try(members: Mapping[str, nn.Module], parts: Parts, task: Task[Any]) -> None:
-    """Two samples of every part through all members, before anything is trained."""
-    for name, part in parts.sets().items():
-        try_members(members, *first_two(part), task, "" if name == "data" else name)
-    refuse_lazy(members)  # a loader gives no sample before the training
-    if "data" in parts.sets():
-        x, y = first_two(parts.sets()["data"])
-        for name, member in members.items():
-            try_training(name, member, x, y, task)

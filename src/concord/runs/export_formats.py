@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from concord.errors import UsageError
+from concord.errors import UsageError, interrupts
 from concord.files.text import printable
 from concord.runs.export_deployed import Ask, example
 from concord.training.checkpoint import detached
+from concord.training.foreign import out_of_memory
 from concord.training.state import state_of
 
 Shape = tuple[int, int, int]
@@ -89,10 +90,9 @@ def onnx_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tup
 
 def pt2_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tuple[bytes, Ask]:
     """A file of torch.export, and its program. ConversionError if it cannot be made or run."""
-    batch = torch.export.Dim("batch")
     file = BytesIO()
+    program = traced(network, shape)
     with _converting():
-        program = torch.export.export(network, (example(shape, 2),), dynamic_shapes={"pixels": {0: batch}})
         torch.export.save(program, file, extra_files={"concord.json": json.dumps(dict(about))})
         module = program.module()
 
@@ -101,6 +101,13 @@ def pt2_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tupl
             return module(pixels)
 
     return file.getvalue(), ask
+
+
+def traced(network: nn.Module, shape: Shape) -> torch.export.ExportedProgram:
+    """The program of torch.export, for any batch. ConversionError if it cannot be made."""
+    batch = torch.export.Dim("batch")
+    with _converting():
+        return torch.export.export(network, (example(shape, 2),), dynamic_shapes={"pixels": {0: batch}})
 
 
 def safetensors_file(network: nn.Module, about: Mapping[str, str], interface: Mapping[str, Any]) -> bytes:
@@ -117,8 +124,8 @@ def _converting() -> Iterator[None]:
         with warnings.catch_warnings(), redirect_stderr(StringIO()):  # torch prints whole graphs there
             warnings.simplefilter("ignore")
             yield
-    except Exception as error:  # torch, onnx and onnxruntime have no error in common
-        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+    except BaseException as error:  # torch, onnx, onnxruntime and the network have no error in common
+        if interrupts(error) or out_of_memory(error):
             raise
         traced = type(error).__name__ == "ConversionError"  # torch.onnx's, of what comes after torch.export
         raise ConversionError(_reason(error), traced) from error

@@ -58,6 +58,7 @@ def make_job(
         precision=precisions(config, members, interface.shape),
         adversarial=adversarial_of(config, interface),
         stacks=stacks_of(config, members, interface),
+        probes={m.name: interface.shape for m in config.members if ":" in m.network},
         stop=stop,
         observer=observer,
     )

@@ -20,12 +20,15 @@ from concord.runs.own_settings import Binding, Choices
 from concord.runs.plan import looks_at_validation, pointless, weight_of
 from concord.runs.store import RunStore
 from concord.tasks.task import S, Task, Tree
+from concord.training.beside import Beside
 from concord.training.job import Feed, Job, Plan
 from concord.training.loop import Rule, require_all
 from concord.training.observer import SILENT, Observer
 from concord.training.optim import learning_rate
+from concord.training.probe import Shape
 from concord.training.seeding import purpose_seed
 from concord.training.store import Memory, Store
+from concord.training.trial import all_put_back
 
 
 def own_job(
@@ -37,19 +40,22 @@ def own_job(
     config: Config,
     *,
     out: Path | None,
+    beside: Mapping[str, Beside] | None = None,
+    shape: Shape | None = None,
     observer: Observer = SILENT,
     stop: Callable[[], bool] = lambda: False,
 ) -> Job[S]:
     """A training that can start. With ``out`` its store is the run folder there, made if there is none.
 
-    ``config`` are the same choices as a document.
+    ``config`` are the same choices as a document; ``shape`` is that of an input that is a single tensor.
     """
     refuse_idle(members)
     if isinstance(choices.optimizer, torch.optim.Optimizer):
         require_all(members, choices.optimizer)  # before a folder is made
 
     def attempt(x: Tree, y: Tree, where: str) -> None:
-        try_members(members, x, y, task, where)
+        with all_put_back(members):
+            try_members(members, x, y, task, where)
 
     feed = feed_of(
         parts,
@@ -72,6 +78,8 @@ def own_job(
         store=_store(out, config, members, feed, parts, task, observer),
         seeds={name: purpose_seed(config.train.seed, "dropout", name) for name in members},
         precision=dict.fromkeys(members, choices.precision),
+        beside=beside,
+        probes={} if shape is None or out is None else dict.fromkeys(members, shape),
         stop=stop,
         observer=observer,
     )

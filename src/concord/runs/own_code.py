@@ -6,16 +6,19 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from concord.cost.count import count
 from concord.errors import ConcordError, UsageError
 from concord.runs.assemble import build_members
 from concord.runs.config import Config, Member
+from concord.runs.export_trial import why_not
 from concord.runs.interface import Interface
+from concord.runs.own_chance import by_chance
 from concord.tasks.classify import Classify
 from concord.training.evaluate import output_of
 from concord.training.observer import Observer
 from concord.training.seeding import seeded
 from concord.training.state import state_of, unpack_members
-from concord.training.trial import put_back, try_training
+from concord.training.trial import alike, put_back, trained, try_training
 
 
 def try_own_code(
@@ -27,16 +30,22 @@ def try_own_code(
 ) -> None:
     """Refuse, before the first update, a member that cannot be trained, or not be built again as it is.
 
-    UsageError that names the member. A start that the seed does not decide is a notice.
+    UsageError that names the member. Chance that the seed does not decide, and a network that cannot be
+    exported, are notices.
     """
     x, y = _samples(config, interface)
     task = Classify(len(interface.classes))
     for member in config.members:
         if ":" in member.network:
-            try_training(member.name, members[member.name], x, y, task)
-            twin = build_members(config.model_copy(update={"members": [member]}), interface, allow_code)
-            with put_back(member.name, members[member.name]):  # which a copy may still reach
-                _compare(member, members[member.name], twin[member.name], x, observer)
+            name, own = member.name, members[member.name]
+            try_training(name, own, x, y, task, dense=True)
+            twin = build_members(config.model_copy(update={"members": [member]}), interface, allow_code)[name]
+            with put_back(name, own):  # which a copy may still reach
+                _try_count(name, own, interface)
+                chance = by_chance(name, own, x, y, task)
+                observed = [] if chance else _compared(member, own, twin, x, y, task)
+            for notice in (*chance, *observed, *why_not(name, twin, interface)):
+                observer.notice(notice)
 
 
 def _samples(config: Config, interface: Interface) -> tuple[Tensor, Tensor]:
@@ -46,32 +55,50 @@ def _samples(config: Config, interface: Interface) -> tuple[Tensor, Tensor]:
     return x.contiguous(memory_format=torch.channels_last), torch.tensor([0, 1], device=x.device)
 
 
-def _compare(member: Member, built: nn.Module, again: nn.Module, x: Tensor, observer: Observer) -> None:
-    """What the same factory gives with the same seed, and with the same weights."""
-    own, other = state_of(built), state_of(again)
+def _try_count(name: str, member: nn.Module, interface: Interface) -> None:
+    """What the result needs is counted before the training, which would be lost otherwise."""
+    try:
+        count(member, interface.shape)
+    except ConcordError as error:
+        raise UsageError(f"member {name!r}: its cost cannot be counted: {error}") from error
+
+
+def _compared(
+    member: Member, built: nn.Module, again: nn.Module, x: Tensor, y: Tensor, task: Classify
+) -> list[str]:
+    """What is to be said of two that one factory gives with one seed; UsageError if they answer differently
+    with the same weights."""
+    name, own, other = member.name, state_of(built), state_of(again)
     same = own.keys() == other.keys() and all(_equal(own[key], other[key]) for key in own)
     try:
-        unpack_members({member.name: again}, {member.name: own})
-        one, two = _answer(built, x), _answer(again, x)
-        if _alike(one, two):  # a head of zeros would hide what is before it
-            one, two = _answer(_shaken(built), x), _answer(_shaken(again), x)
+        unpack_members({name: again}, {name: own})
+        one, two = _answer(name, built, x), _answer(name, again, x)
+        if alike([one], [two]):  # a head of zeros would hide what is before it
+            one, two = _answer(name, _shaken(built), x), _answer(name, _shaken(again), x)
     except ConcordError as error:
         raise UsageError(
-            f"member {member.name!r}: {member.network} cannot be built again from its weights: {error}"
+            f"member {name!r}: {member.network} cannot be built again from its weights: {error}"
         ) from error
-    if not _alike(one, two):
+    if not alike([one], [two]):
         raise UsageError(
-            f"member {member.name!r}: {member.network} was built twice and given the same weights, and the"
+            f"member {name!r}: {member.network} was built twice and given the same weights, and the"
             " two answer differently: what it draws while it is built is in no state dict, so that no"
             " evaluation could repeat it. Register it as a buffer, or draw it from torch, numpy.random or"
             " random, which are seeded"
         )
     if not same:
-        observer.notice(
-            f"member {member.name!r}: {member.network} starts with other weights each time that it is built:"
+        return [
+            f"member {name!r}: {member.network} starts with other weights each time that it is built:"
             " it draws from something else than torch, numpy.random or random, so that train.seed does not"
             " repeat this training"
-        )
+        ]
+    if not alike(trained(name, built, x, y, task), trained(name, again, x, y, task)):
+        return [
+            f"member {name!r}: {member.network} was built twice from the same seed, and the two differ in a"
+            " training pass: it holds a generator without a seed, or another value of chance. train.seed does"
+            " not repeat this training"
+        ]
+    return []
 
 
 def _shaken(network: nn.Module) -> nn.Module:
@@ -88,15 +115,15 @@ def _shaken(network: nn.Module) -> nn.Module:
     return copy
 
 
-def _answer(network: nn.Module, x: Tensor) -> Tensor:
-    with seeded(0, x.device):
+def _answer(name: str, network: nn.Module, x: Tensor) -> Tensor:
+    with put_back(name, network), seeded(0, x.device):
         found: Tensor = output_of(network, x)
     return found
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)
-
-
 def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+    """Bit for bit, whatever the type."""
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    flat = [tensor.contiguous().flatten().view(torch.uint8) for tensor in (one, other)]
+    return torch.equal(*flat)

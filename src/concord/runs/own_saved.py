@@ -23,8 +23,11 @@ from concord.runs.own_settings import Binding
 from concord.runs.weights import fill, standing
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
-from concord.training import checkpoint
+from concord.training import checkpoint, probe
 from concord.training.beside import Beside
+from concord.training.dense import refuse_unsaved
+from concord.training.foreign import blamed
+from concord.training.probe import Shape
 from concord.training.state import check_members, state_of, unpack_members
 from concord.training.types import check_finite
 
@@ -46,10 +49,11 @@ def save(
     beside: Mapping[str, Beside],
     binding: Binding,
     task: Task[Any],
+    shape: Shape | None,
 ) -> None:
     """A folder with the weights of all members and what binds them; an older one there is replaced.
 
-    ``beside`` are what the members are beyond their state dicts.
+    ``beside`` are what the members are beyond their state dicts, ``shape`` that of an input.
     """
     if path.exists() and not (path / SAVED).is_file():
         raise UsageError(f"{path} exists and is not a saved ensemble: give another name")
@@ -63,13 +67,18 @@ def save(
         "label_smoothing": task.label_smoothing if isinstance(task, Classify) else None,
     }
     files = {
-        f"member-{name}.safetensors": tensor_bytes(
-            checkpoint.detached(state_of(net) | beside[name].tensors())
-        )
+        f"member-{name}.safetensors": _bytes_of(name, net, beside[name], shape)
         for name, net in members.items()
     }
     files[SAVED] = json.dumps(document, indent=1).encode() + b"\n"
     commit(path, files)
+
+
+def _bytes_of(name: str, member: nn.Module, beside: Beside, shape: Shape | None) -> bytes:
+    with blamed(name, member, "when its state was saved"):
+        state = state_of(member) | beside.tensors()
+        refuse_unsaved(name, state)
+        return tensor_bytes(checkpoint.detached(state | probe.probed(name, member, shape)))
 
 
 def read(path: Path, members: Mapping[str, nn.Module]) -> Found:
@@ -103,6 +112,8 @@ def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
     for name, member in members.items():
         check_finite(member, tensors[name], f"{path}: member {name!r}")
     unpack_members(members, tensors)
+    for name, member in members.items():
+        probe.check(name, member, tensors[name], path)
     return found
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,11 +13,11 @@ from concord.runs import machine, weights
 from concord.runs.changes import ANYWAY, adapted, differences, position_of, refuse
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
-from concord.training import checkpoint
+from concord.training import checkpoint, probe
 from concord.training.moments import check_moments, without_moments
 from concord.training.observer import Observer
 from concord.training.position import step_name
-from concord.training.state import check_optimizer
+from concord.training.state import check_optimizer, unpack_members
 from concord.training.store import Line, Saved, Tensors
 
 KEEP = 2  # newest checkpoints
@@ -53,6 +54,8 @@ class RunStore:
         if not self.allow_changes:
             refuse(found.path if found else self.folder.path, changes, self.otherwise)
         saved = None if found is None else self._taken(found, bool(changes))
+        if found is not None and saved is not None:
+            changes += self._answering_otherwise(found.path, saved)
         if saved is None:
             self.folder.cut(0)
         if changes:
@@ -62,6 +65,15 @@ class RunStore:
         if saved is not None:
             self._stamp(changes)
         return saved
+
+    def _answering_otherwise(self, where: Path, saved: Saved) -> list[str]:
+        """A sentence for each member that was built otherwise; CheckpointError unless that is allowed."""
+        unpack_members(self.members, saved.members)
+        faults = [probe.fault(name, member, saved.members[name]) for name, member in self.members.items()]
+        found = [fault for fault in faults if fault is not None]
+        if found and not self.allow_changes:
+            raise CheckpointError(f"{where}: {'; '.join(found)}. If that is wanted, {self.otherwise}")
+        return found
 
     def _stamp(self, changes: Sequence[str]) -> None:
         """Add this resume to stamp.json: when, by which command, and what was changed."""
@@ -122,7 +134,7 @@ class RunStore:
     def _accept(self, changes: Sequence[str], saved: Saved | None) -> None:
         self.observer.notice("continuing with changes:\n" + "\n".join(f"  {change}" for change in changes))
         if saved is not None:  # other batches may mean other numbers of updates; only the newest counts
-            self._commit(saved)
+            self._commit(replace(saved, members={n: probe.without(t) for n, t in saved.members.items()}))
             checkpoint.set_aside(self.folder.checkpoints, self.folder.checkpoints / step_name(saved.index))
         self.folder.reopen(self.config)
 

@@ -10,7 +10,7 @@ from concord.errors import CheckpointError
 from concord.runs import seal
 from concord.runs.changes import STATE, differences, refuse
 from concord.runs.folder import RunFolder
-from concord.training import checkpoint
+from concord.training import checkpoint, probe
 from concord.training.checkpoint import MEMBER, Checkpoint
 from concord.training.state import check_members, unpack_members
 from concord.training.types import check_finite
@@ -35,7 +35,10 @@ def check(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
 
 
 def fill(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
-    """Copy the weights into the members, after ``check``; CheckpointError if one is not a finite number."""
+    """Copy the weights into the members, after ``check``.
+
+    CheckpointError if one is not a finite number, or a member answers otherwise than when it was saved.
+    """
     check(members, found)
     unpack_members(members, tensors_of(found))
     for name, member in members.items():
@@ -43,6 +46,7 @@ def fill(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
             raise CheckpointError(
                 f"{found.path}/{MEMBER}{name}.safetensors: damaged, its weights are not finite numbers"
             )
+        probe.check(name, member, tensors_of(found)[name], found.path)
 
 
 def finished(

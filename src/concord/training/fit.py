@@ -6,25 +6,29 @@ the order of batches, augmentation and dropout are, or is part of what the store
 """
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any, Generic
+
+from torch import Tensor, nn
 
 from concord.errors import DivergedError, StoppedError, amount
 from concord.tasks.task import S
 from concord.training.batch import Batch
 from concord.training.beside import Beside
 from concord.training.cohort import Cohort
+from concord.training.dense import refuse_unsaved
 from concord.training.divergence import CURE, Unmoved, refuse_not_finite
 from concord.training.epoch import Epoch
 from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples, evaluate
+from concord.training.foreign import blamed
 from concord.training.job import Job
 from concord.training.loop import Step, train
 from concord.training.moments import check_like
-from concord.training.observer import SILENT
+from concord.training.observer import announce
 from concord.training.optim import set_rate
 from concord.training.position import Position
+from concord.training.probe import probed
 from concord.training.state import pack_optimizer, state_of, unpack_members, unpack_optimizer
 from concord.training.store import Saved
 
@@ -35,7 +39,8 @@ class Training(Generic[S]):
     def __init__(self, job: Job[S]) -> None:
         self.job = job
         self.optimizer = job.plan.optimizer(job.members)
-        self.beside = {name: Beside(name, member) for name, member in job.members.items()}
+        built = job.beside or {name: Beside(name, member) for name, member in job.members.items()}
+        self.beside = {name: built[name].untold() for name in job.members}
         self.lost: list[str] = []  # what changed in members and no checkpoint holds
         self.position = Position()
         self.saved_at = time.monotonic()
@@ -54,18 +59,26 @@ class Training(Generic[S]):
         self.position = saved.position
 
     def save(self) -> None:
-        """Save this moment; DivergedError if a parameter or a moment of the optimiser is not finite."""
+        """Save this moment; DivergedError if a parameter or a moment of the optimiser is not finite.
+
+        UsageError that names the member whose own code fails, or gives what no checkpoint can hold.
+        """
         refuse_not_finite(self.job.members, self.optimizer, self.index)
-        members = {name: state_of(m) | self.beside[name].tensors() for name, m in self.job.members.items()}
+        members = {name: self._state_of(name, member) for name, member in self.job.members.items()}
         optimizer = pack_optimizer(self.optimizer, self.job.members)
         self.job.store.save(Saved(self.index, self.position, members, optimizer))
         for sentence in (text for one in self.beside.values() for text in one.lost()):
             self.lost.append(sentence)
-            if self.job.observer is SILENT:
-                warnings.warn(sentence, RuntimeWarning, stacklevel=2)
-            else:
-                self.job.observer.notice(sentence)
+            announce(self.job.observer, sentence)
         self.saved_at = time.monotonic()
+
+    def _state_of(self, name: str, member: nn.Module) -> dict[str, Tensor]:
+        """All that a checkpoint holds of a member."""
+        moment = f"when its state was saved after {amount(self.index, 'update')}"
+        with blamed(name, member, moment, ". Checkpoints made before are intact"):
+            state = state_of(member) | self.beside[name].tensors()
+            refuse_unsaved(name, state)
+            return state | probed(name, member, self.job.probes.get(name))
 
     @property
     def index(self) -> int:

@@ -7,21 +7,22 @@ from traceback import walk_tb
 import torch
 from torch import Tensor, nn
 
-from concord.errors import ConcordError, UsageError
+from concord.errors import ConcordError, UsageError, interrupts
 
 
 @contextmanager
-def blamed(name: str, member: nn.Module, moment: str) -> Iterator[None]:
-    """Turn what a member raises into a UsageError; the end of memory stays what it is."""
+def blamed(name: str, member: nn.Module, moment: str, advice: str = "") -> Iterator[None]:
+    """Turn what a member raises into a UsageError; Ctrl-C and the end of memory stay what they are."""
     try:
         yield
-    except (Exception, SystemExit) as error:  # a foreign network may raise anything
+    except BaseException as error:  # a foreign network may raise anything
         if _of_its_own(error):
             raise
-        reason = str(error) if isinstance(error, UsageError) else _reason(error)
-        kind = type(error) if isinstance(error, UsageError) else UsageError
+        reason, kind = _reason(error), UsageError
+        if isinstance(error, UsageError):
+            reason, kind = str(error).removeprefix(f"member {name!r}: "), type(error)
         raise kind(
-            f"member {name!r} failed {moment}{_place(error, member)}: {reason}{_cure(reason)}"
+            f"member {name!r} failed {moment}{_place(error, member)}: {reason}{_cure(reason)}{advice}"
         ) from error
 
 
@@ -29,7 +30,7 @@ def backward(total: Tensor, names: Sequence[str], index: int) -> None:
     """The backward pass of an update; what goes wrong in it is a UsageError that names the members."""
     try:
         total.backward()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if _of_its_own(error):
             raise
         listed = ", ".join(names)
@@ -42,7 +43,7 @@ def step(optimizer: torch.optim.Optimizer, index: int) -> None:
     """A step of the optimizer; what it cannot take, such as sparse gradients, is a UsageError."""
     try:
         optimizer.step()
-    except Exception as error:
+    except BaseException as error:
         if _of_its_own(error):
             raise
         kind = type(optimizer).__name__
@@ -50,11 +51,16 @@ def step(optimizer: torch.optim.Optimizer, index: int) -> None:
 
 
 def _of_its_own(error: BaseException) -> bool:
-    """Whether an error says enough, and has an exit status of its own: the end of memory, or concord's."""
+    """Whether an error has an exit status of its own: Ctrl-C, the end of memory, or concord's."""
     if isinstance(error, ConcordError):
         return not isinstance(error, UsageError)
-    memory = "allocate memory" in str(error) or "out of memory" in str(error)
-    return memory or isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return interrupts(error) or out_of_memory(error)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ended, whatever the library calls it."""
+    said = "allocate memory" in str(error) or "out of memory" in str(error)
+    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _reason(error: BaseException) -> str:

@@ -11,11 +11,13 @@ from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus
 from concord.tasks.task import S, Task
 from concord.training.batch import Batch
+from concord.training.beside import Beside
 from concord.training.cohort import Adversarial
 from concord.training.evaluate import Samples
 from concord.training.loop import Rule, Weight
 from concord.training.observer import SILENT, Observer
 from concord.training.optim import MakeOptimizer, Rate
+from concord.training.probe import Shape
 from concord.training.store import Memory, Store
 
 Seen = Mapping[str, Any] | None  # the validation scores of the epoch before, as plain values
@@ -65,5 +67,7 @@ class Job(Generic[S]):
     precision: Mapping[str, torch.dtype] | None = None  # of each member; None: float32
     adversarial: Adversarial | None = None
     stacks: tuple[tuple[str, ...], ...] = ()
+    beside: Mapping[str, Beside] | None = None  # what is known of the members since they were built
+    probes: Mapping[str, Shape] = field(default_factory=dict)  # shapes of inputs, see training.probe
     stop: Callable[[], bool] = lambda: False
     observer: Observer = SILENT

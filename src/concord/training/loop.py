@@ -76,9 +76,12 @@ def train(
     the one that is named have had their turn.
     """
     require_all(cohort.members, optimizer)
+    outside = _outside(cohort.members, optimizer)
     for index, batch in enumerate(batches_of(batches), start):
         for member in cohort.networks():  # a teacher, which learns nothing, stays in evaluation mode
             set_mode(member)
+        if any(parameter.requires_grad for parameter in outside):  # set free since
+            require_all(cohort.members, optimizer)
         alpha = weight(index) if callable(weight) else weight
         update = in_turn if rule.alternating else at_once
         yield update(cohort, batch, optimizer, alpha, index, rule)
@@ -108,6 +111,12 @@ def require_all(members: Mapping[str, nn.Module], optimizer: torch.optim.Optimiz
             )
 
 
+def _outside(members: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Parameters that no group of the optimizer has."""
+    there = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return [p for member in members.values() for p in member.parameters() if id(p) not in there]
+
+
 def at_once(
     cohort: Cohort, batch: Batch, optimizer: torch.optim.Optimizer, weight: float, index: int, rule: Rule
 ) -> Step:
@@ -122,7 +131,9 @@ def at_once(
         if n == 0:
             targets = _targets(batch, len(cohort))
         check(own, consensus, weight, cohort.names, index)
-        backward(share * (losses.sum() + weight * cost), cohort.names, index)
+        total = share * (losses.sum() + weight * cost)
+        if total.requires_grad:  # members may freeze themselves
+            backward(total, cohort.names, index)
         done.append((share * own, share * consensus, rows))
     apply(cohort, optimizer, rule, index)
     parts, costs, pieces = zip(*done, strict=True)

@@ -4,6 +4,7 @@ A library has nothing to print: it reports to an observer, and the default one i
 draws progress from it, a notebook one quiet line.
 """
 
+import warnings
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -32,3 +33,11 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+def announce(observer: Observer, text: str) -> None:
+    """Report a sentence that nobody should miss: a warning of Python where the observer is silent."""
+    if observer is SILENT:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    else:
+        observer.notice(text)

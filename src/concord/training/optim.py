@@ -23,12 +23,13 @@ def groups_of(members: Mapping[str, nn.Module], weight_decay: float, decay: Deca
     """Two groups of parameters per member: what decays and what does not.
 
     ``kernels`` decays parameters of two or more dimensions: weights of convolutions and dense layers, not
-    biases and normalisation.
+    biases and normalisation. Frozen ones are among them: they have no gradient, are left alone, and learn
+    from the update on at which a member sets them free.
     """
     groups: list[dict[str, Any]] = []
     for name, member in members.items():
-        kernels = [p for p in member.parameters() if p.requires_grad and p.ndim >= 2]
-        others = [p for p in member.parameters() if p.requires_grad and p.ndim < 2]
+        able = [p for p in member.parameters() if p.requires_grad or p.is_floating_point()]
+        kernels, others = [p for p in able if p.ndim >= 2], [p for p in able if p.ndim < 2]
         rest = weight_decay if decay == "all" else 0.0
         groups += [
             {"params": params, "weight_decay": own, "member": name}
@@ -53,7 +54,22 @@ class Sgd:
 
     def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
         groups = groups_of(members, self.weight_decay, self.decay)
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+        made = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+        made.register_step_pre_hook(_start_late)
+        return made
+
+
+def _start_late(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Momentum of 0 for parameters with their first gradient after others had theirs.
+
+    That is what it is for each by itself; the fused step of torch fails on groups of both kinds.
+    """
+    for group in optimizer.param_groups:
+        learning = [p for p in group["params"] if p.grad is not None]
+        new = [p for p in learning if optimizer.state[p].get("momentum_buffer") is None]
+        if group["momentum"] and 0 < len(new) < len(learning):
+            for parameter in new:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError
-from concord.training import beside
+from concord.training.beside import PREFIX
+from concord.training.foreign import blamed
+from concord.training.places import EXTRA
+from concord.training.put_beside import put, room_for
 from concord.training.types import check_types
 
 
 def unpack_members(members: Mapping[str, nn.Module], saved: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Copy saved tensors into all members; CheckpointError if one is missing or of another network."""
+    """Copy saved tensors into all members; CheckpointError if one is missing or of another network.
+
+    UsageError that names the member if its own code fails.
+    """
     check_members(members, saved, "the saved state")
     for name, member in members.items():
-        extra = beside.put(name, member, saved[name])
-        own = {key: value for key, value in member.state_dict().items() if not isinstance(value, Tensor)}
-        tensors = {key: value for key, value in saved[name].items() if not key.startswith(beside.PREFIX)}
-        member.load_state_dict({**own, **tensors, **extra})  # older checkpoints have no extra state
+        extra = put(name, member, saved[name])
+        tensors = {key: value for key, value in saved[name].items() if not key.startswith(PREFIX)}
+        with blamed(name, member, "when its state was put back"):
+            own = {key: value for key, value in member.state_dict().items() if not isinstance(value, Tensor)}
+            member.load_state_dict({**own, **tensors, **extra})  # older checkpoints have no extra state
 
 
 def state_of(member: nn.Module) -> dict[str, Tensor]:
@@ -43,9 +50,9 @@ def check_members(
 
 
 def _check_member(member: nn.Module, tensors: Mapping[str, Tensor], where: str, network: str | None) -> None:
-    beside.room_for(member, tensors)
+    room_for(member, tensors)
     own = state_of(member)
-    tensors = {key: value for key, value in tensors.items() if not key.startswith(beside.PREFIX)}
+    tensors = {key: value for key, value in tensors.items() if not key.startswith(PREFIX)}
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     sizes = [k for k in own.keys() & tensors.keys() if _sized(k) and own[k].shape != tensors[k].shape]
     if missing or extra or sizes:
@@ -58,7 +65,7 @@ def _check_member(member: nn.Module, tensors: Mapping[str, Tensor], where: str, 
 
 def _sized(key: str) -> bool:
     """Whether a tensor has the size that it was built with; extra state may grow."""
-    return key.rpartition(".")[2] != beside.EXTRA
+    return key.rpartition(".")[2] != EXTRA
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, members: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from concord.errors import UsageError, suggestion
+from concord.errors import UsageError, interrupts, suggestion
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,15 +26,8 @@ def network(name: str, channels: int, classes: int) -> "nn.Module":
     """What the factory returns; UsageError for whatever goes wrong in it."""
     from torch import nn
 
+    module = imported(name)
     place, _, factory_name = name.rpartition(":")
-    if not place or not factory_name.isidentifier():
-        raise UsageError(f"{name!r} does not have the form {FORM}")
-    try:
-        module = _of_file(place, name) if place.endswith(".py") else _of_package(place, name)
-    except UsageError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise UsageError(f"{name!r}: cannot import {place}: {_cause(error)}") from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
         file = getattr(module, "__file__", place)
@@ -42,11 +35,28 @@ def network(name: str, channels: int, classes: int) -> "nn.Module":
         raise UsageError(f"{file} has no factory {factory_name!r}{suggestion(factory_name, here)}")
     try:
         made = _call(factory, channels, classes)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if interrupts(error):
+            raise
         raise UsageError(f"{name}(channels={channels}, classes={classes}) failed: {_cause(error)}") from error
     if not isinstance(made, nn.Module):
         raise UsageError(f"{name} must return a torch.nn.Module, it returned {type(made).__name__}")
     return made
+
+
+def imported(name: str) -> ModuleType:
+    """The module of that code, imported if it is not yet; UsageError for whatever goes wrong in it."""
+    place, _, factory_name = name.rpartition(":")
+    if not place or not factory_name.isidentifier():
+        raise UsageError(f"{name!r} does not have the form {FORM}")
+    try:
+        return _of_file(place, name) if place.endswith(".py") else _of_package(place, name)
+    except UsageError:
+        raise
+    except BaseException as error:  # the user's code may raise anything
+        if interrupts(error):
+            raise
+        raise UsageError(f"{name!r}: cannot import {place}: {_cause(error)}") from error
 
 
 def _of_package(place: str, name: str) -> ModuleType:
