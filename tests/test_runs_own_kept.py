@@ -65,6 +65,12 @@ class Branching(Wired):
         y = super().forward(x)
         return 2 * y if y.sum() > 0 else y
 
+class Leaving(Wired):
+    def forward(self, x):
+        if torch.compiler.is_exporting():
+            sys.exit("not this one")
+        return super().forward(x)
+
 class Extra(Wired):
     def get_extra_state(self):
         if self.passes > 5:
@@ -194,6 +200,16 @@ def test_extra_state_that_fails_while_it_trains_names_the_moment_and_leaves_the_
     ):
         train_later(later, tmp_path / "run", name)
     assert concord.evaluate(tmp_path / "run", allow_code=[f"nets_made_later:{name}"]).samples == 15
+
+
+def test_a_network_that_ends_the_process_when_it_is_exported_is_one_message(later, tmp_path):
+    noted = Noted()
+    train_later(later, tmp_path / "run", "Leaving", observer=noted)
+    assert any("not be exported as .onnx or .pt2: not this one" in text for text in noted.notices)
+    with pytest.raises(UsageError, match=r"member a cannot be exported as \.pt2: not this one"):
+        concord.export(
+            tmp_path / "run", tmp_path / "a.pt2", member="a", allow_code=["nets_made_later:Leaving"]
+        )
 
 
 def test_a_member_that_cannot_be_counted_is_refused_before_the_first_update(later, tmp_path):
