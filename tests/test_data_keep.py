@@ -353,9 +353,9 @@ def test_of_many_pixels_that_are_not_in_memory_it_is_noted_that_nobody_looked(ke
 
 
 def test_with_a_limit_copies_are_looked_for_among_the_images_that_are_used(folder):
-    pictures_of_one = (folder / "a" / "00.jpg").read_bytes()
+    one = (folder / "a" / "00.jpg").read_bytes()
     for file in folder.rglob("*.*"):
-        file.write_bytes(pictures_of_one)
+        file.write_bytes(one)
     told = "\n".join(load(folder, limit=10).notices)
     assert (
         "10 images of the test part are in the training part too" in told or "12 images of the test" in told
