@@ -42,6 +42,14 @@ LINES = {
     "a slip in a setting": (["train", "--label-smoothin", "0.1"], "--set train.label_smoothing=0.1"),
     "a slip in an option": (["train", "--epoch", "3"], "did you mean '--epochs'?"),
     "a setting of a study": (["study", "--alone"], "--set study.alone=true"),
+    "an arm without a weight": (["study", "--arm", "l2"], "such as --arm l2:0.1,0.01"),
+    "an arm with a word": (["study", "--arm", "l2:x"], "such as --arm l2:0.1,0.01"),
+    "an arm of another name": (
+        ["study", "--members", "lenet5,lenet5", "--arm", "mse:1"],
+        "(did you mean 'l2'?), got 'mse'",
+    ),
+    "an arm of a negative weight": (["study", "--members", "lenet5,lenet5", "--arm", "l2:-1"], "-1"),
+    "the arms of a study": (["study", "--arms", "l2:1"], "--arm"),
     "a setting of a run that exists": (
         ["resume", "x", "--epochs", "40"],
         "--set train.epochs=40 --allow-changes",

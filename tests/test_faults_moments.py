@@ -57,6 +57,7 @@ def here(tmp_path_factory):
 
 def begin(verb, new):
     """The command in a group of its own, from the moment at which it hears signals."""
+    new.mkdir(exist_ok=True)  # a file is not written into a folder that does not exist
     line = [part.format(new=new) for part in (VERBS | MORE)[verb]]
     process = subprocess.Popen(
         [sys.executable, "-m", "concord", *line],

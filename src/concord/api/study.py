@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from concord.files.place import require_near
 from concord.studies import study as studies
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def study(
     from concord.training.observer import SILENT
 
     folder, observer = Path(out), observer or SILENT
+    require_near(folder)
     varied, cells = studies.planned(folder, settings)
     with studies.held(folder):
         studies.claim(folder, settings)

@@ -48,7 +48,19 @@ DataPath = Annotated[
         " other data the test part is used, or all images where it has none.",
     ),
 ]
-
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set any key of the configuration, for example train.clip=1; may be repeated.",
+        autocompletion=complete.settings,
+    ),
+]
+MemberName = Annotated[
+    str, typer.Option(help="A member's name, or ensemble.", autocompletion=complete.members_and_ensemble)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Do not show progress.")]
 
 COMMA = re.compile(r",(?![^(]*\))")  # outside brackets
 ANSWER: ContextVar[TextIO | None] = ContextVar("answer")

@@ -14,6 +14,8 @@ from concord.cli.options import (
     NAMED_MEMBERS,
     AllowCode,
     Json,
+    Quiet,
+    Settings,
     code_named,
     mark_pretrained,
     tables_of,
@@ -55,7 +57,10 @@ def train_command(
         ),
     ] = None,
     consensus: Annotated[
-        str | None, typer.Option(help="Cost between predictions: none (default), l2, sce, kl, ...")
+        str | None,
+        typer.Option(
+            help="Cost between predictions: none (default), l2, sce, kl, ...", autocompletion=complete.costs
+        ),
     ] = None,
     weight: Annotated[
         float | None, typer.Option(help="Weight of the consensus cost (alpha); default: 0.")
@@ -63,7 +68,8 @@ def train_command(
     edges: Annotated[
         str | None,
         typer.Option(
-            help="Which members learn from which: chain (default), all, ring, star, one_way, mean, ..."
+            help="Which members learn from which: chain (default), all, ring, star, one_way, mean, ...",
+            autocompletion=complete.edges,
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: 30.")] = None,
@@ -75,17 +81,10 @@ def train_command(
         str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto (default: cuda if there is one).")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; options override it.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Set any key of the configuration, for example train.clip=1; may be repeated.",
-        ),
-    ] = None,
+    set_: Settings = None,
     out: Annotated[Path, typer.Option(help="Run folder to create.")] = Path("runs/run"),
     allow_code: AllowCode = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Do not show progress.")] = False,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     flags = [

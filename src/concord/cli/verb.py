@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from typer.core import TyperCommand, TyperGroup
 
+from concord.cli.repeats import refuse_repeats
 from concord.errors import UsageError, suggestion
 
 # what other programs call an option or a setting of concord
@@ -62,6 +63,8 @@ class Verb(_Flags, TyperCommand):
         typed = list(args)
         strict, ctx.allow_extra_args = not ctx.allow_extra_args and not ctx.resilient_parsing, True
         try:
+            if strict:
+                refuse_repeats(self.make_parser(ctx).parse_args(list(args))[2], typed)
             left = super().parse_args(ctx, args)
         except Exception as error:
             name = _name_of(ctx)
@@ -143,7 +146,7 @@ def _refuse_option(verb: Verb, name: str, option: str, typed: Sequence[str]) -> 
     elif near := suggestion(key, [place.rpartition(".")[2] for place in settings]):
         nearest = _places(settings, near.split("'")[1])
         instead = f" (did you mean {_all_set(name, settings, nearest, value)}?)"
-    elif found := _places(_settings_of("train"), key):
+    elif found := _places(settings_of("train"), key):
         place = next((each for each in found if each.startswith(("train.", "data."))), found[0])
         instead = f": it is a setting of `concord train`, --set {place}=..."
     else:
@@ -167,10 +170,11 @@ def _options(verb: Verb) -> list[str]:
 
 def _settings(verb: Verb, name: str) -> dict[str, bool]:
     """The keys that ``--set`` of this verb takes, each with whether it is true or false."""
-    return _settings_of(name) if "--set" in _options(verb) else {}
+    return settings_of(name) if "--set" in _options(verb) else {}
 
 
-def _settings_of(name: str) -> dict[str, bool]:
+def settings_of(name: str) -> dict[str, bool]:
+    """The keys of the settings of a verb, each with whether it is true or false."""
     from concord.runs import toml
 
     if name == "study":
