@@ -50,3 +50,15 @@ def test_one_new_folder_above_a_new_folder_is_made_and_no_more(tmp_path, monkeyp
 def test_what_lies_in_a_file_is_left_to_who_writes_it(tmp_path):
     (tmp_path / "file").touch()
     require_folder_of(tmp_path / "file" / "sub" / "a.csv")
+
+
+def test_a_study_of_a_wrong_number_of_jobs_makes_no_folder(tmp_path, capsys):
+    line = ["study", "--members", "lenet5,lenet5", "--jobs", "0", "--out", tmp_path / "study"]
+    status, _, err = call(capsys, *line)
+    assert (status, list(tmp_path.iterdir())) == (2, [])
+    assert "--jobs is a number of processes, at least 1, got 0" in err
+
+
+def test_pictures_to_decode_that_are_not_there_are_named(tmp_path, capsys):
+    status, _, err = call(capsys, "bench", "decode", tmp_path / "none")
+    assert (status, "none: expected a folder that holds a folder of pictures" in err) == (3, True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from concord.files.place import require_near
 from concord.studies import study as studies
+from concord.studies.processes import threads_each
 
 if TYPE_CHECKING:
     from concord.training.observer import Observer
@@ -34,6 +35,7 @@ def study(
     folder, observer = Path(out), observer or SILENT
     require_near(folder)
     varied, cells = studies.planned(folder, settings)
+    threads_each(len(cells), jobs)  # a wrong number of jobs makes no folder
     with studies.held(folder):
         studies.claim(folder, settings)
         failed = studies.run_cells(folder, cells, jobs, allow_code, observer, stop)

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from concord.cli import complete, progress
-from concord.cli.options import AllowCode, Json, Members, Settings, code_named, print_json, tables_of
+from concord.cli.options import (
+    AllowCode,
+    Epochs,
+    Json,
+    Members,
+    Settings,
+    TrainingData,
+    code_named,
+    print_json,
+    tables_of,
+)
 from concord.errors import DivergedError, UsageError
 from concord.studies.preset import PRESETS, preset
 
@@ -31,7 +41,7 @@ def study_command(
     preset_: Annotated[
         str | None, typer.Option("--preset", help=f"Settings that come with concord: {', '.join(PRESETS)}.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Name or path of the data; default: digits.")] = None,
+    data: TrainingData = None,
     members: Members = None,
     arm: Annotated[
         list[str] | None,
@@ -41,7 +51,7 @@ def study_command(
             autocompletion=complete.costs,
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: 30.")] = None,
+    epochs: Epochs = None,
     seeds: Annotated[
         int | None, typer.Option(max=10_000, help="Number of seeds: 0, 1, ...; default: 3.")
     ] = None,

@@ -13,9 +13,11 @@ from concord.cli import complete, progress
 from concord.cli.options import (
     NAMED_MEMBERS,
     AllowCode,
+    Epochs,
     Json,
     Quiet,
     Settings,
+    TrainingData,
     code_named,
     mark_pretrained,
     tables_of,
@@ -39,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train_command(
-    data: Annotated[str | None, typer.Option(help="Name or path of the data; default: digits.")] = None,
+    data: TrainingData = None,
     members: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +74,7 @@ def train_command(
             autocompletion=complete.edges,
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: 30.")] = None,
+    epochs: Epochs = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per update; default: 64.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of initial weights, order of images and dropout; default: 0.")

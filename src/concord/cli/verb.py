@@ -7,6 +7,7 @@ are separated. Nothing here imports torch.
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from typer.core import TyperCommand, TyperGroup
@@ -72,7 +73,8 @@ class Verb(_Flags, TyperCommand):
                 _refuse_option(self, name, error.option_name, typed)
             if not hasattr(error, "format_message"):  # not an error of the command line
                 raise
-            raise UsageError(f"{_words(error, typed)}; see `concord {name} --help`") from None
+            example = _example(self) if not getattr(error, "message", "-") else ""
+            raise UsageError(f"{_words(error, typed)}{example}; see `concord {name} --help`") from None
         if strict and ctx.args:
             _refuse_argument(self, _name_of(ctx), ctx.args[0], typed)
         return left
@@ -127,6 +129,12 @@ def _words(error: Any, typed: Sequence[str]) -> str:
         return text.rstrip(".") + given
     value = _typed(option, typed)[1]
     return f"{option} {message}" + ("" if value is None else f", got {value!r}")
+
+
+def _example(verb: Verb) -> str:
+    """A whole line of the verb, from its help, for one that lacks something."""
+    found = re.search(r"Example: (.+)", verb.help or "")
+    return f", for example `{found[1]}`" if found else ""
 
 
 def _refuse_option(verb: Verb, name: str, option: str, typed: Sequence[str]) -> NoReturn:
@@ -212,8 +220,10 @@ def _refuse_argument(verb: Verb, name: str, text: str, typed: Sequence[str]) -> 
         instead = f": separate members by commas, --members {last},{text}"
     elif last in options and text.lower() in FLAG_VALUES:
         instead = f": {last} takes no value"
-    elif "--data" in options and "--data" not in typed and re.search(r"[/.]", text):
+    elif "--data" in options and "--data" not in typed and (re.search(r"[/.]", text) or Path(text).exists()):
         instead = f": use --data {shlex.quote(text)}"
+    elif "--members" in options and "--members" not in typed:
+        instead = f": members are given with --members {shlex.quote(text)}, data with --data"
     else:
         instead = ""
     raise UsageError(f"unexpected argument {text!r}{instead}; see `concord {name} --help`")

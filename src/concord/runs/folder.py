@@ -191,7 +191,7 @@ class RunFolder:
 def _what_is_there(path: Path) -> str:
     """What a path is that is not a run, and where runs are."""
     if not path.exists():
-        return f"there is no such folder{suggestion(path.name, _runs_in(path.parent))}"
+        return f"the folder does not exist{suggestion(path.name, _runs_in(path.parent))}"
     if not path.is_dir():
         return "it is a file"
     if (path / SAVED).is_file():
