@@ -58,7 +58,7 @@ soak: install
 	$(BIN)/pytest tests/test_foreign_fuzz.py --soak
 
 lock: install
-	$(BIN)/uv pip compile pyproject.toml --extra export --extra timm --extra bench --extra docs --extra dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra export --extra timm --extra heic --extra bench --extra docs --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --upgrade -o requirements.lock
 
 clean:

@@ -287,3 +287,11 @@ def test_only_a_run_with_other_test_images_may_have_seen_these(runs, capsys, tmp
     status, _, err = call(capsys, "attack", runs / "one", tmp_path / "stranger", *options)
     assert status == 0
     assert "stranger was trained on another split" in err
+
+
+def test_a_wrong_member_is_refused_before_weights_or_data_are_read(runs, monkeypatch, capsys):
+    monkeypatch.setattr(attack_runs, "load_all", lambda *given: pytest.fail("read"))
+    status, _, err = call(capsys, "attack", runs / "one", "--member", "c")
+    assert (status, "no network 'c'; there are: a, b, ensemble" in err) == (2, True)
+    status, _, err = call(capsys, "attack", runs / "one", runs / "two", "--member", "a")
+    assert (status, "no network 'a'; there are: one:a, one:b, one:ensemble, two:a" in err) == (2, True)

@@ -199,7 +199,7 @@ def test_all_baselines_run_on_tiny_images(npz):
 
 @pytest.mark.parametrize(("suffix", "sign"), [(".html", "<table"), (".md", "| :-- |")])
 def test_the_tables_are_written_to_a_file(suffix, sign, tmp_path, capsys):
-    file = tmp_path / "new" / f"table{suffix}"
+    file = tmp_path / f"table{suffix}"
     status, _, _ = call(
         capsys, "baseline", "linear", "knn", "--data", "digits", "--limit", 200, "--out", file
     )

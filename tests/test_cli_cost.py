@@ -513,8 +513,8 @@ def test_escape_sequences_in_names_do_not_reach_the_terminal(call):
 
 
 def test_the_page(call, own):
-    status, out, _ = call("my_networks:evil", "resnet18", "--input", "3x64x64", "--html", "pages/cost.html")
-    page = (own / "pages" / "cost.html").read_text(encoding="utf-8")
+    status, out, _ = call("my_networks:evil", "resnet18", "--input", "3x64x64", "--html", "cost.html")
+    page = (own / "cost.html").read_text(encoding="utf-8")
     assert status == 0
     assert "Cost side by side" in out
     assert "<script" not in page

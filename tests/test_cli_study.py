@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
-from run_made import FACTORY, Noted, write_npz
+from run_made import FACTORY, Noted, call, write_npz
 
 import concord
-from concord.errors import DivergedError
+from concord.errors import DivergedError, UsageError
 from concord.report.text import percent
 from concord.studies import study as studies
 
@@ -129,3 +129,19 @@ def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp
     assert trained[-2:] == [f"a+b_distil-0.5-{name}_seed1" for name in "ab"]  # after all teachers
     assert len(cells(figures, "distil")) == 2
     assert noted.count == (14, 14)
+
+
+@pytest.mark.parametrize("own", [[], ["--preset", "digits"]])
+def test_arms_are_typed_as_cost_and_weights_and_replace_those_of_a_preset(own, monkeypatch, capsys):
+    given = []
+
+    def study(tables, *rest, **options):
+        given.append(tables)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("concord.api.study.study", study)
+    assert call(capsys, "study", *own, "--arm", "l2:0.1,1e-2", "--arm", "sce: 1")[0] == 2
+    assert given[0]["study"]["arms"] == [
+        {"cost": "l2", "weights": [0.1, 0.01]},
+        {"cost": "sce", "weights": [1.0]},
+    ]

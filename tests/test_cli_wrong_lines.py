@@ -42,6 +42,25 @@ LINES = {
     "a slip in a setting": (["train", "--label-smoothin", "0.1"], "--set train.label_smoothing=0.1"),
     "a slip in an option": (["train", "--epoch", "3"], "did you mean '--epochs'?"),
     "a setting of a study": (["study", "--alone"], "--set study.alone=true"),
+    "nothing but the verb": (
+        ["eval"],
+        "Missing argument 'run', for example `concord eval runs/first --json`",
+    ),
+    "no file to write": (["export", "x"], "Missing option '--to', for example `concord export runs/first"),
+    "a network without an option": (["train", "lenet5"], "members are given with --members lenet5, data"),
+    "no member of that name": (
+        ["train", "--members", "small=lenet5,big=lenet5", "--pretrained", "resnet18"],
+        "no member has that name; the members are small, big",
+    ),
+    "no rounds": (["bench", "train", "--rounds", "0"], "--rounds must be at least 1"),
+    "an arm without a weight": (["study", "--arm", "l2"], "such as --arm l2:0.1,0.01"),
+    "an arm with a word": (["study", "--arm", "l2:x"], "such as --arm l2:0.1,0.01"),
+    "an arm of another name": (
+        ["study", "--members", "lenet5,lenet5", "--arm", "mse:1"],
+        "(did you mean 'l2'?), got 'mse'",
+    ),
+    "an arm of a negative weight": (["study", "--members", "lenet5,lenet5", "--arm", "l2:-1"], "-1"),
+    "the arms of a study": (["study", "--arms", "l2:1"], "--arm"),
     "a setting of a run that exists": (
         ["resume", "x", "--epochs", "40"],
         "--set train.epochs=40 --allow-changes",
@@ -154,8 +173,8 @@ def test_a_path_that_is_not_a_run_is_named_for_what_it_is(tmp_path, monkeypatch,
     for file in ("runs/first/config.toml", "study/study.toml", "own/ensemble.json", "file"):
         (tmp_path / file).touch()
     expected = {
-        "nowhere": "there is no such folder",
-        "runs/frist": "there is no such folder (did you mean 'first'?)",
+        "nowhere": "the folder does not exist",
+        "runs/frist": "the folder does not exist (did you mean 'first'?)",
         "runs": "runs in it: runs/first",
         "study": "it is a study, whose runs are the folders in study/cells",
         "own": "it is a saved ensemble; in Python, concord.load('own', members={...})",
@@ -166,7 +185,7 @@ def test_a_path_that_is_not_a_run_is_named_for_what_it_is(tmp_path, monkeypatch,
         for verb in ("eval", "resume"):
             status, _, err = call(capsys, verb, path)
             assert (status, err.startswith(f"concord: {path} is not a run folder: {words}")) == (4, True), err
-    with pytest.raises(concord.CheckpointError, match="there is no such folder"):
+    with pytest.raises(concord.CheckpointError, match="the folder does not exist"):
         concord.load("nowhere", members={"a": __import__("torch").nn.Linear(1, 1)})
 
 

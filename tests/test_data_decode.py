@@ -1,6 +1,7 @@
 """One image file to one tensor: kinds, orientation, transparency, depth, and every kind of bad file."""
 
 import io
+import json
 import os
 import struct
 import subprocess
@@ -250,3 +251,64 @@ def test_avif_is_read(tmp_path):
     assert splits.train.shape[1:] == (16, 24)
     assert (splits.train.pixels.int() - 122).abs().max() <= 6
     assert expand([str(tmp_path / "a")])
+
+
+# a plugin of Pillow as pillow-heif is one: its files are PNG behind four letters
+PLUGIN = """
+import io
+from PIL import Image, ImageFile
+
+class File(ImageFile.ImageFile):
+    format = "HEIF"
+
+    def _open(self):
+        self.fp.seek(4)
+        self.inner = Image.open(io.BytesIO(self.fp.read()))
+        self._size, self._mode, self.tile = self.inner.size, self.inner.mode, []
+
+    def load(self):
+        self.inner.load()
+        self._im = self.inner.im
+        return Image.Image.load(self)
+
+def register_heif_opener():
+    Image.register_open("HEIF", File, lambda prefix: prefix[:4] == b"HEIF")
+"""
+
+
+def checked_apart(folder, plugin):
+    """The report on a folder from a process that finds this plugin first."""
+    (folder / "pillow_heif.py").write_text(plugin)
+    code = "import sys, json\nsys.path.insert(0, '.')\nfrom concord.data.images.check import check\n"
+    code += "print(json.dumps(check('set').as_dict()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_heic_is_read_where_the_extra_is_installed_and_named_where_not(tmp_path):
+    for name in "ab":
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(5):
+            png = io.BytesIO()
+            Image.new("L", (6, 4), 20 * i + ord(name) % 2).save(png, "PNG")
+            (tmp_path / "set" / name / f"{i}.HEIC").write_bytes(b"HEIF" + png.getvalue())
+    found = checked_apart(tmp_path, PLUGIN)
+    assert (found["ok"], found["counts"]) == (True, {"train": {"a": 5, "b": 5}})
+    assert found["sizes"] == {"6x4": 10}
+    found = checked_apart(tmp_path, "raise ImportError")
+    assert (
+        "10 HEIC: convert them to JPEG or PNG; `pip install concord[heic]` reads HEIC" in found["problems"][0]
+    )
+
+
+def test_damaged_heic_is_named_by_pillow_heif_itself(tmp_path):
+    pytest.importorskip("pillow_heif")
+    path = tmp_path / "a.heic"
+    Image.fromarray(noisy(1, 40, 60)[0]).convert("RGB").save(path, quality=100)
+    whole, numbers = path.read_bytes(), np.random.default_rng(0)
+    assert open_image(path, mode="RGB").shape == (3, 40, 60)
+    for _ in range(40):
+        path.write_bytes(whole[: numbers.integers(1, len(whole))])
+        with pytest.raises(DataError, match=r"a\.heic"):
+            open_image(path, mode="RGB")

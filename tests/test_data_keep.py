@@ -331,3 +331,41 @@ def test_statistics_of_a_large_set_are_those_of_a_fixed_sample(folder, large, mo
 
 def _rest(images):
     return images.labels, images.classes, list(images.names)
+
+
+@pytest.mark.parametrize("keep", WAYS)
+def test_copies_are_looked_for_wherever_few_pixels_are_kept(keep, folder):
+    shutil.copy(folder / "a" / "00.jpg", folder / "b" / "liar.jpg")
+    (notice,) = [text for text in load(folder, keep=keep).notices if "copy" in text]
+    assert notice.startswith("1 image of the training part is a copy of another image under another label")
+
+
+@pytest.mark.parametrize("keep", WAYS)
+def test_of_many_pixels_that_are_not_in_memory_it_is_noted_that_nobody_looked(keep, folder, large):
+    shutil.copy(folder / "a" / "00.jpg", folder / "b" / "liar.jpg")
+    (notice,) = [text for text in load(folder, keep=keep).notices if "cop" in text]
+    looked = "copy of another image" in notice
+    assert looked == (keep == "memory")
+    assert (
+        looked
+        or f"not looked for, because the pixels are not in memory; `concord data check {folder}`" in notice
+    )
+
+
+def test_with_a_limit_copies_are_looked_for_among_the_images_that_are_used(folder):
+    one = (folder / "a" / "00.jpg").read_bytes()
+    for file in folder.rglob("*.*"):
+        file.write_bytes(one)
+    told = "\n".join(load(folder, limit=10).notices)
+    assert "12 images of the test part are in the training part too" in told
+
+
+@pytest.mark.parametrize("keep", WAYS)
+@pytest.mark.parametrize("options", [{}, {"limit": 2}, {"bad_images": "skip"}])
+def test_too_few_images_are_refused_before_one_is_decoded(keep, options, tmp_path, monkeypatch):
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "0.png")
+    monkeypatch.setattr(pictures.decode, "image", lambda *given: pytest.fail("decoded"))
+    with pytest.raises(DataError, match="3 images are too few to cut 1 off for the test part"):
+        load(tmp_path, keep=keep, **options)

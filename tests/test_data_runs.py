@@ -211,6 +211,8 @@ def test_bad_images_of_data_to_score_on_are_refused_with_advice_that_can_be_foll
     concord.train(tables(make(tmp_path / "set", 60), "auto", 0, epochs=1), tmp_path / "r")
     other = make(tmp_path / "other", 60)
     (other / "a" / "broken.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"(?s)a/broken.png.*remove or replace them, or see all") as refused:
+    with pytest.raises(
+        DataError, match=r"(?s)a/broken.png.*Remove or replace them; .concord data check"
+    ) as refused:
         concord.evaluate(tmp_path / "r", data=str(other))
     assert "--set" not in str(refused.value)

@@ -12,7 +12,7 @@ import pytest
 from data_made import write_image
 from run_made import FACTORY, group, write_npz
 
-from concord.cli import app
+from concord.cli import app, signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 MOMENTS = 40  # of every verb, with --soak
@@ -57,6 +57,7 @@ def here(tmp_path_factory):
 
 def begin(verb, new):
     """The command in a group of its own, from the moment at which it hears signals."""
+    new.mkdir(exist_ok=True)  # a file is not written into a folder that does not exist
     line = [part.format(new=new) for part in (VERBS | MORE)[verb]]
     process = subprocess.Popen(
         [sys.executable, "-m", "concord", *line],
@@ -152,3 +153,46 @@ def test_what_is_half_written_is_removed_and_links_are_not_followed(tmp_path):
     assert (found.returncode, found.stderr) == (130, "concord: told\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
     assert (kept / "file").exists()
+
+
+def listening(code, *, cwd=None):
+    """What a process does that hears signals as the command does, and then runs this code."""
+    head = "import atexit, gc, os, signal, sys, threading, time\nfrom concord.cli import signals\n"
+    command = [sys.executable, "-c", head + code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=cwd)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_that_comes_before_the_thread_of_signals_runs_is_not_lost(number):
+    code = "start = threading.Thread.start\n"
+    code += f"def struck(thread):\n    os.kill(os.getpid(), {int(number)})\n    start(thread)\n"
+    code += "threading.Thread.start = struck\nsignals.listen()\ntime.sleep(30)\nprint('deaf')"
+    found = listening(code)
+    assert (found.returncode, found.stdout) == (130, ""), found.stderr
+    assert found.stderr == f"concord: {signals.NOTHING_SAVED}\n"
+
+
+def test_importing_torch_makes_no_full_collection():
+    found = listening("signals.listen()\nimport torch\nprint(gc.get_stats()[2]['collections'])")
+    assert found.stdout == "0\n", found.stderr
+
+
+@pytest.mark.parametrize(("asked", "shown"), [(False, "taken down"), (True, "")])
+def test_a_command_that_was_stopped_is_not_taken_down_piece_by_piece(asked, shown):
+    code = f"signals.listen()\natexit.register(print, 'taken down')\nsignals.PROCESS.asked = {asked}\n"
+    found = listening(code + "signals.PROCESS.leaving(75)\nsys.exit(75)")
+    assert (found.returncode, found.stdout.strip()) == (75, shown)
+
+
+@pytest.mark.fault(3)
+def test_a_signal_after_an_early_stop_ends_the_process_with_everything_saved(here, tmp_path):
+    line = [*TRAIN[:-4], "--epochs", "90", "--set", "train.threads=1", "--set", "train.patience=1"]
+    line += ["--set", "train.optimizer.lr=1e-5", "--out", str(tmp_path / "run"), "--quiet"]
+    code = "from concord.runs import assemble\n"
+    code += "def count(*given):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(30)\n"
+    code += f"assemble.costs = count\nsys.argv[1:] = {line!r}\nfrom concord.__main__ import main\nmain()"
+    found = listening(code, cwd=here)
+    assert (found.returncode, found.stdout) == (75, ""), found.stderr
+    assert found.stderr.splitlines()[-1] == f"concord: {signals.ALL_SAVED}"
+    epochs = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert len(epochs) < 90

@@ -93,6 +93,7 @@ def test_the_script_labels_messy_photos_as_predict_does_without_concord_and_torc
 def test_grey_runs_label_colour_photos_alike(messy, tmp_path):
     settings = {"members": [{"name": "m", "network": "noel2017_st"}], "train": {"epochs": 1, "threads": 1}}
     concord.train({**settings, "data": {"limit": 300, "size": 12}}, tmp_path / "run")
+    (tmp_path / "net").mkdir()
     concord.export(tmp_path / "run", tmp_path / "net/m.onnx", script=tmp_path / "label.py")
     predicted = concord.predict(tmp_path / "run", messy[: len(KINDS)])
     assert [label for label, _ in labels_of(tmp_path / "label.py", messy[: len(KINDS)])] == [
@@ -189,6 +190,7 @@ def test_the_script_is_printed_or_written_where_the_user_says(run, tmp_path, cap
     assert (status, out) == (0, script_for(tmp_path / "st.onnx"))  # what `> label.py` keeps
     assert re.search(r"st\.onnx: st, [\d,]+ bytes; equal to concord predict within \de-\d\d for batches", err)
     assert "save this script beside st.onnx" in err
+    (tmp_path / "own").mkdir()
     label = tmp_path / "own/label.py"
     status, out, _ = call(capsys, "export", run, "--to", tmp_path / "st.onnx", "--script", label)
     assert status == 0

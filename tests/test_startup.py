@@ -101,6 +101,47 @@ def test_completion_knows_the_runs(tmp_path, monkeypatch, typed, found):
     assert sorted(run([CONCORD], completion(f"concord {typed}"))[0].split()) == sorted(found)
 
 
+CONFIG = """
+[data]
+source = "digits"
+[[members]]
+name = "small"
+network = "lenet5"
+[[members]]
+name = "big"
+network = "resnet20"
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("predict first --member ", ["big", "ensemble", "small"]),
+        ("predict --member s first", []),
+        ("export first --to a.onnx --member b", ["big"]),
+        ("attack first --member e", ["ensemble"]),
+        ("resume first --without s", ["small"]),
+        ("predict nothing --member ", ["ensemble"]),
+        ("train --members a=lenet5,b=preact_resnet11", ["a=lenet5,b=preact_resnet110"]),
+        ("train --consensus s", ["sce", "sce_tf1"]),
+        ("study --arm l", ["l1", "l2"]),
+        ("train --edges ri", ["ring"]),
+        ("train --set train.optimizer.mo", ["train.optimizer.momentum="]),
+        ("resume first --set train.ep", ["train.epochs="]),
+        ("study --set study.a", ["study.alone=", "study.arms="]),
+        ("baseline knn --set data.si", ["data.size="]),
+        ("baseline knn --set train.", []),
+    ],
+)
+def test_completion_knows_members_costs_edges_and_settings(tmp_path, monkeypatch, typed, found):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "config.toml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    shown, imported = run([CONCORD], completion(f"concord {typed}"))
+    assert sorted(shown.split()) == found
+    assert not {module.partition(".")[0] for module in imported} & set(HEAVY)
+
+
 def test_completion_passes_over_what_may_not_be_read(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "stamp.json").touch()

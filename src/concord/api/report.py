@@ -5,6 +5,7 @@ from pathlib import Path
 
 from concord.errors import UsageError
 from concord.files.atomic import write_text
+from concord.files.place import require_folder_of
 from concord.report.card_of_runs import card_text
 from concord.report.other_task import CLASSIFY, other_task_page
 from concord.report.page import page
@@ -35,6 +36,8 @@ def write_report(
     studies = [path for path in paths if is_study(path)]
     target = Path(to) if to else paths[0] / "report.html"
     _require_suffix(target)
+    if to:
+        require_folder_of(target)
     if is_card(target):
         _refuse_for_card(studies, data, allow_code)
         write_text(target, card_text(paths, observer))

@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from concord.files.place import require_near
 from concord.studies import study as studies
+from concord.studies.processes import threads_each
 
 if TYPE_CHECKING:
     from concord.training.observer import Observer
@@ -31,7 +33,9 @@ def study(
     from concord.training.observer import SILENT
 
     folder, observer = Path(out), observer or SILENT
+    require_near(folder)
     varied, cells = studies.planned(folder, settings)
+    threads_each(len(cells), jobs)  # a wrong number of jobs makes no folder
     with studies.held(folder):
         studies.claim(folder, settings)
         failed = studies.run_cells(folder, cells, jobs, allow_code, observer, stop)

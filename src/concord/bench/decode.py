@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from concord.errors import DataError
+from concord.files.text import printable
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,6 +25,11 @@ def bench_decode(
     PIL images, ToTensor, Normalize, in a shuffling DataLoader. concord: ``data.keep = "decode"``. Both have
     the same pictures, size, batch and number of workers, and take turns; medians over the rounds are given.
     """
+    if not Path(source).is_dir():
+        raise DataError(
+            f"{printable(source)}: expected a folder that holds a folder of pictures for each class"
+        )
+
     import torch
     import torchvision
     from PIL import __version__ as pillow

@@ -59,7 +59,10 @@ def attack_command(
     ] = None,
     member: Annotated[
         str | None,
-        typer.Option(help="Member to attack; the images are tested on all members. Default: attack each."),
+        typer.Option(
+            help="Member to attack; the images are tested on all members. Default: attack each.",
+            autocompletion=complete.members_and_ensemble,
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Number of test images, stratified by class; default: all.")

@@ -13,6 +13,7 @@ from concord.cli import complete, progress
 from concord.cli.options import AllowCode, Json, print_json, refuse_commas
 from concord.cli.solver import exit_interrupted, interruptible
 from concord.errors import UsageError
+from concord.files.place import require_folder_of
 
 if TYPE_CHECKING:
     from concord.runs.comparison import Comparison
@@ -42,7 +43,10 @@ ImagesPerTry = Annotated[
 DataSetting = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set a key of data, for example data.size=32; may be repeated."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of data, for example data.size=32; may be repeated.",
+        autocompletion=complete.settings,
     ),
 ]
 
@@ -152,6 +156,8 @@ def _print_tables(comparison: "Comparison") -> None:
 def _require_table_file(out: Path | None) -> None:
     if out is not None and (out.suffix not in (".html", ".md") or out.is_dir()):
         raise UsageError(f"--out {out}: expected the name of a file that ends in .html or .md")
+    if out is not None:
+        require_folder_of(out)
 
 
 def _write_tables(comparison: "Comparison", out: Path) -> None:

@@ -43,8 +43,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train_command(
-    rounds: Annotated[int, typer.Option(help="Number of rounds; each tool is measured once per round.")] = 5,
-    each: Annotated[int, typer.Option("--updates", help="Number of updates per measurement.")] = 20,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Number of rounds; each tool is measured once per round.")
+    ] = 5,
+    each: Annotated[int, typer.Option("--updates", min=1, help="Number of updates per measurement.")] = 20,
     json_: Json = False,
 ) -> None:
     from concord.bench.train import bench_train

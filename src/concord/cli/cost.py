@@ -7,6 +7,7 @@ Example:
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ import typer
 from concord.cli import complete
 from concord.cli.options import Json, print_json, refuse_commas
 from concord.errors import ShapeError, UsageError
+from concord.files.place import require_folder_of
 
 if TYPE_CHECKING:
     from concord.cost.record import Priced
@@ -72,6 +74,8 @@ def cost_command(
         if SIZES.fullmatch(name):
             raise UsageError(f"{name}: sizes are given with --input, for example --input 3x32x32")
     _refuse_together(len(networks), depth, worked, json_)
+    if html:
+        require_folder_of(Path(html))
     from concord.cost.document import comparison_documents
 
     inputs = [parsed(text) for text in input_ or ()]

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from concord.cli import progress
-from concord.cli.options import AllowCode, Json, Run, print_json
+from concord.cli.options import AllowCode, Json, MemberName, Run, print_json
+from concord.consensus.names import ENSEMBLE
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,7 +30,7 @@ def export_command(
     to: Annotated[
         Path, typer.Option(help="The file to write: .onnx, .safetensors or .pt2.", show_default=False)
     ],
-    member: Annotated[str, typer.Option(help="A member's name, or ensemble.")] = "ensemble",
+    member: MemberName = ENSEMBLE,
     script: Annotated[
         Path | None,
         typer.Option(help="Write the script that labels image files with the ONNX file here."),

@@ -48,7 +48,23 @@ DataPath = Annotated[
         " other data the test part is used, or all images where it has none.",
     ),
 ]
-
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set any key of the configuration, for example train.clip=1; may be repeated.",
+        autocompletion=complete.settings,
+    ),
+]
+TrainingData = Annotated[
+    str | None, typer.Option("--data", help="Name or path of the data; default: digits.")
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images; default: 30.")]
+MemberName = Annotated[
+    str, typer.Option(help="A member's name, or ensemble.", autocompletion=complete.members_and_ensemble)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Do not show progress.")]
 
 COMMA = re.compile(r",(?![^(]*\))")  # outside brackets
 ANSWER: ContextVar[TextIO | None] = ContextVar("answer")
@@ -135,7 +151,8 @@ def mark_pretrained(members: Sequence[dict[str, Any]], wanted: Sequence[str]) ->
     for text in wanted:
         name, named, file = text.partition("=")
         if name not in names:
-            raise UsageError(f"--pretrained {name}: no member has that name{suggestion(name, names)}")
+            near = suggestion(name, names) or f"; the members are {', '.join(names)}"
+            raise UsageError(f"--pretrained {name}: no member has that name{near}")
         members[names.index(name)]["pretrained"] = file if named else True
 
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from concord.cli import progress
-from concord.cli.options import AllowCode, Json, Run, print_json
+from concord.cli.options import AllowCode, Json, MemberName, Run, print_json
+from concord.consensus.names import ENSEMBLE
 from concord.errors import DataError, UsageError, amount
+from concord.files.place import require_folder_of
 
 if TYPE_CHECKING:
     from concord.runs.predict import Prediction
@@ -37,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 def predict_command(
     run: Run,
     files: Annotated[list[str], typer.Argument(help="Images, folders, globs, or -.", show_default=False)],
-    member: Annotated[str, typer.Option(help="A member's name, or ensemble.")] = "ensemble",
+    member: MemberName = ENSEMBLE,
     top: Annotated[int, typer.Option(min=1, help="Number of classes per image, likeliest first.")] = 1,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Add the probability of every class.")
@@ -50,6 +52,8 @@ def predict_command(
     _require_run_first(run, files)
     if csv_ and csv_.suffix.lower() not in ("", ".csv", ".txt"):
         raise UsageError(f"--csv {csv_}: the table is text with commas, so its name must end in .csv")
+    if csv_:
+        require_folder_of(csv_)
     from concord.api.evaluate import predict
     from concord.files.text import printable
 

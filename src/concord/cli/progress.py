@@ -94,7 +94,7 @@ class Quiet:
     def update(self, step: "Step") -> None: ...
 
     def epoch(self, epoch: "Epoch[Any]") -> None:
-        if epoch.epoch >= self.epochs:
+        if epoch.last:
             signals.PROCESS.trained()
 
     def counted(self, done: int, total: int) -> None: ...

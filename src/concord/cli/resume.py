@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from concord.cli import progress
-from concord.cli.options import AllowCode, Json, Run, Strict
+from concord.cli import complete, progress
+from concord.cli.options import AllowCode, Json, Quiet, Run, Strict
 from concord.cli.score_text import report_result
 
 
@@ -27,6 +27,7 @@ def resume_command(
             "--set",
             metavar="KEY=VALUE",
             help="Change a setting, for example train.epochs=40 with --allow-changes; may be repeated.",
+            autocompletion=complete.settings,
         ),
     ] = None,
     allow_changes: Annotated[
@@ -36,12 +37,14 @@ def resume_command(
     without: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="MEMBER", help="Freeze this member and continue with the others; may be repeated."
+            metavar="MEMBER",
+            help="Freeze this member and continue with the others; may be repeated.",
+            autocompletion=complete.members,
         ),
     ] = None,
     strict: Strict = False,
     allow_code: AllowCode = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Do not show progress.")] = False,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     from concord.api.train import resume

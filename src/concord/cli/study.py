@@ -9,8 +9,18 @@ from typing import Annotated
 
 import typer
 
-from concord.cli import progress
-from concord.cli.options import AllowCode, Json, Members, code_named, print_json, tables_of
+from concord.cli import complete, progress
+from concord.cli.options import (
+    AllowCode,
+    Epochs,
+    Json,
+    Members,
+    Settings,
+    TrainingData,
+    code_named,
+    print_json,
+    tables_of,
+)
 from concord.errors import DivergedError, UsageError
 from concord.studies.preset import PRESETS, preset
 
@@ -31,9 +41,17 @@ def study_command(
     preset_: Annotated[
         str | None, typer.Option("--preset", help=f"Settings that come with concord: {', '.join(PRESETS)}.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Name or path of the data; default: digits.")] = None,
+    data: TrainingData = None,
     members: Members = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: 30.")] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COST:WEIGHT,...",
+            help="Cost between predictions with the weights to try, such as l2:0.1,0.01; may be repeated.",
+            autocompletion=complete.costs,
+        ),
+    ] = None,
+    epochs: Epochs = None,
     seeds: Annotated[
         int | None, typer.Option(max=10_000, help="Number of seeds: 0, 1, ...; default: 3.")
     ] = None,
@@ -42,14 +60,7 @@ def study_command(
         typer.Option(help="Show the figures of Noel 2017 beside ours: mnist, notmnist or cifar10."),
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Number of runs at a time; default: one per core.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Set any key of the configuration, for example study.alone=true; may be repeated.",
-        ),
-    ] = None,
+    set_: Settings = None,
     out: Annotated[Path, typer.Option(help="Study folder to create or continue.")] = Path("runs/study"),
     allow_code: AllowCode = None,
     json_: Json = False,
@@ -61,6 +72,7 @@ def study_command(
         ("data.source", data),
         ("train.epochs", epochs),
         ("study.published", published),
+        ("study.arms", [_arm(text) for text in arm] if arm else None),
         ("study.seeds", None if seeds is None else list(range(seeds))),
     ]
     tables = tables_of(file, members, flags, set_ or [], start)
@@ -78,3 +90,14 @@ def study_command(
         progress.tell(f"no result: {name}: {reason}")
     if figures["failed"]:
         raise typer.Exit(DivergedError.exit_status)
+
+
+def _arm(text: str) -> dict[str, object]:
+    """``l2:0.1,0.01`` -> a cost and its weights; the settings check both."""
+    cost, _, weights = text.partition(":")
+    try:
+        return {"cost": cost.strip(), "weights": [float(weight) for weight in weights.split(",")]}
+    except ValueError:
+        raise UsageError(
+            f"--arm {text}: expected a cost and the weights to try, such as --arm l2:0.1,0.01"
+        ) from None

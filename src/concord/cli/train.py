@@ -13,7 +13,11 @@ from concord.cli import complete, progress
 from concord.cli.options import (
     NAMED_MEMBERS,
     AllowCode,
+    Epochs,
     Json,
+    Quiet,
+    Settings,
+    TrainingData,
     code_named,
     mark_pretrained,
     tables_of,
@@ -37,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train_command(
-    data: Annotated[str | None, typer.Option(help="Name or path of the data; default: digits.")] = None,
+    data: TrainingData = None,
     members: Annotated[
         str | None,
         typer.Option(
@@ -55,7 +59,10 @@ def train_command(
         ),
     ] = None,
     consensus: Annotated[
-        str | None, typer.Option(help="Cost between predictions: none (default), l2, sce, kl, ...")
+        str | None,
+        typer.Option(
+            help="Cost between predictions: none (default), l2, sce, kl, ...", autocompletion=complete.costs
+        ),
     ] = None,
     weight: Annotated[
         float | None, typer.Option(help="Weight of the consensus cost (alpha); default: 0.")
@@ -63,10 +70,11 @@ def train_command(
     edges: Annotated[
         str | None,
         typer.Option(
-            help="Which members learn from which: chain (default), all, ring, star, one_way, mean, ..."
+            help="Which members learn from which: chain (default), all, ring, star, one_way, mean, ...",
+            autocompletion=complete.edges,
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default: 30.")] = None,
+    epochs: Epochs = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per update; default: 64.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of initial weights, order of images and dropout; default: 0.")
@@ -75,17 +83,10 @@ def train_command(
         str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto (default: cuda if there is one).")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; options override it.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Set any key of the configuration, for example train.clip=1; may be repeated.",
-        ),
-    ] = None,
+    set_: Settings = None,
     out: Annotated[Path, typer.Option(help="Run folder to create.")] = Path("runs/run"),
     allow_code: AllowCode = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Do not show progress.")] = False,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     flags = [

@@ -7,10 +7,12 @@ are separated. Nothing here imports torch.
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from typer.core import TyperCommand, TyperGroup
 
+from concord.cli.repeats import refuse_repeats
 from concord.errors import UsageError, suggestion
 
 # what other programs call an option or a setting of concord
@@ -62,6 +64,8 @@ class Verb(_Flags, TyperCommand):
         typed = list(args)
         strict, ctx.allow_extra_args = not ctx.allow_extra_args and not ctx.resilient_parsing, True
         try:
+            if strict:
+                refuse_repeats(self.make_parser(ctx).parse_args(list(args))[2], typed)
             left = super().parse_args(ctx, args)
         except Exception as error:
             name = _name_of(ctx)
@@ -69,7 +73,8 @@ class Verb(_Flags, TyperCommand):
                 _refuse_option(self, name, error.option_name, typed)
             if not hasattr(error, "format_message"):  # not an error of the command line
                 raise
-            raise UsageError(f"{_words(error, typed)}; see `concord {name} --help`") from None
+            example = _example(self) if not getattr(error, "message", "-") else ""
+            raise UsageError(f"{_words(error, typed)}{example}; see `concord {name} --help`") from None
         if strict and ctx.args:
             _refuse_argument(self, _name_of(ctx), ctx.args[0], typed)
         return left
@@ -126,6 +131,12 @@ def _words(error: Any, typed: Sequence[str]) -> str:
     return f"{option} {message}" + ("" if value is None else f", got {value!r}")
 
 
+def _example(verb: Verb) -> str:
+    """A whole line of the verb, from its help, for one that lacks something."""
+    found = re.search(r"Example: (.+)", verb.help or "")
+    return f", for example `{found[1]}`" if found else ""
+
+
 def _refuse_option(verb: Verb, name: str, option: str, typed: Sequence[str]) -> NoReturn:
     """UsageError: the setting of that name, or the nearest option."""
     word, value = _typed(option, typed)
@@ -143,7 +154,7 @@ def _refuse_option(verb: Verb, name: str, option: str, typed: Sequence[str]) -> 
     elif near := suggestion(key, [place.rpartition(".")[2] for place in settings]):
         nearest = _places(settings, near.split("'")[1])
         instead = f" (did you mean {_all_set(name, settings, nearest, value)}?)"
-    elif found := _places(_settings_of("train"), key):
+    elif found := _places(settings_of("train"), key):
         place = next((each for each in found if each.startswith(("train.", "data."))), found[0])
         instead = f": it is a setting of `concord train`, --set {place}=..."
     else:
@@ -167,10 +178,11 @@ def _options(verb: Verb) -> list[str]:
 
 def _settings(verb: Verb, name: str) -> dict[str, bool]:
     """The keys that ``--set`` of this verb takes, each with whether it is true or false."""
-    return _settings_of(name) if "--set" in _options(verb) else {}
+    return settings_of(name) if "--set" in _options(verb) else {}
 
 
-def _settings_of(name: str) -> dict[str, bool]:
+def settings_of(name: str) -> dict[str, bool]:
+    """The keys of the settings of a verb, each with whether it is true or false."""
     from concord.runs import toml
 
     if name == "study":
@@ -208,8 +220,10 @@ def _refuse_argument(verb: Verb, name: str, text: str, typed: Sequence[str]) -> 
         instead = f": separate members by commas, --members {last},{text}"
     elif last in options and text.lower() in FLAG_VALUES:
         instead = f": {last} takes no value"
-    elif "--data" in options and "--data" not in typed and re.search(r"[/.]", text):
+    elif "--data" in options and "--data" not in typed and (re.search(r"[/.]", text) or Path(text).exists()):
         instead = f": use --data {shlex.quote(text)}"
+    elif "--members" in options and "--members" not in typed:
+        instead = f": members are given with --members {shlex.quote(text)}, data with --data"
     else:
         instead = ""
     raise UsageError(f"unexpected argument {text!r}{instead}; see `concord {name} --help`")

@@ -9,7 +9,7 @@ author chose the weight on the test set).
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +17,10 @@ import torch
 
 from concord.data import draws
 from concord.data.images.decode import LARGEST, MOST
-from concord.data.images.duplicates import in_memory_copies, without_copies
+from concord.data.images.duplicates import noticed_copies, without_copies
 from concord.data.images.images import Images, joined
 from concord.data.images.keep import Keep, released, settled, used
-from concord.data.images.parts import SKIP, Bad, Parts
+from concord.data.images.parts import REPLACE, SKIP, Bad, Parts, listed, unusable
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
 from concord.data.images.stores import InFiles
@@ -30,9 +30,8 @@ from concord.files.text import counted, printable
 
 Accept = Callable[[tuple[int, int, int], tuple[str, ...]], None]
 
-__all__ = ["Splits", "listed", "load", "load_data"]
+__all__ = ["Splits", "load", "load_data"]
 
-SHOWN = 10
 LARGEST_SIZE = 4096
 MOST_WORKERS = 256
 
@@ -85,33 +84,27 @@ def load_data(
     # Only what is needed is decoded; but with these two every image of the source must be looked at.
     look = drop_duplicates or bad_images == "skip"
     everything = look or limit is None or rest
-    if accept is not None:
-        _ask(accept, parts, bad_images)
+    cut = _Cut(valid, test, seed, limit, joint)
+    _refuse_early(parts, bad_images, cut, accept)
     if everything:
         parts = settled(parts, keep, watch, look=look)
-    train = _accepted(source, parts, bad_images)
-    notices = [*parts.notices, *_skipped(parts.bad)]
-    official = len(parts.test) if parts.test is not None and joint else 0
-    if parts.test is not None and joint:
-        train = _shuffled(joined(train, parts.test), seed)
-        parts = replace(parts, test=None)
-    elif joint:
+    _accepted(source, parts, bad_images)
+    own_test, notices = parts.test is not None, [*parts.notices, *_skipped(parts.bad)]
+    if joint and not own_test:
         notices.append("the source has no test part of its own: joint=true changes nothing")
-    parts = replace(parts, train=train, bad=(), notices=())
+    official, parts = cut.pooled(replace(parts, bad=(), notices=()))
     if drop_duplicates:
         parts = without_copies(parts)
-        train = parts.train or train
-    parts = replace(parts, notices=(*parts.notices, *in_memory_copies(parts)))
-    total = official or test_size(len(train), test)
-    three = split(train, parts, valid=valid, test=total, seed=seed, limit=limit)
-    views = Parts(parts.kind, *three, notices=parts.notices)
-    others = left_out(train, three) if rest and limit is not None else None
-    if not everything:
+    views = cut.views(parts, official)
+    others = left_out(parts, views) if rest and limit is not None else None
+    if everything:
+        views = replace(views, notices=(*parts.notices, *noticed_copies(parts, source)))
+    else:
         views = settled(used(views), keep, watch, look=look)
         _accepted(source, views, bad_images)
+        views = replace(views, notices=(*views.notices, *noticed_copies(views, source)))
     splits = _finished(views, workers)
     notices += [*views.notices, *splits.notices]
-    own_test = bool(official) or parts.test is not None
     return replace(splits, notices=tuple(notices), own_test=own_test, rest=others)
 
 
@@ -148,31 +141,53 @@ def _check_options(
         raise UsageError(f"data.workers must be 0 to {MOST_WORKERS}, got {workers}")
 
 
-def _ask(accept: Accept, parts: Parts, bad_images: str) -> None:
-    """Whether somebody takes images of this shape, unless something is wrong with them that comes first."""
+@dataclass(frozen=True)
+class _Cut:
+    """How the parts of a source become those of a training."""
+
+    valid: float
+    test: float
+    seed: int
+    limit: int | None
+    joint: bool
+
+    def pooled(self, parts: Parts) -> tuple[int, Parts]:
+        """With ``joint`` one part of train and test, and how large the latter was; else 0 and the parts."""
+        if not self.joint or parts.train is None or parts.test is None:
+            return 0, parts
+        train = _shuffled(joined(parts.train, parts.test), self.seed)
+        return len(parts.test), replace(parts, train=train, test=None)
+
+    def views(self, parts: Parts, official: int) -> Parts:
+        """Views of all three parts; DataError if too little is left to train on."""
+        assert parts.train is not None
+        total = official or test_size(len(parts.train), self.test)
+        three = split(parts.train, parts, valid=self.valid, test=total, seed=self.seed, limit=self.limit)
+        return Parts(parts.kind, *three)
+
+
+def _refuse_early(parts: Parts, bad_images: str, cut: _Cut, accept: Accept | None) -> None:
+    """Refuse what headers and labels show before any image is decoded: too few images, or of a shape that
+    nobody takes; unless something is wrong with them that comes first."""
     wrong = parts.problems or (parts.bad and bad_images == "error")
-    if not wrong and parts.train is not None and isinstance(parts.train.store, InFiles):
+    if wrong or parts.train is None or not isinstance(parts.train.store, InFiles):
+        return
+    official, whole = cut.pooled(parts)
+    cut.views(whole, official)
+    if accept is not None:
         accept(parts.train.shape, parts.train.classes)
 
 
 def _accepted(source: str, parts: Parts, bad_images: str) -> Images:
     faults = list(parts.problems)
     if parts.bad and bad_images == "error":
-        see = f"or see all of them with: concord data check {printable(source)}"
-        head = f"{len(parts.bad):,} of the images in {printable(source)} cannot be used"
-        told = f"{head}:\n{listed(parts.bad)}\n"
+        told, see = unusable(source, parts.bad), f"`concord data check {printable(source)}` lists all of them"
         if not faults:
-            raise UnusableError(f"{told}{SKIP}, {see}", f"{told}remove or replace them, {see}")
-        faults.append(f"{told}{SKIP}, {see}")
+            raise UnusableError(f"{told}\n{SKIP}; {see}", f"{told}\n{REPLACE}; {see}")
+        faults.append(f"{told}\n{SKIP}; {see}")
     if faults or parts.train is None:
         raise DataError("\n".join(faults) or f"{printable(source)} has no images to train on")
     return parts.train
-
-
-def listed(bad: tuple[Bad, ...]) -> str:
-    """Up to ten of the files, one on each line, and how many more there are."""
-    lines = [f"  {printable(b.name)}: {b.reason}" for b in bad[:SHOWN]]
-    return "\n".join(lines + [f"  and {len(bad) - SHOWN:,} more"] * (len(bad) > SHOWN))
 
 
 def _skipped(bad: tuple[Bad, ...]) -> list[str]:

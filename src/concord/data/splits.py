@@ -1,7 +1,6 @@
 """Training, validation and test samples of a data set: disjoint, seeded, stratified by class."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -94,9 +93,10 @@ def split(
     return train, valid_images, test_images
 
 
-def left_out(whole: Images, parts: Sequence[Images]) -> Images | None:
-    """The images of the whole that are in no part, by their names; None if every one is."""
-    known = {name for part in parts for name in part.names}
+def left_out(parts: Parts, views: Parts) -> Images | None:
+    """The training images that are in none of the views, by their names; None if every one is."""
+    assert parts.train is not None
+    whole, known = parts.train, {name for _, view in views.present() for name in view.names}
     index = [i for i, name in enumerate(whole.names) if name not in known]
     return whole.subset(torch.tensor(index)) if index else None
 

@@ -13,6 +13,7 @@ from concord.consensus.objective import ensemble_logits
 from concord.data.images.images import Images
 from concord.data.splits import cut
 from concord.errors import ConcordError, UsageError
+from concord.runs.folder import RunFolder
 from concord.runs.loading import Loaded, load_run, other_data, same_data
 from concord.runs.pixels import classifier
 from concord.training.observer import SILENT, Observer
@@ -41,12 +42,27 @@ def _listed(values: Sequence[object]) -> str:
     return ", ".join(map(str, values))
 
 
+def _heads(runs: Sequence[Path]) -> list[str]:
+    """What stands before the names of the members of each run: RUN: where there are several runs."""
+    if len(runs) == 1:
+        return [""]
+    names = [run.resolve().name for run in runs]
+    return [f"{name if names.count(name) == 1 else run}:" for run, name in zip(runs, names, strict=True)]
+
+
+def names_of(runs: Sequence[Path]) -> list[str]:
+    """The names of ``networks_of``, by the configurations alone."""
+    found = []
+    for head, run in zip(_heads(runs), runs, strict=True):
+        members = [member.name for member in RunFolder(run).config().members]
+        found += [f"{head}{name}" for name in (*members, *[ENSEMBLE] * (len(members) > 1))]
+    return found
+
+
 def networks_of(runs: Sequence[Path], loaded: Sequence[Loaded]) -> dict[str, Classifier]:
     """Members and the ensemble of every run, in float32; RUN:MEMBER where there are several runs."""
-    names = [run.resolve().name for run in runs]
-    heads = [f"{name if names.count(name) == 1 else run}:" for run, name in zip(runs, names, strict=True)]
     found = {}
-    for head, run in zip(heads if len(runs) > 1 else [""], loaded, strict=True):
+    for head, run in zip(_heads(runs), loaded, strict=True):
         members = list(run.members.values())
         for name, member in run.members.items():
             found[f"{head}{name}"] = classifier(member.eval(), run.interface.normalise)

@@ -21,7 +21,7 @@ from concord.errors import UsageError, suggestion
 from concord.files.atomic import disk_errors
 from concord.files.links import refuse_links
 from concord.runs.adversary import step_size_of
-from concord.runs.attack_inputs import images_of, load_all, networks_of
+from concord.runs.attack_inputs import images_of, load_all, names_of, networks_of
 from concord.runs.attack_plan import Plan
 from concord.runs.attack_records import Attacked, Gallery, Point, Rate, Robustness, Transfer, Triple
 from concord.runs.machine import settled
@@ -178,6 +178,7 @@ def attack_loaded(
 
     The folder is made first: attacks take long, and a folder that cannot be had should be told before.
     """
+    attacked = attacked_names(names_of(runs), member)
     loaded = load_all(runs, allow_code, observer)
     classes = loaded[0].interface.classes
     if target is not None and target not in classes:
@@ -185,7 +186,6 @@ def attack_loaded(
             f"--target {target}: no such class{suggestion(target, classes)}; there are: {', '.join(classes)}"
         )
     networks = networks_of(runs, loaded)
-    attacked = attacked_names(networks, member)
     wanted = None if target is None else classes.index(target)
     images, own_test = images_of(loaded, data, limit, wanted, observer)
     title = f"concord: attack on {', '.join(run.resolve().name for run in runs)}"

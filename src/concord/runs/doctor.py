@@ -11,6 +11,7 @@ from concord.runs.packages import NEEDED
 EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "timm": ("timm",),
+    "heic": ("pillow-heif",),
     "bench": ("fvcore", "ptflops", "thop", "torchinfo"),
 }
 LEAST_DISK = 2**30

@@ -10,6 +10,7 @@ from torch import nn
 from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError, amount
 from concord.files.atomic import deliver
+from concord.files.place import require_folder_of
 from concord.runs.export_deployed import BATCHES, Deployed, largest_difference
 from concord.runs.export_description import described
 from concord.runs.export_formats import ConversionError, need_packages, onnx_file, pt2_file, safetensors_file
@@ -97,6 +98,8 @@ def _suffix(to: Path, script: Path | None) -> str:
         raise UsageError(f"the script labels with an ONNX file; {to} is not one")
     if script and script.absolute() == to.absolute():
         raise UsageError(f"{script} cannot hold both the network and the script")
+    for file in filter(None, (to, script)):
+        require_folder_of(file)
     return suffix
 
 

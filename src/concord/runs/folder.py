@@ -27,6 +27,7 @@ from concord.files import bounded, manifest
 from concord.files.atomic import disk_errors, replace
 from concord.files.documents import LARGEST, parse_object
 from concord.files.links import open_inside, refuse_links
+from concord.files.place import require_near
 from concord.files.text import printable
 from concord.runs import litter, seal, toml
 from concord.runs.config import Config
@@ -190,7 +191,7 @@ class RunFolder:
 def _what_is_there(path: Path) -> str:
     """What a path is that is not a run, and where runs are."""
     if not path.exists():
-        return f"there is no such folder{suggestion(path.name, _runs_in(path.parent))}"
+        return f"the folder does not exist{suggestion(path.name, _runs_in(path.parent))}"
     if not path.is_dir():
         return "it is a file"
     if (path / SAVED).is_file():
@@ -215,7 +216,8 @@ def _document(content: Mapping[str, Any]) -> bytes:
 
 
 def refuse_taken(path: Path) -> None:
-    """UsageError if ``path`` cannot become a new run folder because something is there."""
+    """UsageError if ``path`` cannot become a new run folder: something is there, or it lies nowhere."""
+    require_near(path)
     with disk_errors(path):
         if (path / "config.toml").exists():
             raise UsageError(f"{path} holds a run already: {_instead(RunFolder(path))}")

@@ -93,7 +93,7 @@ def read(path: Path, members: Mapping[str, nn.Module]) -> Found:
 
 def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
     if not (path / SAVED).is_file():
-        why = f"{SAVED} is missing" if path.is_dir() else "there is no such folder"
+        why = f"{SAVED} is missing" if path.is_dir() else "the folder does not exist"
         raise CheckpointError(f"{path} is neither a saved ensemble nor a run: {why}")
     try:
         document = parse_object(manifest.verified(path, SAVED))

@@ -59,7 +59,7 @@ def read(folder: Path, shape: tuple[int, int, int]) -> Pictures:
 def _named(folder: Path) -> tuple[dict[Path, str], list[str]]:
     """Every picture and the name of its class, sorted by path; and what was left out."""
     if not folder.is_dir():
-        raise DataError(f"{printable(folder)}: expected a folder of pictures, there is no such folder")
+        raise DataError(f"{printable(folder)}: expected a folder of pictures, the folder does not exist")
     places = class_folders(folder)
     inside = {path: place.name for place in places for path in below(place, above={folder})}
     loose = {path: _class_of(path) for path in sorted(folder.iterdir()) if path.is_file()}

@@ -168,6 +168,8 @@ def places(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[
         inner = _models(field.annotation)
         if not inner:
             yield prefix + name, field.annotation is bool
+        elif get_origin(field.annotation) is tuple:  # a list of tables is set whole
+            yield prefix + name, False
         elif get_origin(field.annotation) is not list:  # members have an option of their own
             tables = (each for each in inner if each is not OwnOptimizer)
             yield from dict.fromkeys(key for each in tables for key in places(each, f"{prefix}{name}."))

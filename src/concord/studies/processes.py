@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from concord.studies.executor import Outcome
     from concord.studies.grid import GridCell
 
-LOOK = 0.5  # seconds between two looks at what no pipe tells: the caller's stop, processes that died
+LOOK = 0.1  # seconds between two looks at what no pipe tells: the caller's stop, processes that died
 
 
 @dataclass(eq=False)

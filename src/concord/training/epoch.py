@@ -31,6 +31,7 @@ class Epoch(Generic[S]):
     test: S | None
     predictions: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, repr=False, compare=False)
     targets: Tensor | None = field(default=None, repr=False, compare=False)
+    last: bool = field(default=False, repr=False, compare=False)  # of the training, also if it stops early
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with each member's loss beside its training scores."""

@@ -154,6 +154,7 @@ class Training(Generic[S]):
             test=None if tested is None else self._scores(tested),
             predictions=tested.predictions if tested else {},
             targets=tested.targets if tested else None,
+            last=after.finished,
         )
         job.store.append(done.to_dict())
         self.position = after
@@ -196,7 +197,8 @@ class Training(Generic[S]):
         """Everything from where the store stands to the end; see ``fit``."""
         job = self.job
         self.restore()
-        job.observer.started(job.plan.epochs, job.feed.steps)
+        if not self.position.finished:
+            job.observer.started(job.plan.epochs, job.feed.steps)
         if job.stop():
             self.stop()
         while not self.position.finished:

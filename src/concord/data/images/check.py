@@ -12,7 +12,7 @@ import torch
 from concord.data.images.duplicates import Copy, Repeated
 from concord.data.images.images import Images
 from concord.data.images.keep import settled
-from concord.data.images.parts import SKIP, Bad, Parts
+from concord.data.images.parts import SKIP, Bad, Parts, unusable
 from concord.data.images.pictures import Watch
 from concord.data.images.sources import read
 from concord.data.splits import TEST, VALID, imbalance, shortcomings, split, test_size
@@ -67,9 +67,9 @@ class Report:
             first, *rest = text.split("\n")
             yield f"problem: {printable(first)}"
             yield from map(printable, rest)
-        yield from (f"bad file: {printable(b.name)}: {printable(b.reason)}" for b in self.bad)
         if self.bad:
-            yield f"{SKIP}, or remove or replace them"
+            yield from unusable(self.source, self.bad, len(self.bad)).split("\n")
+            yield SKIP
         for part, repeats in self.duplicates.items():
             others = f"copy of another image of {part}", f"copies of other images of {part}"
             yield from _repeated(f"{part}: {counted(repeats.count, *others)}", repeats)

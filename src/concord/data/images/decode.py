@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from concord.data.images.files import AVIF, expand
+from concord.data.images.files import AVIF, HEIC, expand
 from concord.data.images.resize import resize_image
 from concord.errors import DataError
 from concord.files.text import printable
@@ -30,7 +30,17 @@ from concord.files.text import printable
 __all__ = ["Header", "Mode", "expand", "header", "image", "open_image", "quiet"]
 
 Mode = Literal["L", "RGB"]
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", *(["AVIF"] if AVIF else []))
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "GIF",
+    "TIFF",
+    "WEBP",
+    "PPM",
+    *(["AVIF"] if AVIF else []),
+    *(["HEIF"] if HEIC else []),
+)
 LARGEST = 50.0  # megapixels that are decoded where nothing else is said
 MOST = 178  # megapixels that Pillow opens
 GREY = frozenset(("1", "L", "LA", "La", "I", "F"))

@@ -69,10 +69,15 @@ class Repeated:
         return tuple(text for text in found if text)
 
 
-def in_memory_copies(parts: Parts) -> tuple[str, ...]:
-    """The warnings of images whose pixels are in memory; others would have to be decoded for it."""
-    there = [images for _, images in parts.present()]
-    return Repeated.of(parts).warnings() if all(isinstance(i.store, InMemory) for i in there) else ()
+def noticed_copies(parts: Parts, source: str) -> tuple[str, ...]:
+    """The warnings, or that nobody looked: pixels that are many and not in memory would all be read."""
+    stores = [images.store for _, images in parts.present()]
+    if all(isinstance(store, InMemory) or store.marks is None for store in stores):
+        return Repeated.of(parts).warnings()
+    return (
+        "copies among the images were not looked for, because the pixels are not in memory;"
+        f" `concord data check {printable(source)}` looks for them",
+    )
 
 
 def _conflict(part: str, gone: Sequence[Copy]) -> str:

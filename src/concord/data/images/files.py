@@ -3,18 +3,26 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from PIL import features
+from PIL import Image, features
 
 from concord.errors import DataError, suggestion
 from concord.files.paths import expanded
 from concord.files.text import printable
 
 AVIF = "avif" in features.modules and features.check("avif")  # Pillow may be built without it
+with suppress(ImportError):  # the extra concord[heic]
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+HEIC = "HEIF" in Image.OPEN
 SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
-) | (frozenset([".avif"]) if AVIF else frozenset())
+    + ((".avif",) if AVIF else ())
+    + ((".heic", ".heif") if HEIC else ())
+)
 PICTURES = (
     "AVIF",
     "HEIC",
@@ -60,7 +68,9 @@ def unread_kinds(names: Iterable[str]) -> str:
     found = [name for name in names if kind_of(name) in UNREAD]
     if not found:
         return ""
-    return f"{by_kind(found)}: convert {'it' if len(found) == 1 else 'them'} to JPEG or PNG"
+    heic = any(kind_of(name) in ("HEIC", "HEIF") for name in found)
+    extra = "; `pip install concord[heic]` reads HEIC" if heic else ""
+    return f"{by_kind(found)}: convert {'it' if len(found) == 1 else 'them'} to JPEG or PNG{extra}"
 
 
 def below(folder: Path, above: Iterable[Path] = ()) -> list[Path]:

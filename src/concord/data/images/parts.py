@@ -4,13 +4,16 @@ A reader goes on after a fault and collects it. Whether faults end the job is de
 ``load`` refuses, ``check`` reports.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from concord.data.images.images import Images
 from concord.errors import DataError
+from concord.files.text import printable
 
-SKIP = "leave them out with --set data.bad_images=skip"
+REPLACE = "Remove or replace them"
+SKIP = "Leave them out with --set data.bad_images=skip, or remove or replace them"
+SHOWN = 10  # files that a message names
 CALLED = {"train": "training", "valid": "validation", "test": "test"}
 
 
@@ -40,6 +43,17 @@ class Parts:
         for name, images in (("train", self.train), ("valid", self.valid), ("test", self.test)):
             if images is not None:
                 yield name, images
+
+
+def unusable(source: str, bad: Sequence[Bad], most: int = SHOWN) -> str:
+    """That these files cannot be used and why, as every verb says it."""
+    return f"{len(bad):,} of the images in {printable(source)} cannot be used:\n{listed(bad, most)}"
+
+
+def listed(bad: Sequence[Bad], most: int = SHOWN) -> str:
+    """Each file on a line with its reason; beyond ``most``, how many more there are."""
+    lines = [f"  {printable(b.name)}: {printable(b.reason)}" for b in bad[:most]]
+    return "\n".join(lines + [f"  and {len(bad) - most:,} more"] * (len(bad) > most))
 
 
 def attempt(problems: list[str], read: Callable[[], Images]) -> Images | None:

@@ -11,11 +11,9 @@ from concord.data.images import idx, pictures
 from concord.data.images.decode import Mode
 from concord.data.images.files import expand, is_image_name
 from concord.data.images.images import Images
-from concord.data.images.parts import Bad
+from concord.data.images.parts import Bad, unusable
 from concord.data.images.resize import resize
-from concord.data.load import listed
 from concord.errors import DataError, UsageError
-from concord.files.text import printable
 
 MODES: dict[int, Mode] = {1: "L", 3: "RGB"}
 
@@ -57,5 +55,5 @@ def _pictures(source: str, mode: Mode, size: tuple[int, int]) -> Tensor:
     reasons = found.bad | {int(found.good[row]): reason for row, reason in reasons.items()}
     if reasons:
         bad = tuple(Bad(paths[i].name, reason) for i, reason in sorted(reasons.items()))
-        raise DataError(f"{len(bad):,} of the images in {printable(source)} cannot be used:\n{listed(bad)}")
+        raise DataError(unusable(source, bad))
     return pixels
