@@ -56,8 +56,7 @@ class ConvLSTM(Cell):
         self.bias = zeros(4 * channels)
         self.peephole = None if peephole == "none" else zeros(3, channels, *(sides or (1, 1)))
         self.first = FirstState(channels, 2, initial_state)
-        if inputs:
-            xavier_blocks(self.weight_x, 4)
+        xavier_blocks(self.weight_x, 4)
         xavier_blocks(self.weight_h, 4)
         nn.init.constant_(self.bias.data[channels : 2 * channels], forget_bias)
 

@@ -92,7 +92,7 @@ class LSTM(Cell):
         if (weights := self.as_torch()) is not None:
             return by_torch(torch.lstm, weights, x, state, lengths)
         exact = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-        if self.coupled or self.peephole != "diagonal" or lengths is not None or not exact:
+        if self.coupled or self.peephole != "diagonal" or lengths is not None or not exact or not x.shape[2]:
             return None
         projected = Linear.apply(x.flatten(0, 1), self.weight_x, self.bias).view(*x.shape[:2], -1)
         h, c = (part.contiguous() for part in state)

@@ -20,8 +20,11 @@ Start = Literal["zero", "learned"]
 def xavier_blocks(weight: Tensor, gates: int) -> None:
     """U(-a, a) with a = sqrt(6 / (D + H)) in each of ``gates`` blocks of H rows, from torch's generator.
 
-    Over all blocks at once torch would take G·H for the outputs and start too small.
+    Over all blocks at once torch would take G·H for the outputs and start too small. Weights of no input stay
+    as they are.
     """
+    if not weight.numel():
+        return
     for block in weight.chunk(gates):
         nn.init.xavier_uniform_(block)
 
