@@ -1,6 +1,6 @@
 """A language model of characters: an LSTM predicts the next symbol of a text.
 
-Source: A. Graves, "Generating sequences with recurrent neural networks", 2013, arXiv:1308.0850, sections 2, 3:
+Source: A. Graves, "Generating sequences with recurrent neural networks", 2013, arXiv:1308.0850, section 3:
 several layers, one-hot symbols, a softmax over the next one. Departures: an embedding in place of one-hot
 columns, which is the same product; no peepholes and no connections past a layer.
 """

@@ -2,7 +2,7 @@
 
 Source: K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine
 translation", EMNLP 2014, arXiv:1406.1078: version 3 resets the state before its product (``gru_before``),
-versions 1 and 2, cuDNN and torch behind it (``gru``). A dense layer on the last step answers for the whole sequence.
+versions 1 and 2, cuDNN and torch behind it (``gru``). A dense layer on the last step answers for all.
 """
 
 from functools import partial
