@@ -5,8 +5,8 @@ NeurIPS 2015, section 3.2 and table 1, whose six numbers of parameters these net
 
 The encoder's layers read the frames; the forecaster's, in reverse order, begin with their states, and its
 first layer has no input. A convolution of kernel 1 on what all of the forecaster's layers give makes the
-frames; of the fully connected network the last layer alone is read. Frames are cut into patches of 4x4, which become
-channels.
+frames; of the fully connected network the last layer alone is read. Frames are cut into patches of 4x4, which
+become channels.
 """
 
 from functools import partial
