@@ -22,7 +22,7 @@ LARGEST = 1 << 30  # bytes of a text
 class Windows:
     """Windows of ``steps`` characters of one text, each with the next character of every step.
 
-    Sample i begins at character i · steps; in training at up to steps - 1 characters behind it, drawn for each
+    Sample i begins at character i · steps; in training up to steps - 1 characters behind it, drawn for each
     epoch, so that a window's edge falls elsewhere each time.
     """
 
@@ -99,8 +99,8 @@ def characters(text: str, steps: int = 128, *, valid: float = 0.1, test: float =
     for name, part in zip(("training", "validation", "test"), parts, strict=True):
         if not len(part):
             raise DataError(
-                f"the {name} part has {counted(len(part.symbols), 'character')}, fewer than the {steps + 1} of"
-                " one window; take a longer text or shorter windows"
+                f"the {name} part has {counted(len(part.symbols), 'character')}, fewer than the {steps + 1}"
+                " of one window; take a longer text or shorter windows"
             )
     return TextParts(*parts)
 
