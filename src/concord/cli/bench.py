@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from concord.cli import bench_cost, bench_decode, bench_plain, bench_stacked
+from concord.cli import bench_cost, bench_decode, bench_plain, bench_sequence, bench_stacked
 from concord.cli.options import Json, print_json
 
 
@@ -34,6 +34,11 @@ def add_to(app: typer.Typer) -> None:
         help="Measure stacked members (one pass for all) beside one pass for each member.\n\n"
         "Example: concord bench stacked --network lenet5 --count 8",
     )(bench_stacked.bench_stacked_command)
+    verbs.command(
+        "sequence",
+        help="Measure an LSTM with peepholes beside a plain loop and torch.nn.LSTM.\n\n"
+        "Example: concord bench sequence",
+    )(bench_sequence.bench_sequence_command)
     verbs.command(
         "decode",
         help="Images per second decoded on the way beside ImageFolder and DataLoader.\n\n"

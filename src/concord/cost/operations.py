@@ -39,6 +39,7 @@ COPIES = (
 )
 # torch lacks the tag, as it does for most that work in place
 ELEMENTWISE = "_prelu_kernel complex floor_divide glu hardswish leaky_relu log_sigmoid_forward polar prelu"
+SEVERAL = {"addcmul": 2, "addcdiv": 2, "lerp": 3}  # operations of each element: a + b c, a + t (b - a)
 TAPS = {
     "upsample_linear1d": 2,
     "upsample_bilinear2d": 4,
@@ -57,7 +58,8 @@ def work(func: Any, args: Args, kwargs: Mapping[str, Any], out: Any) -> Work | N
     name = packet.__name__
     if name in RULES:
         return RULES[name](args, out)
-    return _each(_elements(out), 1) if elementwise(func) else None
+    each = SEVERAL.get(name.removesuffix("_"), 1)
+    return _each(_elements(out), each) if elementwise(func) else None
 
 
 @cache

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from concord.cost import local
 from concord.cost.arithmetic import Answer, Fields, Shape, Work, numbers, owning
+from concord.cost.cells import EACH, over_time
 from concord.cost.memory import Memory
 from concord.cost.modules import LEAVES, Doubt, in_place
 from concord.cost.operations import NOTHING, work
@@ -59,6 +60,8 @@ class Walk(TorchDispatchMode):
         if kind in LEAVES and len(args) == 1 and (answer := self._known(module, x)) is not None:
             return self._answered(module, x, answer)
         if kind in CELLS and (run := recurrence(module, x)) is not None:
+            return self._recurrent(module, args, run)
+        if kind in EACH and (run := over_time(module, x)) is not None:
             return self._recurrent(module, args, run)
         return self._entered(module, args, kwargs)
 

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 IMAGENET = 1000
+KINDS = {  # what a network of the zoo takes: ids or numbers, and how many sizes
+    (False, 3): "pictures, channels x height x width",
+    (False, 2): "sequences of numbers, steps x numbers per step",
+    (True, 1): "sequences of symbols, as token ids",
+    (False, 4): "sequences of pictures, steps x channels x height x width",
+}
 COLOURS = (1, 3, 4)  # channels of a picture: grey, RGB, RGBA
 Given: TypeAlias = "Sequence[int] | Tensor | Input | Sequence[Sequence[int] | Tensor | Input]"
 
@@ -99,10 +105,10 @@ def usual_inputs(network: str) -> list[Input]:
     if (own := own_name(network)) is None:
         return [Input(foreign.usual_input(network))]
     entry = registry.find(own)
-    channels, height, width = entry.example
     side = (sizes_in(network) or {}).get("side")  # of the pictures that a network in this size takes
-    picture = Input((channels, side or height, side or width))
-    return [picture, *([Input((entry.text[0],), ids=True)] if entry.text else [])]
+    channels, *sides = entry.example or [0]
+    sample = [Input((channels, *([side] * len(sides) if side else sides)))] if entry.example else []
+    return [*sample, *([Input((entry.text[0],), ids=True)] if entry.text else [])]
 
 
 def usual_classes(network: str) -> int:
@@ -112,6 +118,15 @@ def usual_classes(network: str) -> int:
     if (own := own_name(network)) is None:
         return IMAGENET
     return int(inspect.signature(registry.find(own).build).parameters["classes"].default)
+
+
+def usual_channels(network: str) -> int:
+    """The default of a network of the zoo."""
+    from concord.zoo import registry
+
+    return int(
+        inspect.signature(registry.find(network.partition("(")[0]).build).parameters["channels"].default
+    )
 
 
 def own_name(network: str) -> str | None:
@@ -135,8 +150,8 @@ def require_kinds(network: str, given: Sequence[Input]) -> None:
     if len(usual) > 1:
         raise InputError(f"{network} takes a picture and token ids, such as {example}; got {got}", usual)
     alone = ", and no other input" if len(given) > 1 else ""
-    what = f"pictures, channels x height x width, such as {example}{alone}"
-    raise InputError(f"{network} takes {what}; got {got}", usual)
+    what = KINDS.get(usual[0].kind, "inputs")
+    raise InputError(f"{network} takes {what}, such as {example}{alone}; got {got}", usual)
 
 
 def _refuse_channels_last(network: str, given: Sequence[Input]) -> None:

@@ -12,8 +12,10 @@ from concord.runs.cost_inputs import (
     accepted,
     countable,
     listed,
+    own_name,
     require_kinds,
     sizes_of,
+    usual_channels,
     usual_classes,
     usual_inputs,
 )
@@ -76,7 +78,7 @@ def _counted_by_name(
     wanted = given or usual_inputs(network)
     sizes = [sizes_of(one) for one in wanted]
     named = {
-        "channels": sizes[0].shape[0] if len(sizes[0].shape) > 1 else 1,
+        "channels": _channels(network, sizes[0]),
         "classes": usual_classes(network) if classes is None else classes,
         "allow_code": allow_code,
     }
@@ -87,6 +89,15 @@ def _counted_by_name(
             raise
         raise ShapeError(f"{error}; the input {sizes[0]} is a guess") from error
     return Priced(network, tuple(one.shape for one in sizes), spent)
+
+
+def _channels(network: str, one: Input) -> int:
+    """The first size of a picture, the second of a sequence; of symbols as many as the zoo's default."""
+    if one.ids and own_name(network):
+        return usual_channels(network)
+    if len(one.shape) in (2, 4) and own_name(network):
+        return one.shape[1]
+    return one.shape[0] if len(one.shape) > 1 else 1
 
 
 def _counted(network: str, wanted: "Sequence[Input | Tensor]", named: dict[str, Any]) -> Cost:

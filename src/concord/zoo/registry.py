@@ -34,10 +34,10 @@ B = TypeVar("B", bound=Build)
 class Entry:
     name: str
     build: Build
-    example: tuple[int, int, int]  # (C, H, W) of a picture that the network with its default arguments takes
+    example: tuple[int, ...]  # a sample of the default network: (C, H, W), numbers (T, D), or () for a text
     parameters: int  # of the network with its default arguments, worked out by hand or quoted
     source: str
-    text: tuple[int, int] | None = None  # (T, V): it also takes T whole numbers below V, (B, T) int64
+    text: tuple[int, int] | None = None  # (T, V): it takes, perhaps also, T symbols below V, (B, T) int64
     library: str = ""  # "torchvision": it is that library's own, and so are its pretrained weights
 
 
@@ -66,7 +66,7 @@ ENTRIES: dict[str, Entry] = {}
 
 def register(
     *,
-    example: tuple[int, int, int],
+    example: tuple[int, ...] = (),
     parameters: int,
     source: str,
     text: tuple[int, int] | None = None,

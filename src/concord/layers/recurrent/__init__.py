@@ -1,0 +1,1 @@
+"""Recurrent networks: one scan over time, many cells."""

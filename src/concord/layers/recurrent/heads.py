@@ -1,0 +1,54 @@
+"""What stands around recurrent layers: an input of numbers or symbols, an answer for all or each step."""
+
+import torch
+from torch import Tensor, nn
+
+from concord.errors import ShapeError
+from concord.layers.recurrent.recurrent import Recurrent
+
+
+def require_numbers(x: Tensor, features: int) -> None:
+    """ShapeError unless x is (B, T, D) with that D and at least one step."""
+    if x.ndim != 3 or x.shape[2] != features or not x.shape[1] or not x.is_floating_point():
+        raise ShapeError(f"expected numbers (B, T, {features}), got {x.dtype} {tuple(x.shape)}")
+
+
+def require_symbols(x: Tensor, symbols: int) -> None:
+    """ShapeError unless x is (B, T) whole numbers from 0 to ``symbols`` - 1 with at least one step."""
+    if x.ndim != 2 or not x.shape[1] or x.dtype != torch.int64:
+        raise ShapeError(f"expected symbols (B, T) as whole numbers (int64), got {x.dtype} {tuple(x.shape)}")
+    if not x.is_meta and not 0 <= int(x.min()) <= int(x.max()) < symbols:
+        raise ShapeError(f"expected symbols from 0 to {symbols - 1}, got {int(x.min())} to {int(x.max())}")
+
+
+class LastStep(nn.Module):
+    """A dense layer on what the recurrent layers give at a sequence's last step.
+
+    Shape: (B, T, D), lengths (B,) -> (B, K) logits
+    """
+
+    def __init__(self, body: Recurrent, features: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.features, self.body, self.head = features, body, nn.Linear(hidden, classes)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        require_numbers(x, self.features)
+        y, _ = self.body(x, None, lengths)
+        if lengths is None:
+            return self.head(y[:, -1])
+        return self.head(y[torch.arange(len(y), device=y.device), lengths - 1])
+
+
+class EveryStep(nn.Module):
+    """A dense layer on what the recurrent layers give at every step.
+
+    Shape: (B, T, D), lengths (B,) -> (B, T, K) logits
+    """
+
+    def __init__(self, body: Recurrent, features: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.features, self.body, self.head = features, body, nn.Linear(hidden, classes)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        require_numbers(x, self.features)
+        return self.head(self.body(x, None, lengths)[0])
