@@ -18,21 +18,19 @@ from torch.optim import Optimizer
 
 from concord.errors import UsageError
 from concord.runs import answers, own_run, own_saved
-from concord.runs.given import AUTO, Given, classes_of, parts_of, refuse_other, sample_inputs
+from concord.runs.given import AUTO, Given, parts_of
 from concord.runs.history import History
+from concord.runs.member_view import MemberView
+from concord.runs.named_tasks import TaskName, named_task, task_or_name
 from concord.runs.notebook import observer_here
 from concord.runs.own import own_job
-from concord.runs.own_members import (
-    Members,
-    known,
-    named,
-    refuse_task,
-    widths,
-)
+from concord.runs.own_members import Members, known, named
 from concord.runs.own_settings import Binding, Bound, Choices, Cost, config_of
 from concord.runs.own_trial import try_modules
 from concord.runs.watching import never
-from concord.tasks.classify import Classify, ClassScores, Figures
+from concord.tasks.classify import Classify, ClassScores
+from concord.tasks.ctc import LabelScores
+from concord.tasks.steps import StepScores
 from concord.tasks.task import S, Task
 from concord.training.beside import Beside
 from concord.training.observer import Observer
@@ -47,7 +45,9 @@ class Ensemble(Generic[S]):
     ``members`` are modules by name, or in a row. ``consensus`` is the cost between their predictions ("l2",
     "sce", "kl", ..., or a function of two batches of logits (B, K) to (B,)), ``weight`` its weight; a weight
     of 0 is the plain ensemble. ``edges`` say who learns from whom ("chain", "all", ...; or a table). ``task``
-    says what an output means; "classify" is the default, its number of classes is found in the labels.
+    says what an output means; "classify" is the default, its number of classes is found in the labels. Of
+    sequences: "sequence" (a class for each), "segments" (for each step), "language" (the next symbol), "ctc"
+    (labels without their places).
 
     Members stay your modules: they are trained in place, where they lie.
 
@@ -69,7 +69,31 @@ class Ensemble(Generic[S]):
         weight: float = ...,
         edges: Bound = ...,
         temperature: float | None = ...,
-        task: Literal["classify"] = ...,
+        task: Literal["classify", "sequence"] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Ensemble[StepScores]",
+        members: Members,
+        *,
+        consensus: Cost = ...,
+        weight: float = ...,
+        edges: Bound = ...,
+        temperature: float | None = ...,
+        task: Literal["segments", "language"],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Ensemble[LabelScores]",
+        members: Members,
+        *,
+        consensus: Cost = ...,
+        weight: float = ...,
+        edges: Bound = ...,
+        temperature: float | None = ...,
+        task: Literal["ctc"],
     ) -> None: ...
 
     @overload
@@ -92,14 +116,14 @@ class Ensemble(Generic[S]):
         weight: float = 0.0,
         edges: Bound = "chain",
         temperature: float | None = None,
-        task: Task[Any] | Literal["classify"] = "classify",
+        task: Task[Any] | TaskName = "classify",
     ) -> None:
         self.members: dict[str, nn.Module] = named(members)
         self._beside = {name: Beside(name, net) for name, net in self.members.items()}
         self.binding = Binding(consensus, weight, edges, temperature)
         config_of(self.members, self.binding, Choices(), Classify(2))  # refused here, not at the first fit
         self._shape: Shape | None = None  # of an input, once it is known
-        self._task: Task[Any] | None = None if task == "classify" else refuse_task(task)
+        self._task: Task[Any] | TaskName = task_or_name(task)
 
     def __getitem__(self, name: str) -> nn.Module:
         """The module of that name itself."""
@@ -119,7 +143,7 @@ class Ensemble(Generic[S]):
     @property
     def task(self) -> Task[S]:
         """What an output means; UsageError before a classifier has seen labels."""
-        if self._task is None:
+        if isinstance(self._task, str):
             raise UsageError("the number of classes is not known yet: fit first, or give task=Classify(K)")
         return self._task
 
@@ -183,7 +207,7 @@ class Ensemble(Generic[S]):
         )
         observer = observer_here() if observer is None else observer
         with all_put_back(self.members):
-            task: Task[S] = self._task_for(data)
+            task: Task[S] = named_task(self._task, self.members, data)
         config = config_of(self.members, self.binding, choices, task)
         parts = parts_of(data, valid, test, task=task, seed=config.train.seed)
         self._shape = try_modules(
@@ -205,13 +229,6 @@ class Ensemble(Generic[S]):
         )
         self._task = task
         return own_run.run(job, folder, config)
-
-    def _task_for(self, data: Given) -> Any:
-        """The task; that of a classifier has as many classes as the data name, or as members give logits."""
-        refuse_other(data)
-        if self._task is not None:
-            return self._task
-        return Classify(classes_of(data) or widths(self.members, sample_inputs(data)))
 
     def evaluate(self, data: Given) -> S:
         """Scores of every member and of the ensemble on data that were not trained on.
@@ -243,9 +260,9 @@ class Ensemble(Generic[S]):
         """The class that the ensemble names, (N,); for other tasks, what the task combines of the outputs."""
         return answers.labels(self.members, x, self.task)
 
-    def member(self, name: str) -> "MemberView[S]":
+    def member(self, name: str) -> MemberView[S]:
         """One member by name, to predict with it alone."""
-        return MemberView(self, known(name, self.members))
+        return MemberView(name, self[name], lambda: self.task)
 
     def save(self, path: str | Path) -> None:
         """Write the weights of all members and what binds them into a folder, whole or not at all.
@@ -254,42 +271,3 @@ class Ensemble(Generic[S]):
         something else is there.
         """
         own_saved.save(Path(path), self.members, self._beside, self.binding, self.task, self._shape)
-
-
-class MemberView(Generic[S]):
-    """One member of an ensemble by itself."""
-
-    def __init__(self, ensemble: Ensemble[S], name: str) -> None:
-        self.ensemble, self.name = ensemble, name
-
-    @property
-    def module(self) -> nn.Module:
-        return self.ensemble.members[self.name]
-
-    @overload
-    def evaluate(self: "MemberView[ClassScores]", data: Given) -> Figures: ...
-    @overload
-    def evaluate(self, data: Given) -> Any: ...
-    def evaluate(self, data: Given) -> Any:
-        """Figures of this member: ``.error``, ``.nll``, ... of a classifier."""
-        return answers.scores({self.name: self.module}, data, self.ensemble.task).members[self.name]
-
-    @overload
-    def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float32]: ...
-    @overload
-    def predict_proba(self, x: Tensor) -> Tensor: ...
-    @overload
-    def predict_proba(self, x: Any) -> Any: ...
-    def predict_proba(self, x: Any) -> Any:
-        """Probabilities of this member. Shape: (N, ...) -> (N, K)"""
-        return answers.probabilities({self.name: self.module}, x, self.ensemble.task)
-
-    @overload
-    def predict(self: "MemberView[ClassScores]", x: NDArray[Any]) -> NDArray[np.int64]: ...
-    @overload
-    def predict(self: "MemberView[ClassScores]", x: Tensor) -> Tensor: ...
-    @overload
-    def predict(self, x: Any) -> Any: ...
-    def predict(self, x: Any) -> Any:
-        """The class that this member names, (N,); for other tasks its outputs."""
-        return answers.labels({self.name: self.module}, x, self.ensemble.task)

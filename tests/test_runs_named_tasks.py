@@ -1,0 +1,107 @@
+"""Tasks of sequences by name, through the Python door: a recurrent and a convolutional member together."""
+
+import pytest
+import torch
+from torch import nn
+
+import concord
+from concord.data.sequences.chomsky import words
+from concord.data.sequences.languages import counted, next_symbols
+from concord.data.sequences.synthetic import temporal_order
+from concord.errors import UsageError
+from concord.tasks.classify import Classify
+from concord.tasks.ctc import Labelling
+from concord.tasks.steps import Steps
+from concord.zoo.char_rnn import char_lstm
+from concord.zoo.gru import gru
+from concord.zoo.lstm import peephole_lstm
+from concord.zoo.tcn import char_tcn, tcn_copy, tcn_mnist
+
+FIT = {"valid": 0.25, "epochs": 2, "batch_size": 8}
+
+
+def drawn():
+    return torch.Generator().manual_seed(0)
+
+
+def sequence():
+    x, lengths, y = temporal_order(40, 20, drawn())
+    members = {"lstm": peephole_lstm(6, 4, hidden=8), "tcn": tcn_mnist(6, 4, levels=2, width=6)}
+    return members, ((x, lengths), y), Classify(4)
+
+
+def segments():
+    x, lengths, y = words("reverse", torch.randint(2, 6, (40,), generator=drawn()), drawn())
+    one_hot = nn.functional.one_hot(x, 3).float()
+    members = {"tcn": tcn_copy(3, 2, levels=2), "small": tcn_copy(3, 2, levels=1, width=4)}
+    return members, ((one_hot, lengths), y), Steps(2)
+
+
+def language():
+    x, lengths, y = next_symbols([counted(n, 2) for n in range(1, 41)])
+    members = {"lstm": char_lstm(3, 3, hidden=8), "tcn": char_tcn(3, 3, width=8, embedded=3)}
+    return members, ((x, lengths), y), Steps(3, watch="nll")
+
+
+class Reader(nn.Module):
+    """Logits of three classes, the blank among them, at every step."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.body, self.head = nn.GRU(2, hidden, batch_first=True), nn.Linear(hidden, 3)
+
+    def forward(self, x):
+        return self.head(self.body(x)[0])
+
+
+def ctc():
+    x = torch.randn(40, 9, 2, generator=drawn())
+    labels = torch.tensor([[1, 2, -1], [2, 2, 1], [-1, -1, -1], [1, -1, -1]]).repeat(10, 1)
+    return (
+        {"a": Reader(6), "b": Reader(9)},
+        (x, {"labels": labels, "steps": torch.full((40,), 9)}),
+        Labelling(3),
+    )
+
+
+KINDS = {"sequence": sequence, "segments": segments, "language": language, "ctc": ctc}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_members_of_two_kinds_learn_together_under_a_name(name, tmp_path):
+    torch.manual_seed(0)
+    members, data, task = KINDS[name]()
+    ensemble = concord.Ensemble(members, consensus="l2", weight=0.1, task=name)
+    with pytest.raises(UsageError, match="fit first"):
+        _ = ensemble.task
+    history = ensemble.fit(data, **FIT, out=tmp_path / "run")
+    assert ensemble.task == task
+    scores = ensemble.evaluate(data)
+    assert set(scores.members) == set(members)
+    assert scores.ensemble.error >= 0
+    assert len(history.epochs) == 2
+    ensemble.save(tmp_path / "saved")
+    again = concord.load(tmp_path / "saved", members=KINDS[name]()[0], task=task)
+    assert again.evaluate(data) == scores
+
+
+def test_the_consensus_pulls_a_recurrent_and_a_convolutional_member_together():
+    apart = {}
+    for weight in (0.0, 10.0):
+        torch.manual_seed(0)
+        members, data, _ = language()
+        ensemble = concord.Ensemble(members, consensus="l2", weight=weight, task="language")
+        ensemble.fit(data, valid=None, epochs=4, batch_size=8)
+        x, y = data
+        there = y >= 0
+        one, other = (net.eval()(*x)[there] for net in members.values())
+        apart[weight] = (one - other).square().mean().item()
+    assert apart[10.0] < apart[0.0] / 2
+
+
+def test_other_names_and_outputs_are_refused():
+    with pytest.raises(UsageError, match=r"task is \"classify\", .* got 'segment' \(did you mean 'segments'"):
+        concord.Ensemble([nn.Linear(2, 3)], task="segment")
+    x, y = torch.randn(12, 5, 2), torch.zeros(12, 5, dtype=torch.int64)
+    with pytest.raises(UsageError, match=r"must give logits \(B, T, K\), got"):
+        concord.Ensemble([gru(2, 3, hidden=4)], task="segments").fit((x, y), epochs=1)
