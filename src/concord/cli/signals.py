@@ -24,9 +24,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 0.5  # seconds in which whoever was given ``stop`` may end the work in good order
 INTERRUPTED = 130
 SAVED = 75
-FULL_COLLECTIONS = (
-    1000  # collections of young objects between two of all: those of torch take 0.3 s, all deaf
-)
+FULL_COLLECTIONS = 1000  # between two, so many of younger objects: with torch one takes 0.3 s, all deaf
 SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 
 STOPPING = "stopping after this step; a second Ctrl-C quits without saving"
