@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_made_is_a_matter_of_resources(name, tmp_path):
 
 
 def test_no_folder_is_no_run(tmp_path):
-    for path, why in ((tmp_path, r"config\.toml is missing"), (tmp_path / "nowhere", "no such folder")):
+    for path, why in ((tmp_path, r"config\.toml is missing"), (tmp_path / "nowhere", "does not exist")):
         with pytest.raises(CheckpointError, match=f"is not a run folder: .*{why}"):
             RunFolder(path).config()
     (tmp_path / "config.toml").write_text("[train")
