@@ -8,7 +8,6 @@ from typing import Any
 
 from concord.errors import UsageError
 from concord.files.atomic import write_text
-from concord.files.place import require_near
 from concord.report.robustness import robustness_page
 from concord.runs import attack_plan
 from concord.runs.attack_plan import Plan
@@ -80,7 +79,6 @@ def attacked(
             raise UsageError(f"{path} is named twice")
         RunFolder(path).config()
     folder = Path(out) if out else paths[0] / "attack" / plan.name(target)
-    require_near(folder)
     found = attack_loaded(
         paths,
         plan,

@@ -5,7 +5,6 @@ from typing import Any
 
 from concord.data.images.check import check
 from concord.data.images.get import get
-from concord.files.place import require_near
 
 
 def data_check(source: str | Path) -> dict[str, Any]:
@@ -16,5 +15,4 @@ def data_check(source: str | Path) -> dict[str, Any]:
 def data_get(name: str, into: str | Path | None = None) -> Path:
     """Download a data set through torchvision; the folder to name as data from then on."""
     folder = Path(into) if into else Path("data") / name
-    require_near(folder)
     return get(name, folder)

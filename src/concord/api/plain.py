@@ -9,7 +9,6 @@ from typing import Any
 
 from concord.errors import DataError, DivergedError, UsageError
 from concord.files.atomic import disk_errors, write_text
-from concord.files.place import require_near
 from concord.files.text import printable
 from concord.plain.cnn import CNN, Step, train
 from concord.report.plain_curve import curve
@@ -83,7 +82,6 @@ def _made(out: str | Path | None) -> Path | None:
     if out is None:
         return None
     folder = Path(out)
-    require_near(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {out}: expected the name of a folder, this is a file")
     if folder.exists() and any(folder.iterdir()):

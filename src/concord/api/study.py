@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concord.files.place import require_near
 from concord.studies import study as studies
 from concord.studies.processes import threads_each
 
@@ -33,7 +32,6 @@ def study(
     from concord.training.observer import SILENT
 
     folder, observer = Path(out), observer or SILENT
-    require_near(folder)
     varied, cells = studies.planned(folder, settings)
     threads_each(len(cells), jobs)  # a wrong number of jobs makes no folder
     with studies.held(folder):

@@ -9,21 +9,13 @@ from concord.files.text import printable
 
 def require_folder_of(file: Path) -> None:
     """UsageError if the folder that a file is to lie in does not exist."""
-    _require(file, file.absolute().parent)
-
-
-def require_near(folder: Path) -> None:
-    """UsageError if a new folder would need more than one new folder above it, as runs/first needs runs."""
-    _require(folder, folder.absolute().parent.parent)
-
-
-def _require(path: Path, home: Path) -> None:
+    home = file.absolute().parent
     there = next(above for above in (home, *home.parents) if above.exists())
     if there == home or not there.is_dir():  # what lies in a file is refused by who writes it
         return
     missing = home.relative_to(there).parts[0]
     near = suggestion(missing, (each.name for each in there.iterdir() if each.is_dir()))
     raise UsageError(
-        f"{printable(path)}: the folder {printable(home)} does not exist{printable(near)}; correct the path,"
+        f"{printable(file)}: the folder {printable(home)} does not exist{printable(near)}; correct the path,"
         f" or make the folder first: mkdir -p {printable(shlex.quote(str(home)))}"
     )

@@ -27,7 +27,6 @@ from concord.files import bounded, manifest
 from concord.files.atomic import disk_errors, replace
 from concord.files.documents import LARGEST, parse_object
 from concord.files.links import open_inside, refuse_links
-from concord.files.place import require_near
 from concord.files.text import printable
 from concord.runs import litter, seal, toml
 from concord.runs.config import Config
@@ -217,7 +216,6 @@ def _document(content: Mapping[str, Any]) -> bytes:
 
 def refuse_taken(path: Path) -> None:
     """UsageError if ``path`` cannot become a new run folder: something is there, or it lies nowhere."""
-    require_near(path)
     with disk_errors(path):
         if (path / "config.toml").exists():
             raise UsageError(f"{path} holds a run already: {_instead(RunFolder(path))}")
