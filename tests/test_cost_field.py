@@ -272,7 +272,8 @@ def test_resnet_50(strided, size):
             steps = [stride, 1] if strided == 0 else [1, stride]
             main = chain(field, (1, steps[0]), (3, steps[1], 1), (1,))
             field = hull([main, chain(field, (1, stride))])
-    assert (field.size, field.jump, field.units, field.period) == (size, 32, 7, 1)
+    assert (field.unbounded, field.jump, field.units, field.period) == (size, 32, 7, 1)
+    assert (field.size, field.exact) == (224, True)  # no unit sees more than the picture
 
 
 @pytest.mark.parametrize(("depth", "sizes"), [(2, {44}), (3, {92, 100}), (4, {188, 204})])

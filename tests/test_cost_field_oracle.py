@@ -186,8 +186,12 @@ def test_no_unit_of_any_graph_sees_more_than_its_region(data):
     for _ in range(2):
         y, field, _ = draw_branches(data.draw, y, field, ALL)
         y, field = draw_chain(data.draw, y, field, ALL, 2)
-    for true, told in zip(seen(y, x), regions(field), strict=True):
+    found = seen(y, x)
+    for true, told in zip(found, regions(field), strict=True):
         assert true is None or told[0] <= true[0] <= true[1] <= told[1]
+    largest = max((last - first + 1 for first, last in filter(None, found)), default=0)
+    assert largest == field.size if field.exact else largest <= field.size
+    assert field.size <= x.shape[-1]
 
 
 @RANDOM

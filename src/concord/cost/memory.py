@@ -31,9 +31,9 @@ class Memory:
         return elements
 
     def patch(self, x: Tensor) -> None:
-        """x was written over; if it is a part of something larger, that is not what it was."""
+        """x was written over; if it is a part or a view of something else, that is not what it was."""
         storage = x.untyped_storage()
-        if x.numel() < storage.nbytes() // x.element_size():
+        if x._is_view() or x.numel() < storage.nbytes() // x.element_size():
             self.patched.add(storage._cdata)
 
     def is_patched(self, x: Tensor) -> bool:
