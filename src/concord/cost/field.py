@@ -151,8 +151,7 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
           * where branches meet of which one sees less at its ends (``first``, ``last``, ``least``, ``most``)
             or has units that see nothing in between: all branches count as seeing as much.
 
-        What reflecting or replicating padding repeats is left out, and also makes a field not tight. What is
-        a bound may reach too far anywhere: by about one unit of the old map for each resizing.
+        A bound may reach too far anywhere: by about one unit of the old map for each resizing.
         """
         if not self.first <= unit <= self.last:
             return None

@@ -12,6 +12,7 @@ What flips an axis, wraps round it, sorts it or mixes all of it has no rule: the
 """
 
 from array import array
+from collections.abc import Callable
 from fractions import Fraction
 from math import ceil, floor, gcd, lcm
 
@@ -80,18 +81,23 @@ def padded(field: Field, before: int, *, units: int) -> Field:
     return window(field, 1, 1, before, units=units)
 
 
-def mirrored(field: Field, before: int, *, units: int) -> Field:
-    """Reflecting and replicating padding: ``before`` units in front of the map repeat others of the map.
+def reflected(field: Field, before: int, *, units: int) -> Field:
+    """Reflecting padding: i reads j = |i - before|, counted from the other end behind the last unit."""
+    last = field.units - 1
+    return _repeated(field, lambda i: last - abs(last - abs(i - before)), before, units)
 
-    What is repeated lies in the next window already if that is at least twice as long. Otherwise units at
-    borders see something else, but never more than others. Circular padding has no rule.
-    """
-    if field.first > field.last:
-        return padded(field, before, units=units)
-    if field.period > 1:  # what is repeated may be of a larger phase
-        return enclosed(field, Fraction(-before), Fraction(-before), Fraction(1), units)
-    after = padded(field, before, units=units)
-    return after._replace(first=0, last=units - 1, tight=False)
+
+def replicated(field: Field, before: int, *, units: int) -> Field:
+    """Replicating padding: i reads the unit of the map next to i - before. Circular padding has no rule."""
+    return _repeated(field, lambda i: min(max(0, i - before), field.units - 1), before, units)
+
+
+def _repeated(field: Field, place: Callable[[int], int], before: int, units: int) -> Field:
+    """Every unit is a phase; on a long map none lies farther from i - before than padding is long."""
+    if listed(units):
+        return read(field, [range(j, j + 1) for j in map(place, range(units))], units, units)
+    after = max(0, units - field.units - before)
+    return enclosed(field, Fraction(-before - 2 * after), Fraction(abs(before)), Fraction(1), units)
 
 
 def nearest(field: Field, *, units: int, scale: float | None = None, exact: bool = False) -> Field:

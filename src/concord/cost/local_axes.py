@@ -188,11 +188,8 @@ AXES: dict[str, Rule] = {
     "cat": _cat,
     "stack": _stack,
     **dict.fromkeys(SPLITS.split(), _split),
-    **{
-        f"{kind}{n}d": _pad(field_rules.mirrored)
-        for kind in ("reflection_pad", "replication_pad")
-        for n in (1, 2, 3)
-    },
+    **{f"reflection_pad{n}d": _pad(field_rules.reflected) for n in (1, 2, 3)},
+    **{f"replication_pad{n}d": _pad(field_rules.replicated) for n in (1, 2, 3)},
     "constant_pad_nd": _pad(field_rules.padded),
     "pixel_shuffle": _shuffled(_finer),
     "pixel_unshuffle": _shuffled(_coarser),

@@ -4,7 +4,20 @@ from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
+import torch
 from torch import Tensor
+
+from concord.errors import UsageError
+
+
+def dense(x: Tensor) -> None:
+    """UsageError for a tensor without a storage of its own: sparse ones, and others of a special layout."""
+    if x.layout is not torch.strided:
+        kind = str(x.layout).removeprefix("torch.")
+        raise UsageError(
+            f"only dense tensors can be counted, got one of layout {kind} and shape {tuple(x.shape)}; count a"
+            " copy of the network with x.to_dense() in its place"
+        )
 
 
 class Memory:
