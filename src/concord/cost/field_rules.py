@@ -106,6 +106,8 @@ def nearest(field: Field, *, units: int, scale: float | None = None, exact: bool
     ``scale`` is new length / old length where it is not given. For some odd ratios, such as 2 to 82, torch's
     32-bit rounding makes a unit read a neighbour of j: then the field is a bound.
     """
+    if not exact and units in (field.units, 2 * field.units):  # torch then leaves the scale out of account
+        scale = None
     step = _step(field, units, scale)
     offset = step / 2 if exact else Fraction(0)
     if not _as_in_32_bits(field.units, units, scale, step, offset):
