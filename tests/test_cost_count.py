@@ -255,13 +255,15 @@ def test_figures_of_the_specification(name, parameters, macs):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "stride"), [("vgg16", 212, 32), ("resnet18", 435, 32), ("resnet50", 427, 32)]
+    ("name", "size", "seen", "stride"),
+    [("vgg16", 212, 212, 32), ("resnet18", 435, 224, 32), ("resnet50", 427, 224, 32)],
 )
-def test_receptive_fields_in_print(name, size, stride):
+def test_receptive_fields_in_print(name, size, seen, stride):
     with torch.device("meta"):
         network = torchvision.models.get_model(name)
-    seen = count(network, (3, 224, 224)).receptive_field
-    assert (seen.size, seen.stride) == ((size, size), (stride, stride))
+    field = count(network, (3, 224, 224)).receptive_field
+    assert (field.unbounded, field.stride) == ((size, size), (stride, stride))
+    assert (field.size, field.exact) == ((seen, seen), True)
 
 
 # --- what is shared, what is not used ---------------------------------------------------

@@ -12,6 +12,8 @@ from concord.cost.field_rules import (
     interpolated,
     nearest,
     padded,
+    reflected,
+    replicated,
     sliced,
     transposed,
     window,
@@ -272,7 +274,8 @@ def test_resnet_50(strided, size):
             steps = [stride, 1] if strided == 0 else [1, stride]
             main = chain(field, (1, steps[0]), (3, steps[1], 1), (1,))
             field = hull([main, chain(field, (1, stride))])
-    assert (field.size, field.jump, field.units, field.period) == (size, 32, 7, 1)
+    assert (field.unbounded, field.jump, field.units, field.period) == (size, 32, 7, 1)
+    assert (field.size, field.exact) == (224, True)  # no unit sees more than the picture
 
 
 @pytest.mark.parametrize(("depth", "sizes"), [(2, {44}), (3, {92, 100}), (4, {188, 204})])
@@ -281,3 +284,52 @@ def test_field_of_u_net_depends_on_the_pixel(depth, sizes):
         field = unet(Field.of_input("x", extent), depth, padding)
         assert (set(field.sizes), field.size, field.period, field.jump) == (sizes, max(sizes), 2**depth, 1)
         assert field.units == units
+
+
+# --- padding that repeats -----------------------------------------------------
+
+
+def test_padding_that_repeats_the_map_by_hand():
+    x = Field.of_input("x", 5)
+    assert regions(reflected(x, 3, units=10)) == [(i, i) for i in (3, 2, 1, 0, 1, 2, 3, 4, 3, 2)]
+    assert regions(replicated(x, 2, units=8)) == [(i, i) for i in (0, 0, 0, 1, 2, 3, 4, 4)]
+    # a window of 2 over the border sees what no window inside does: positions 3 and 2, and 0 alone
+    assert regions(chain(reflected(x, 3, units=10), (2,)))[:3] == [(2, 3), (1, 2), (0, 1)]
+    apart = chain(
+        reflected(x, 3, units=10), (2, 1, 0, 4)
+    )  # units i and i + 4: 3 and 1, 2 and 2, 1 and 3, ...
+    assert regions(apart) == [(1, 3), (2, 2), (1, 3), (0, 4), (1, 3), (2, 2)]
+    assert (apart.size, apart.exact) == (5, True)
+
+
+@pytest.mark.parametrize("rule", [reflected, replicated])
+def test_a_long_map_that_is_padded_by_itself_is_bounded(rule):
+    short, long = (chain(rule(Field.of_input("x", n), 3, units=n + 6), (7,)) for n in (500, 5000))
+    assert (short.size, short.exact, long.exact) == (7, True, False)
+    assert 7 <= long.size <= 7 + 4 * 3
+    assert [long.region(i)[0] <= max(0, i - 3) for i in (0, 1, 2, 3, 4999)] == [True] * 5
+
+
+# --- borders ------------------------------------------------------------------
+
+
+def test_a_field_that_all_units_have_cut_is_as_large_as_the_largest_cut_one():
+    field = chain(
+        Field.of_input("x", 6), (5, 1, 2), (5, 1, 2)
+    )  # 9 of 6; units 0 ... 5 see up to 4 to each side
+    assert regions(field) == [(0, 4), (0, 5), (0, 5), (0, 5), (0, 5), (1, 5)]
+    assert (field.size, field.unbounded, field.exact) == (6, 9, True)
+    up = transposed(Field.of_input("x", 2), 5, 2, units=7)  # units 0 and 1, 1 and 0 in the middle
+    assert (chain(up, (3, 1, 1)).size, chain(up, (3, 1, 1)).unbounded) == (2, 4)
+
+
+def test_a_unit_that_no_border_cuts_makes_a_field_exact_whatever_happens_at_borders():
+    dilated = chain(Field.of_input("x", 30), (3, 1, 4, 4), (3, 1, 3, 3))
+    assert (dilated.tight, dilated.size, dilated.unbounded, dilated.exact) == (False, 15, 15, True)
+    short = chain(Field.of_input("x", 10), (3, 1, 4, 4), (3, 1, 3, 3))
+    assert (short.size, short.unbounded, short.exact) == (10, 15, False)
+
+
+def test_a_map_that_sees_padding_alone_sees_exactly_nothing():
+    gone = padded(padded(Field.of_input("x", 4), -5, units=1), 2, units=4)
+    assert (gone.size, gone.exact) == (0, True)

@@ -6,8 +6,10 @@ import torch.nn.functional as F
 from field_made import chain, length, regions, unet
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from concord.cost import field as fields
+from concord.cost.count import count
 from concord.cost.field import PHASES, Field, hull
 from concord.cost.field_reads import EDGE
 from concord.cost.field_rules import (
@@ -186,8 +188,12 @@ def test_no_unit_of_any_graph_sees_more_than_its_region(data):
     for _ in range(2):
         y, field, _ = draw_branches(data.draw, y, field, ALL)
         y, field = draw_chain(data.draw, y, field, ALL, 2)
-    for true, told in zip(seen(y, x), regions(field), strict=True):
+    found = seen(y, x)
+    for true, told in zip(found, regions(field), strict=True):
         assert true is None or told[0] <= true[0] <= true[1] <= told[1]
+    largest = max((last - first + 1 for first, last in filter(None, found)), default=0)
+    assert largest == field.size if field.exact else largest <= field.size
+    assert field.size <= x.shape[-1]
 
 
 @RANDOM
@@ -247,6 +253,21 @@ def test_scale_factors_are_kept_where_the_length_was_rounded(factor):
             else:
                 told = nearest(field, units=y.shape[-1], scale=factor, exact=mode == "nearest-exact")
             assert regions(told) == seen(y, x)
+
+
+@pytest.mark.parametrize("factors", [(1.3, 1.3), (2.0, 1.3), (1.05, 2.05), (0.95, 2.1)])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+def test_a_scale_that_leaves_or_doubles_the_length_is_what_torch_makes_of_it(mode, factors):
+    network = nn.Upsample(scale_factor=factors, mode=mode).double()
+    cost = count(nn.Sequential(network, nn.ReLU()), (1, 3, 3))
+    for axis in (2, 3):
+        x = torch.rand(1, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+        found = []
+        for row in network(x).movedim(axis, 0):
+            (gradient,) = torch.autograd.grad(row.sum(), x, retain_graph=True)
+            places = (gradient.abs().amax((0, 1, 5 - axis)) > 1e-9).nonzero()[:, 0].tolist()
+            found.append((places[0], places[-1]))
+        assert regions(cost.receptive_field.fields[axis]) == found
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate"])

@@ -65,6 +65,16 @@ CHANGED = {
         648,
         80,
     ),
+    "one number as kernel": (noted(nn.Conv2d(3, 8, 3), kernel_size=3), (1, 3, 7, 9), 35 * 8 * 27, 224),
+    "one number as kernel, 1-d": (noted(nn.Conv1d(3, 8, 3), kernel_size=3), (1, 3, 7), 5 * 8 * 9, 80),
+    "one number as kernel, 3-d": (noted(nn.Conv3d(1, 2, 2), kernel_size=2), (1, 1, 3, 3, 3), 8 * 2 * 8, 18),
+    "a kernel that is not": (noted(nn.Conv2d(3, 8, 3), kernel_size=(7,)), (1, 3, 7, 9), 35 * 8 * 27, 224),
+    "channels that are not": (
+        noted(nn.Conv2d(3, 8, 3), in_channels=5, out_channels=2),
+        (1, 3, 7, 9),
+        35 * 8 * 27,
+        224,
+    ),
     "stride": (noted(nn.Conv2d(3, 8, 3), stride=2), (1, 3, 7, 9), 12 * 8 * 27, 224),
     "padding": (noted(nn.Conv2d(3, 8, 3), padding=(1, 0)), (1, 3, 3, 3), 3 * 8 * 27, 224),
     "batch norm": (
@@ -112,6 +122,11 @@ REFUSED = {
         torch.ones(1, 3, 5, 5),
     ),
     "filters that the groups do not divide": (noted(nn.Conv2d(4, 6, 3), groups=4), torch.ones(1, 16, 5, 5)),
+    "weights of a sequence for a picture": (
+        held(nn.Conv2d(3, 4, 3), weight=torch.ones(4, 3, 3)),
+        torch.ones(1, 3, 5, 5),
+    ),
+    "no groups": (noted(nn.Conv2d(3, 4, 3), groups=0), torch.ones(1, 3, 5, 5)),
     "a stride of nothing": (noted(nn.Conv2d(3, 4, 3), stride=(0, 1)), torch.ones(1, 3, 5, 5)),
     "padding below nothing": (noted(nn.Conv2d(3, 4, 3), padding=(-1, 0)), torch.ones(1, 3, 5, 5)),
     "a picture for one dimension": (nn.BatchNorm1d(3), torch.ones(2, 3, 4, 4)),

@@ -98,7 +98,8 @@ def test_errors_speak_of_values_and_not_of_options():
 
 def test_the_record_is_one_line_in_a_notebook():
     assert repr(concord.cost_of("resnet18")).startswith(
-        "<resnet18, input 3x224x224: 11,689,512 parameters, 1,814,073,344 MACs, receptive field 435x435, "
+        "<resnet18, input 3x224x224: 11,689,512 parameters, 1,814,073,344 MACs, "
+        "receptive field 224x224 (435x435 without borders), "
     )
     densenet = concord.cost_of("densenet201")
     for record in (densenet.cost, densenet.layers[100], densenet.receptive_field):
@@ -136,7 +137,7 @@ def test_calls_fields_and_sizes_in_the_dictionary():
 def test_a_layer_is_exact_only_if_all_its_axes_are():
     cost = concord.cost_of(nn.Conv2d(1, 1, 3), (1, 5, 5))
     row, column = (axis for axis in cost.layers[0].fields if axis is not None)
-    for axes in ((row, column._replace(exact=False)), (row._replace(exact=False), column)):
+    for axes in ((row, column._replace(all_phases=False)), (row._replace(all_phases=False), column)):
         bound = replace(cost.cost, layers=(replace(cost.layers[0], fields=axes),))
         assert replace(cost, cost=bound).to_dict()["layers"][0]["exact"] is False
     assert cost.to_dict()["layers"][0]["exact"] is True

@@ -4,7 +4,8 @@ An attack knows no network and no task: it is given ``loss``, which gives one nu
 it looks for images near the given ones at which that number is larger.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ def gradient(loss: Loss, images: Tensor) -> Tensor:
     training mode shows them to each other: the change of one image then counts in the losses of all. Zero
     where no path leads from the images to the loss; where the chain rule ends in 0 times infinity it is not a
     number, see ``told``. The loss may change what it is given in place. Raises ShapeError unless the loss
-    gives one number per image.
+    gives one number per image, BackwardError where a network refuses its backward pass.
 
     Shape: (B, ...) -> (B, ...)
     """
@@ -36,7 +37,32 @@ def gradient(loss: Loss, images: Tensor) -> Tensor:
             raise ShapeError(f"a loss must give one number per image, {expected}, got {given}")
         if not values.requires_grad:
             return torch.zeros_like(images)
-        (found,) = torch.autograd.grad(values.sum(), x, allow_unused=True, materialize_grads=True)
+        return _backward(values.sum(), x)
+
+
+class BackwardError(UsageError):
+    """A network refuses the backward pass from its loss to its input."""
+
+
+@contextmanager
+def attacking(name: str) -> Iterator[None]:
+    """Name the network whose gradient is refused in here: UsageError."""
+    try:
+        yield
+    except BackwardError as error:
+        raise UsageError(f"{name!r} cannot be attacked by gradient: {error}") from error
+
+
+def _backward(total: Tensor, x: Tensor) -> Tensor:
+    """d total / d x, and 0 where no path leads from one to the other; the end of memory stays what it is."""
+    try:
+        (found,) = torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)
+    except (Exception, SystemExit) as error:  # a network may have backward passes of its own
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        cure = "; use torch.utils.checkpoint with use_reentrant=False" if "Checkpointing" in reason else ""
+        raise BackwardError(f"its backward pass failed, {reason}{cure}") from error
     return found
 
 

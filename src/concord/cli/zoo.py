@@ -49,7 +49,8 @@ def _print_all(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         figures = f"{row['parameters']:>12,}  {row['macs']:>15,}  {_field(row['receptive_field']):>5}"
         print(f"{row['name']:{width}}  {_shape(row['input']):>10}  {figures}  {row['source']}")
-    print("field: receptive field of the last local layer, in pixels. Adjustable sizes: concord zoo NAME")
+    print("field: receptive field of the last local layer where no border cuts it, in pixels")
+    print("Adjustable sizes: concord zoo NAME")
     print("Cost of every layer: concord cost NAME")
     print("Networks of torchvision and timm and your own (package.module:factory) can be members too.")
 

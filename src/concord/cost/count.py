@@ -16,9 +16,11 @@ from torch.random import fork_rng
 
 from concord.cost import local
 from concord.cost.arithmetic import Work, both_owning, numbers, owning
+from concord.cost.memory import dense
 from concord.cost.operations import NOTHING
 from concord.cost.receptive import receptive_fields
 from concord.cost.record import Cost, Layer
+from concord.cost.values import on_meta
 from concord.cost.walk import MARK, Walk
 from concord.cost.watch import TURN, watched
 from concord.errors import ConcordError, ShapeError, UsageError
@@ -42,7 +44,7 @@ def count(network: nn.Module, *inputs: Input) -> Cost:
     A network that cannot be copied, as one with a lock, runs itself, in evaluation mode.
 
     Raises ShapeError, naming the layer, for inputs that do not fit or are empty; UsageError for a network
-    that has no sizes yet, and for more elements than torch can number.
+    that has no sizes yet, for sparse tensors, and for more elements than torch can number.
     """
     if not isinstance(network, nn.Module):
         raise UsageError(f"expected a torch.nn.Module to count, got {type(network).__name__}")
@@ -50,11 +52,14 @@ def count(network: nn.Module, *inputs: Input) -> Cost:
     if not given or any(size < 1 for shape in given for size in shape):
         raise ShapeError(f"expected inputs with at least one element, got {given}")
     state = _state(network)
+    for x in inputs:
+        if isinstance(x, Tensor):
+            dense(x)
     tensors = tuple(_tensor(x, state) for x in inputs)
     if state and all(x.is_meta for x in state):
-        return _watched_pass(network, _on_meta(tensors), real=False)
+        return _watched_pass(network, tuple(map(on_meta, tensors)), real=False)
     try:
-        return _watched_pass(_without_weights(network), _on_meta(tensors), real=False)
+        return _watched_pass(_without_weights(network), tuple(map(on_meta, tensors)), real=False)
     except LayerError as refused:
         # The input is wrong, or there is no meta form: numbers decide, or tensors stand outside the state.
         return _on_cpu(network, state, tensors, refused)
@@ -68,16 +73,14 @@ def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _state(network: nn.Module) -> list[Tensor]:
-    """Parameters and buffers; UsageError for lazy ones."""
+    """Parameters and buffers; UsageError for lazy ones, and for sparse ones and others without a storage."""
     slots = [x for m in network.modules() for x in (*m._parameters.values(), *m._buffers.values())]
     owned = [x for x in slots if x is not None]
     if any(map(is_lazy, owned)):
         raise UsageError("lazy layers have no sizes yet: run the network once, then count it")
+    for x in (*owned, *_held(network)):
+        dense(x)
     return owned
-
-
-def _on_meta(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(x, device="meta") for x in tensors)
 
 
 def _on_cpu(
@@ -123,7 +126,7 @@ def _without_weights(network: nn.Module) -> nn.Module:
         for old in network.parameters():
             memo[id(old)] = nn.Parameter(torch.empty_like(old, device="meta"), old.requires_grad)
         for x in (*network.buffers(), *_held(network)):
-            memo[id(x)] = torch.empty_like(x, device="meta")
+            memo[id(x)] = on_meta(x)
         return deepcopy(network, memo)
     except Exception as error:
         raise LayerError(f"{type(network).__name__} cannot be copied: {error}") from error

@@ -19,6 +19,7 @@ class FieldDocument(TypedDict):
     """A receptive field."""
 
     size: PerAxis
+    unbounded: PerAxis
     stride: PerAxis
     start: PerAxis
     exact: bool
@@ -108,6 +109,7 @@ def document(priced: "Priced") -> CostDocument:
 def _field(field: "ReceptiveField") -> FieldDocument:
     return {
         "size": _one(field.size),
+        "unbounded": _one(field.unbounded),
         "stride": _one(field.stride),
         "start": _one(field.start),
         "exact": field.exact,

@@ -11,8 +11,8 @@ Neural Networks", Distill, 2019, doi:10.23915/distill.00021.
 Departures from the source:
   * Fields are carried from the input to the output, with one pair of ends per phase: in a network that
     upsamples the units of one map see fields of different sizes.
-  * Every map ends somewhere. Padding is no unit and shows nothing of the input, so a field knows its live
-    units and the outermost positions that the maps before it let through (``region``).
+  * Every map ends somewhere. Padding shows nothing of the input, so a field knows its live units, the
+    outermost positions that the maps before it let through (``region``), and the units that no border cuts.
   * No more than ``PHASES`` phases are kept, so that no rule takes longer for a longer map. Where more would
     be needed, and the map has about as many units, only two lines are kept between which all intervals lie.
     Then P = 1, S is a fraction, and the field is an upper bound:
@@ -46,15 +46,19 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
     last: int  # last unit that see anything of the input; first > last: none does
     least: int  # first position and
     most: int  # last position that the maps before this one let through
+    begin: int  # first unit and
+    end: int  # last unit of those that no border cuts: they see ``at``, whatever is said below
     source: Hashable  # which axis of which input; fields of different sources do not mix
-    exact: bool = True  # whether no unit sees less, borders aside; else ``low`` and ``high`` are bounds
+    all_phases: bool = True  # whether these are the ends of each phase; else ``low`` and ``high`` are bounds
+    tight: bool = True  # whether ``region`` is exact for the units that a border cuts
 
     @classmethod
     def of_input(cls, source: Hashable, extent: int) -> Self:
         """The input itself: unit i sees position i, for i in 0 ... extent - 1."""
         if extent < 1:
             raise UsageError(f"an axis of the input needs at least 1 position, got {extent}")
-        return cls((0,), (0,), 1, extent, 0, extent - 1, 0, extent - 1, source)
+        ends = 0, extent - 1
+        return cls((0,), (0,), 1, extent, *ends, *ends, *ends, source)
 
     @property
     def period(self) -> int:
@@ -72,12 +76,52 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
         return tuple(max(0, floor(hi - lo) + 1) for lo, hi in zip(self.low, self.high, strict=True))
 
     @property
-    def size(self) -> int:
-        """The largest of the sizes that a unit of the map has: a short map lacks some phases."""
+    def unbounded(self) -> int:
+        """The size of a unit that no border cuts, as on a larger input: the largest of the map's phases."""
         if len(self.low) == 1:
             return self.sizes[0]
         sizes, live = self.sizes, range(max(0, self.first), min(self.last, self.units - 1) + 1)
         return max([sizes[unit % len(sizes)] for unit in live[: len(sizes)]], default=max(sizes))
+
+    @property
+    def size(self) -> int:
+        """The largest part of the input that a unit of the map sees; at least as large if not ``exact``."""
+        if self.first > self.last:
+            return 0
+        if self.tight and self.all_phases:
+            return self._largest(self.first, self.last, self.least, self.most)
+        return max(0, min(self.unbounded, self.most - self.least + 1))
+
+    @property
+    def exact(self) -> bool:
+        """Whether some unit sees as much as ``size`` says."""
+        if not self.all_phases:
+            return self.first > self.last
+        return self.tight or self.size in (0, self._largest(self.begin, self.end))
+
+    def _largest(self, first: int, last: int, least: int = -NOTHING, most: int = NOTHING) -> int:
+        """The largest interval of the units ``first`` to ``last``, cut to what lies in ``least`` to ``most``.
+
+        Of the units of one phase the cut interval grows and then shrinks: it is largest beside a unit where
+        a cut begins or ends, or at the end of the map.
+        """
+        found, period, shift = 0, len(self.low), self.shift
+        for phase, (lo, hi) in enumerate(zip(self.low, self.high, strict=True)):
+            turns = range(
+                -((phase - max(0, first)) // period), (min(last, self.units - 1) - phase) // period + 1
+            )
+            if lo > hi or not turns:
+                continue
+            bends = [floor((end - at) // shift) for end, at in ((least, lo), (most, hi))] if shift else []
+            for turn in {min(max(t, turns[0]), turns[-1]) for bend in bends or [0] for t in (bend, bend + 1)}:
+                seen = min(hi + turn * shift, most) - max(lo + turn * shift, least) + 1
+                found = max(found, int(seen))
+        return found
+
+    @property
+    def cut(self) -> tuple[int, int, int, int]:
+        """What the ends of maps leave of it."""
+        return self.first, self.last, self.least, self.most
 
     @property
     def start(self) -> float | None:
@@ -98,15 +142,16 @@ class Field(NamedTuple):  # a frozen dataclass takes three times as long to make
     def region(self, unit: int) -> tuple[int, int] | None:
         """First and last position of the input that a unit of the map sees; None if it sees nothing.
 
-        Never too small. Exact away from borders, and at borders too, except that there it may reach too far
+        Exact from unit ``begin`` to unit ``end``, and for all units of a ``tight`` field. Else the units at
+        borders may see less
 
           * after a dilated layer whose window hangs over the end of its map: the end counts as read, though
             the nearest tap may lie up to d - 1 units inside. What has small dilations below large ones
-            (1, 2, 4, ...) stays exact, because the nearest tap sees as far;
+            (1, 2, 4, ...) stays tight, because the nearest tap sees as far;
           * where branches meet of which one sees less at its ends (``first``, ``last``, ``least``, ``most``)
             or has units that see nothing in between: all branches count as seeing as much.
 
-        What is not ``exact`` may reach too far anywhere: by about one unit of the old map for each resizing.
+        A bound may reach too far anywhere: by about one unit of the old map for each resizing.
         """
         if not self.first <= unit <= self.last:
             return None
@@ -127,16 +172,33 @@ def hull(fields: Sequence[Field | None]) -> Field | None:
     local = [field for field in fields if field is not None]
     if len(local) < len(fields):
         return None
-    lows, highs, shifts, units, firsts, lasts, leasts, mosts, sources, exact = zip(*local, strict=True)
+    lows, highs, shifts, units, firsts, lasts, leasts, mosts, begins, ends, sources, *_ = zip(
+        *local, strict=True
+    )
     if units.count(units[0]) < len(units) or sources.count(sources[0]) < len(sources):
         return None
     if shifts.count(shifts[0]) == len(shifts) and max(map(len, lows)) == 1:
         low, high, shift, all_listed = min(lows), max(highs), shifts[0], True
     else:
         low, high, shift, all_listed = _ends(local)
-    first, last, least, most = min(firsts), max(lasts), min(leasts), max(mosts)
-    known = all_listed and False not in exact
-    return Field(low, high, shift, units[0], first, last, least, most, sources[0], known)
+    outer = min(firsts), max(lasts), min(leasts), max(mosts)
+    all_listed = all_listed and all(f.all_phases for f in local)
+    field = Field(low, high, shift, units[0], *outer, max(begins), min(ends), sources[0], all_listed)
+    return field._replace(tight=all_listed and (_alike(local) or any(_dominates(f, field) for f in local)))
+
+
+def _dominates(one: Field, field: Field) -> bool:
+    """Whether a branch sees by itself all that its hull with the others does."""
+    if not one.tight or one.cut != field.cut:
+        return False
+    period = lcm(one.period, field.period) if one.jump == field.jump else field.units
+    return listed(period) and all(one.ends(i) == field.ends(i) for i in range(min(period, field.units)))
+
+
+def _alike(fields: Sequence[Field]) -> bool:
+    """Whether the hull of regions is the region of the hull: the same is cut off from all branches."""
+    cut = {f.cut for f in fields}
+    return len(cut) == 1 and all(f.tight and 0 not in f.sizes for f in fields)
 
 
 def listed(phases: int) -> bool:

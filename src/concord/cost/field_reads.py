@@ -5,6 +5,7 @@ Unit i of phase r = i mod R reads the old units taps[r] + (i div R) Q.
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor, gcd
 
 from concord.cost.field import NOTHING, Field, Place, lines, listed, whole
@@ -42,9 +43,42 @@ def read(field: Field, taps: Sequence[range], advance: int, units: int) -> Field
         next((i for i in live[: len(low)] if low[i % len(low)] <= high[i % len(low)]), NOTHING),
         next((i for i in live[: -len(low) - 1 : -1] if low[i % len(low)] <= high[i % len(low)]), -NOTHING),
         *_let_through(field),
+        *_uncut(field, taps, advance, units),
         field.source,
-        field.exact,
+        field.all_phases,
+        field.tight and _sees_the_end(field, taps, advance, units),
     )
+
+
+def _uncut(field: Field, taps: Sequence[range], advance: int, units: int) -> tuple[int, int]:
+    """First and last unit of those that read uncut units alone."""
+    begin, end, turn = 0, units - 1, len(taps)
+    for phase, read in enumerate(taps):
+        if read and advance:
+            begin = max(begin, phase + turn * -((read[0] - field.begin) // advance) - turn + 1)
+            end = min(end, phase + turn * ((field.end - read[-1]) // advance) + turn - 1)
+        elif read and not field.begin <= read[0] <= read[-1] <= field.end:
+            return NOTHING, -NOTHING
+    return begin, end
+
+
+def _sees_the_end(field: Field, taps: Sequence[range], advance: int, units: int) -> bool:
+    """Whether a window that hangs over an end of the old map sees as far as any does.
+
+    It does if it reads every unit up to the end, and no unit sees farther than those at the end.
+    """
+    rows = (*range(min(len(taps), units)), *range(max(0, units - len(taps)), units))
+    reads = [t for t in (_moved(taps[i % len(taps)], i // len(taps) * advance) for i in rows) if t]
+    if all(field.first <= t[0] <= t[-1] <= field.last for t in reads):
+        return True
+    return _rising(field) and all(len(t) == t[-1] - t[0] + 1 for t in reads)
+
+
+def _rising(field: Field) -> bool:
+    """Whether both ends of the intervals move on from unit to unit of the map, or stay."""
+    units = range(field.first, min(field.last, field.first + 2 * field.period) + 1)
+    seen = [(lo, hi) for lo, hi in map(field.ends, units) if lo <= hi]
+    return all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(seen))
 
 
 def enclosed(field: Field, first: Fraction, last: Fraction, step: Fraction, units: int) -> Field:
@@ -61,6 +95,7 @@ def enclosed(field: Field, first: Fraction, last: Fraction, step: Fraction, unit
         begin,
         end,
         *_let_through(field),
+        *(NOTHING, -NOTHING),
         field.source,
         False,
     )

@@ -11,6 +11,8 @@ of its R phases reads, and advances by Q units j every R units i.
 What flips an axis, wraps round it, sorts it or mixes all of it has no rule: the field is None from there on.
 """
 
+from array import array
+from collections.abc import Callable
 from fractions import Fraction
 from math import ceil, floor, gcd, lcm
 
@@ -18,6 +20,7 @@ from concord.cost.field import NOTHING, Field, listed
 from concord.cost.field_reads import enclosed, read
 from concord.errors import UsageError
 
+CHECKED = 1 << 15  # units of the longest map of which every unit is tried
 FINEST = 4096  # scale factors are taken as fractions with denominators up to this
 BELOW_ONE = "kernel, stride and dilation must be at least 1, got {}, {} and {}"
 
@@ -29,17 +32,23 @@ def window(
     if kernel < 1 or stride < 1 or dilation < 1:
         raise UsageError(BELOW_ONE.format(kernel, stride, dilation))
     end = (kernel - 1) * dilation - padding
-    lows, highs, shift, _, first, last, least, most, source, exact = field
-    if len(lows) > 1:
+    if field.period > 1:
         return read(field, (range(-padding, end + 1, dilation),), stride, units)
-    low, high = lows[0], highs[0]
+    (low,), (high,), shift, _, first, last, least, most, begin, stop, source, all_phases, tight = field
     # what hangs over an end of the old map sees no farther than the last live unit there
     least, most = max(least, ceil(low + first * shift)), min(most, floor(high + last * shift))
+    hangs = (-padding < first, (units - 1) * stride + end > last)
+    if tight and dilation > 1 and kernel > 1 and any(hangs):  # does the nearest tap see as far?
+        near, far = low + (first + dilation - 1) * shift, high + (last - dilation + 1) * shift
+        tight = (
+            last - first >= dilation - 1 and (near <= least or not hangs[0]) and (far >= most or not hangs[1])
+        )
     first, last = max(0, -((end - first) // stride)), min(units - 1, (last + padding) // stride)
     if first > last:  # only padding is read
         first, last = NOTHING, -NOTHING
-    low, high = low - padding * shift, high + end * shift
-    return Field((low,), (high,), shift * stride, units, first, last, least, most, source, exact)
+    begin, stop = max(0, -((-begin - padding) // stride)), min(units - 1, (stop - end) // stride)
+    ends, cut = ((low - padding * shift,), (high + end * shift,)), (first, last, least, most)
+    return Field(*ends, shift * stride, units, *cut, begin, stop, source, all_phases, tight)
 
 
 def transposed(
@@ -68,26 +77,59 @@ def sliced(field: Field, start: int = 0, step: int = 1, *, units: int) -> Field:
 
 
 def padded(field: Field, before: int, *, units: int) -> Field:
-    """``before`` zeros in front of the map; less than 0 crops. i reads j = i - before.
-
-    Reflecting and replicating padding fit too, up to half the kernel that comes next: what they repeat is
-    in the window already. Circular padding has no rule.
-    """
+    """``before`` zeros in front of the map; less than 0 crops. i reads j = i - before."""
     return window(field, 1, 1, before, units=units)
+
+
+def reflected(field: Field, before: int, *, units: int) -> Field:
+    """Reflecting padding: i reads j = |i - before|, counted from the other end behind the last unit."""
+    last = field.units - 1
+    return _repeated(field, lambda i: last - abs(last - abs(i - before)), before, units)
+
+
+def replicated(field: Field, before: int, *, units: int) -> Field:
+    """Replicating padding: i reads the unit of the map next to i - before. Circular padding has no rule."""
+    return _repeated(field, lambda i: min(max(0, i - before), field.units - 1), before, units)
+
+
+def _repeated(field: Field, place: Callable[[int], int], before: int, units: int) -> Field:
+    """Every unit is a phase; on a long map none lies farther from i - before than padding is long."""
+    if listed(units):
+        return read(field, [range(j, j + 1) for j in map(place, range(units))], units, units)
+    after = max(0, units - field.units - before)
+    return enclosed(field, Fraction(-before - 2 * after), Fraction(abs(before)), Fraction(1), units)
 
 
 def nearest(field: Field, *, units: int, scale: float | None = None, exact: bool = False) -> Field:
     """Nearest neighbour to ``units``: i reads j = floor(i / scale), or floor((i + 1/2) / scale) if ``exact``.
 
     ``scale`` is new length / old length where it is not given. For some odd ratios, such as 2 to 82, torch's
-    32-bit rounding makes a unit read the neighbour of j.
+    32-bit rounding makes a unit read a neighbour of j: then the field is a bound.
     """
+    if not exact and units in (field.units, 2 * field.units):  # torch then leaves the scale out of account
+        scale = None
     step = _step(field, units, scale)
     offset = step / 2 if exact else Fraction(0)
+    if not _as_in_32_bits(field.units, units, scale, step, offset):
+        return enclosed(field, offset - 2, offset + 1, step, units)
     if not listed(step.denominator):
         return enclosed(field, offset - 1 + _grain(step, offset), offset, step, units)
     taps = [floor(i * step + offset) for i in range(step.denominator)]
     return read(field, [range(j, j + 1) for j in taps], step.numerator, units)
+
+
+def _as_in_32_bits(old: int, units: int, scale: float | None, step: Fraction, offset: Fraction) -> bool:
+    """Whether torch, which multiplies in 32 bits, reads the units above; long maps are not tried."""
+    factor = array("f", [old / units if scale is None else 1 / scale])[0]
+    if Fraction(factor) == step and step.numerator * units < 1 << 23:  # no product is rounded
+        return True
+    if units > CHECKED:
+        return False
+    half = 0.5 if offset else 0.0
+    products = array("f", [(i + half) * factor for i in range(units)])
+    top, bottom = 2 * step.numerator, 2 * step.denominator
+    middle = step.numerator if offset else 0
+    return all(min(int(x), old - 1) == (i * top + middle) // bottom for i, x in enumerate(products))
 
 
 def interpolated(

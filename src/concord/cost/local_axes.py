@@ -137,14 +137,19 @@ def _split(args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) -> 
     return tuple(fields)
 
 
-def _pad(args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) -> Fields:
-    """Numbers come in pairs from the last axis on; a mirrored border counts as an empty one."""
-    fields = list(known(args[0]) or ())
-    for pair, axis in enumerate(range(-1, -len(args[1]) // 2 - 1, -1)):
-        old = fields[axis]
-        if 2 * pair < len(args[1]) and old is not None:
-            fields[axis] = field_rules.padded(old, args[1][2 * pair], units=out.shape[axis])
-    return tuple(fields)
+def _pad(rule: Callable[..., Field]) -> Rule:
+    """Numbers come in pairs from the last axis on."""
+
+    def pad(args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) -> Fields:
+        fields = list(known(args[0]) or ())
+        for axis, before, after in zip(
+            range(-1, -out.ndim - 1, -1), args[1][::2], args[1][1::2], strict=False
+        ):
+            if (old := fields[axis]) is not None and (before or after):
+                fields[axis] = rule(old, before, units=out.shape[axis])
+        return tuple(fields)
+
+    return pad
 
 
 def _shuffled(rule: Callable[[Field, int, int], Field]) -> Rule:
@@ -160,7 +165,7 @@ def _shuffled(rule: Callable[[Field, int, int], Field]) -> Rule:
 
 
 def _finer(field: Field, factor: int, units: int) -> Field:
-    return field_rules.nearest(field, units=units, scale=factor)
+    return field_rules.transposed(field, factor, factor, units=units)
 
 
 def _coarser(field: Field, factor: int, units: int) -> Field:
@@ -183,8 +188,9 @@ AXES: dict[str, Rule] = {
     "cat": _cat,
     "stack": _stack,
     **dict.fromkeys(SPLITS.split(), _split),
-    **{f"{kind}{n}d": _pad for kind in ("reflection_pad", "replication_pad") for n in (1, 2, 3)},
-    "constant_pad_nd": _pad,
+    **{f"reflection_pad{n}d": _pad(field_rules.reflected) for n in (1, 2, 3)},
+    **{f"replication_pad{n}d": _pad(field_rules.replicated) for n in (1, 2, 3)},
+    "constant_pad_nd": _pad(field_rules.padded),
     "pixel_shuffle": _shuffled(_finer),
     "pixel_unshuffle": _shuffled(_coarser),
 }

@@ -116,8 +116,11 @@ def _interpolated(reach: int, antialias: bool) -> Rule:
 
     def rule(args: Args, kwargs: Mapping[str, Any], out: Tensor, known: Known) -> Fields:
         fields, corners = list(known(args[0]) or ()), bool(args[2])
+        kept = [before == after for before, after in zip(args[0].shape[2:], out.shape[2:], strict=True)]
         for i, axis in enumerate(range(2, out.ndim)):
             old, scale = fields[axis], args[3 + i] if len(args) > 3 + i else None
+            if not antialias and (kept[i] if reach == 1 else all(kept)):  # torch copies, whatever the scale
+                scale = None
             fields[axis] = old and field_rules.interpolated(
                 old,
                 units=out.shape[axis],

@@ -4,7 +4,20 @@ from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
+import torch
 from torch import Tensor
+
+from concord.errors import UsageError
+
+
+def dense(x: Tensor) -> None:
+    """UsageError for a tensor without a storage of its own: sparse ones, and others of a special layout."""
+    if x.layout is not torch.strided:
+        kind = str(x.layout).removeprefix("torch.")
+        raise UsageError(
+            f"only dense tensors can be counted, got one of layout {kind} and shape {tuple(x.shape)}; count a"
+            " copy of the network with x.to_dense() in its place"
+        )
 
 
 class Memory:
@@ -31,9 +44,9 @@ class Memory:
         return elements
 
     def patch(self, x: Tensor) -> None:
-        """x was written over; if it is a part of something larger, that is not what it was."""
+        """x was written over; if it is a part or a view of something else, that is not what it was."""
         storage = x.untyped_storage()
-        if x.numel() < storage.nbytes() // x.element_size():
+        if x._is_view() or x.numel() < storage.nbytes() // x.element_size():
             self.patched.add(storage._cdata)
 
     def is_patched(self, x: Tensor) -> bool:

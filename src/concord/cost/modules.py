@@ -23,6 +23,9 @@ ACTIVATIONS = (
 DROPOUTS = "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout"
 # Axes with the batch; without it torch has its own rules.
 AXES: dict[type[nn.Module], tuple[int, ...]] = {
+    nn.Conv1d: (3,),
+    nn.Conv2d: (4,),
+    nn.Conv3d: (5,),
     nn.BatchNorm1d: (2, 3),
     nn.BatchNorm2d: (4,),
     nn.BatchNorm3d: (5,),
@@ -38,18 +41,24 @@ class Doubt(TypeError):
 
 
 def _convolution(m: Any, x: Tensor, fields: Fields) -> Answer | None:
-    weight, n = m.weight, len(m.kernel_size)
-    if not isinstance(weight, Tensor) or not weight.ndim == x.ndim == n + 2 or m.padding_mode != "zeros":
+    weight = m.weight
+    if not isinstance(weight, Tensor) or x.ndim not in AXES[type(m)] or weight.ndim != x.ndim:
         return None
     filters, each, *kernel = weight.shape
-    _require(_typed(weight, x) and _typed(m.bias, x) and _shaped(m.bias, filters) and filters % m.groups == 0)
     moved = (m.stride, m.padding, m.dilation)  # padding "same" may pad one side more than the other
-    if x.shape[1] != each * m.groups or not all(isinstance(s, tuple) and len(s) == n for s in moved):
+    if m.padding_mode != "zeros" or not all(_per_axis(sizes, len(kernel)) for sizes in moved):
         return None
+    if not isinstance(m.groups, int) or m.groups < 1 or x.shape[1] != each * m.groups:
+        return None
+    _require(_typed(weight, x) and _typed(m.bias, x) and _shaped(m.bias, filters) and filters % m.groups == 0)
     _require(min(*m.stride, *m.dilation) > 0 <= min(m.padding))
     windows = Windows(tuple(kernel), *moved)
     shape = tuple(x.shape)
     return convolution(shape, fields, filters, windows, groups=m.groups, bias=m.bias is not None)
+
+
+def _per_axis(sizes: object, axes: int) -> bool:
+    return isinstance(sizes, tuple) and len(sizes) == axes and all(isinstance(size, int) for size in sizes)
 
 
 def _linear(m: Any, x: Tensor, fields: Fields) -> Answer | None:

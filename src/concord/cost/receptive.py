@@ -21,11 +21,14 @@ def receptive_fields(layers: Sequence[Layer]) -> Iterator[ReceptiveField]:
 
 
 def _receptive_field(number: int, kept: Sequence[Field], last: Layer) -> ReceptiveField:
+    """Where along one axis nothing but padding is read, no unit sees anything of the others either."""
+    blind = any(f.size == 0 for f in kept)
     return ReceptiveField(
         number,
         last.path,
         last.type,
-        tuple(f.size for f in kept),
+        tuple(0 if blind else f.size for f in kept),
+        tuple(f.unbounded for f in kept),
         tuple(float(f.jump) for f in kept),
         tuple(f.start for f in kept),
         last.fields,

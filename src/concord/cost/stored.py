@@ -42,14 +42,22 @@ def to_data(priced: Priced) -> Data:
 
 
 def _seen_data(seen: ReceptiveField, axes: Mapping[Field, int]) -> list[object]:
-    per_axis = list(seen.size), list(seen.stride), list(seen.start)
+    per_axis = list(seen.size), list(seen.unbounded), list(seen.stride), list(seen.start)
     return [seen.input, seen.path, seen.type, *per_axis, _numbered(seen.fields, axes)]
 
 
 def _axis_data(axis: Field) -> list[object]:
-    low, high, shift, *ends, source, exact = axis
+    low, high, shift, *ends, source, all_phases, tight = axis
     assert isinstance(source, tuple), "as local.of_input made it"
-    return [[_place(p) for p in low], [_place(p) for p in high], _place(shift), *ends, list(source), exact]
+    return [
+        [_place(p) for p in low],
+        [_place(p) for p in high],
+        _place(shift),
+        *ends,
+        list(source),
+        all_phases,
+        tight,
+    ]
 
 
 def _place(place: Place) -> object:
@@ -105,13 +113,14 @@ def _priced(data: Mapping[str, Any]) -> Priced:
 
 
 def _axis(one: Sequence[Any]) -> Field:
-    low, high, shift, units, first, last, least, most, source, exact = _list(one)
+    low, high, shift, units, *ends, source, all_phases, tight = _list(one)
     lows, highs = (tuple(_read_place(p) for p in _list(ends)) for ends in (low, high))
     _require(len(lows) == len(highs) > 0, "phases of a field")
-    first, last, least, most = (_is(int, end) for end in (first, last, least, most))
+    first, last, least, most, begin, end = (_is(int, end) for end in ends)
     number, axis = (_is(int, part) for part in _list(source))
-    seen = _is(int, units), first, last, least, most
-    return Field(lows, highs, _read_place(shift), *seen, (number, axis), _is(bool, exact))
+    seen = _is(int, units), first, last, least, most, begin, end
+    flags = _is(bool, all_phases), _is(bool, tight)
+    return Field(lows, highs, _read_place(shift), *seen, (number, axis), *flags)
 
 
 def _read_place(place: object) -> Place:
@@ -157,14 +166,17 @@ def _windows(sizes: Sequence[Any], letters: Mapping[str, int], axes_of_output: i
 
 
 def _seen(one: Sequence[Any], axes: Sequence[Field], inputs: int) -> ReceptiveField:
-    number, path, kind, size, stride, start, fields = _list(one)
+    number, path, kind, size, unbounded, stride, start, fields = _list(one)
     _require(_count(number) < inputs, "input of a field")
     strides = tuple(_is(float, s) for s in _list(stride))
     starts = tuple(None if s is None else _is(float, s) for s in _list(start))
     seen = ReceptiveField(
-        *(number, _is(str, path), _is(str, kind), _sizes(size), strides, starts), _fields(fields, axes)
+        *(number, _is(str, path), _is(str, kind), _sizes(size), _sizes(unbounded), strides, starts),
+        _fields(fields, axes),
     )
-    _require(0 < len(seen.size) == len(seen.stride) == len(seen.start), "axes of a field")
+    _require(
+        0 < len(seen.size) == len(seen.unbounded) == len(seen.stride) == len(seen.start), "axes of a field"
+    )
     return seen
 
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from concord.cost import local
+from concord.cost import local, values
 from concord.cost.arithmetic import Answer, Fields, Shape, Work, numbers, owning
 from concord.cost.cells import EACH, over_time
-from concord.cost.memory import Memory
+from concord.cost.memory import Memory, dense
 from concord.cost.modules import LEAVES, Doubt, in_place
 from concord.cost.operations import NOTHING, work
 from concord.cost.record import Layer
@@ -139,14 +139,19 @@ class Walk(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not self.real:
+            values.check(func, args)
         if func in SAME_SHAPE and not self.real and not kwargs and _alike(*args):
             out = torch.empty(args[0].shape, dtype=args[0].dtype, device="meta")
         else:
             out = func(*args, **kwargs)
         if self.silent:
             return out
+        if not self.real:
+            values.follow(func, args, kwargs, out)
         tensors = [x for x in (out if isinstance(out, tuple | list) else [out]) if isinstance(x, Tensor)]
         for x in tensors:
+            dense(x)
             fields = local.after(func, args, kwargs, x, self.seen)
             if fields is not None:
                 if func._schema.is_mutable and fields != self.seen(x):

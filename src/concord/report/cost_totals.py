@@ -100,16 +100,25 @@ def comparison(several: Sequence[Priced]) -> Table:
             ratio(one.cost.macs, first.macs),
             whole(one.cost.other_operations),
             whole(one.cost.peak_activations),
-            one.cost.receptive_field.text if one.cost.receptive_field else MISSING,
+            _unbounded(one.cost.receptive_field),
         )
         for one in several
     )
     notes = (
         f"Ratios are to {several[0].name}; linear %: share of the parameters in linear layers; other: other "
-        "operations; peak: most activations alive at once; field: what a unit of the last local layer sees.",
+        "operations; peak: most activations alive at once; field: what a unit of the last local layer sees "
+        "where no border cuts it.",
         *[f"{one.name}: {name} {text}." for one in several for name, text in reservations(one.cost)],
     )
     return Table("Cost side by side", header, rows, 2, notes)
+
+
+def _unbounded(seen: ReceptiveField | None) -> str:
+    """The size that does not depend on the input; ``at most`` before a bound."""
+    if seen is None:
+        return MISSING
+    known = all(f.all_phases for f in seen.fields if f is not None)
+    return f"{'' if known else 'at most '}{times(seen.unbounded)}"
 
 
 def linear_parameters(cost: Cost) -> int:

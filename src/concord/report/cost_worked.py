@@ -70,14 +70,14 @@ def _fields(layer: Layer) -> Iterator[str]:
     if windows is None or len(local) != len(windows.kernel) or len(set(zip(*windows, strict=True))) > 1:
         return
     after, (k, s, _, d) = local[0], (sizes[0] for sizes in windows)
-    if not after.exact:  # a bound has no such sum
+    if not after.all_phases:  # a bound has no such sum
         return
     before = after.jump / s
     if after.period > 1 or before != int(before):  # after upsampling units see fields of several sizes
         return
-    reach = d * (k - 1)
+    reach, size = d * (k - 1), after.unbounded
     yield (
-        f"  field       R = {after.size - reach * before:g} + {reach}·{float(before):g} = {after.size}, "
+        f"  field       R = {size - reach * before:g} + {reach}·{float(before):g} = {size}, "
         f"J = {s}·{float(before):g} = {float(after.jump):g}{', in the last call' if layer.calls > 1 else ''}"
     )
 

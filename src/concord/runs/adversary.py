@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from concord.attack.fgsm import fgsm
+from concord.attack.gradient import attacking
 from concord.attack.norms import NORMS
 from concord.attack.pgd import pgd
 from concord.runs.config import Config, Pgd
@@ -38,18 +39,19 @@ def adversarial_of(config: Config, interface: Interface) -> Adversarial | None:
         assert isinstance(x, Tensor)  # the members of a run take one batch of images
         mean, std = columns(interface.normalise, x)
         low, high = -mean / std, (1 - mean) / std
-        if not isinstance(settings, Pgd):
-            return fgsm(loss, x, settings.eps / std, low=low, high=high)
-        return pgd(
-            loss,
-            x,
-            settings.eps / std,
-            steps=settings.steps,
-            step_size=step_size_of(settings.eps, settings.steps, settings.step_size) / std,
-            norm=NORMS[settings.norm],
-            generator=torch.Generator().manual_seed(mix(seeds[i], index)),
-            low=low,
-            high=high,
-        )
+        with attacking(config.members[i].name):
+            if not isinstance(settings, Pgd):
+                return fgsm(loss, x, settings.eps / std, low=low, high=high)
+            return pgd(
+                loss,
+                x,
+                settings.eps / std,
+                steps=settings.steps,
+                step_size=step_size_of(settings.eps, settings.steps, settings.step_size) / std,
+                norm=NORMS[settings.norm],
+                generator=torch.Generator().manual_seed(mix(seeds[i], index)),
+                low=low,
+                high=high,
+            )
 
     return Adversarial(craft, settings.share)

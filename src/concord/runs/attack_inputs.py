@@ -16,6 +16,7 @@ from concord.errors import ConcordError, UsageError
 from concord.runs.folder import RunFolder
 from concord.runs.loading import Loaded, load_run, other_data, same_data
 from concord.runs.pixels import classifier
+from concord.training.foreign import blamed
 from concord.training.observer import SILENT, Observer
 
 
@@ -63,15 +64,22 @@ def networks_of(runs: Sequence[Path], loaded: Sequence[Loaded]) -> dict[str, Cla
     """Members and the ensemble of every run, in float32; RUN:MEMBER where there are several runs."""
     found = {}
     for head, run in zip(_heads(runs), loaded, strict=True):
-        members = list(run.members.values())
-        for name, member in run.members.items():
-            found[f"{head}{name}"] = classifier(member.eval(), run.interface.normalise)
+        members = [partial(_output, f"{head}{name}", member.eval()) for name, member in run.members.items()]
+        for name, member in zip(run.members, members, strict=True):
+            found[f"{head}{name}"] = classifier(member, run.interface.normalise)
         if len(members) > 1:
             found[f"{head}{ENSEMBLE}"] = classifier(partial(_together, members), run.interface.normalise)
     return found
 
 
-def _together(members: Sequence[nn.Module], x: Tensor) -> Tensor:
+def _output(name: str, member: nn.Module, x: Tensor) -> Tensor:
+    """What a member gives; an attack asks for it with gradients, which evaluation does not."""
+    with blamed(name, member, "under attack"):
+        output: Tensor = member(x)
+    return output
+
+
+def _together(members: Sequence[Classifier], x: Tensor) -> Tensor:
     return ensemble_logits([member(x.clone()) for member in members])  # a member may change it in place
 
 

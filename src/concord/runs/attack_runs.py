@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from concord.attack.fgsm import fgsm
-from concord.attack.gradient import Classifier, Loss
+from concord.attack.gradient import Classifier, Loss, attacking
 from concord.attack.norms import NORMS
 from concord.attack.pgd import pgd
 from concord.attack.strike import NO_ANSWER, SHOWN, Attack, Struck, strike, stuck_samples, untouched
@@ -86,7 +86,8 @@ def attack_all(
     for name in attacked:
         for eps in plan.eps:
             attack = attack_of(plan, eps)
-            struck[name, eps] = strike(target.networks, name, target.samples(), attack, target.wanted)
+            with attacking(name):
+                struck[name, eps] = strike(target.networks, name, target.samples(), attack, target.wanted)
             error = (struck[name, eps].votes[names.index(name)] != labels).double().mean().item()
             observer.counted(len(struck), len(attacked) * len(plan.eps))
             observer.notice(f"{name} at eps {eps:g}: error {100 * error:.2f} %")

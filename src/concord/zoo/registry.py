@@ -42,7 +42,7 @@ class Entry:
 
 
 class Seen(TypedDict):
-    """What a unit of the last local map sees: one number, or one for each axis where they differ."""
+    """What a unit of the last local map sees where no border cuts it: one number, or one for each axis."""
 
     size: int | list[int]
     stride: float | list[float]
