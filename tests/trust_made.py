@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 import concord
 from concord.cli import app
 from concord.errors import StoppedError
+from concord.files.documents import with_digest
 from concord.files.manifest import FILE as MANIFEST
 
 NETWORK = "noel2017_st(filters=4)"
@@ -76,7 +77,10 @@ def figures(verb, out):
 
 
 def sealed(path):
-    """Every manifest fits what lies beside it, as whoever makes a hostile folder writes it."""
+    """Every manifest and digest fits what it is of, as whoever makes a hostile folder writes it."""
+    for file in [path / "stamp.json", *path.glob("attack/*/attack.json")]:
+        if file.is_file() and isinstance(content := json.loads(file.read_text()), dict):
+            file.write_text(json.dumps(with_digest(content)))
     for file in [*path.glob(f"ckpt/*/{MANIFEST}"), path / MANIFEST]:
         if file.is_file():
             found = json.loads(file.read_text())

@@ -20,6 +20,7 @@ from concord.report.verdict import findings, verdict_sentences, winner
 from concord.report.views import run_view
 from concord.runs import predictions, toml
 from concord.runs.folder import STUDY, RunFolder
+from concord.studies.cells import check_cells
 from concord.studies.grid import GridCell, Study
 from concord.studies.study import notices, planned
 from concord.training.observer import SILENT, Observer
@@ -29,7 +30,8 @@ MEASURES = {"test_error": "test_error", "valid_error": "valid_error", "test_nll"
 
 
 def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyView:
-    """The finished cells; CheckpointError if there are none."""
+    """The finished cells; CheckpointError if there are none, or another run lies in the place of one."""
+    check_cells(folder / "cells", cells)
     runs = [(cell, RunFolder(folder / "cells" / cell.name)) for cell in cells]
     found = [_cell(cell, run) for cell, run in runs if run.complete]
     if not found:
