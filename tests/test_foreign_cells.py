@@ -131,3 +131,10 @@ def test_data_that_lie_elsewhere_now_are_the_same_if_another_run_of_the_seed_sho
     shutil.rmtree(study / "cells" / PULLED)
     status, _, err = run("report", study)
     assert (status, PLAIN in err, "data.source: " in err) == (4, True, True)
+
+
+def test_a_run_beside_the_cells_shows_that_the_study_was_another_one(made, study):
+    settings_file = study / "study.toml"
+    settings_file.write_text(settings_file.read_text().replace("seeds = [0, 1]", "seeds = [0, 7]"))
+    status, _, err = run("report", study)
+    assert (status, "a+b_l2-0.1_seed1" in err, "not a cell of the study" in err) == (4, True, True)

@@ -5,8 +5,7 @@ import shutil
 
 import pytest
 from PIL import Image
-from safetensors.torch import load_file
-from trust_made import complete, run, unfinished
+from trust_made import asked, complete, run, unfinished
 
 import concord
 from concord.errors import CheckpointError
@@ -34,37 +33,6 @@ def done(made, tmp_path):
 @pytest.fixture
 def stopped(made, tmp_path):
     return shutil.copytree(made[1]["unfinished"], tmp_path / "run")
-
-
-def command(name, path, folder):
-    return {
-        "eval": ["eval", path, "--json"],
-        "resume": ["resume", path, "--json", "--quiet"],
-        "report": ["report", path, "--to", path.parent / "page.html"],
-        "card": ["report", path, "--to", path.parent / "card.md"],
-        "predict": ["predict", path, folder / "x.png", "--json"],
-        "export": ["export", path, "--member", "a", "--to", path.parent / "a.safetensors"],
-        "attack": ["attack", path, "--limit", "9", "--out", path.parent / "attacked", "--json"],
-        "baseline": ["baseline", "perceptron", "--run", path, "--json"],
-    }[name]
-
-
-OF_THE_FOLDER = ("run", "runs", "seconds", "samples_per_second", "sha256")
-WRITTEN = {"report": "page.html", "card": "card.md", "export": "a.safetensors"}
-
-
-def shown(name, path, folder):
-    """Status, what the verb printed or wrote without clock times, and its messages."""
-    status, out, err = run(*command(name, path, folder))
-    if status == 0 and name == "export":
-        out = {key: tensor.tolist() for key, tensor in load_file(path.parent / WRITTEN[name]).items()}
-    elif status == 0 and name in WRITTEN:
-        out = (path.parent / WRITTEN[name]).read_text()
-    elif status == 0 and name == "baseline":
-        out = [(row["name"], row["test_error"], row["low"], row["macs"]) for row in json.loads(out)["rows"]]
-    elif status == 0 and name in ("eval", "resume", "attack"):
-        out = {key: value for key, value in json.loads(out).items() if key not in OF_THE_FOLDER}
-    return status, out, err
 
 
 def with_another_digit(file):
@@ -109,7 +77,7 @@ def sound(made, tmp_path_factory):
     def of(state, verb):
         if (state, verb) not in kept:
             path = shutil.copytree(made[1][state], tmp_path_factory.mktemp("sound") / "run")
-            kept[state, verb] = shown(verb, path, made[0])
+            kept[state, verb] = asked(verb, path, made[0])
             assert kept[state, verb][0] == 0, kept[state, verb]
         return kept[state, verb][1]
 
@@ -124,7 +92,7 @@ def test_every_verb_agrees_about_a_damaged_file(state, name, verb, made, sound, 
         file.write_text(file.read_text().replace("weight = 0.1", "weight = 0.3"))
     else:
         with_another_digit(path / name)
-    status, found, err = shown(verb, path, made[0])
+    status, found, err = asked(verb, path, made[0])
     if verb in READ[state][name]:
         named = name in err or "consensus.weight: 0.1 -> 0.3" in err
         assert (status, named, "Traceback" in err) == (4, True, False), err

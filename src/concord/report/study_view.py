@@ -20,7 +20,7 @@ from concord.report.verdict import findings, verdict_sentences, winner
 from concord.report.views import run_view
 from concord.runs import predictions, toml
 from concord.runs.folder import STUDY, RunFolder
-from concord.studies.cells import check_cells
+from concord.studies.cells import check_cells, refuse_strangers
 from concord.studies.grid import GridCell, Study
 from concord.studies.study import notices, planned
 from concord.training.observer import SILENT, Observer
@@ -122,6 +122,7 @@ def write_study_report(
 ) -> Path:
     """The study as one HTML page, with a close look at one run: the first seed of the winning row."""
     varied, cells = planned(folder, toml.read(folder / STUDY))
+    refuse_strangers(folder / "cells", cells)
     view = study_view(folder, varied, cells)
     complete = [c for c in cells if RunFolder(folder / "cells" / c.name).complete]
     chosen = _looked_at(view, complete)

@@ -65,13 +65,16 @@ class RunFolder:
         return f"`{self.call or f'concord resume {shlex.quote(str(self.path))}'}`"
 
     def config(self) -> Config:
-        """The configuration; CheckpointError if the folder is not a run, or was edited after its end."""
+        """The configuration; CheckpointError if the folder is not a run, or that is damaged or was edited."""
         file = self.path / "config.toml"
         if not file.is_file():
             raise CheckpointError(f"{self.path} is not a run folder: {_what_is_there(self.path)}")
         content = toml.content_of(file)
         self._check_seal(file.name, content)
-        return toml.parse(toml.tables_of(content, file), str(file))
+        try:
+            return toml.parse(toml.tables_of(content, file), str(file))
+        except UsageError as error:  # in a run folder that is no slip of whoever gave the command
+            raise CheckpointError(str(error)) from None
 
     def json(self, name: str, needs: Iterable[str] = ()) -> dict[str, Any]:
         """Content of a JSON file; CheckpointError if it, or a key that it needs, is missing or damaged."""

@@ -52,6 +52,18 @@ def check_cells(runs: Path, cells: Iterable[GridCell]) -> None:
             )
 
 
+def refuse_strangers(runs: Path, cells: Iterable[GridCell]) -> None:
+    """CheckpointError that names a run beside the cells: the settings of the study were others then."""
+    known = {cell.name for cell in cells}
+    there = sorted(file.parent.name for file in runs.glob("*/config.toml"))
+    for name in there:
+        if name not in known:
+            raise CheckpointError(
+                f"{runs / name}: a run that is not a cell of the study: study.toml was edited since, or the"
+                " folder is of another study. Undo the change, or move the folder elsewhere"
+            )
+
+
 def _found(runs: Path, cell: GridCell) -> _Found:
     for path in (runs, runs / cell.name):
         if path.is_symlink():
