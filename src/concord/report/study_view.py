@@ -33,12 +33,23 @@ def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyV
     """The finished cells; CheckpointError if there are none, or another run lies in the place of one."""
     check_cells(folder / "cells", cells)
     runs = [(cell, RunFolder(folder / "cells" / cell.name)) for cell in cells]
-    found = [_cell(cell, run) for cell, run in runs if run.complete]
+    found = [_checked(cell, run) for cell, run in runs if run.complete]
     if not found:
         raise CheckpointError(f"{folder}: no run of this study is complete")
     theirs = published(varied.published, found[-1].members) if varied.published else None
     baselines = (NONE, ALONE) if varied.alone else (NONE,)
     return StudyView(folder.name, tuple(found), baselines, theirs, tuple(notices(folder, cells)))
+
+
+def _checked(cell: GridCell, run: RunFolder) -> Cell:
+    """The cell; CheckpointError if the files of its run lack something."""
+    try:
+        return _cell(cell, run)
+    except (KeyError, TypeError, AttributeError) as error:
+        files = "result.json, metrics.jsonl or predictions.safetensors"
+        raise CheckpointError(
+            f"{run.path}: {files} is damaged or of an older version, it lacks {error}"
+        ) from None
 
 
 def _cell(cell: GridCell, run: RunFolder) -> Cell:
