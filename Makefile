@@ -5,7 +5,7 @@
 # make fix       let ruff format and mend
 # make bench     training, counting and plain Python beside their peers
 # make docs      build the site into docs/_build/html; check links, commands, examples, settings, pages
-# make soak      twenty kills, twenty exact resumes; forty signals to every verb; receptive fields of 500 networks; own networks exported, compiled, in bfloat16; 2,000 forged runs (minutes)
+# make soak      twenty kills, twenty exact resumes; forty signals to every verb; receptive fields of 500 networks; own networks exported, compiled, in bfloat16; 2,000 forged runs, 2,000 forged studies (minutes)
 # make lock      newest versions into requirements.lock
 
 PYTHON ?= python3

@@ -121,16 +121,19 @@ def test_an_attack_on_these_weights_is_in_the_card_and_others_are_not(one, runs,
     several = json.loads(file.read_text())
     concord.attack_runs([one], eps=[0.1], data=str(tmp_path / "noise"), out=file.parent)
     elsewhere = json.loads(file.read_text())
-    for figures in (several, elsewhere, {**sound, "checkpoints": ["step-00000001"]}):
+    others = ({"checkpoints": ["step-00000001"]}, {"weights": ["0" * 64]})
+    for figures in (several, elsewhere, *({**sound, **other} for other in others)):
         file.write_text(json.dumps(figures))
+        sealed(one)
         noted = Noted()
         assert "Not measured" in card_of(one, observer=noted)[1]
         assert "of other runs, weights or images" in noted.notices[0]
     for figures in ({**sound, "networks": {"ST": {}}}, {k: v for k, v in sound.items() if k != "own_test"}):
         file.write_text(json.dumps(figures))
+        sealed(one)
         noted = Noted()
         assert "Not measured" in card_of(one, observer=noted)[1]
-        assert "damaged or of an older version" in noted.notices[0]
+        assert "attack.json is of an older version" in noted.notices[0]
 
 
 def test_a_run_that_is_not_complete_says_how_to_finish_it(one):
@@ -170,11 +173,15 @@ def test_class_names_are_those_under_the_manifest(one):
     assert "is not as the run was made with" in noted.notices[0]
 
 
-def test_a_card_does_without_a_stamp(one):
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_card_does_without_a_stamp(lost, one):
     damage(one / "stamp.json", versions=[])
+    sealed(one)
+    if lost:
+        (one / "stamp.json").unlink()
     noted = Noted()
     assert "Begun" not in card_of(one, observer=noted)[1]
-    assert "stamp.json is missing or damaged" in noted.notices[0]
+    assert "stamp.json is missing or of an older version" in noted.notices[0]
 
 
 def test_a_run_without_predictions_says_how_to_make_them(one):

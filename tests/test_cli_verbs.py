@@ -186,6 +186,7 @@ def test_a_resume_stands_in_the_stamp_with_its_changes_and_in_the_report(run, tm
     concord.resume(copied, settings=["train.epochs=3"], allow_changes=True)
     after = json.loads((copied / "stamp.json").read_text())
     (resume,) = after.pop("resumes").values()
+    assert after.pop("sha256") != before.pop("sha256")
     assert after == before
     assert resume["changes"] == ["train.epochs: 2 -> 3"]
     page = concord.write_report([copied], tmp_path / "report.html").read_text()

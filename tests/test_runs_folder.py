@@ -67,7 +67,7 @@ def test_no_folder_is_no_run(tmp_path):
         with pytest.raises(CheckpointError, match=f"is not a run folder: .*{why}"):
             RunFolder(path).config()
     (tmp_path / "config.toml").write_text("[train")
-    with pytest.raises(UsageError, match=r"config\.toml: not a TOML file"):
+    with pytest.raises(CheckpointError, match=r"config\.toml: not a TOML file"):
         RunFolder(tmp_path).config()
 
 

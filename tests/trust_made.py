@@ -14,10 +14,11 @@ from safetensors.torch import load, save
 import concord
 from concord.cli import app
 from concord.errors import StoppedError
+from concord.files.documents import with_digest
 from concord.files.manifest import FILE as MANIFEST
 
 NETWORK = "noel2017_st(filters=4)"
-VERBS = ("eval", "resume", "report", "card", "predict")
+OF_THE_FOLDER = ("run", "runs", "seconds", "samples_per_second", "sha256")
 
 
 def settings(folder, epochs=2):
@@ -55,28 +56,45 @@ def run(*arguments):
     return status, out.getvalue(), err.getvalue()
 
 
-def asked(verb, path, picture):
-    """A verb that shows something of a run, and the figures that it showed (None for a page)."""
-    command = {
+def command(verb, path, folder):
+    """A verb that shows something of a run or a study; what it writes lies beside the folder of the run."""
+    to = path.parent
+    return {
         "eval": ["eval", path, "--json"],
         "resume": ["resume", path, "--json", "--quiet"],
-        "report": ["report", path, "--to", path.parent / "page.html"],
-        "card": ["report", path, "--to", path.parent / "card.md"],
-        "predict": ["predict", path, picture, "--json"],
+        "report": ["report", path, "--to", to / "page.html"],
+        "card": ["report", path, "--to", to / "card.md"],
+        "predict": ["predict", path, folder / "x.png", "--json"],
+        "export": ["export", path, "--member", "a", "--to", to / "a.safetensors"],
+        "attack": ["attack", path, "--limit", "9", "--out", to / "attacked", "--json"],
+        "baseline": ["baseline", "perceptron", "--run", path, "--json"],
     }[verb]
-    status, out, err = run(*command)
-    return status, figures(verb, out) if status == 0 else None, err
 
 
-def figures(verb, out):
-    if verb in ("eval", "resume"):
-        found = json.loads(out)
-        return found["members"], found["ensemble"]
-    return json.loads(out)[0]["label"] if verb == "predict" else None
+def asked(verb, path, folder):
+    """Status, the figures that a verb showed, without its clock times and the path, and its messages."""
+    status, out, err = run(*command(verb, path, folder))
+    return status, figures(verb, out, path.parent) if status == 0 else None, err
+
+
+def figures(verb, out, to):
+    if verb in ("eval", "resume", "attack"):
+        return {key: value for key, value in json.loads(out).items() if key not in OF_THE_FOLDER}
+    if verb == "predict":
+        return json.loads(out)[0]["label"], json.loads(out)[0]["confidence"]
+    if verb == "baseline":
+        return [(row["name"], row["test_error"], row["macs"]) for row in json.loads(out)["rows"]]
+    if verb == "export":
+        found = load((to / "a.safetensors").read_bytes())
+        return {name: tensor.tolist() for name, tensor in found.items()}
+    return (to / {"report": "page.html", "card": "card.md"}[verb]).read_text()
 
 
 def sealed(path):
-    """Every manifest fits what lies beside it, as whoever makes a hostile folder writes it."""
+    """Every manifest and digest fits what it is of, as whoever makes a hostile folder writes it."""
+    for file in [path / "stamp.json", *path.glob("attack/*/attack.json")]:
+        if file.is_file() and isinstance(content := json.loads(file.read_text()), dict):
+            file.write_text(json.dumps(with_digest(content)))
     for file in [*path.glob(f"ckpt/*/{MANIFEST}"), path / MANIFEST]:
         if file.is_file():
             found = json.loads(file.read_text())
@@ -90,8 +108,8 @@ def sealed(path):
 
 
 def files_of(path):
-    """All files of a run that hold something, in order."""
-    return sorted(p for p in path.rglob("*") if p.is_file() and p.name not in (".lock", "report.html"))
+    """All files of a run or a study that hold something, in order."""
+    return sorted(p for p in path.rglob("*") if p.is_file() and p.name != ".lock")
 
 
 OTHERS = (None, True, -1, 0, 10**400, 1e308, -0.5, "", "../../other", [], [[1]], {}, {"a": {}})

@@ -4,9 +4,10 @@
 
 Symbols embedded in 3 numbers, one layer of 10 units with a learned initial state, next-symbol cross entropy
 on words of the language alone, as G. Weiss, Y. Goldberg, E. Yahav (ACL 2018) have it. n is drawn from a
-geometric distribution cut at the bound. ``--harden b``: in the second half the slope of the activations grows
-from 1 to b. A length is right if the word is accepted (every next symbol and the end have a probability above 0.01) and
-all near misses are rejected: each run of letters one shorter or longer, and a letter behind the end.
+geometric distribution cut at the bound. ``--harden b``: in the second half the slope of the activations
+grows from 1 to b. A length is right if the word is accepted (every next symbol and the end have a
+probability above 0.01) and all near misses are rejected: each run of letters one shorter or longer, and a
+letter behind the end.
 Each seed is one line of JSON: lengths that are wrong up to 1,000, and how far all lengths are right beyond.
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from concord.errors import UsageError
 from concord.files.atomic import write_text
+from concord.files.documents import with_digest
 from concord.report.robustness import robustness_page
 from concord.runs import attack_plan
 from concord.runs.attack_plan import Plan
@@ -94,11 +95,12 @@ def attacked(
 
 
 def figures_of(paths: Sequence[Path], plan: Plan, target: str | None, found: Robustness) -> dict[str, Any]:
-    """Everything but the pictures, for JSON."""
+    """Everything but the pictures, for JSON, with a digest: whoever shows them notices an edit."""
     stepwise = {"norm": plan.norm, "steps": plan.steps, "step_size": plan.step_size, "seed": plan.seed}
-    return {
+    figures = {
         "runs": [str(path) for path in paths],
         "checkpoints": list(found.checkpoints),
+        "weights": list(found.weights),
         "own_test": found.own_test,
         "method": plan.method,
         **(stepwise if plan.method == "pgd" else {}),
@@ -116,6 +118,7 @@ def figures_of(paths: Sequence[Path], plan: Plan, target: str | None, found: Rob
         "transfer": [asdict(transfer) for transfer in found.transfers],
         "notices": notices(found),
     }
+    return with_digest(figures)
 
 
 def write(folder: Path, figures: dict[str, Any], found: Robustness) -> None:

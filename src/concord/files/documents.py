@@ -1,5 +1,6 @@
 """JSON as concord reads it: one object, whole, without anything that other programs read differently."""
 
+import hashlib
 import json
 from abc import abstractmethod
 from collections import Counter
@@ -11,6 +12,7 @@ from concord.files.bounded import check_json
 
 LARGEST = 16 * 2**20  # bytes
 LONGEST_SHOWN = 100  # characters of a key in a message
+DIGEST = "sha256"  # key of a document that holds the digest of all its other keys
 
 
 def parse_object(content: bytes) -> dict[str, Any]:
@@ -31,6 +33,23 @@ def parse_object(content: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"expected an object, got {type(found).__name__}")
     return found
+
+
+def with_digest(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The document and the SHA-256 of what it says, so that it is noticed when one of the two was edited.
+
+    That is for documents that are written by themselves: no manifest beside them has to change with them.
+    """
+    plain = {key: value for key, value in content.items() if key != DIGEST}
+    written = json.dumps(plain, sort_keys=True, allow_nan=False).encode()
+    return {**plain, DIGEST: hashlib.sha256(written).hexdigest()}
+
+
+def without_digest(content: Mapping[str, Any], trusted: bool = False) -> dict[str, Any]:
+    """What a document says; ValueError if it has a digest, and is not ``trusted``, and the two differ."""
+    if DIGEST in content and not trusted and with_digest(content)[DIGEST] != content[DIGEST]:
+        raise ValueError(f"edited, its {DIGEST} is that of other content")
+    return {key: value for key, value in content.items() if key != DIGEST}
 
 
 def _refuse(constant: str) -> float:

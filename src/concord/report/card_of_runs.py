@@ -1,5 +1,6 @@
 """From run folders to a model card; ``concord report RUN --to MODEL_CARD.md``."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,13 +9,15 @@ from pydantic import BaseModel, Field, ValidationError
 
 from concord.consensus.names import ENSEMBLE
 from concord.errors import CheckpointError, UsageError
+from concord.files.documents import DIGEST
 from concord.report.card import Card, model_card
 from concord.report.records import MemberView, RunView
-from concord.runs import predictions, toml
+from concord.runs import predictions, seal, stamp, toml
 from concord.runs.folder import RunFolder
 from concord.runs.interface import interface_of
 from concord.runs.loading import refuse_own
 from concord.runs.weights import standing
+from concord.training.checkpoint import Checkpoint
 from concord.training.observer import SILENT, Observer
 
 FGSM = "attack/fgsm/attack.json"  # where `concord attack RUN` leaves its figures
@@ -71,6 +74,7 @@ class _Attack(BaseModel):
 
     runs: list[str]
     checkpoints: list[str]
+    weights: list[str]
     own_test: bool
     eps: list[float]
     samples: int
@@ -97,7 +101,7 @@ def card_text(runs: Sequence[Path], observer: Observer = SILENT) -> str:
         samples=_test_samples(first),
         weight_bytes={name: file.stat().st_size for name, file in files.items()},
         others=tuple(result.model_dump() for result in results[1:]),
-        fgsm=_fgsm(first, results[0].checkpoint, observer),
+        fgsm=_fgsm(first, found, observer),
     )
     return model_card(card)
 
@@ -187,11 +191,11 @@ def _last_part(path: str) -> str:
 
 def _stamp(folder: RunFolder, observer: Observer) -> dict[str, Any]:
     try:
-        return _Stamp.model_validate(folder.json("stamp.json")).model_dump()
-    except (CheckpointError, ValidationError):
-        file = folder.path / "stamp.json"
+        return _Stamp.model_validate(stamp.read(folder)).model_dump()
+    except ValidationError:
         observer.notice(
-            f"{file} is missing or damaged; the card leaves out the versions and the date of the run"
+            f"{folder.path / stamp.FILE} is missing or of an older version; the card leaves out the versions"
+            " and the date of the run"
         )
         return {}
 
@@ -206,19 +210,23 @@ def _test_samples(folder: RunFolder) -> int:
     return len(predicted)
 
 
-def _fgsm(folder: RunFolder, weights: str, observer: Observer) -> dict[str, Any] | None:
-    """Figures of ``concord attack`` if they are of this run alone, of these weights, on its test images."""
+def _fgsm(folder: RunFolder, weights: Checkpoint, observer: Observer) -> dict[str, Any] | None:
+    """Figures of ``concord attack`` if they are of this run alone, of these weights, on its test images.
+
+    CheckpointError if they were edited.
+    """
     file = folder.path / FGSM
-    if not file.is_file():
+    if not os.path.lexists(file):
         return None
     try:
-        found = _Attack.model_validate(folder.json(FGSM))
-    except (CheckpointError, ValidationError):
-        observer.notice(
-            f"{file} is damaged or of an older version; the card leaves it out. Run the attack again"
-        )
+        found = _Attack.model_validate(folder.json(FGSM, [DIGEST] if seal.there(folder.path) else []))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. Run the attack again, or remove the file") from None
+    except ValidationError:
+        observer.notice(f"{file} is of an older version; the card leaves it out. Run the attack again")
         return None
-    if len(found.runs) == 1 and found.checkpoints == [weights] and found.own_test:
+    own = (found.checkpoints, found.weights) == ([weights.path.name], [weights.weights])
+    if len(found.runs) == 1 and own and found.own_test:
         return found.model_dump()
     observer.notice(
         f"{file} is of other runs, weights or images; the card leaves it out. Run the attack again"

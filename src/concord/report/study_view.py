@@ -20,6 +20,7 @@ from concord.report.verdict import findings, verdict_sentences, winner
 from concord.report.views import run_view
 from concord.runs import predictions, toml
 from concord.runs.folder import STUDY, RunFolder
+from concord.studies.cells import check_cells, refuse_strangers
 from concord.studies.grid import GridCell, Study
 from concord.studies.study import notices, planned
 from concord.training.observer import SILENT, Observer
@@ -29,14 +30,26 @@ MEASURES = {"test_error": "test_error", "valid_error": "valid_error", "test_nll"
 
 
 def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyView:
-    """The finished cells; CheckpointError if there are none."""
+    """The finished cells; CheckpointError if there are none, or another run lies in the place of one."""
+    check_cells(folder / "cells", cells)
     runs = [(cell, RunFolder(folder / "cells" / cell.name)) for cell in cells]
-    found = [_cell(cell, run) for cell, run in runs if run.complete]
+    found = [_checked(cell, run) for cell, run in runs if run.complete]
     if not found:
         raise CheckpointError(f"{folder}: no run of this study is complete")
     theirs = published(varied.published, found[-1].members) if varied.published else None
     baselines = (NONE, ALONE) if varied.alone else (NONE,)
     return StudyView(folder.name, tuple(found), baselines, theirs, tuple(notices(folder, cells)))
+
+
+def _checked(cell: GridCell, run: RunFolder) -> Cell:
+    """The cell; CheckpointError if the files of its run lack something."""
+    try:
+        return _cell(cell, run)
+    except (KeyError, TypeError, AttributeError) as error:
+        files = "result.json, metrics.jsonl or predictions.safetensors"
+        raise CheckpointError(
+            f"{run.path}: {files} is damaged or of an older version, it lacks {error}"
+        ) from None
 
 
 def _cell(cell: GridCell, run: RunFolder) -> Cell:
@@ -120,6 +133,7 @@ def write_study_report(
 ) -> Path:
     """The study as one HTML page, with a close look at one run: the first seed of the winning row."""
     varied, cells = planned(folder, toml.read(folder / STUDY))
+    refuse_strangers(folder / "cells", cells)
     view = study_view(folder, varied, cells)
     complete = [c for c in cells if RunFolder(folder / "cells" / c.name).complete]
     chosen = _looked_at(view, complete)

@@ -11,13 +11,15 @@ from concord.consensus.names import ENSEMBLE
 from concord.cost.record import Priced
 from concord.errors import CheckpointError, DataError
 from concord.report.records import DataView, Held, MemberView, RunView
-from concord.runs import predictions
+from concord.runs import predictions, stamp
 from concord.runs.assemble import costs
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.loading import Loaded, load_run, own_modules, same_data
 from concord.runs.machine import settled
 from concord.runs.tested import logits_on_test
+from concord.runs.weights import standing
+from concord.training import checkpoint
 from concord.training.observer import SILENT, Observer
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def run_view(
         config=loaded.config.model_dump(mode="json", exclude_none=True),
         stamp=_stamp(loaded.folder, observer),
         result=loaded.result or {},
-        metrics=loaded.folder.rows(),
+        metrics=loaded.rows(),
         members=members,
         held=held,
         samples=len(held.labels) if held else kept,
@@ -94,11 +96,18 @@ def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Obs
         config=config.model_dump(mode="json", exclude_none=True),
         stamp=_stamp(folder, observer),
         result=result,
-        metrics=folder.rows(),
+        metrics=folder.rows(size=_logged(folder)),
         members=members,
         held=held,
         samples=len(held.labels) if held else None,
     )
+
+
+def _logged(folder: RunFolder) -> int | None:
+    """Bytes of metrics.jsonl that the newest checkpoint of a run in progress holds; None: all."""
+    if folder.complete:
+        return None
+    return standing(folder).state.get("metrics_bytes") if checkpoint.steps(folder.checkpoints) else 0
 
 
 def _kept(folder: RunFolder, config: Config) -> Held | None:
@@ -115,11 +124,11 @@ def _kept(folder: RunFolder, config: Config) -> Held | None:
 
 
 def _stamp(folder: RunFolder, observer: Observer) -> dict[str, Any]:
-    try:
-        return folder.json("stamp.json")
-    except CheckpointError as error:
-        observer.notice(f"{error}; the report leaves out where the run was made")
-        return {}
+    found = stamp.read(folder)
+    if not found:
+        file = folder.path / stamp.FILE
+        observer.notice(f"{file} is missing; the report leaves out where the run was made")
+    return found
 
 
 def _held(loaded: Loaded, data: str | None, observer: Observer) -> tuple[Held, DataView]:

@@ -92,6 +92,7 @@ class Robustness:
     transfers: tuple[Transfer, ...]  # by eps
     galleries: tuple[Gallery, ...]
     checkpoints: tuple[str, ...] = ()  # of the runs, whose weights were attacked
+    weights: tuple[str, ...] = ()  # their digests
     own_test: bool = False  # whether the images are a test split of what the first run was trained on
 
 

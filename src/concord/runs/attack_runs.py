@@ -195,4 +195,9 @@ def attack_loaded(
         folder.mkdir(parents=True, exist_ok=True)
     with settled(loaded[0].config):
         found = attack_all(Target(networks, images, wanted), attacked, plan, observer, title=title)
-    return replace(found, checkpoints=tuple(run.checkpoint.name for run in loaded), own_test=own_test)
+    return replace(
+        found,
+        checkpoints=tuple(run.checkpoint.name for run in loaded),
+        weights=tuple(run.weights for run in loaded),
+        own_test=own_test,
+    )

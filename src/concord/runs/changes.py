@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from concord.errors import CheckpointError, UsageError, amount
-from concord.runs import toml
+from concord.runs import stamp, toml
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.plan import uneven
@@ -61,11 +61,35 @@ def differences(folder: RunFolder, found: Checkpoint | None, config: Config, fin
 
 
 def _stamped(folder: RunFolder) -> str | None:
-    """Fingerprint of the data that the run was begun with, if anybody knows."""
-    try:
-        return folder.json("stamp.json").get("fingerprint")
-    except CheckpointError:
-        return None
+    """Fingerprint of the data that the run was begun with, if that is known."""
+    found = stamp.read(folder).get("fingerprint")
+    return found if isinstance(found, str) else None
+
+
+def refuse_edits(folder: RunFolder, found: Checkpoint) -> None:
+    """CheckpointError if settings or epochs of a run in progress are not as its checkpoint has them."""
+    otherwise = f"continue with the files as they are: {folder.resume} with --allow-changes"
+    if "config" in found.state:
+        fingerprint = found.state.get("fingerprint") or _stamped(folder) or ""
+        changes = differences(folder, found, folder.config(), fingerprint)
+        if changes:
+            listed = "\n".join(f"  {change}" for change in changes)
+            raise CheckpointError(
+                f"{folder.path / 'config.toml'}: edited since the checkpoint {found.path.name} was made:\n"
+                f"{listed}\nUndo the change, or {otherwise}"
+            )
+    if not log_fits(folder, found):
+        raise CheckpointError(f"{log_fault(folder, found)}. Put it back, or {otherwise}")
+
+
+def log_fits(folder: RunFolder, found: Checkpoint) -> bool:
+    """Whether the epochs up to a checkpoint are as they were logged, as far as it knows."""
+    before = found.state.get("metrics_sha256")
+    return before is None or before == folder.log_digest(found.state.get("metrics_bytes"))
+
+
+def log_fault(folder: RunFolder, found: Checkpoint) -> str:
+    return f"{folder.metrics}: damaged or edited since the checkpoint {found.path.name} was made"
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +132,9 @@ def adapted(position: Position, before: Mapping[str, Any], config: Config, steps
     if names != [member.name for member in config.members]:
         raise CheckpointError(f"the members of a run cannot be changed; it has {', '.join(names)}")
     if before["steps"] != steps:
-        position = Position(position.epoch, 0, position.seconds)
+        done = position.epoch * before["steps"] + position.step + position.earlier
+        earlier = max(0, done - position.epoch * steps)
+        position = Position(position.epoch, 0, position.seconds, earlier=earlier)
     if position.epoch >= epochs:
         raise CheckpointError(
             f"the run has {amount(position.epoch, 'epoch')} already; train.epochs must be larger"

@@ -119,7 +119,7 @@ def _tally(task: Classify, logits: Mapping[str, Tensor], labels: Tensor) -> Tens
 
 def _spent(loaded: Loaded) -> tuple[float, float]:
     """Seconds of training, and the samples of all epochs."""
-    rows = loaded.folder.rows(("seconds", "samples_per_second"))
+    rows = loaded.rows(("seconds", "samples_per_second"))
     return (
         sum(row["seconds"] for row in rows),
         sum(row["seconds"] * row["samples_per_second"] for row in rows),

@@ -25,7 +25,7 @@ from typing import IO, Any
 from concord.errors import CheckpointError, UsageError, suggestion
 from concord.files import bounded, manifest
 from concord.files.atomic import disk_errors, replace
-from concord.files.documents import LARGEST, parse_object
+from concord.files.documents import LARGEST, parse_object, with_digest, without_digest
 from concord.files.links import open_inside, refuse_links
 from concord.files.text import printable
 from concord.runs import litter, seal, toml
@@ -65,27 +65,30 @@ class RunFolder:
         return f"`{self.call or f'concord resume {shlex.quote(str(self.path))}'}`"
 
     def config(self) -> Config:
-        """The configuration; CheckpointError if the folder is not a run, or was edited after its end."""
+        """The configuration; CheckpointError if the folder is not a run, or that is damaged or was edited."""
         file = self.path / "config.toml"
         if not file.is_file():
             raise CheckpointError(f"{self.path} is not a run folder: {_what_is_there(self.path)}")
         content = toml.content_of(file)
-        tables = toml.tables_of(content, file)
         self._check_seal(file.name, content)
-        return toml.parse(tables, str(file))
+        try:
+            return toml.parse(toml.tables_of(content, file), str(file))
+        except UsageError as error:  # in a run folder that is no slip of whoever gave the command
+            raise CheckpointError(str(error)) from None
 
     def json(self, name: str, needs: Iterable[str] = ()) -> dict[str, Any]:
         """Content of a JSON file; CheckpointError if it, or a key that it needs, is missing or damaged."""
         file = self.path / name
         try:
             raw = bounded.read(file, LARGEST)
-            content = parse_object(raw)
+            found = parse_object(raw)
+            content = without_digest(found, trusted=not self.sealed)
         except FileNotFoundError:
             cure = f"; {self.resume} finishes the run" if name == "result.json" else ""
             raise CheckpointError(f"{file} is missing{cure}") from None
         except (ValueError, OSError) as error:
             raise CheckpointError(f"{file}: missing or damaged ({error})") from None
-        lacking = sorted(set(needs) - content.keys())
+        lacking = sorted(set(needs) - found.keys())
         if lacking:
             raise CheckpointError(f"{file}: damaged, it lacks {', '.join(lacking)}")
         self._check_seal(name, raw)
@@ -117,14 +120,14 @@ class RunFolder:
         replace(self.path / manifest.FILE, sealed)
         replace(self.path / "result.json", end)
 
-    def rows(self, needs: Iterable[str] = ()) -> list[dict[str, Any]]:
-        """The epochs logged so far; a last line torn by a kill is passed over.
+    def rows(self, needs: Iterable[str] = (), size: int | None = None) -> list[dict[str, Any]]:
+        """The epochs in the first ``size`` bytes, or all so far; a last line torn by a kill is passed over.
 
         CheckpointError if a line is damaged or lacks one of the keys that are needed, or if a complete run
         ended with other lines.
         """
         content = self._log()
-        lines = content.split(b"\n")
+        lines = content[:size].split(b"\n")
         try:
             found = [parse_object(line) for line in lines[:-1] if line]
         except ValueError as error:
@@ -246,7 +249,7 @@ def create(path: Path, config: Config, stamp: Mapping[str, Any], interface: Mapp
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
     with locked(folder):  # of two that start at once, the second finds the first one's run
         refuse_taken(path)
-        folder.write_json("stamp.json", stamp)
+        folder.write_json("stamp.json", with_digest(stamp))
         folder.write_json("interface.json", interface)
         replace(path / "config.toml", toml.to_toml(config).encode())
     return folder

@@ -40,6 +40,8 @@ class Loaded:
     fingerprint: str | None  # of the data that this checkpoint was trained on
     precisions: dict[str, torch.dtype]
     result: dict[str, Any] | None  # what result.json held then; None of a run in progress
+    logged: int | None  # bytes of metrics.jsonl that belong to this checkpoint; None: all
+    weights: str  # SHA-256 of the files of all members
 
     def trained_on(self, splits: Splits) -> bool:
         """Whether these are the data of the training, as far as anybody knows."""
@@ -48,6 +50,10 @@ class Loaded:
     @property
     def precision(self) -> tuple[torch.dtype, ...]:
         return tuple(self.precisions.values())
+
+    def rows(self, needs: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """The epochs of metrics.jsonl up to this checkpoint; CheckpointError as ``RunFolder.rows``."""
+        return self.folder.rows(needs, self.logged)
 
     def chosen(self, member: str) -> dict[str, nn.Module]:
         """One member by name, or all of them for the ensemble."""
@@ -138,7 +144,18 @@ def load_run(
         each.eval()
     precise = precisions(config, members, interface.shape)
     seen = found.state.get("fingerprint")
-    return Loaded(folder, config, interface, members, found.path, seen, precise, result)
+    return Loaded(
+        folder,
+        config,
+        interface,
+        members,
+        found.path,
+        seen,
+        precise,
+        result,
+        found.state.get("metrics_bytes") if result is None else None,
+        found.weights,
+    )
 
 
 def _unfinished(folder: RunFolder, found: Checkpoint, config: Config) -> str:

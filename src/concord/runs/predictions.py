@@ -22,6 +22,7 @@ from concord.consensus.objective import ensemble_logits
 from concord.errors import CheckpointError
 from concord.files import manifest
 from concord.files.tensors import parse_tensors
+from concord.runs import seal
 from concord.runs.folder import RunFolder
 
 FILE = "predictions.safetensors"
@@ -52,9 +53,17 @@ def content_of(members: Mapping[str, Mapping[str, Tensor]], truth: Mapping[str, 
 
 
 def read(folder: RunFolder) -> Predictions | None:
-    """The predictions of a finished classifier; None if it kept none. CheckpointError if they are damaged."""
+    """The predictions of a finished classifier; None if it kept none.
+
+    CheckpointError if they are damaged, or the run had some when it ended.
+    """
     file = folder.path / FILE
     if not file.is_file():
+        if FILE in seal.entries_of(folder.path):
+            raise CheckpointError(
+                f"{file} is missing: remove result.json from the folder, then {folder.resume} writes both"
+                " files again"
+            )
         return None
     tensors = parse_tensors(file, manifest.verified(folder.path, FILE))
     labels = tensors.get("labels")

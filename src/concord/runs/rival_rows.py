@@ -59,7 +59,7 @@ def from_run(loaded: Loaded, data: str | None, test: Images, mnist: bool) -> lis
             "were made from one source with the same data settings"
         )
     feed = make_feed(loaded.config, splits, loaded.interface)
-    seconds = sum(row["seconds"] for row in loaded.folder.rows(("seconds",)))
+    seconds = sum(row["seconds"] for row in loaded.rows(("seconds",)))
     rows: list[Rival] = []
     found: list[Tensor] = []
     for name in loaded.members:

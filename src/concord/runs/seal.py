@@ -30,14 +30,17 @@ def _weights(step: Path) -> dict[str, Entry]:
     }
 
 
+def there(run: Path) -> bool:
+    """Whether the run is complete and has a manifest."""
+    return (run / "result.json").is_file() and (run / manifest.FILE).exists()
+
+
 def entries_of(run: Path) -> Mapping[str, Entry]:
     """What is sealed; nothing where the run is not complete or has no manifest.
 
     CheckpointError if the manifest is damaged.
     """
-    if not (run / "result.json").is_file() or not (run / manifest.FILE).exists():
-        return {}
-    return manifest.read(run)[1]
+    return manifest.read(run)[1] if there(run) else {}
 
 
 def check(run: Path, name: str, content: bytes, resume: str) -> None:

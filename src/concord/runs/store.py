@@ -1,7 +1,6 @@
 """A run folder as the store of a training: checkpoints, metrics.jsonl, exact resume."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError, amount
-from concord.runs import machine, weights
-from concord.runs.changes import ANYWAY, adapted, differences, position_of, refuse
+from concord.runs import stamp, weights
+from concord.runs.changes import (
+    ANYWAY,
+    adapted,
+    differences,
+    log_fault,
+    log_fits,
+    position_of,
+    refuse,
+)
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint, probe
@@ -46,6 +53,7 @@ class RunStore:
 
     def load(self) -> Saved | None:
         """The newest sound checkpoint, or None; CheckpointError if it is of another run."""
+        known = stamp.read(self.folder)
         checkpoint.sweep(self.folder.checkpoints)
         found, faults = checkpoint.newest(self.folder.checkpoints, self.strict)
         for fault in faults:
@@ -63,7 +71,7 @@ class RunStore:
         elif self.folder.config().data.source != self.config.data.source or self._without_its_checkpoint():
             self.folder.reopen(self.config)
         if saved is not None:
-            self._stamp(changes)
+            stamp.add_resume(self.folder, known, changes)
         return saved
 
     def _answering_otherwise(self, where: Path, saved: Saved) -> list[str]:
@@ -74,14 +82,6 @@ class RunStore:
         if found and not self.allow_changes:
             raise CheckpointError(f"{where}: {'; '.join(found)}. If that is wanted, {self.otherwise}")
         return found
-
-    def _stamp(self, changes: Sequence[str]) -> None:
-        """Add this resume to stamp.json: when, by which command, and what was changed."""
-        with suppress(CheckpointError):  # without a stamp nothing is known of the start either
-            stamp = self.folder.json("stamp.json")
-            before = stamp.get("resumes")
-            resumes = {**(before if isinstance(before, dict) else {}), **machine.resumed(changes)}
-            self.folder.write_json("stamp.json", {**stamp, "resumes": resumes})
 
     def _without_its_checkpoint(self) -> bool:
         """Whether there is a result that is damaged, or whose checkpoint is and so was set aside."""
@@ -102,31 +102,33 @@ class RunStore:
         weights.check(self.members, found)
         kind, before = self.config.train.optimizer.kind, found.state["config"]["train"]["optimizer"]["kind"]
         optimizer: Mapping[str, Tensor] | None = None
+        without: Collection[str] | None = None
         if kind == before:
             optimizer = found.tensors["optimizer"]
             check_optimizer(self.members, optimizer)
-            self._check_moments(found, changed)
+            without = None if changed else found.state.get("without_moments")
+            self._check_moments(found, without)
         else:
             self.observer.notice(f"{kind} cannot use the moments of {before}: they start at 0")
         self.folder.cut(found.state["metrics_bytes"])
         self._check_log(found)
         checkpoint.set_aside(self.folder.checkpoints, found.path)
         index = position.epoch * self.steps + position.step
-        return Saved(index, position, weights.tensors_of(found), optimizer)
+        return Saved(index, position, weights.tensors_of(found), optimizer, without)
 
-    def _check_moments(self, found: checkpoint.Checkpoint, changed: bool) -> None:
+    def _check_moments(self, found: checkpoint.Checkpoint, without: Collection[str] | None) -> None:
         before = found.state["config"]["train"]["optimizer"]
         kind = "without" if before["kind"] == "sgd" and not before.get("momentum") else before["kind"]
-        without = None if changed else found.state.get("without_moments")
+        earlier = found.state["position"].get("earlier")  # older versions did not count these
+        most = None if earlier is None else checkpoint.number_of(found.path) + earlier
         where = str(found.path / "optimizer.safetensors")
-        check_moments(self.members, found.tensors["optimizer"], kind, where, without)
+        check_moments(self.members, found.tensors["optimizer"], kind, where, without, most)
 
     def _check_log(self, found: checkpoint.Checkpoint) -> None:
         """CheckpointError, or a notice with ``allow_changes``, if epochs are not as they were logged."""
-        before, size = found.state.get("metrics_sha256"), found.state["metrics_bytes"]
-        if before is None or before == self.folder.log_digest(size):
+        if log_fits(self.folder, found):
             return
-        fault = f"{self.folder.metrics}: damaged or edited since the checkpoint {found.path.name} was made"
+        fault = log_fault(self.folder, found)
         if not self.allow_changes:
             raise CheckpointError(f"{fault}. Put it back, or {self.otherwise}")
         self.observer.notice(f"{fault}. It is accepted as it is")

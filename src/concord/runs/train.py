@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from concord.errors import CheckpointError, DivergedError, ResourceError, UsageError, suggestion
-from concord.runs import assemble, machine, predictions, seal, threads, toml
+from concord.runs import assemble, machine, predictions, seal, stamp, threads, toml
 from concord.runs import folder as run_folder
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
@@ -156,11 +156,8 @@ def _continue(
             observer=observer,
             stop=stop,
         )
-        with suppress(CheckpointError):  # without a stamp nobody knows where the run was
-            for difference in machine.elsewhere(folder.json("stamp.json"), config):
-                observer.notice(
-                    f"{difference}: the run continues, but not bit for bit as it would have there"
-                )
+        for difference in machine.elsewhere(stamp.read(folder), config):
+            observer.notice(f"{difference}: the run continues, but not bit for bit as it would have there")
         return run_job(job, folder, config, interface)
 
 

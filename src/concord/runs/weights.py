@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from concord.errors import CheckpointError
 from concord.runs import seal
-from concord.runs.changes import STATE, differences, refuse
+from concord.runs.changes import STATE, differences, refuse, refuse_edits
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint, probe
 from concord.training.checkpoint import MEMBER, Checkpoint
@@ -110,7 +110,8 @@ def standing(
     """The checkpoint that a run stands for: that of its result, or the newest sound one so far.
 
     It is in memory, because a training in progress may remove it from the folder at any moment. ``warn`` is
-    called for every newer one that is damaged; with ``strict`` that is a CheckpointError.
+    called for every newer one that is damaged; with ``strict`` that is a CheckpointError. So are settings and
+    epochs of a run in progress that are not as the checkpoint has them.
     """
     place = of_result(folder)
     if place is not None:
@@ -120,4 +121,5 @@ def standing(
         warn(f"{fault}; an earlier checkpoint is used")
     if found is None:
         raise CheckpointError(f"{folder.path} has no checkpoint yet; {folder.resume} continues it")
+    refuse_edits(folder, found)
     return found

@@ -17,6 +17,7 @@ from concord.files.atomic import make_folder_of, write_text
 from concord.runs import toml
 from concord.runs.folder import STUDY, RunFolder, locked
 from concord.studies import grid
+from concord.studies.cells import check_cells, refuse_strangers
 from concord.studies.grid import GridCell, Study
 from concord.studies.processes import run_all, threads_each
 from concord.training.observer import Observer
@@ -61,7 +62,12 @@ def run_cells(
     observer: Observer,
     stop: Callable[[], bool],
 ) -> dict[str, str]:
-    """Train what is not complete, pupils after their teachers; gives the reason of every cell that failed."""
+    """Train what is not complete, pupils after their teachers; gives the reason of every cell that failed.
+
+    CheckpointError if another run lies in the place of a cell or beside the cells.
+    """
+    refuse_strangers(folder / "cells", cells)
+    check_cells(folder / "cells", cells)
     todo = [cell for cell in cells if not (folder / "cells" / cell.name / "result.json").is_file()]
     done = len(cells) - len(todo)
     if done:

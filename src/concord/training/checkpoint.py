@@ -16,6 +16,7 @@ manifest does. Nothing is ever unpickled, and folders that concord did not make 
     step-00000123.aside       found damaged, or left behind by changed settings; read by nobody
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -52,6 +53,7 @@ class Checkpoint:
     path: Path
     tensors: Mapping[str, Tensors]
     state: Mapping[str, Any]
+    weights: str = ""  # SHA-256 over those of the files of its members
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> Path:
@@ -77,7 +79,8 @@ def load(path: Path) -> Checkpoint:
     """Read and verify one checkpoint; CheckpointError names the file that is missing or damaged."""
     if path.is_symlink():
         raise CheckpointError(f"{path} is a link: a checkpoint lies in the folder of its run")
-    contents = {name: manifest.content(path / name, entry) for name, entry in _entries(path).items()}
+    entries = _entries(path)
+    contents = {name: manifest.content(path / name, entry) for name, entry in entries.items()}
     try:
         state = parse_object(contents.pop("state.json"))
     except (KeyError, ValueError):
@@ -89,7 +92,8 @@ def load(path: Path) -> Checkpoint:
     tensors = {
         name.removesuffix(".safetensors"): parse_tensors(path / name, c) for name, c in contents.items()
     }
-    return Checkpoint(path, tensors, state)
+    members = sorted(f"{name} {e.sha256}" for name, e in entries.items() if name.startswith(MEMBER))
+    return Checkpoint(path, tensors, state, hashlib.sha256("\n".join(members).encode()).hexdigest())
 
 
 def _entries(path: Path) -> dict[str, manifest.Entry]:

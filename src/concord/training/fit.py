@@ -54,7 +54,7 @@ class Training(Generic[S]):
             return
         unpack_members(self.job.members, saved.members)
         if saved.optimizer is not None:
-            check_like(self.optimizer, self.job.members, saved.optimizer, "the saved state")
+            check_like(self.optimizer, self.job.members, saved.optimizer, "the saved state", saved.without)
             unpack_optimizer(self.optimizer, self.job.members, saved.optimizer)
         self.position = saved.position
 

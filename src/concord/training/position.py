@@ -22,6 +22,7 @@ class Position:
     best_step: str | None = None  # name of its checkpoint
     stale: int = 0  # epochs since
     finished: bool = False
+    earlier: int = 0  # updates beyond these: changed settings made the epoch in progress start again
     totals: dict[str, Tensor] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
@@ -43,7 +44,7 @@ class Position:
             if better:
                 best, best_step = watched.value, step_name(index)
         finished = self.epoch + 1 == epochs or (patience is not None and stale >= patience)
-        return Position(self.epoch + 1, 0, self.seconds, 0.0, best, best_step, stale, finished)
+        return Position(self.epoch + 1, 0, self.seconds, 0.0, best, best_step, stale, finished, self.earlier)
 
     def add(self, step: Step, tally: Tensor, seconds: float) -> None:
         """Take in one update."""

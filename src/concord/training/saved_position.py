@@ -40,9 +40,9 @@ def read_position(plain: Mapping[str, Any], totals: Mapping[str, Tensor], frame:
 
 
 def _check_counts(found: Position, frame: Frame) -> None:
-    for name in ("epoch", "step", "stale"):
+    for name in ("epoch", "step", "stale", "earlier"):
         value = getattr(found, name)
-        if type(value) is not int or value < 0:
+        if type(value) is not int or not 0 <= value < LARGEST:
             raise ValueError(f"{name} is {_short(value)}, expected a number from 0")
     if found.epoch > frame.epochs or found.step > frame.steps or found.stale > found.epoch:
         raise ValueError(

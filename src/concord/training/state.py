@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from concord.errors import CheckpointError
 from concord.training.beside import PREFIX
 from concord.training.foreign import blamed
+from concord.training.moments import NUMBER, packed
 from concord.training.places import EXTRA
 from concord.training.put_beside import put, room_for
 from concord.training.types import check_types
@@ -69,13 +70,15 @@ def _sized(key: str) -> bool:
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, members: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """State of every parameter as ``member/parameter/key``; settings are in the configuration."""
+    """State of every parameter as ``member/parameter/key``; settings are in the configuration.
+
+    Numbers that an optimiser of a user's own keeps in its state are tensors too, see ``moments.packed``.
+    """
     return {
         f"{member}/{name}/{key}": value
         for member, network in members.items()
         for name, parameter in network.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-        if isinstance(value, Tensor)
+        for key, value in packed(optimizer.state.get(parameter, {})).items()
     }
 
 
@@ -92,6 +95,9 @@ def unpack_optimizer(
     for path, value in tensors.items():
         owner, _, key = path.rpartition("/")
         parameter = named[owner]
+        if key.endswith(NUMBER):
+            optimizer.state[parameter][key.removesuffix(NUMBER)] = value.item()
+            continue
         same = value.shape == parameter.shape
         like = (
             torch.empty_like(parameter, dtype=value.dtype)

@@ -1,6 +1,6 @@
 """Where the state of a training is kept: nowhere but in memory, or, in the room of runs, in a run folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,13 +17,15 @@ Line = Mapping[str, Any]  # of metrics.jsonl
 class Saved:
     """The state of a training after ``index`` updates; later updates need nothing else.
 
-    ``optimizer`` is None where its state starts over.
+    ``optimizer`` is None where its state starts over. ``without``: the parameters of which it remembers
+    nothing, as ``member/parameter``; None where that is unknown.
     """
 
     index: int
     position: Position
     members: Mapping[str, Tensors]
     optimizer: Tensors | None
+    without: Collection[str] | None = None
 
 
 class Store(Protocol):
