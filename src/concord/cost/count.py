@@ -41,6 +41,9 @@ def count(network: nn.Module, *inputs: Input) -> Cost:
     and ``device`` says so. The network itself is not touched. What is used twice counts its parameters once
     and its operations twice.
 
+    A network that reads sequences (B, T, D) says so with ``channels_last = True``, so that its field is that
+    of its steps.
+
     A network that cannot be copied, as one with a lock, runs itself, in evaluation mode.
 
     Raises ShapeError, naming the layer, for inputs that do not fit or are empty; UsageError for a network
@@ -154,7 +157,7 @@ def _watched_pass(network: nn.Module, inputs: tuple[Tensor, ...], *, real: bool)
     walk = Walk(network, real=real)
     for number, x in enumerate(inputs):
         walk.memory.made(x)
-        setattr(x, MARK, local.of_input(number, x))
+        setattr(x, MARK, local.of_input(number, x, getattr(network, "channels_last", False) is True))
     try:
         with TURN, _evaluating(walk.modules.values()), fork_rng(devices=[]), watched(walk):
             network(*inputs)

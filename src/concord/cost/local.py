@@ -25,11 +25,15 @@ SHAPE_ONLY = (
 )
 
 
-def of_input(number: int, x: Tensor) -> Fields:
-    """All axes but those of the batch and of channels: H, W of (B, C, H, W), T of tokens (B, T)."""
-    first = 1 if x.ndim == 2 and not x.is_floating_point() else 2
+def of_input(number: int, x: Tensor, channels_last: bool = False) -> Fields:
+    """All axes but those of the batch and of channels: H, W of (B, C, H, W), T of tokens (B, T).
+
+    With ``channels_last`` those of a sequence (B, T, D): T.
+    """
+    tokens = x.ndim == 2 and not x.is_floating_point()
+    places = range(1, x.ndim - 1) if channels_last and not tokens else range(1 if tokens else 2, x.ndim)
     return tuple(
-        Field.of_input((number, axis), x.shape[axis]) if axis >= first else None for axis in range(x.ndim)
+        Field.of_input((number, axis), x.shape[axis]) if axis in places else None for axis in range(x.ndim)
     )
 
 

@@ -29,6 +29,8 @@ class TCN(nn.Module):
     Shape: (B, T, D), lengths (B,) -> (B, K), or (B, T, K) for every step
     """
 
+    channels_last = True
+
     def __init__(
         self,
         channels: int,

@@ -27,6 +27,8 @@ class LastStep(nn.Module):
     Shape: (B, T, D), lengths (B,) -> (B, K) logits
     """
 
+    channels_last = True
+
     def __init__(self, body: Recurrent, features: int, hidden: int, classes: int) -> None:
         super().__init__()
         self.features, self.body, self.head = features, body, nn.Linear(hidden, classes)
@@ -44,6 +46,8 @@ class EveryStep(nn.Module):
 
     Shape: (B, T, D), lengths (B,) -> (B, T, K) logits
     """
+
+    channels_last = True
 
     def __init__(self, body: Recurrent, features: int, hidden: int, classes: int) -> None:
         super().__init__()
