@@ -1,7 +1,7 @@
 """Networks composed of the rules of receptive fields, for their tests."""
 
-from concord.cost.field import hull
 from concord.cost.field_rules import padded, transposed, window
+from concord.cost.hull import hull
 
 
 def length(n, kernel, stride=1, padding=0, dilation=1):

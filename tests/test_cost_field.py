@@ -6,7 +6,7 @@ from math import nan
 import pytest
 from field_made import chain, regions, unet
 
-from concord.cost.field import PHASES, Field, hull
+from concord.cost.field import PHASES, Field
 from concord.cost.field_rules import (
     adaptive_pool,
     interpolated,
@@ -18,6 +18,7 @@ from concord.cost.field_rules import (
     transposed,
     window,
 )
+from concord.cost.hull import hull
 from concord.errors import UsageError
 
 # --- by hand ------------------------------------------------------------------
@@ -292,7 +293,8 @@ def test_field_of_u_net_depends_on_the_pixel(depth, sizes):
 def test_padding_that_repeats_the_map_by_hand():
     x = Field.of_input("x", 5)
     assert regions(reflected(x, 3, units=10)) == [(i, i) for i in (3, 2, 1, 0, 1, 2, 3, 4, 3, 2)]
-    assert regions(replicated(x, 2, units=8)) == [(i, i) for i in (0, 0, 0, 1, 2, 3, 4, 4)]
+    wide = replicated(chain(Field.of_input("x", 7), (3,)), 2, units=8)
+    assert regions(wide) == [(i, i + 2) for i in (0, 0, 0, 1, 2, 3, 4, 4)]
     # a window of 2 over the border sees what no window inside does: positions 3 and 2, and 0 alone
     assert regions(chain(reflected(x, 3, units=10), (2,)))[:3] == [(2, 3), (1, 2), (0, 1)]
     apart = chain(
@@ -304,10 +306,23 @@ def test_padding_that_repeats_the_map_by_hand():
 
 @pytest.mark.parametrize("rule", [reflected, replicated])
 def test_a_long_map_that_is_padded_by_itself_is_bounded(rule):
-    short, long = (chain(rule(Field.of_input("x", n), 3, units=n + 6), (7,)) for n in (500, 5000))
-    assert (short.size, short.exact, long.exact) == (7, True, False)
-    assert 7 <= long.size <= 7 + 4 * 3
-    assert [long.region(i)[0] <= max(0, i - 3) for i in (0, 1, 2, 3, 4999)] == [True] * 5
+    maps = [chain(Field.of_input("x", n), (3, 1, 1)) for n in (500, 5000)]
+    short, long = (chain(rule(field, 3, units=field.units + 6), (7,)) for field in maps)
+    assert (short.size, short.exact, long.exact) == (9, True, False)
+    assert 9 <= long.size <= 9 + 4 * 3
+    assert [long.region(i)[0] <= max(0, i - 4) for i in (0, 1, 2, 3, 4999)] == [True] * 5
+
+
+def test_the_input_padded_by_its_border_is_exact_at_any_length_and_keeps_its_size_without_borders():
+    for extent in (28, 5000):
+        field = replicated(Field.of_input("x", extent), 2, units=extent + 4)
+        assert (field.period, chain(field, (5,)).size, chain(field, (5,)).exact) == (1, 5, True)
+    whole = chain(replicated(Field.of_input("x", 28), 2, units=32), (32,))
+    assert (whole.size, whole.unbounded, whole.exact) == (28, 32, True)
+    alone = chain(
+        replicated(Field.of_input("x", 3), 2, units=7), (2, 9)
+    )  # one unit, which reads padding alone
+    assert (alone.size, alone.exact) == (1, False)
 
 
 # --- borders ------------------------------------------------------------------

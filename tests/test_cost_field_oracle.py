@@ -10,7 +10,7 @@ from torch import nn
 
 from concord.cost import field as fields
 from concord.cost.count import count
-from concord.cost.field import PHASES, Field, hull
+from concord.cost.field import PHASES, Field
 from concord.cost.field_reads import EDGE
 from concord.cost.field_rules import (
     adaptive_pool,
@@ -21,6 +21,7 @@ from concord.cost.field_rules import (
     transposed,
     window,
 )
+from concord.cost.hull import hull
 
 LONGEST = 48  # units; each sample of a batch of that many asks for the gradient of another unit
 

@@ -57,6 +57,16 @@ CASES = {
         (torch.rand(1, 2), ids(1)),
         (torch.rand(1, 2), ids(2)),
     ),
+    "convolved": (
+        Calls(lambda n, x: n.one(x[..., 3:]), one=nn.ConvTranspose1d(1, 1, 3)),
+        (torch.rand(1, 1, 5),),
+        (torch.rand(1, 1, 3),),
+    ),
+    "convolved with padding": (
+        Calls(lambda n, x: n.one(x[..., 3:]), one=nn.Conv1d(1, 1, 3, padding=3)),
+        (torch.rand(1, 1, 5),),
+        (torch.rand(1, 1, 3),),
+    ),
     "resized": (
         Calls(lambda n, x: F.interpolate(x[..., 3:, 3:], size=(4, 4), mode="bilinear")),
         (torch.rand(1, 1, 5, 5),),

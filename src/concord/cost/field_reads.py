@@ -5,7 +5,6 @@ Unit i of phase r = i mod R reads the old units taps[r] + (i div R) Q.
 
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
 from math import ceil, floor, gcd
 
 from concord.cost.field import NOTHING, Field, Place, lines, listed, whole
@@ -63,22 +62,27 @@ def _uncut(field: Field, taps: Sequence[range], advance: int, units: int) -> tup
 
 
 def _sees_the_end(field: Field, taps: Sequence[range], advance: int, units: int) -> bool:
-    """Whether a window that hangs over an end of the old map sees as far as any does.
+    """Whether what units read, cut to the positions of the input, is what they see.
 
-    It does if it reads every unit up to the end, and no unit sees farther than those at the end.
+    A window that hangs over an end of the old map sees as far as any does if it reads every unit up to the
+    end, and no unit sees farther than those at the end. Units between live ones that see nothing, because
+    all that they would see was cut off, must not stand for what lies between them.
     """
+    if not field.rising and not _no_gaps(field):
+        return False
     rows = (*range(min(len(taps), units)), *range(max(0, units - len(taps)), units))
     reads = [t for t in (_moved(taps[i % len(taps)], i // len(taps) * advance) for i in rows) if t]
     if all(field.first <= t[0] <= t[-1] <= field.last for t in reads):
         return True
-    return _rising(field) and all(len(t) == t[-1] - t[0] + 1 for t in reads)
+    return field.rising and all(len(t) == t[-1] - t[0] + 1 for t in reads)
 
 
-def _rising(field: Field) -> bool:
-    """Whether both ends of the intervals move on from unit to unit of the map, or stay."""
-    units = range(field.first, min(field.last, field.first + 2 * field.period) + 1)
-    seen = [(lo, hi) for lo, hi in map(field.ends, units) if lo <= hi]
-    return all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(seen))
+def _no_gaps(field: Field) -> bool:
+    """Whether each live unit sees something, or nothing wherever maps end."""
+    live = range(field.first, field.last + 1)
+    if not listed(len(live)):
+        return False
+    return all(field.region(unit) is not None or lo > hi for unit in live for lo, hi in [field.ends(unit)])
 
 
 def enclosed(field: Field, first: Fraction, last: Fraction, step: Fraction, units: int) -> Field:

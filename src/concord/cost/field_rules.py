@@ -88,7 +88,14 @@ def reflected(field: Field, before: int, *, units: int) -> Field:
 
 
 def replicated(field: Field, before: int, *, units: int) -> Field:
-    """Replicating padding: i reads the unit of the map next to i - before. Circular padding has no rule."""
+    """Replicating padding: i reads the unit of the map next to i - before. Circular padding has no rule.
+
+    Where units see one position each, as on the input itself, the padding needs no phases: positions beyond
+    the outermost ones stand for these.
+    """
+    live = (field.first, field.last) == (0, field.units - 1)
+    if field.tight and live and field.low == field.high and field.period == 1:
+        return padded(field, before, units=units)._replace(first=0, last=units - 1)
     return _repeated(field, lambda i: min(max(0, i - before), field.units - 1), before, units)
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from concord.cost import field_rules
 from concord.cost.arithmetic import Fields, Shape
-from concord.cost.field import Field, hull
+from concord.cost.field import Field
+from concord.cost.hull import hull
 
 Known = Callable[[Any], Fields | None]  # fields of a tensor; None if it does not depend on the input
 Args = Sequence[Any]

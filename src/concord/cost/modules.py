@@ -48,7 +48,7 @@ def _convolution(m: Any, x: Tensor, fields: Fields) -> Answer | None:
     moved = (m.stride, m.padding, m.dilation)  # padding "same" may pad one side more than the other
     if m.padding_mode != "zeros" or not all(_per_axis(sizes, len(kernel)) for sizes in moved):
         return None
-    if not isinstance(m.groups, int) or m.groups < 1 or x.shape[1] != each * m.groups:
+    if not isinstance(m.groups, int) or m.groups < 1 or x.shape[1] != each * m.groups or 0 in x.shape:
         return None
     _require(_typed(weight, x) and _typed(m.bias, x) and _shaped(m.bias, filters) and filters % m.groups == 0)
     _require(min(*m.stride, *m.dilation) > 0 <= min(m.padding))
