@@ -161,8 +161,8 @@ def test_a_tcn_sees_as_far_as_its_formula_says(build, seen):
     """1 + 2 (k - 1) (2^levels - 1) steps."""
     network = build(levels=3)
     kernel = network.blocks[0].path[0].kernel_size[0]
-    assert count(build(), (4000, network.channels)).receptive_field.size == seen
-    assert count(network, (200, network.channels)).receptive_field.size == 1 + 2 * (kernel - 1) * 7
+    assert count(build(), (4000, network.channels)).receptive_field.size == (seen,)
+    assert count(network, (200, network.channels)).receptive_field.size == (1 + 2 * (kernel - 1) * 7,)
 
 
 def test_weights_of_the_paper_start_small_and_those_of_the_code_do_not():
