@@ -39,7 +39,8 @@ def tried(seed):
 
 
 def faults(seed, net, shape, field, axes, largest):
-    exact = [f.exact for f in field.fields if f is not None]
+    """An axis is exact if all are; where others are not, it is so if units see anything of these."""
+    exact = [f.exact and (field.exact or 0 not in largest) for f in field.fields if f is not None]
     for size, known, axis, seen in zip(field.size, exact, axes, largest, strict=True):
         extent = shape[axis - 1]
         if size > extent or size < seen or (known and size != seen):

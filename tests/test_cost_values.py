@@ -67,6 +67,16 @@ CASES = {
         (torch.rand(1, 1, 5),),
         (torch.rand(1, 1, 3),),
     ),
+    "pooled": (
+        Calls(lambda n, x: F.adaptive_avg_pool3d(x[..., 3:], 2)),
+        (torch.rand(1, 1, 3, 3, 5),),
+        (torch.rand(1, 1, 3, 3, 3),),
+    ),
+    "resized to nothing": (
+        Calls(lambda n, x: F.interpolate(x, scale_factor=0.5, mode="trilinear")),
+        (torch.rand(1, 1, 2, 2, 2),),
+        (torch.rand(1, 1, 2, 2, 1),),
+    ),
     "resized": (
         Calls(lambda n, x: F.interpolate(x[..., 3:, 3:], size=(4, 4), mode="bilinear")),
         (torch.rand(1, 1, 5, 5),),

@@ -24,13 +24,16 @@ def hull(fields: Sequence[Field | None]) -> Field | None:
     )
     if units.count(units[0]) < len(units) or sources.count(sources[0]) < len(sources):
         return None
-    if shifts.count(shifts[0]) == len(shifts) and max(map(len, lows)) == 1:
+    one_phase = shifts.count(shifts[0]) == len(shifts) and max(map(len, lows)) == 1
+    if one_phase:
         low, high, shift, all_listed = min(lows), max(highs), shifts[0], True
     else:
         low, high, shift, all_listed = _ends(local)
     outer = min(firsts), max(lasts), min(leasts), max(mosts)
     all_listed = all_listed and all(f.all_phases for f in local)
     field = Field(low, high, shift, units[0], *outer, max(begins), min(ends), sources[0], all_listed)
+    if one_phase and any(f.tight and f[:8] == field[:8] for f in local):  # as in most networks
+        return field
     return field._replace(tight=all_listed and (_alike(local) or any(_dominates(f, field) for f in local)))
 
 

@@ -46,7 +46,7 @@ def follow(func: Any, args: Args, kwargs: Mapping[str, Any], out: Any) -> None:
 
 
 def check(func: Any, args: Args) -> None:
-    """Doubt for an index outside of its table, and for a map of size 0 that is resized or convolved."""
+    """Doubt for an index outside of its table, and for an empty map that is convolved, pooled or resized."""
     name = func.overloadpacket.__name__
     if name in ("embedding", "_embedding_bag", "_embedding_bag_forward_only"):
         _inside(args[1], 0, args[0].shape[0])
@@ -58,8 +58,9 @@ def check(func: Any, args: Args) -> None:
         for axis, places in enumerate(args[1]):
             if places is not None and places.dtype not in (torch.bool, torch.uint8):
                 _inside(places, -args[0].shape[axis], args[0].shape[axis])
-    elif name.removeprefix("_").startswith(("upsample_", "convolution")):
-        _require(0 not in args[0].shape[2:])
+    elif any(kind in name for kind in ("convolution", "pool", "upsample")):
+        made = args[1] if "upsample" in name and args[1] is not None else ()
+        _require(0 not in args[0].shape[2:] and 0 not in made)
 
 
 def _inside(index: Tensor, low: int, high: int) -> None:
@@ -70,7 +71,7 @@ def _inside(index: Tensor, low: int, high: int) -> None:
 
 def _require(fits: bool) -> None:
     if not fits:
-        raise Doubt("an index lies outside of its table, or a map of size 0 is resized or convolved")
+        raise Doubt("an index lies outside of its table, or a map of size 0 is convolved, pooled or resized")
 
 
 def _values(x: Tensor) -> Tensor | None:
