@@ -176,8 +176,8 @@ def test_the_document_has_the_keys_that_programs_rely_on(document):
     assert keys <= one.keys()
     assert (one["network"], one["input"]) == ("resnet18", [3, 224, 224])
     assert (one["parameters"], one["buffers"], one["macs"]) == (11_689_512, 9_620, 1_814_073_344)
-    field = {key: one["receptive_field"][key] for key in ("size", "unbounded", "stride")}
-    assert field == {"size": 224, "unbounded": 435, "stride": 32}
+    field = {key: one["receptive_field"][key] for key in ("size", "seen", "stride")}
+    assert field == {"size": 435, "seen": 224, "stride": 32}
     first, last = one["layers"][0], one["layers"][-1]
     assert {"path", "type", "output", "parameters", "macs", "rule"} <= first.keys()
     assert (first["path"], first["type"], first["output"]) == ("conv1", "Conv2d", [64, 112, 112])
@@ -214,7 +214,8 @@ def test_energy_and_the_exactness_of_the_field_are_in_the_document(document):
     low, high = one["energy_joules"]
     moved = one["parameters"] + one["buffers"] + 2 * one["activations"]
     assert high - low == pytest.approx(moved * 0.65e-9)
-    assert one["receptive_field"]["exact"] is True
+    assert one["receptive_field"]["exact"] is False  # 49 positions, of an input of 32
+    assert document("vgg16")["receptive_field"]["exact"] is True
 
 
 def test_one_number_where_sides_agree_and_a_list_where_they_differ(document):
@@ -237,7 +238,7 @@ def test_the_tables_of_one_network(call):
     assert re.search(r"^all +11,689,512 +100\.00 +1,814,073,344 +100\.00 +9,659,880$", out, re.M)
     assert "K²·M·N = 3²·512·512 = 2,359,296 parameters" in out
     assert "1,814,073,344 (3,628,146,688 FLOPs" in out
-    assert "224x224 (435x435 without borders), stride 32, start 0, up to" in out
+    assert "435x435 (of this input 224x224), stride 32, start 0, up to" in out
 
 
 def test_several_networks_side_by_side_with_ratios(call):
@@ -317,7 +318,10 @@ def test_each_input_of_a_network_has_its_field(call):
     # Three dense layers of 3 in each block, pooling by 2 between two: 1 + 6, + 1, + 12, + 2, + 24 words.
     _, out, _ = call("multimodal_densenet")
     fields = [line for line in out.splitlines() if line.startswith("receptive field")]
-    assert [line.partition(",")[0].split()[2:4] for line in fields] == [["28x28", "(93x93"], ["26", "(46"]]
+    assert [line.partition(",")[0].split("field")[1].strip() for line in fields] == [
+        "93x93 (of this input 28x28)",
+        "46 (of this input 26)",
+    ]
     assert fields[1].endswith("of input 26")
 
 

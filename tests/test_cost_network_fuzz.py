@@ -40,8 +40,11 @@ def tried(seed):
 
 def faults(seed, net, shape, field, axes, largest):
     """An axis is exact if all are; where others are not, it is so if units see anything of these."""
-    exact = [f.exact and (field.exact or 0 not in largest) for f in field.fields if f is not None]
-    for size, known, axis, seen in zip(field.size, exact, axes, largest, strict=True):
+    known = all(f.exact for f in field.fields if f is not None)
+    exact = [f.exact and (known or 0 not in largest) for f in field.fields if f is not None]
+    if field.exact and list(field.size) != list(largest):
+        yield f"seed {seed}: exactly {field.size}, but {largest} of {extent}: {net}"
+    for size, known, axis, seen in zip(field.seen, exact, axes, largest, strict=True):
         extent = shape[axis - 1]
         if size > extent or size < seen or (known and size != seen):
             word = "exactly" if known else "at most"
@@ -51,7 +54,7 @@ def faults(seed, net, shape, field, axes, largest):
 def check(seeds):
     found = [one for one in map(tried, seeds) if one is not None]
     assert [fault for one in found for fault in faults(*one)] == []
-    return len(found), sum(one[3].exact for one in found)
+    return len(found), sum(all(f.exact for f in one[3].fields if f is not None) for one in found)
 
 
 def test_the_field_of_a_random_network_is_the_largest_that_one_of_its_units_has():

@@ -99,7 +99,7 @@ def test_errors_speak_of_values_and_not_of_options():
 def test_the_record_is_one_line_in_a_notebook():
     assert repr(concord.cost_of("resnet18")).startswith(
         "<resnet18, input 3x224x224: 11,689,512 parameters, 1,814,073,344 MACs, "
-        "receptive field 224x224 (435x435 without borders), "
+        "receptive field 435x435 (of this input 224x224), "
     )
     densenet = concord.cost_of("densenet201")
     for record in (densenet.cost, densenet.layers[100], densenet.receptive_field):

@@ -23,7 +23,7 @@ def row(entry: Entry) -> Row:
         input=spent["input"],
         parameters=spent["parameters"],
         macs=spent["macs"],
-        receptive_field=field and {"size": field["unbounded"], "stride": field["stride"]},
+        receptive_field=field and {"size": field["size"], "stride": field["stride"]},
         source=entry.source,
         sizes=sizes_of(entry.build),
     )

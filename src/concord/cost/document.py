@@ -19,7 +19,7 @@ class FieldDocument(TypedDict):
     """A receptive field."""
 
     size: PerAxis
-    unbounded: PerAxis
+    seen: PerAxis
     stride: PerAxis
     start: PerAxis
     exact: bool
@@ -109,7 +109,7 @@ def document(priced: "Priced") -> CostDocument:
 def _field(field: "ReceptiveField") -> FieldDocument:
     return {
         "size": _one(field.size),
-        "unbounded": _one(field.unbounded),
+        "seen": _one(field.seen),
         "stride": _one(field.stride),
         "start": _one(field.start),
         "exact": field.exact,
@@ -134,7 +134,7 @@ def _layer(layer: "Layer") -> LayerDocument:
         "other_operations": layer.other_operations,
         "activations": layer.activations,
         "calls": layer.calls,
-        "receptive_field": _one([f.size for f in layer.fields if f is not None] or [None]),
+        "receptive_field": _one([f.unbounded for f in layer.fields if f is not None] or [None]),
         "exact": all(f.exact for f in layer.fields if f is not None),
         "rule": layer.rule,
     }

@@ -52,22 +52,24 @@ class ReceptiveField(NamedTuple):
     input: int  # which one, the first is 0
     path: str  # the last layer whose units see a part of the input that moves with them
     type: str  # of that layer, or its operation
-    size: tuple[int, ...]  # the largest part of the input that a unit sees
-    unbounded: tuple[int, ...]  # the same where no border cuts it, as on a larger input
+    size: tuple[int, ...]  # of a unit that no border cuts, as on a larger input
+    seen: tuple[int, ...]  # the largest part of this input that a unit sees
     stride: tuple[float, ...]  # how far apart the fields of two neighbours are
     start: tuple[float | None, ...]  # centre of the first unit's field; the first position is 0
     fields: Fields  # for every axis of that layer's output
 
     @property
     def exact(self) -> bool:
-        """Whether some unit sees as much as ``size`` says; else that is an upper bound."""
-        return all(f.exact for f in self.fields if f is not None)
+        """Whether some unit of this input sees as much as ``size`` says."""
+        return self.size == self.seen and all(f.exact for f in self.fields if f is not None)
 
     @property
     def text(self) -> str:
-        """``29x29``; ``at most 29x29`` for a bound; ``32x32 (81x81 without borders)`` if all are cut."""
-        larger = f" ({times(self.unbounded)} without borders)" if self.unbounded != self.size else ""
-        return f"{'' if self.exact else 'at most '}{times(self.size)}{larger}"
+        """``29x29``; ``at most 29x29`` for a bound; ``81x81 (of this input 32x32)`` if all are cut."""
+        known = "" if all(f.all_phases for f in self.fields if f is not None) else "at most "
+        return f"{known}{times(self.size)}" + (
+            f" (of this input {times(self.seen)})" if self.seen != self.size else ""
+        )
 
     def __repr__(self) -> str:
         return f"ReceptiveField({self.text}, stride {times([f'{s:g}' for s in self.stride])}, {self.path!r})"

@@ -42,7 +42,7 @@ def to_data(priced: Priced) -> Data:
 
 
 def _seen_data(seen: ReceptiveField, axes: Mapping[Field, int]) -> list[object]:
-    per_axis = list(seen.size), list(seen.unbounded), list(seen.stride), list(seen.start)
+    per_axis = list(seen.size), list(seen.seen), list(seen.stride), list(seen.start)
     return [seen.input, seen.path, seen.type, *per_axis, _numbered(seen.fields, axes)]
 
 
@@ -166,17 +166,15 @@ def _windows(sizes: Sequence[Any], letters: Mapping[str, int], axes_of_output: i
 
 
 def _seen(one: Sequence[Any], axes: Sequence[Field], inputs: int) -> ReceptiveField:
-    number, path, kind, size, unbounded, stride, start, fields = _list(one)
+    number, path, kind, size, within, stride, start, fields = _list(one)
     _require(_count(number) < inputs, "input of a field")
     strides = tuple(_is(float, s) for s in _list(stride))
     starts = tuple(None if s is None else _is(float, s) for s in _list(start))
     seen = ReceptiveField(
-        *(number, _is(str, path), _is(str, kind), _sizes(size), _sizes(unbounded), strides, starts),
+        *(number, _is(str, path), _is(str, kind), _sizes(size), _sizes(within), strides, starts),
         _fields(fields, axes),
     )
-    _require(
-        0 < len(seen.size) == len(seen.unbounded) == len(seen.stride) == len(seen.start), "axes of a field"
-    )
+    _require(0 < len(seen.size) == len(seen.seen) == len(seen.stride) == len(seen.start), "axes of a field")
     return seen
 
 

@@ -77,8 +77,8 @@ def field_of(layer: Layer) -> str:
     local = [f for f in layer.fields if f is not None]
     if not local:
         return ""
-    at_most = "" if all(f.exact for f in local) else "≤ "
-    return f"{at_most}{times([f.size for f in local])} / {strides([float(f.jump) for f in local])}"
+    at_most = "" if all(f.all_phases for f in local) else "≤ "
+    return f"{at_most}{times([f.unbounded for f in local])} / {strides([float(f.jump) for f in local])}"
 
 
 def strides(numbers: Sequence[float]) -> str:

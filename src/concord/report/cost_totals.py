@@ -100,7 +100,7 @@ def comparison(several: Sequence[Priced]) -> Table:
             ratio(one.cost.macs, first.macs),
             whole(one.cost.other_operations),
             whole(one.cost.peak_activations),
-            _unbounded(one.cost.receptive_field),
+            _size(one.cost.receptive_field),
         )
         for one in several
     )
@@ -113,12 +113,12 @@ def comparison(several: Sequence[Priced]) -> Table:
     return Table("Cost side by side", header, rows, 2, notes)
 
 
-def _unbounded(seen: ReceptiveField | None) -> str:
+def _size(seen: ReceptiveField | None) -> str:
     """The size that does not depend on the input; ``at most`` before a bound."""
     if seen is None:
         return MISSING
     known = all(f.all_phases for f in seen.fields if f is not None)
-    return f"{'' if known else 'at most '}{times(seen.unbounded)}"
+    return f"{'' if known else 'at most '}{times(seen.size)}"
 
 
 def linear_parameters(cost: Cost) -> int:
