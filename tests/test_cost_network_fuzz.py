@@ -43,7 +43,7 @@ def faults(seed, net, shape, field, axes, largest):
     known = all(f.exact for f in field.fields if f is not None)
     exact = [f.exact and (known or 0 not in largest) for f in field.fields if f is not None]
     if field.exact and list(field.size) != list(largest):
-        yield f"seed {seed}: exactly {field.size}, but {largest} of {extent}: {net}"
+        yield f"seed {seed}: exactly {field.size}, but {largest} of {shape}: {net}"
     for size, known, axis, seen in zip(field.seen, exact, axes, largest, strict=True):
         extent = shape[axis - 1]
         if size > extent or size < seen or (known and size != seen):
