@@ -133,6 +133,8 @@ def one_example(seed, made):
         if verb == "card" and "is of other runs, weights or images" in err:  # those of the attack
             return
         assert figures == shown[name, verb], where  # of tensors only shape, type, name were forged
+    elif forge and "--allow-code" in err:  # a name that was made that of foreign code
+        assert status == 2, where
     elif status != 0:
         assert status in {REFUSED} | ALSO.get(file.name, set()), where
 

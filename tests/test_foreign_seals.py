@@ -231,3 +231,12 @@ def test_the_table_names_every_file_at_the_top_of_a_run(done):
     assert {p.name for p in done.iterdir() if p.is_file()} - binary == {
         name for name in READ["complete"] if "/" not in name
     }
+
+
+@pytest.mark.parametrize("network", ["noel2017_st(filpers=4)", "noel:017_st(filters=4)", "noel2017_sx"])
+@pytest.mark.parametrize("verb", ["resume", "eval", "predict"])
+def test_a_network_whose_name_was_damaged_is_damage_and_no_slip_of_the_user(verb, network, made, stopped):
+    config = stopped / "config.toml"
+    config.write_text(config.read_text().replace("noel2017_st(filters=4)", network, 1))
+    status, _, err = asked(verb, stopped, made[0])
+    assert (status, f"'noel2017_st(filters=4)' -> '{network}'" in err) == (4, True)

@@ -124,7 +124,7 @@ def _bounded(member: Member, saved: Checkpoint | None) -> Iterator[None]:
     try:
         with bounded(Limit.of(saved.tensors.get(f"{MEMBER}{member.name}", {}))):
             yield
-    except (TooLargeError, RuntimeError, OverflowError, MemoryError) as error:
+    except (TooLargeError, UsageError, RuntimeError, OverflowError, MemoryError) as error:
         raise CheckpointError(
             f"{saved.path}: member {member.name!r} was not made for {member.network} (config.toml): {error}"
         ) from None

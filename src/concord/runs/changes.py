@@ -69,17 +69,22 @@ def _stamped(folder: RunFolder) -> str | None:
 def refuse_edits(folder: RunFolder, found: Checkpoint) -> None:
     """CheckpointError if settings or epochs of a run in progress are not as its checkpoint has them."""
     otherwise = f"continue with the files as they are: {folder.resume} with --allow-changes"
-    if "config" in found.state:
-        fingerprint = found.state.get("fingerprint") or _stamped(folder) or ""
-        changes = differences(folder, found, folder.config(), fingerprint)
-        if changes:
-            listed = "\n".join(f"  {change}" for change in changes)
-            raise CheckpointError(
-                f"{folder.path / 'config.toml'}: edited since the checkpoint {found.path.name} was made:\n"
-                f"{listed}\nUndo the change, or {otherwise}"
-            )
+    if changes := edited(folder, found):
+        listed = "\n".join(f"  {change}" for change in changes)
+        raise CheckpointError(
+            f"{folder.path / 'config.toml'}: edited since the checkpoint {found.path.name} was made:\n"
+            f"{listed}\nUndo the change, or {otherwise}"
+        )
     if not log_fits(folder, found):
         raise CheckpointError(f"{log_fault(folder, found)}. Put it back, or {otherwise}")
+
+
+def edited(folder: RunFolder, found: Checkpoint) -> list[str]:
+    """``key: old -> new`` for every setting in config.toml that is not what the checkpoint was made with."""
+    if "config" not in found.state:
+        return []
+    fingerprint = found.state.get("fingerprint") or _stamped(folder) or ""
+    return differences(folder, found, folder.config(), fingerprint)
 
 
 def log_fits(folder: RunFolder, found: Checkpoint) -> bool:

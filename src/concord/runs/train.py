@@ -8,6 +8,7 @@ from pathlib import Path
 from concord.errors import CheckpointError, DivergedError, ResourceError, UsageError, suggestion
 from concord.runs import assemble, machine, predictions, seal, stamp, threads, toml
 from concord.runs import folder as run_folder
+from concord.runs.changes import edited, refuse
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
 from concord.runs.interface import Interface, check_same, interface_of
@@ -134,10 +135,12 @@ def _continue(
     stop: Stop,
 ) -> Result:
     refuse_own(folder, asked)
+    found, _ = checkpoint.newest(folder.checkpoints, strict)
+    if found and not allow_changes:  # before anything is made of settings that somebody edited
+        refuse(found.path, edited(folder, found))
     config = machine.resolved(asked)
     with machine.settled(config):
         splits = assemble.load_again(config, "--set data.source=PATH", reading(observer, stop))
-        found, _ = checkpoint.newest(folder.checkpoints, strict)
         # pixels are normalised as they were from the start, whatever data is trained on now
         interface = interface_of(folder, found.state if found else {}, observer.notice)
         check_same(interface, splits, config.data.source)
