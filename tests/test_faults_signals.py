@@ -174,9 +174,11 @@ def test_a_clock_that_runs_backwards_changes_nothing(here, tmp_path, monkeypatch
     for age, path in enumerate(steps):
         for file in (*path.iterdir(), path):
             os.utime(file, (4e9 - age, 4e9 - age))
+    started = json.loads((run / "stamp.json").read_text())["started"]
     status, out, err = call(capsys, "resume", run, "--json", *ALLOW)
     assert status == 0
-    assert json.loads((run / "stamp.json").read_text())["started"] == "2029-12-31T23:00:00+00:00"
+    assert json.loads((run / "stamp.json").read_text())["started"] == started
+    assert started.startswith("2029-12-31T")
     assert outcome(run) == outcome(here / "straight")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     said = json.loads(out)

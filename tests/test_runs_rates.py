@@ -18,12 +18,12 @@ def run(tmp_path_factory):
 
 
 def test_an_evaluation_reports_the_rate_weighted_by_seconds(run, monkeypatch):
-    monkeypatch.setattr(RunFolder, "rows", lambda folder, needs=(): ROWS)
+    monkeypatch.setattr(RunFolder, "rows", lambda *_: ROWS)
     found = concord.evaluate(run)
     assert (found["seconds"], found["samples_per_second"]) == (4.0, 40.0)
 
 
 def test_a_run_without_epochs_has_a_rate_of_zero(run, monkeypatch):
-    monkeypatch.setattr(RunFolder, "rows", lambda folder, needs=(): [])
+    monkeypatch.setattr(RunFolder, "rows", lambda *_: [])
     found = concord.evaluate(run)
     assert (found["seconds"], found["samples_per_second"]) == (0, 0.0)

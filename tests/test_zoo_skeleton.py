@@ -56,8 +56,8 @@ def test_a_skeleton_has_the_shapes_of_the_network(name):
 @pytest.mark.parametrize("row", registry.listing(), ids=lambda row: row["name"])
 def test_the_skeleton_of_every_network_of_the_zoo_has_the_parameters_in_print(row):
     entry = registry.find(row["name"])
-    classes = signature(entry.build).parameters["classes"].default
-    network = skeleton(row["name"], channels=entry.example[0], classes=classes)
+    channels, classes = (signature(entry.build).parameters[name].default for name in ("channels", "classes"))
+    network = skeleton(row["name"], channels=channels, classes=classes)
     assert sum(p.numel() for p in network.parameters()) == row["parameters"]
     assert on_meta(network)
 
