@@ -7,6 +7,8 @@ from torch import nn
 import concord
 from concord.errors import UsageError
 from concord.tasks.classify import Classify
+from concord.training.dense import refuse_tensors
+from concord.training.optim import Adam, Sgd
 from concord.training.trial import try_training
 
 HELD = {
@@ -74,3 +76,51 @@ def test_sparse_gradients_are_refused_where_the_optimiser_cannot_take_them():
     tried(member)
     with pytest.raises(UsageError, match=r"'a': the gradient of weight is sparse .*sparse=False"):
         tried(member, dense=True)
+
+
+# --- views ---------------------------------------------------------------------------
+
+
+def pair(cut):
+    """A layer whose weight is a slice of a larger tensor, and the same with memory of its own."""
+    torch.manual_seed(0)
+    big = torch.randn(12, 20)
+    weights = [nn.Parameter(cut(big)), nn.Parameter(cut(big).clone())]
+    nets = [nn.Linear(weight.shape[1], weight.shape[0], bias=False) for weight in weights]
+    for net, weight in zip(nets, weights, strict=True):
+        net.weight = weight
+    return big, nets
+
+
+CUTS = {"columns": lambda big: big[:, :7], "rows": lambda big: big[::2], "turned": lambda big: big.t()}
+
+
+@pytest.mark.parametrize("kind", [Adam(lr=0.01), Sgd(lr=0.001)], ids=["adam", "sgd"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_slice_learns_as_its_copy_does_and_nothing_is_written_beside_it(cut, kind):
+    big, nets = pair(CUTS[cut])
+    before = big.clone()
+    made = [kind({"a": net}) for net in nets]
+    for seed in range(3):
+        x = torch.randn(5, nets[0].in_features, generator=torch.Generator().manual_seed(seed))
+        for net, optimizer in zip(nets, made, strict=True):
+            optimizer.zero_grad()
+            net(x).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(nets[0].weight, nets[1].weight, rtol=1e-4, atol=1e-5)
+    CUTS[cut](big).fill_(0)  # what is left is memory that belongs to nobody in the training
+    CUTS[cut](before).fill_(0)
+    assert torch.equal(big, before)
+
+
+def test_a_view_that_shares_its_numbers_and_tensors_of_inference_are_refused_by_name():
+    net = nn.Linear(4, 3)
+    net.weight = nn.Parameter(torch.randn(1, 4).expand(3, 4))
+    with pytest.raises(
+        UsageError, match=r"the parameter weight is a view in which numbers share memory.*clone"
+    ):
+        refuse_tensors("a", net)
+    with torch.inference_mode():
+        net = nn.Linear(4, 3)
+    with pytest.raises(UsageError, match=r"the parameter weight is made in inference mode.*outside of torch"):
+        refuse_tensors("a", net)

@@ -16,6 +16,8 @@ Status 1 (the answer is no) is a result, not an error; 130 is Ctrl-C without a s
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 500  # characters of a foreign error's text
+
 
 class ConcordError(Exception):
     """The command line prints these as one message without a traceback."""
@@ -82,6 +84,16 @@ def suggestion(given: str, known: Iterable[str]) -> str:
     cutoff = 0.5 if len(given) < 3 else 0.6  # one wrong letter of two leaves a likeness of a half
     near = get_close_matches(given, list(known), n=1, cutoff=cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def said(error: BaseException) -> str:
+    """``ValueError: what it says`` on one line of at most 500 characters, if need be without its text."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be made)"
+    line = " ".join(f"{type(error).__name__}: {text}".split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
 def interrupts(error: BaseException) -> bool:

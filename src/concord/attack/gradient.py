@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from concord.errors import ShapeError, UsageError
+from concord.errors import ShapeError, UsageError, said
 
 Loss = Callable[[Tensor], Tensor]  # (B, ...) -> (B,)
 Classifier = Callable[[Tensor], Tensor]  # (B, C, H, W) -> (B, K) logits
@@ -58,9 +58,9 @@ def _backward(total: Tensor, x: Tensor) -> Tensor:
     try:
         (found,) = torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)
     except (Exception, SystemExit) as error:  # a network may have backward passes of its own
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        reason = said(error)
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in reason:
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
         cure = "; use torch.utils.checkpoint with use_reentrant=False" if "Checkpointing" in reason else ""
         raise BackwardError(f"its backward pass failed, {reason}{cure}") from error
     return found

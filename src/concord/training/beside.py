@@ -9,10 +9,12 @@ changes.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from inspect import isroutine
+from io import IOBase
 from typing import Any
 
 import torch
@@ -95,7 +97,8 @@ class Beside:
 
     def lost(self) -> list[str]:
         """A sentence for everything that changed and cannot be kept, the first time that it is seen."""
-        found = {place: value for place, value in self._changed("attributes") if not _plain(value)}
+        changed = self._changed("attributes")
+        found = {place: value for place, value in changed if not (_plain(value) or _idle(value))}
         for place, value in places.attributes(self.member):
             if hasattr(value, "__next__"):  # where an iterator is shows only when it is asked
                 found[place] = value
@@ -123,6 +126,11 @@ class Beside:
             f"the names in its state dict changed while it was trained ({', '.join(sorted(others)[:3])}): a"
             " member that is built again cannot be filled from its checkpoints"
         ]
+
+
+def _idle(value: Any) -> bool:
+    """Whether it says nothing about what a member gives: a log, or what torch.compile keeps."""
+    return isinstance(value, logging.Logger | IOBase) or type(value).__module__.startswith("torch._dynamo")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from concord.tasks.task import Tree
 
 def kind_of(tensor: Tensor) -> str | None:
     """What no checkpoint holds about a tensor, in a word; None for a dense one."""
+    if tensor.is_inference():
+        return "made in inference mode"
     if is_lazy(tensor):
         return "lazy and without a size after a pass"
     if tensor.is_nested:
@@ -30,6 +32,17 @@ def refuse_tensors(name: str, member: nn.Module) -> None:
     for path, parameter in member.named_parameters():
         if kind := kind_of(parameter) or ("complex" if parameter.is_complex() else None):
             raise UsageError(_refusal(name, f"the parameter {path}", kind))
+        if _overlaps(parameter):
+            raise UsageError(_refusal(name, f"the parameter {path}", "a view in which numbers share memory"))
+
+
+def in_order(tensor: Tensor) -> bool:
+    """Whether its numbers fill one piece of memory, in whatever order of axes, as those of no slice do."""
+    return is_lazy(tensor) or torch.empty_like(tensor, device="meta").stride() == tensor.stride()
+
+
+def _overlaps(tensor: Tensor) -> bool:
+    return any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
 
 
 def refuse_unsaved(name: str, tensors: dict[str, Tensor]) -> None:
@@ -66,5 +79,7 @@ def _refusal(name: str, what: str, kind: str) -> str:
     cure = {
         "complex": "keep real and imaginary part (torch.view_as_real)",
         "lazy": "use it in forward, or remove it",
+        "made": "build the network outside of torch.inference_mode()",
+        "a": "give it memory of its own (.clone())",
     }.get(kind.partition(" ")[0], "keep its dense form")
     return f"member {name!r}: {what} is {kind}; a training needs dense tensors of real numbers: {cure}"

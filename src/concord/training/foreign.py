@@ -7,7 +7,7 @@ from traceback import walk_tb
 import torch
 from torch import Tensor, nn
 
-from concord.errors import ConcordError, UsageError, interrupts
+from concord.errors import ConcordError, UsageError, interrupts, said
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def blamed(name: str, member: nn.Module, moment: str, advice: str = "") -> Itera
     except BaseException as error:  # a foreign network may raise anything
         if _of_its_own(error):
             raise
-        reason, kind = _reason(error), UsageError
+        reason, kind = said(error), UsageError
         if isinstance(error, UsageError):
             reason, kind = str(error).removeprefix(f"member {name!r}: "), type(error)
         raise kind(
@@ -34,9 +34,7 @@ def backward(total: Tensor, names: Sequence[str], index: int) -> None:
         if _of_its_own(error):
             raise
         listed = ", ".join(names)
-        raise UsageError(
-            f"the backward pass of update {index} failed ({listed}): {_reason(error)}"
-        ) from error
+        raise UsageError(f"the backward pass of update {index} failed ({listed}): {said(error)}") from error
 
 
 def step(optimizer: torch.optim.Optimizer, index: int) -> None:
@@ -47,7 +45,7 @@ def step(optimizer: torch.optim.Optimizer, index: int) -> None:
         if _of_its_own(error):
             raise
         kind = type(optimizer).__name__
-        raise UsageError(f"the step of {kind} at update {index} failed: {_reason(error)}") from error
+        raise UsageError(f"the step of {kind} at update {index} failed: {said(error)}") from error
 
 
 def _of_its_own(error: BaseException) -> bool:
@@ -59,12 +57,9 @@ def _of_its_own(error: BaseException) -> bool:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory ended, whatever the library calls it."""
-    said = "allocate memory" in str(error) or "out of memory" in str(error)
-    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    text = said(error)
+    known = "allocate memory" in text or "out of memory" in text
+    return known or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _place(error: BaseException, member: nn.Module) -> str:

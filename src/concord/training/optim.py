@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from concord.errors import UsageError, suggestion
+from concord.training.dense import in_order
 
 Rate = Callable[[int], float]
 MakeOptimizer = Callable[[Mapping[str, nn.Module]], torch.optim.Optimizer]
@@ -54,9 +55,18 @@ class Sgd:
 
     def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
         groups = groups_of(members, self.weight_decay, self.decay)
-        made = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+        fused = _fused(members)
+        made = torch.optim.SGD(
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused
+        )
         made.register_step_pre_hook(_start_late)
         return made
+
+
+def _fused(members: Mapping[str, nn.Module]) -> bool:
+    """Whether torch's fused steps can be used: they take a parameter for one piece of memory, and would write
+    beside one that is a slice of a larger tensor."""
+    return all(in_order(p) for member in members.values() for p in member.parameters())
 
 
 def _start_late(optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -86,7 +96,7 @@ class Adam:
     def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
         kind = torch.optim.AdamW if self.decoupled else torch.optim.Adam
         groups = groups_of(members, self.weight_decay, self.decay)
-        return kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+        return kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=_fused(members))
 
 
 def learning_rate(lr: float, schedule: str, *, epochs: int, steps: int, warmup: float = 0.0) -> Rate:

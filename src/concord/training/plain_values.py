@@ -1,14 +1,15 @@
 """Plain values as JSON and tensors, and back: what a member keeps outside its state dict.
 
-Numbers, strings, bytes, lists, tuples, sets, queues, dictionaries, tensors and arrays of numbers, and
-generators of random numbers, at any depth. Nothing else is written, and nothing
-else can come out of a file.
+Numbers, strings, bytes, lists, tuples, sets, queues, dictionaries, tensors and arrays of numbers, generators
+of random numbers, sizes, devices, types of tensors, ranges, slices and paths, at any depth. Nothing else is
+written, and nothing else can come out of a file.
 """
 
 import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable
 from math import isfinite
+from pathlib import Path, PosixPath
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,16 @@ BITS: dict[str, Callable[[], Any]] = {
 }
 MAPPINGS: dict[type, str] = {OrderedDict: "OrderedDict", Counter: "Counter"}
 COLLECTIONS: dict[str, Callable[..., Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+NAMED: dict[type, Callable[[Any], Any]] = {
+    torch.Size: list,
+    torch.device: str,
+    torch.dtype: lambda kind: str(kind).removeprefix("torch."),
+    range: lambda r: [r.start, r.stop, r.step],
+    slice: lambda s: [s.start, s.stop, s.step],
+    PosixPath: str,
+}
 
 
 class NotPlainError(Exception):
@@ -42,6 +53,8 @@ def packed(value: Any, tensors: list[Tensor]) -> Any:
         return {kind.__name__: [packed(inside, tensors) for inside in _in_order(value)]}
     if kind is deque:
         return {"deque": [[packed(inside, tensors) for inside in value], value.maxlen]}
+    if kind in NAMED:
+        return {kind.__name__: packed(NAMED[kind](value), tensors)}
     if kind is bytes:
         return {"bytes": value.hex()}
     if kind is dict:
@@ -125,6 +138,16 @@ def unpacked(document: Any, tensors: list[Tensor]) -> Any:
         match kind:
             case "float":
                 return float(inside)
+            case "Size":
+                return torch.Size(unpacked(inside, tensors))
+            case "device":
+                return torch.device(inside)
+            case "dtype":
+                return _dtype(inside)
+            case "range" | "slice":
+                return {"range": range, "slice": slice}[kind](*unpacked(inside, tensors))
+            case "PosixPath":
+                return Path(inside)
             case "bytes":
                 return bytes.fromhex(inside)
             case "tuple" | "set" | "frozenset":
@@ -144,9 +167,16 @@ def unpacked(document: Any, tensors: list[Tensor]) -> Any:
             case "array" | "number":
                 found = _from_bytes(tensors, *inside)
                 return found if kind == "array" else found[()]
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"no plain value: {error}") from None
     raise ValueError(f"no plain value: {kind!r}")
+
+
+def _dtype(name: Any) -> torch.dtype:
+    found = getattr(torch, name) if isinstance(name, str) else None
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"no type of tensors: {name!r}")
+    return found
 
 
 def _from_bytes(tensors: list[Tensor], dtype: str, shape: list[int], place: int) -> np.ndarray[Any, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from concord.errors import UsageError, interrupts, suggestion
+from concord.errors import UsageError, interrupts, said, suggestion
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,7 @@ FORM = "package.module:factory or file.py:factory"
 
 def network(name: str, channels: int, classes: int) -> "nn.Module":
     """What the factory returns; UsageError for whatever goes wrong in it."""
+    import torch
     from torch import nn
 
     module = imported(name)
@@ -33,12 +34,16 @@ def network(name: str, channels: int, classes: int) -> "nn.Module":
         file = getattr(module, "__file__", place)
         here = [key for key, value in vars(module).items() if callable(value)]
         raise UsageError(f"{file} has no factory {factory_name!r}{suggestion(factory_name, here)}")
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
     try:
         made = _call(factory, channels, classes)
     except BaseException as error:
         if interrupts(error):
             raise
-        raise UsageError(f"{name}(channels={channels}, classes={classes}) failed: {_cause(error)}") from error
+        raise UsageError(f"{name}(channels={channels}, classes={classes}) failed: {said(error)}") from error
+    finally:  # what it sets for itself is not for the members beside it
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
     if not isinstance(made, nn.Module):
         raise UsageError(f"{name} must return a torch.nn.Module, it returned {type(made).__name__}")
     return made
@@ -56,7 +61,7 @@ def imported(name: str) -> ModuleType:
     except BaseException as error:  # the user's code may raise anything
         if interrupts(error):
             raise
-        raise UsageError(f"{name!r}: cannot import {place}: {_cause(error)}") from error
+        raise UsageError(f"{name!r}: cannot import {place}: {said(error)}") from error
 
 
 def _of_package(place: str, name: str) -> ModuleType:
@@ -114,7 +119,3 @@ def _call(factory: Callable[..., Any], channels: int, classes: int) -> Any:
     if len(required) == 2 and all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in required):
         return factory(channels, classes)
     return factory(channels=channels, classes=classes)  # which says what is missing
-
-
-def _cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
