@@ -100,6 +100,43 @@ def drawn_slice(rng, n):
     return Applied(f"[{start}::{step}]", lambda x: x[(..., *(slice(start, None, step),) * n)])
 
 
+def shifted(x):
+    y = x.new_zeros(x.shape)
+    y[..., 1:] = x[..., :-1]
+    return y
+
+
+def wrapped(x):
+    y = x.new_empty(x.shape)
+    y[..., 1:], y[..., :1] = x[..., :-1], x[..., -1:]
+    return y
+
+
+def ended(x):
+    y = x.clone()
+    y[..., :1] = x[..., -1:]
+    return y
+
+
+def mixed_behind_a_view(x):
+    y = x.clone()
+    view = y[..., :]
+    y += x.flip(-1)
+    return view
+
+
+def halved(x):
+    y = x.clone()
+    y[..., 1:].mul_(0.5)
+    return y
+
+
+def drawn_written(rng, n):
+    """Maps of which a part is written over."""
+    function = rng.choice([shifted, wrapped, ended, mixed_behind_a_view, halved, halved, halved])
+    return Applied(function.__name__, function)
+
+
 LAYERS = [
     *[drawn_convolution] * 3,
     drawn_transposed,
@@ -108,6 +145,7 @@ LAYERS = [
     *[drawn_resizing] * 2,
     drawn_padding,
     drawn_slice,
+    drawn_written,
 ]
 
 

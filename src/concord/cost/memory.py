@@ -25,7 +25,8 @@ class Memory:
 
     def __init__(self, kept: Iterable[int]) -> None:
         self.alive: dict[int, ref[Any] | None] = dict.fromkeys(kept)  # storages of weights never count
-        self.patched: set[int] = set()  # storages of which a part was written over
+        self.viewed: dict[int, ref[Any]] = {}  # storages behind more than one tensor
+        self.patched: dict[int, ref[Any]] = {}  # storages that were written over behind some of their tensors
         self.now = self.peak = 0
 
     def made(self, x: Tensor, *, beside: bool = False) -> int:
@@ -43,16 +44,29 @@ class Memory:
         self.alive[key] = ref(storage, lambda _: self._freed(key, elements))
         return elements
 
-    def patch(self, x: Tensor) -> None:
-        """x was written over; if it is a part or a view of something else, that is not what it was."""
+    def view(self, x: Tensor) -> None:
+        """x is a view of another tensor."""
         storage = x.untyped_storage()
-        if x._is_view() or x.numel() < storage.nbytes() // x.element_size():
-            self.patched.add(storage._cdata)
+        self.viewed[storage._cdata] = ref(storage)
+
+    def patch(self, x: Tensor) -> None:
+        """x was written over; if others share its storage, these are not what they were."""
+        storage = x.untyped_storage()
+        part = x._is_view() or x.numel() < storage.nbytes() // x.element_size()
+        if part or _holds(self.viewed, storage):
+            self.patched[storage._cdata] = ref(storage)
 
     def is_patched(self, x: Tensor) -> bool:
-        return bool(self.patched) and x.untyped_storage()._cdata in self.patched
+        return bool(self.patched) and _holds(self.patched, x.untyped_storage())
 
     def _freed(self, key: int, elements: int) -> None:
         del self.alive[key]
-        self.patched.discard(key)
+        self.viewed.pop(key, None)
+        self.patched.pop(key, None)
         self.now -= elements
+
+
+def _holds(storages: dict[int, ref[Any]], storage: torch.UntypedStorage) -> bool:
+    """Whether it is there itself, and not one that was freed and had the same address."""
+    kept = storages.get(storage._cdata)
+    return kept is not None and kept() is not None

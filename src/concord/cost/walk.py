@@ -153,15 +153,24 @@ class Walk(TorchDispatchMode):
         for x in tensors:
             dense(x)
             fields = local.after(func, args, kwargs, x, self.seen)
+            if func.is_view:
+                self.memory.view(x)
             if fields is not None:
-                if func._schema.is_mutable and fields != self.seen(x):
-                    self.memory.patch(x)
-                setattr(x, MARK, fields)
+                self._mark(x, fields, written=func._schema.is_mutable)
         if tensors:
             self._operation(func, args, kwargs, out, tensors[0])
             for x in tensors[1:]:
                 self.memory.made(x, beside=True)
+        elif func._schema.is_mutable and any(self.seen(x) is not None for x in _tensors(args)):
+            for x in _tensors(args[:1]):  # _foreach_add_(maps, others) gives nothing back
+                self._mark(x, (None,) * x.ndim, written=True)
         return out
+
+    def _mark(self, x: Tensor, fields: Fields, *, written: bool) -> None:
+        """Note what the axes of x see, which may be ``written`` over what they saw."""
+        if written and fields != self.seen(x):
+            self.memory.patch(x)
+        setattr(x, MARK, fields)
 
     def _operation(self, func: Any, args: Any, kwargs: Any, out: Any, first: Tensor) -> None:
         if func.is_view:
@@ -182,8 +191,7 @@ class Walk(TorchDispatchMode):
 
     def _claimed_by(self, args: Any) -> tuple[list[Shape], list[Shape]]:
         """Shapes of the parameters and buffers among the arguments, or of which an argument is a view."""
-        tensors = [x for x in local.flat(args) if isinstance(x, Tensor)]
-        owned = [self.owned.get(x.untyped_storage()._cdata) for x in tensors]
+        owned = [self.owned.get(x.untyped_storage()._cdata) for x in _tensors(args)]
         parameters = self.claim(x for x in owned if id(x) in self.trained)
         return parameters, self.claim(owned)  # whatever is not claimed by now is a buffer
 
@@ -245,6 +253,10 @@ def _one_layer(module: nn.Module) -> bool:
 def _distinct(owned: Iterable[Mapping[str, Tensor | None]]) -> list[Tensor]:
     """Each tensor once, however many modules share it."""
     return list({id(x): x for tensors in owned for x in tensors.values() if x is not None}.values())
+
+
+def _tensors(args: Any) -> list[Tensor]:
+    return [x for x in local.flat(args) if isinstance(x, Tensor)]
 
 
 def _alike(a: Tensor, b: Any) -> bool:
