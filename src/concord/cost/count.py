@@ -105,8 +105,11 @@ def _on_cpu(
     try:
         copy = deepcopy(network, memo)
     except Exception:  # what a module holds may be anything, such as a lock: then it is watched itself
-        copy = network
-    return _watched_pass(copy, real, real=True)
+        return _watched_pass(network, real, real=True)
+    try:
+        return _watched_pass(copy, real, real=True)
+    except LayerError:  # a hook that closes over the network writes to it, and its copy misses that
+        return _watched_pass(network, real, real=True)
 
 
 def _tensor(x: Input, state: Sequence[Tensor]) -> Tensor:

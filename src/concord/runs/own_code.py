@@ -1,7 +1,6 @@
 """Members built by code of the user's own: whether they can be trained, saved and built again alike."""
 
 from collections.abc import Collection, Mapping
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +73,7 @@ def _compared(
         unpack_members({name: again}, {name: own})
         one, two = _answer(name, built, x), _answer(name, again, x)
         if alike([one], [two]):  # a head of zeros would hide what is before it
-            one, two = _answer(name, _shaken(built), x), _answer(name, _shaken(again), x)
+            one, two = _answer(name, built, x, shaken=True), _answer(name, again, x, shaken=True)
     except ConcordError as error:
         raise UsageError(
             f"member {name!r}: {member.network} cannot be built again from its weights: {error}"
@@ -101,22 +100,19 @@ def _compared(
     return []
 
 
-def _shaken(network: nn.Module) -> nn.Module:
-    """A copy with noise on its parameters, so that none is zero; itself if it cannot be copied."""
-    try:
-        copy = deepcopy(network)
-    except Exception:  # what a module holds may be anything
-        return network
+def _shake(network: nn.Module) -> None:
+    """Noise on its parameters, so that none is zero."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in (p for p in copy.parameters() if p.is_floating_point()):
+        for parameter in (p for p in network.parameters() if p.is_floating_point()):
             drawn = torch.randn(parameter.shape, generator=generator)
             parameter.add_(0.1 * drawn.to(parameter))
-    return copy
 
 
-def _answer(name: str, network: nn.Module, x: Tensor) -> Tensor:
+def _answer(name: str, network: nn.Module, x: Tensor, *, shaken: bool = False) -> Tensor:
     with put_back(name, network), seeded(0, x.device):
+        if shaken:
+            _shake(network)
         found: Tensor = output_of(network, x)
     return found
 

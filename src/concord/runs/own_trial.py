@@ -12,6 +12,7 @@ from concord.runs.samples import first_two
 from concord.tasks.task import Task
 from concord.training.observer import Observer, announce
 from concord.training.probe import Shape
+from concord.training.state import refuse_lost
 from concord.training.trial import all_put_back, try_training
 
 
@@ -28,6 +29,8 @@ def try_modules(
         for name, (x, y) in sets.items():
             try_members(members, x, y, task, "" if name == "data" else name)
     refuse_lazy(members)  # a loader gives no sample before the training
+    for name, member in members.items():
+        refuse_lost(name, member)
     if "data" not in sets:
         return None
     x, y = sets["data"]

@@ -71,7 +71,21 @@ def _put_attributes(member: nn.Module, saved: Places) -> None:
             value = value.to(own.device)
         if isinstance(own, GENERATORS):  # others may hold the same one
             value = moved_on(own, value)
+        if attribute in vars(module):
+            value = _refilled(own, value)
         setattr(module, attribute, value)
+
+
+def _refilled(own: Any, value: Any) -> Any:
+    """A list or dictionary that a hook may hold too stays the same object, with what the value holds."""
+    if type(own) is list and type(value) is list:
+        own[:] = value
+    elif type(own) is dict and type(value) is dict:
+        own.clear()
+        own.update(value)
+    else:
+        return value
+    return own
 
 
 def _put_learning(member: nn.Module, saved: Places) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from concord.errors import CheckpointError
+from concord.errors import CheckpointError, UsageError
 from concord.training.beside import PREFIX
 from concord.training.foreign import blamed
 from concord.training.moments import NUMBER, packed
@@ -31,6 +31,29 @@ def unpack_members(members: Mapping[str, nn.Module], saved: Mapping[str, Mapping
 def state_of(member: nn.Module) -> dict[str, Tensor]:
     """The tensors of its state dict."""
     return {key: value for key, value in member.state_dict().items() if isinstance(value, Tensor)}
+
+
+def refuse_lost(name: str, member: nn.Module) -> None:
+    """UsageError that names a parameter or persistent buffer that no tensor of the state dict holds.
+
+    It is held under its name, or by a tensor that shares its memory under any other.
+    """
+    saved = state_of(member)
+    buffers = {
+        f"{path}.{key}".lstrip(".")
+        for path, module in member.named_modules()
+        for key in module._non_persistent_buffers_set
+    }
+    kept = {path: buffer for path, buffer in member.named_buffers() if path not in buffers}
+    unnamed = {k: t for k, t in (dict(member.named_parameters()) | kept).items() if k not in saved}
+    places = {(tensor.data_ptr(), tensor.shape) for tensor in saved.values()} if unnamed else set()
+    for path, tensor in unnamed.items():
+        if (tensor.data_ptr(), tensor.shape) not in places:
+            raise UsageError(
+                f"member {name!r}: its state_dict() does not hold {path}, which would be lost with every"
+                " checkpoint: let state_dict() give all parameters and persistent buffers as tensors, as that"
+                " of nn.Module does"
+            )
 
 
 def check_members(

@@ -1,9 +1,9 @@
 """What can fail after hours of training, tried before it: a training pass, saving, and reading back."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save as to_bytes
@@ -23,7 +23,9 @@ from concord.training.foreign import backward, blamed
 from concord.training.loop import set_mode
 from concord.training.places import modules_of
 from concord.training.seeding import seeded
-from concord.training.state import state_of, unpack_members
+from concord.training.state import refuse_lost, state_of, unpack_members
+
+_T = TypeVar("_T")
 
 
 def try_training(
@@ -33,18 +35,22 @@ def try_training(
 
     UsageError that names the member and the layer; with ``dense`` also for gradients that are sparse.
 
-    A member that cannot be copied, as one with a lock, is tried itself and put back.
+    A member that cannot be copied, or whose copy fails, is tried itself and put back.
     """
     refuse_tensors(name, member)
+    refuse_lost(name, member)
     if not _learns(member):
         return
-    with _copies_of(name, member) as (copy, fresh):
-        beside = Beside(name, copy)
-        _pass(name, copy, x, y, task)
+
+    def attempt(one: nn.Module, fresh: nn.Module) -> None:
+        beside = Beside(name, one)
+        _pass(name, one, x, y, task)
         if dense:
-            refuse_sparse_gradients(name, copy)
-        with blamed(name, copy, "when its state was tried to be saved and read"):
-            _read_back(name, fresh, detached(state_of(copy) | beside.tensors()))
+            refuse_sparse_gradients(name, one)
+        with blamed(name, one, "when its state was tried to be saved and read"):
+            _read_back(name, fresh, detached(state_of(one) | beside.tensors()))
+
+    _on_copies(name, member, attempt)
 
 
 def differs_by_chance(name: str, member: nn.Module, x: Tree, y: Tree, task: Task[Any]) -> bool:
@@ -56,8 +62,7 @@ def trained(name: str, member: nn.Module, x: Tree, y: Tree, task: Task[Any]) -> 
     """Outputs and gradients of one pass in training mode, on a copy; none where nothing learns."""
     if not _learns(member):
         return []
-    with _copies_of(name, member) as (copy, _):
-        return _pass(name, copy, x, y, task)
+    return _on_copies(name, member, lambda one, _: _pass(name, one, x, y, task))
 
 
 def alike(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
@@ -117,18 +122,21 @@ def _loss(name: str, task: Task[Any], output: Tree, y: Tree) -> Tensor:
     return loss.mean()
 
 
-@contextmanager
-def _copies_of(name: str, member: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """One to train and one to read into; the member itself for both if it cannot be copied.
+def _on_copies(name: str, member: nn.Module, attempt: Callable[[nn.Module, nn.Module], _T]) -> _T:
+    """What ``attempt`` gives for a copy to train and one to read into.
 
-    It is put back in any case: a copy may still reach it, through a closure or a reference.
+    A hook that closes over the member writes to the member, whose copy then misses it: what fails on a copy
+    is repeated on the member itself, which is put back in any case.
     """
     try:
-        copies = deepcopy(member), deepcopy(member)
+        copy, fresh = deepcopy(member), deepcopy(member)
     except Exception:  # what a module holds may be anything: a lock, an open file
-        copies = member, member
+        copy = fresh = member
+    if copy is not member:
+        with put_back(name, member), suppress(UsageError):
+            return attempt(copy, fresh)
     with put_back(name, member):
-        yield copies
+        return attempt(member, fresh)
 
 
 @contextmanager
