@@ -42,7 +42,7 @@ def refuse_lost(name: str, member: nn.Module) -> None:
     buffers = {
         f"{path}.{key}".lstrip(".")
         for path, module in member.named_modules()
-        for key in module._non_persistent_buffers_set
+        for key in getattr(module, "_non_persistent_buffers_set", ())  # a script module has none
     }
     kept = {path: buffer for path, buffer in member.named_buffers() if path not in buffers}
     unnamed = {k: t for k, t in (dict(member.named_parameters()) | kept).items() if k not in saved}
