@@ -211,7 +211,12 @@ class Ensemble(Generic[S]):
         config = config_of(self.members, self.binding, choices, task)
         parts = parts_of(data, valid, test, task=task, seed=config.train.seed)
         self._shape = try_modules(
-            self.members, parts, task, observer, dense=not isinstance(optimizer, Optimizer)
+            self.members,
+            parts,
+            task,
+            observer,
+            dense=not isinstance(optimizer, Optimizer),
+            precision=precision,
         )
         folder = None if out is None else Path(out)
         job = own_job(

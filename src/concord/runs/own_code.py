@@ -12,6 +12,7 @@ from concord.runs.config import Config, Member
 from concord.runs.export_trial import why_not
 from concord.runs.interface import Interface
 from concord.runs.own_chance import by_chance
+from concord.runs.precision import precisions
 from concord.tasks.classify import Classify
 from concord.training.evaluate import output_of
 from concord.training.observer import Observer
@@ -37,7 +38,9 @@ def try_own_code(
     for member in config.members:
         if ":" in member.network:
             name, own = member.name, members[member.name]
-            try_training(name, own, x, y, task, dense=True)
+            with put_back(name, own):
+                precision = precisions(config, {name: own}, interface.shape)[name]
+            try_training(name, own, x, y, task, dense=True, precision=precision)
             twin = build_members(config.model_copy(update={"members": [member]}), interface, allow_code)[name]
             with put_back(name, own):  # which a copy may still reach
                 _try_count(name, own, interface)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from concord.runs.given import Parts
@@ -17,12 +18,18 @@ from concord.training.trial import all_put_back, try_training
 
 
 def try_modules(
-    members: Mapping[str, nn.Module], parts: Parts, task: Task[Any], observer: Observer, *, dense: bool
+    members: Mapping[str, nn.Module],
+    parts: Parts,
+    task: Task[Any],
+    observer: Observer,
+    *,
+    dense: bool,
+    precision: torch.dtype,
 ) -> Shape | None:
     """Two samples of every part through all members, in both modes; gives the shape of an input.
 
     None for inputs that are not one tensor of floating-point numbers. UsageError for what cannot be trained;
-    chance without a seed is announced. ``dense``: see ``try_training``.
+    chance without a seed is announced. ``dense``, ``precision``: see ``try_training``.
     """
     sets = {name: first_two(part) for name, part in parts.sets().items()}
     with all_put_back(members):
@@ -35,7 +42,7 @@ def try_modules(
         return None
     x, y = sets["data"]
     for name, member in members.items():
-        try_training(name, member, x, y, task, dense=dense)
+        try_training(name, member, x, y, task, dense=dense, precision=precision)
         for sentence in by_chance(name, member, x, y, task):
             announce(observer, sentence)
     return tuple(x.shape[1:]) if isinstance(x, Tensor) and x.is_floating_point() else None

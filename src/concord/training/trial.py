@@ -29,7 +29,14 @@ _T = TypeVar("_T")
 
 
 def try_training(
-    name: str, member: nn.Module, x: Tree, y: Tree, task: Task[Any], *, dense: bool = False
+    name: str,
+    member: nn.Module,
+    x: Tree,
+    y: Tree,
+    task: Task[Any],
+    *,
+    dense: bool = False,
+    precision: torch.dtype = torch.float32,
 ) -> None:
     """One pass over (x, y) in training mode, forward and backward, a save and a read, on a copy.
 
@@ -44,7 +51,7 @@ def try_training(
 
     def attempt(one: nn.Module, fresh: nn.Module) -> None:
         beside = Beside(name, one)
-        _pass(name, one, x, y, task)
+        _pass_in(precision, name, one, x, y, task)
         if dense:
             refuse_sparse_gradients(name, one)
         with blamed(name, one, "when its state was tried to be saved and read"):
@@ -81,13 +88,29 @@ def _learns(member: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in member.parameters())
 
 
-def _pass(name: str, member: nn.Module, x: Tree, y: Tree, task: Task[Any]) -> list[Tensor]:
+def _pass_in(precision: torch.dtype, name: str, member: nn.Module, x: Tree, y: Tree, task: Task[Any]) -> None:
+    """A pass in the precision of the training; the refusal says so if float32 cures it."""
+    try:
+        _pass(name, member, x, y, task, precision)
+    except UsageError as error:
+        if precision == torch.float32:
+            raise
+        _pass(name, member, x, y, task)
+        raise UsageError(
+            f"{error}. It passes in float32: choose train.precision=float32 (in Python"
+            " precision=torch.float32)"
+        ) from error
+
+
+def _pass(
+    name: str, member: nn.Module, x: Tree, y: Tree, task: Task[Any], precision: torch.dtype = torch.float32
+) -> list[Tensor]:
     """Outputs and gradients of one pass in training mode."""
     with seeded(0, home_of(member, x)), torch.enable_grad():
         set_mode(member)
         member.zero_grad()
         with blamed(name, member, "when it was tried in training mode"):
-            output = forward(member, x, torch.float32)
+            output = forward(member, x, precision)
             loss = _loss(name, task, output, y)
         if loss.requires_grad:
             backward(loss, [name], 0)
