@@ -138,3 +138,13 @@ def test_a_run_beside_the_cells_shows_that_the_study_was_another_one(made, study
     settings_file.write_text(settings_file.read_text().replace("seeds = [0, 1]", "seeds = [0, 7]"))
     status, _, err = run("report", study)
     assert (status, "a+b_l2-0.1_seed1" in err, "not a cell of the study" in err) == (4, True, True)
+
+
+def test_a_figure_that_cannot_be_averaged_is_damage(made, study):
+    file = study / "cells" / PLAIN / "result.json"
+    result = json.loads(file.read_text())
+    result["members"]["a"]["test_error"] = 1e308
+    file.write_text(json.dumps(result))
+    sealed(file.parent)
+    status, _, err = run("report", study)
+    assert (status, "members.a.test_error is not a number" in err) == (4, True)

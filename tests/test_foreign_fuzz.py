@@ -31,8 +31,9 @@ from concord.studies.study import planned
 
 EXAMPLES, SOAK = 100, 2_000
 REFUSED = 4
-# settings of a study are those of whoever gives the command (2), and data of a run may be gone (3)
-ALSO = {"config.toml": {3}, "study.toml": {2}}
+# settings of a study are those of whoever gives the command (2); data of a run may be gone (3), or do not fit
+# what a forged checkpoint says that goes into its members
+ALSO = {"config.toml": {3}, "state.json": {3}, "study.toml": {2}}
 # verbs, those that take long less often
 OFTEN = ("eval", "card", "predict", "resume", "export")
 VERBS = (*OFTEN * 4, "attack", "baseline", "report")

@@ -27,6 +27,7 @@ TEXTS = {"run", "checkpoint", "fingerprint"}
 SCORES = {"ensemble", "ensemble_probabilities", "probabilities"}
 PAIRS = {"disagreement", "error_correlation", "error_covariance"}
 LARGEST = 2**63
+MOST = 1e100  # float32 ends at 3e38, and the square of a figure must be a number too
 
 
 def check_document(found: Mapping[str, Any]) -> None:
@@ -86,5 +87,5 @@ def _object(where: str, value: object) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> bool:
-    """Whether this is a finite number, as the JSON of concord has them, that a float can hold."""
-    return isinstance(value, float) or (type(value) is int and abs(value) < LARGEST)
+    """Whether this is a number that a training can give, and that can be averaged with others."""
+    return (isinstance(value, float) and abs(value) < MOST) or (type(value) is int and abs(value) < LARGEST)
