@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -368,6 +369,18 @@ def test_a_bomb_of_toml_is_refused_before_it_is_parsed(text, tmp_path, monkeypat
     file.write_text(text)
     with pytest.raises(UsageError, match=r"config\.toml: not a TOML file: (a key of|more than|nested)"):
         toml.read(file)
+
+
+@pytest.mark.parametrize("kind", ["complete", "unfinished"])
+def test_a_bomb_in_a_run_folder_is_no_settings_file_whoever_made_it(kind, made, tmp_path, monkeypatch):
+    """Status 2, before the seal is asked and before it is parsed."""
+    folder = Path(shutil.copytree(made[kind], tmp_path / "run"))
+    file = folder / "config.toml"
+    file.write_text("a." * 50_000 + "b = 1\n" + file.read_text())
+    monkeypatch.setattr(toml.tomllib, "loads", lambda text: pytest.fail("parsed"))
+    for verb in ("eval", "resume", "report"):
+        status, _, err = run(verb, folder)
+        assert (status, "not a TOML file: a key of more than 16 names" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,15 @@ class RunFolder:
         return f"`{self.call or f'concord resume {shlex.quote(str(self.path))}'}`"
 
     def config(self) -> Config:
-        """The configuration; CheckpointError if the folder is not a run, or that is damaged or was edited."""
+        """The configuration; CheckpointError if the folder is not a run, or that is damaged or was edited.
+
+        UsageError for a file that no settings file can be, as one that was made to fill the memory.
+        """
         file = self.path / "config.toml"
         if not file.is_file():
             raise CheckpointError(f"{self.path} is not a run folder: {_what_is_there(self.path)}")
         content = toml.content_of(file)
+        toml.refuse_too_much(content, file)
         self._check_seal(file.name, content)
         try:
             return toml.parse(toml.tables_of(content, file), str(file))

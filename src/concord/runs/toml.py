@@ -43,6 +43,14 @@ def content_of(path: Path) -> bytes:
     return content
 
 
+def refuse_too_much(content: bytes, path: Path) -> None:
+    """UsageError for more keys, values or levels than a settings file may have, whatever else is wrong."""
+    try:
+        toml_bounds.check(content.decode("utf-8", "replace"))
+    except ValueError as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from None
+
+
 def tables_of(content: bytes, path: Path) -> dict[str, Any]:
     """The tables that the bytes of a TOML file hold; UsageError naming ``path`` and the line otherwise."""
     try:
