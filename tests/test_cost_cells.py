@@ -5,7 +5,7 @@ import torch
 from recurrent_made import CELLS, D, H, made
 from torch import nn
 
-from concord.cost import walk
+from concord.cost import cells
 from concord.cost.count import count
 from concord.layers.recurrent.gru import GRU
 from concord.layers.recurrent.lstm import LSTM
@@ -19,7 +19,7 @@ def test_a_cell_costs_what_its_operations_cost(name, start, monkeypatch):
     layer = Recurrent(lambda *_: cell, D, H).float()
     x = x.transpose(0, 1).float()
     cost = count(layer, x)
-    monkeypatch.setattr(walk, "EACH", {})
+    monkeypatch.setattr(cells, "EACH", {})
     steps = count(layer, x)
     assert (cost.macs, cost.other_operations) == (steps.macs, steps.other_operations)
     assert cost.parameters == steps.parameters == sum(p.numel() for p in layer.parameters())

@@ -10,7 +10,7 @@ from cost_made import Calls
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from concord.cost import walk
+from concord.cost import cells, walk
 from concord.cost.arithmetic import Windows, convolution, output_size
 from concord.cost.count import count
 from concord.cost.modules import LEAVES
@@ -44,7 +44,7 @@ def without_rules(monkeypatch):
 
     def forget():
         monkeypatch.setattr(walk, "LEAVES", {})
-        monkeypatch.setattr(walk, "CELLS", {})
+        monkeypatch.setattr(cells, "CELLS", {})
 
     return forget
 

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from concord.cost.arithmetic import Work
-from concord.cost.recurrent import Run
+from concord.cost.recurrent import CELLS, Run, recurrence
 from concord.cost.rules import Rule
 from concord.layers.recurrent.convlstm import ConvLSTM
 from concord.layers.recurrent.gru import GRU
@@ -25,6 +25,14 @@ EACH = {
     GRU: 7,
     RNN: 1,
 }  # operations of one step and unit besides sums, biases, peepholes
+
+
+def recurrence_of(module: Any, x: Tensor) -> Run | None:
+    """What a recurrent layer did, torch's or concord's; None for another module or input."""
+    kind = type(module)
+    if kind in CELLS:
+        return recurrence(module, x)
+    return over_time(module, x) if kind in EACH else None
 
 
 def over_time(cell: Any, x: Tensor) -> Run | None:

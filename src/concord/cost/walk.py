@@ -16,12 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from concord.cost import local, values
 from concord.cost.arithmetic import Answer, Fields, Shape, Work, numbers, owning
-from concord.cost.cells import EACH, over_time
+from concord.cost.cells import recurrence_of
 from concord.cost.memory import Memory, dense
 from concord.cost.modules import LEAVES, Doubt, in_place
 from concord.cost.operations import NOTHING, work
 from concord.cost.record import Layer
-from concord.cost.recurrent import CELLS, Run, recurrence
+from concord.cost.recurrent import Run
 
 MARK = "_concord_fields"  # a tensor of this pass carries what its axes see
 # torch answers these in Python on the meta device: half of the time of a residual network
@@ -59,9 +59,7 @@ class Walk(TorchDispatchMode):
             return self._entered(module, args, kwargs)
         if kind in LEAVES and len(args) == 1 and (answer := self._known(module, x)) is not None:
             return self._answered(module, x, answer)
-        if kind in CELLS and (run := recurrence(module, x)) is not None:
-            return self._recurrent(module, args, run)
-        if kind in EACH and (run := over_time(module, x)) is not None:
+        if (run := recurrence_of(module, x)) is not None:
             return self._recurrent(module, args, run)
         return self._entered(module, args, kwargs)
 

@@ -8,12 +8,10 @@ p = ensemble.predict_proba(x_new)
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, Literal, overload
+from typing import Any, Literal, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from concord.errors import UsageError
@@ -27,6 +25,7 @@ from concord.runs.own import own_job
 from concord.runs.own_members import Members, known, named
 from concord.runs.own_settings import Binding, Bound, Choices, Cost, config_of
 from concord.runs.own_trial import try_modules
+from concord.runs.predicts import Predicts
 from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores
 from concord.tasks.ctc import LabelScores
@@ -39,7 +38,7 @@ from concord.training.probe import Shape
 from concord.training.trial import all_put_back
 
 
-class Ensemble(Generic[S]):
+class Ensemble(Predicts[S]):
     """Members in training together, and what they predict together: the mean of their logits.
 
     ``members`` are modules by name, or in a row. ``consensus`` is the cost between their predictions ("l2",
@@ -241,29 +240,6 @@ class Ensemble(Generic[S]):
         ``scores.members["small"].error``, ``scores.ensemble.nll``; ``data`` as for ``fit``, with targets.
         """
         return answers.scores(self.members, data, self.task)
-
-    @overload
-    def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float32]: ...
-    @overload
-    def predict_proba(self, x: Tensor) -> Tensor: ...
-    @overload
-    def predict_proba(self, x: Any) -> Any: ...
-    def predict_proba(self, x: Any) -> Any:
-        """Probabilities of the ensemble: softmax of the mean of logits. Shape: (N, ...) -> (N, K)
-
-        An array for an array, else a tensor.
-        """
-        return answers.probabilities(self.members, x, self.task)
-
-    @overload
-    def predict(self: "Ensemble[ClassScores]", x: NDArray[Any]) -> NDArray[np.int64]: ...
-    @overload
-    def predict(self: "Ensemble[ClassScores]", x: Tensor) -> Tensor: ...
-    @overload
-    def predict(self, x: Any) -> Any: ...
-    def predict(self, x: Any) -> Any:
-        """The class that the ensemble names, (N,); for other tasks, what the task combines of the outputs."""
-        return answers.labels(self.members, x, self.task)
 
     def member(self, name: str) -> MemberView[S]:
         """One member by name, to predict with it alone."""

@@ -77,7 +77,7 @@ class RunFolder:
         self._check_seal(file.name, content)
         try:
             return toml.parse(toml.tables_of(content, file), str(file))
-        except UsageError as error:  # in a run folder that is no slip of whoever gave the command
+        except UsageError as error:  # in a run folder: not a mistake of whoever gave the command
             raise CheckpointError(str(error)) from None
 
     def json(self, name: str, needs: Iterable[str] = ()) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def _of_object(value: Any, depth: int = 3) -> str | None:
     if isroutine(value) or isinstance(value, type):
         return None
     try:
-        if isinstance(value, nn.Module):  # in what is no plain container
+        if isinstance(value, nn.Module):  # in a container of another kind
             parts: list[Any] = [(key, _fingerprint(x)) for key, x in value.state_dict().items()]
         else:
             parts = [repr(value)]  # an iterator such as itertools.count shows where it is

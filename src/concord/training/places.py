@@ -111,7 +111,7 @@ def modes(member: nn.Module) -> Iterator[Place]:
 
 
 def extra_state(member: nn.Module) -> Iterator[Place]:
-    """Extra state that is no tensor; a tensor is in the state dict."""
+    """Extra state other than a tensor, which the state dict holds."""
     for path, module in member.named_modules():
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             value = module.get_extra_state()

@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import nn
 
-from concord.layers.recurrent.heads import EveryStep
+from concord.layers.recurrent.heads import Reader
 from concord.layers.recurrent.lstm import LSTM
 from concord.layers.recurrent.recurrent import Recurrent
 from concord.zoo.registry import register
@@ -28,4 +28,4 @@ def blstm_segments(channels: int = 26, classes: int = 61, *, hidden: int = 93, l
     """
     make = partial(LSTM, peephole="diagonal")
     body = Recurrent(make, channels, hidden, layers=layers, bidirectional=True)
-    return EveryStep(body, channels, 2 * hidden, classes)
+    return Reader(body, channels, 2 * hidden, classes, every=True)

@@ -6,7 +6,7 @@ units, as Kalkan has it; a dense layer on the last step answers once for the who
 
 from torch import nn
 
-from concord.layers.recurrent.heads import LastStep
+from concord.layers.recurrent.heads import Reader
 from concord.layers.recurrent.recurrent import Recurrent
 from concord.layers.recurrent.rnn import RNN
 from concord.zoo.registry import register
@@ -20,4 +20,4 @@ def rnn(channels: int = 1, classes: int = 10, *, hidden: int = 128, layers: int 
 
     Parameters: H (D + H + 1) for D = 1, H = 128, then 10 (H + 1).
     """
-    return LastStep(Recurrent(RNN, channels, hidden, layers=layers), channels, hidden, classes)
+    return Reader(Recurrent(RNN, channels, hidden, layers=layers), channels, hidden, classes)

@@ -10,7 +10,7 @@ from functools import partial
 from torch import nn
 
 from concord.layers.recurrent.gru import GRU
-from concord.layers.recurrent.heads import LastStep
+from concord.layers.recurrent.heads import Reader
 from concord.layers.recurrent.recurrent import Recurrent
 from concord.zoo.registry import register
 
@@ -23,7 +23,7 @@ def gru(channels: int = 1, classes: int = 10, *, hidden: int = 150, layers: int 
 
     Parameters: 3 H (D + H + 1) + H for D = 1, H = 150, then 10 (H + 1).
     """
-    return LastStep(Recurrent(GRU, channels, hidden, layers=layers), channels, hidden, classes)
+    return Reader(Recurrent(GRU, channels, hidden, layers=layers), channels, hidden, classes)
 
 
 @register(
@@ -34,4 +34,4 @@ def gru(channels: int = 1, classes: int = 10, *, hidden: int = 150, layers: int 
 def gru_before(channels: int = 1, classes: int = 10, *, hidden: int = 150, layers: int = 1) -> nn.Module:
     """The same with the reset before the product and the update as Kalkan writes it; H parameters less."""
     make = partial(GRU, reset="before", update="z_new")
-    return LastStep(Recurrent(make, channels, hidden, layers=layers), channels, hidden, classes)
+    return Reader(Recurrent(make, channels, hidden, layers=layers), channels, hidden, classes)

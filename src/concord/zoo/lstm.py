@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import nn
 
-from concord.layers.recurrent.heads import LastStep
+from concord.layers.recurrent.heads import Reader
 from concord.layers.recurrent.lstm import LSTM
 from concord.layers.recurrent.recurrent import Recurrent
 from concord.zoo.registry import register
@@ -21,7 +21,7 @@ def lstm(channels: int = 1, classes: int = 10, *, hidden: int = 130, layers: int
 
     Parameters: 4 H (D + H + 1) for D = 1, H = 130, then 10 (H + 1).
     """
-    return LastStep(Recurrent(LSTM, channels, hidden, layers=layers), channels, hidden, classes)
+    return Reader(Recurrent(LSTM, channels, hidden, layers=layers), channels, hidden, classes)
 
 
 @register(
@@ -30,4 +30,4 @@ def lstm(channels: int = 1, classes: int = 10, *, hidden: int = 130, layers: int
 def peephole_lstm(channels: int = 1, classes: int = 10, *, hidden: int = 130, layers: int = 1) -> nn.Module:
     """The same with diagonal peepholes, 3 H numbers more for each layer."""
     make = partial(LSTM, peephole="diagonal")
-    return LastStep(Recurrent(make, channels, hidden, layers=layers), channels, hidden, classes)
+    return Reader(Recurrent(make, channels, hidden, layers=layers), channels, hidden, classes)

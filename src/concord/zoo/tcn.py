@@ -7,18 +7,14 @@ Paper and published code differ, and ``released=1`` is the code: it drops single
 channels, and its start N(0, 0.01) is lost in weight normalisation but for the shortcuts' (locuslab/TCN#1).
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from concord.errors import UsageError
-from concord.layers.recurrent.heads import require_numbers, require_symbols
+from concord.layers.recurrent.heads import last_step, require_numbers, require_symbols
 from concord.layers.temporal import TemporalBlock
 from concord.zoo.registry import register
-
-Answer = Literal["last", "every"]
 
 
 class TCN(nn.Module):
@@ -41,12 +37,12 @@ class TCN(nn.Module):
         width: int,
         dropout: float,
         released: bool,
-        answer: Answer,
+        every: bool,
     ) -> None:
         if min(channels, classes, kernel, levels, width) < 1 or not 0 <= dropout < 1:
             raise UsageError("sizes of a TCN are at least 1, its dropout is a percentage below 100")
         super().__init__()
-        self.channels, self.answer = channels, answer
+        self.channels, self.every = channels, every
         widths = [channels] + [width] * levels
         self.blocks = nn.Sequential(
             *(
@@ -62,11 +58,7 @@ class TCN(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         require_numbers(x, self.channels)
         y = self.blocks(x.transpose(1, 2)).transpose(1, 2)  # (B, T, N)
-        if self.answer == "every":
-            return self.head(y)
-        if lengths is None:
-            return self.head(y[:, -1])
-        return self.head(y[torch.arange(len(y), device=y.device), lengths - 1])
+        return self.head(y if self.every else last_step(y, lengths))
 
 
 @torch.no_grad()
@@ -110,7 +102,7 @@ def tcn_mnist(
     released: int = 0,
 ) -> nn.Module:
     """The last step decides. Its 8 levels see 3,061 steps, more than the 784 pixels of a digit."""
-    return _tcn(channels, classes, kernel, levels, width, dropout, released, "last")
+    return _tcn(channels, classes, kernel, levels, width, dropout, released, every=False)
 
 
 @register(example=(600, 2), parameters=70_369, source="Bai et al. 2018, table 2: adding, T = 600")
@@ -125,7 +117,7 @@ def tcn_adding(
     released: int = 0,
 ) -> nn.Module:
     """The last step answers with one number. T = 200: kernel 6, 7 levels of 27; T = 400: kernel 7."""
-    return _tcn(channels, classes, kernel, levels, width, dropout, released, "last")
+    return _tcn(channels, classes, kernel, levels, width, dropout, released, every=False)
 
 
 @register(example=(1020, 1), parameters=12_530, source="Bai et al. 2018, table 2: copy memory, T = 1000")
@@ -140,7 +132,7 @@ def tcn_copy(
     released: int = 0,
 ) -> nn.Module:
     """Every step answers. T = 500: kernel 6, 9 levels, 10,750 parameters; T = 2000: 9 levels."""
-    return _tcn(channels, classes, kernel, levels, width, dropout, released, "every")
+    return _tcn(channels, classes, kernel, levels, width, dropout, released, every=True)
 
 
 @register(text=(400, 65), parameters=3_259_165, source="Bai et al. 2018, table 2: characters, 3 times 450")
@@ -156,7 +148,7 @@ def char_tcn(
     released: int = 0,
 ) -> nn.Module:
     """``channels`` is the number of symbols; every step predicts the next one."""
-    body = _tcn(embedded, classes, kernel, levels, width, dropout, released, "every")
+    body = _tcn(embedded, classes, kernel, levels, width, dropout, released, every=True)
     return SymbolTCN(channels, embedded, body)
 
 
@@ -168,7 +160,8 @@ def _tcn(
     width: int,
     dropout: int,
     released: int,
-    answer: Answer,
+    *,
+    every: bool,
 ) -> TCN:
     sizes = {"kernel": kernel, "levels": levels, "width": width}
-    return TCN(channels, classes, **sizes, dropout=dropout / 100, released=bool(released), answer=answer)
+    return TCN(channels, classes, **sizes, dropout=dropout / 100, released=bool(released), every=every)

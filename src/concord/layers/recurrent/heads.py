@@ -21,38 +21,27 @@ def require_symbols(x: Tensor, symbols: int) -> None:
         raise ShapeError(f"expected symbols from 0 to {symbols - 1}, got {int(x.min())} to {int(x.max())}")
 
 
-class LastStep(nn.Module):
-    """A dense layer on what the recurrent layers give at a sequence's last step.
+def last_step(y: Tensor, lengths: Tensor | None) -> Tensor:
+    """What a sequence gives at its last step. Shape: (B, T, H), (B,) or None -> (B, H)"""
+    return y[:, -1] if lengths is None else y[torch.arange(len(y), device=y.device), lengths - 1]
 
-    Shape: (B, T, D), lengths (B,) -> (B, K) logits
+
+class Reader(nn.Module):
+    """Recurrent layers and a dense layer, on what they give at the last step or at every one.
+
+    Shape: (B, T, D), lengths (B,) -> (B, K) logits, for ``every`` step (B, T, K)
     """
 
     channels_last = True
 
-    def __init__(self, body: Recurrent, features: int, hidden: int, classes: int) -> None:
+    def __init__(
+        self, body: Recurrent, features: int, hidden: int, classes: int, *, every: bool = False
+    ) -> None:
         super().__init__()
-        self.features, self.body, self.head = features, body, nn.Linear(hidden, classes)
+        self.features, self.every = features, every
+        self.body, self.head = body, nn.Linear(hidden, classes)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         require_numbers(x, self.features)
         y, _ = self.body(x, None, lengths)
-        if lengths is None:
-            return self.head(y[:, -1])
-        return self.head(y[torch.arange(len(y), device=y.device), lengths - 1])
-
-
-class EveryStep(nn.Module):
-    """A dense layer on what the recurrent layers give at every step.
-
-    Shape: (B, T, D), lengths (B,) -> (B, T, K) logits
-    """
-
-    channels_last = True
-
-    def __init__(self, body: Recurrent, features: int, hidden: int, classes: int) -> None:
-        super().__init__()
-        self.features, self.body, self.head = features, body, nn.Linear(hidden, classes)
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        require_numbers(x, self.features)
-        return self.head(self.body(x, None, lengths)[0])
+        return self.head(y if self.every else last_step(y, lengths))
