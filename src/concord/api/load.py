@@ -8,8 +8,8 @@ from concord.api.run import Run
 from concord.errors import CheckpointError, UsageError
 from concord.runs import own_saved
 from concord.runs.ensemble import Ensemble
-from concord.runs.folder import SAVED
 from concord.runs.own_members import Members, named
+from concord.runs.there import SAVED
 from concord.tasks.classify import ClassScores
 from concord.tasks.task import S, Task
 

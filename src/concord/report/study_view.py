@@ -19,7 +19,8 @@ from concord.report.tables import as_text, markdown, paragraph
 from concord.report.verdict import findings, verdict_sentences, winner
 from concord.report.views import run_view
 from concord.runs import predictions, toml
-from concord.runs.folder import STUDY, RunFolder
+from concord.runs.folder import RunFolder
+from concord.runs.there import STUDY
 from concord.studies.cells import check_cells, refuse_strangers
 from concord.studies.grid import GridCell, Study
 from concord.studies.study import notices, planned

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from concord.errors import CheckpointError, UsageError, suggestion
+from concord.errors import CheckpointError, UsageError
 from concord.files import bounded, manifest
 from concord.files.atomic import disk_errors, replace
 from concord.files.documents import LARGEST, parse_object, with_digest, without_digest
@@ -31,12 +31,9 @@ from concord.files.text import printable
 from concord.runs import litter, seal, toml
 from concord.runs.config import Config
 from concord.runs.document_types import check_document
+from concord.runs.there import what_is_there
 
 LARGEST_LOG = 512 * 2**20  # bytes of metrics.jsonl
-
-SAVED = "ensemble.json"  # makes a folder a saved ensemble of a Python user's modules
-STUDY = "study.toml"  # makes a folder a study
-MOST_RUNS = 3  # that a message names
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class RunFolder:
         """
         file = self.path / "config.toml"
         if not file.is_file():
-            raise CheckpointError(f"{self.path} is not a run folder: {_what_is_there(self.path)}")
+            raise CheckpointError(f"{self.path} is not a run folder: {what_is_there(self.path)}")
         content = toml.content_of(file)
         toml.refuse_too_much(content, file)
         self._check_seal(file.name, content)
@@ -192,29 +189,6 @@ class RunFolder:
             for name in ("result.json", manifest.FILE, "predictions.safetensors", "votes.safetensors"):
                 (self.path / name).unlink(missing_ok=True)
         replace(self.path / "config.toml", toml.to_toml(config).encode())
-
-
-def _what_is_there(path: Path) -> str:
-    """What a path is that is not a run, and where runs are."""
-    if not path.exists():
-        return f"the folder does not exist{suggestion(path.name, _runs_in(path.parent))}"
-    if not path.is_dir():
-        return "it is a file"
-    if (path / SAVED).is_file():
-        return f"it is a saved ensemble; in Python, concord.load({str(path)!r}, members={{...}}) reads it"
-    if (path / STUDY).is_file():
-        return f"it is a study, whose runs are the folders in {path / 'cells'}"
-    runs = [str(path / name) for name in _runs_in(path)]
-    more = ", ..." if len(runs) > MOST_RUNS else ""
-    return f"runs in it: {', '.join(runs[:MOST_RUNS])}{more}" if runs else "config.toml is missing"
-
-
-def _runs_in(folder: Path) -> list[str]:
-    """Names of the runs in a folder; none where it cannot be read."""
-    try:
-        return sorted(each.name for each in folder.iterdir() if (each / "config.toml").is_file())
-    except OSError:
-        return []
 
 
 def _document(content: Mapping[str, Any]) -> bytes:

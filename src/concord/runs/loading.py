@@ -119,13 +119,7 @@ def load_run(
     config = folder.config()
     refuse_own(folder, config)
     check_member(member, [known.name for known in config.members])
-    wanted = device or ("auto" if _elsewhere(config) else config.train.device)
-    update: dict[str, object] = {"device": wanted}
-    if wanted != config.train.device:
-        update["precision"] = "auto"
-    together = [each.model_copy(update={"device": None}) for each in config.members]
-    train = config.train.model_copy(update=update)
-    config = resolved(config.model_copy(update={"train": train, "members": together}))
+    config = resolved(_on_one_device(config, device))
     result = folder.json("result.json", ["checkpoint"]) if folder.complete else None
     try:
         found = standing(folder, observer.notice, strict)
@@ -156,6 +150,17 @@ def load_run(
         found.state.get("metrics_bytes") if result is None else None,
         found.weights,
     )
+
+
+def _on_one_device(config: Config, device: str | None) -> Config:
+    """All members on that device, or on that of the training where this machine has it."""
+    wanted = device or ("auto" if _elsewhere(config) else config.train.device)
+    update: dict[str, object] = {"device": wanted}
+    if wanted != config.train.device:
+        update["precision"] = "auto"
+    together = [each.model_copy(update={"device": None}) for each in config.members]
+    train = config.train.model_copy(update=update)
+    return config.model_copy(update={"train": train, "members": together})
 
 
 def _unfinished(folder: RunFolder, found: Checkpoint, config: Config) -> str:

@@ -17,9 +17,10 @@ from concord.files.commit import commit
 from concord.files.documents import parse_object
 from concord.files.tensors import parse_tensors
 from concord.runs.config import Consensus
-from concord.runs.folder import SAVED, RunFolder
+from concord.runs.folder import RunFolder
 from concord.runs.own_members import refuse_lazy
 from concord.runs.own_settings import Binding
+from concord.runs.there import SAVED
 from concord.runs.weights import fill, standing
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task

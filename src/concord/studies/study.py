@@ -15,7 +15,8 @@ from typing import Any
 from concord.errors import DivergedError, StoppedError, UsageError, amount
 from concord.files.atomic import make_folder_of, write_text
 from concord.runs import toml
-from concord.runs.folder import STUDY, RunFolder, locked
+from concord.runs.folder import RunFolder, locked
+from concord.runs.there import STUDY
 from concord.studies import grid
 from concord.studies.cells import check_cells, refuse_strangers
 from concord.studies.grid import GridCell, Study
