@@ -283,3 +283,15 @@ def test_the_second_signal_ends_the_process_at_once(here):
     assert (process.returncode, out) == (130, "")
     assert err.count("a second Ctrl-C quits without saving") == 1
     assert checkpoint.steps(Path("slow/ckpt")) == []
+
+
+def test_a_verb_that_is_done_ends_with_its_status_and_all_that_was_registered_for_the_end():
+    code = "import atexit, sys, threading, time\nfrom concord.cli import signals\nsignals.listen()\n"
+    code += "atexit.register(print, 'registered')\n"
+    code += "threading.Thread(target=lambda: (time.sleep(0.1), print('a thread'))).start()\n"
+    code += "class Slow:\n    def __del__(self):\n        print('taken down')\n"
+    code += "kept = Slow()\nkept.itself = kept\n"
+    code += "signals.PROCESS.leaving(3)\nsys.exit(3)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.split("\n") == ["a thread", "registered", ""]

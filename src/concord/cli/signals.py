@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE = 0.5  # seconds in which whoever was given ``stop`` may end the work in good order
+GRACE = 0.25  # seconds in which whoever was given ``stop`` may end the work in good order
 INTERRUPTED = 130
 SAVED = 75
 FULL_COLLECTIONS = 1000  # between two, so many of younger objects: with torch one takes 0.3 s, all deaf
@@ -42,6 +42,7 @@ class Process:
         self.heard = False  # and has had the answer yes
         self.unsaved = False  # a training is in progress
         self.status = INTERRUPTED  # of an end in which nothing is saved any more
+        self.done = False  # the verb has ended, and ``status`` is its own
         self.told = NOTHING_SAVED
         self._count, self._first = 0, threading.Lock()
 
@@ -70,9 +71,10 @@ class Process:
         self.unsaved, self.status, self.told = False, SAVED, ALL_SAVED
 
     def leaving(self, status: int) -> None:
-        """The verb is done: a signal from here on ends the process with the verb's own status."""
+        """The verb is done: from here on the process ends with the verb's own status, signal or not."""
         self.stoppable, self.unsaved, self.status, self.told = False, False, status, ""
-        if self.asked:  # and torch takes most of a second to be taken down
+        self.done = True
+        if self.asked:
             quit_at_once(status, "")
 
     def arrived(self) -> None:
@@ -133,8 +135,13 @@ def listen() -> None:
 
 
 def _last() -> None:
-    """Python takes its handlers away while it ends, and the status of the verb would be lost."""
-    for number in SIGNALS:
+    """End after all that was registered for the end: to take torch down takes a second, deaf to signals."""
+    if PROCESS.done:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(PROCESS.status)
+    for number in SIGNALS:  # Python takes its handlers away while it ends
         signal.signal(number, signal.SIG_IGN)
 
 
