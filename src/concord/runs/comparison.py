@@ -16,7 +16,7 @@ from concord.data import memory
 from concord.data.images.images import Images, joined
 from concord.data.load import load
 from concord.data.splits import cut
-from concord.runs.config import Data
+from concord.runs.config_data import Data
 from concord.runs.intervals import wilson
 from concord.runs.loading import Loaded
 from concord.runs.rival_rows import described, from_measured, from_run

@@ -5,7 +5,7 @@ from typing import Any
 
 from concord.data.load import load_data
 from concord.runs import toml
-from concord.runs.config import Data
+from concord.runs.config_data import Data
 from concord.training.observer import SILENT, Observer
 
 SMALL_SIDE = 64  # pixels
