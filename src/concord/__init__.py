@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from concord.plain.worked import plain_show as plain_show
     from concord.runs.config import Config as Config
     from concord.runs.config import Consensus as Consensus
-    from concord.runs.config import Data as Data
     from concord.runs.config import Member as Member
     from concord.runs.config import Train as Train
+    from concord.runs.config_data import Data as Data
     from concord.runs.costs import cost_of as cost_of
     from concord.runs.doctor import doctor as doctor
     from concord.runs.ensemble import Ensemble as Ensemble
@@ -67,7 +67,7 @@ _HOMES = {
     "Config": "runs.config",
     "Member": "runs.config",
     "Consensus": "runs.config",
-    "Data": "runs.config",
+    "Data": "runs.config_data",
     "Train": "runs.config",
     "Adam": "training.optim",
     "Sgd": "training.optim",

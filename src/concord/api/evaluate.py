@@ -8,7 +8,10 @@ from concord.runs import export as exporting
 from concord.runs import predict as labelling
 from concord.runs.evaluate import Evaluation
 from concord.runs.export import Exported
+from concord.runs.kinds import of_sequences
 from concord.runs.predict import Prediction
+from concord.runs.sequences import evaluate as sequence_scoring
+from concord.runs.sequences.result import SequenceResult
 from concord.runs.watching import never
 from concord.training.observer import SILENT, Observer
 
@@ -21,12 +24,13 @@ def evaluate(
     strict: bool = False,
     observer: Observer = SILENT,
     stop: Callable[[], bool] = never,
-) -> Evaluation:
+) -> Evaluation | SequenceResult:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
     """
-    return scoring.evaluate(
+    kind = sequence_scoring if of_sequences(Path(run)) else scoring
+    return kind.evaluate(
         Path(run), data=data, allow_code=allow_code, strict=strict, observer=observer, stop=stop
     )
 

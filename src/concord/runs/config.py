@@ -24,6 +24,7 @@ from concord.errors import amount, suggestion
 from concord.runs.config_data import Augment, Data
 from concord.runs.ramps import Constant, Ramps
 from concord.runs.section import Count, Fraction, Headed, Section, Text
+from concord.runs.sequences.settings import fault
 
 Matrix = list[list[float]]
 
@@ -264,4 +265,6 @@ class Config(Section):
             raise ValueError("KDCL targets are made of all members, so none of them can be retired")
         if self.unlabelled and consensus.cost.startswith("kdcl"):
             raise ValueError("KDCL targets are made with labels, so unlabelled batches need another cost")
+        if wrong := fault(self):
+            raise ValueError(wrong)
         return self

@@ -25,6 +25,7 @@ class Data(Section):
     keep: Literal["auto", "memory", "disk", "decode"] = "auto"  # where the pixels of image files are
     largest_image: Annotated[float, Field(gt=0, le=178)] = 50.0  # megapixels; larger ones are not decoded
     workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that make batches
+    window: Count | None = None  # characters of a text in one sample: 128
 
 
 Strength = Annotated[float, Field(ge=0, le=1000)]

@@ -115,24 +115,11 @@ def load_run(
     All lie on one device. On another kind of machine than the run was trained on, precision and device are
     chosen anew.
     """
-    folder = RunFolder(path)
-    config = folder.config()
-    refuse_own(folder, config)
-    check_member(member, [known.name for known in config.members])
-    config = resolved(_on_one_device(config, device))
-    result = folder.json("result.json", ["checkpoint"]) if folder.complete else None
-    try:
-        found = standing(folder, observer.notice, strict)
-    except CheckpointError as error:
-        if result is None:
-            raise
-        checkpoint.newest(folder.checkpoints)  # says so if none can be used
-        raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
-    if not folder.complete:
-        observer.notice(_unfinished(folder, found, config))
+    stood = stands_for(path, member=member, device=device, strict=strict, observer=observer)
+    folder, found, result = stood.folder, stood.found, stood.result
+    config = resolved(stood.config)
     interface = interface_of(folder, found.state, observer.notice)
-    needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
-    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=found)
+    members = build_members(stood.needed(config, member), interface, allow_code, saved=found)
     fill(members, found)
     for each in members.values():
         each.eval()
@@ -150,6 +137,47 @@ def load_run(
         found.state.get("metrics_bytes") if result is None else None,
         found.weights,
     )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run and the checkpoint that it stands for; its settings for one device, nothing resolved."""
+
+    folder: RunFolder
+    config: Config
+    found: Checkpoint
+    result: dict[str, Any] | None  # of a complete run
+
+    def needed(self, config: Config, member: str) -> Config:
+        """The settings with that member alone, or with all of them for the ensemble."""
+        members = [each for each in config.members if member in (each.name, ENSEMBLE)]
+        return config.model_copy(update={"members": members})
+
+
+def stands_for(
+    path: Path,
+    *,
+    member: str = ENSEMBLE,
+    device: str | None = None,
+    strict: bool = False,
+    observer: Observer = SILENT,
+) -> Standing:
+    """The checkpoint that a run stands for; CheckpointError if it is not a run of the command line."""
+    folder = RunFolder(path)
+    config = folder.config()
+    refuse_own(folder, config)
+    check_member(member, [known.name for known in config.members])
+    result = folder.json("result.json", ["checkpoint"]) if folder.complete else None
+    try:
+        found = standing(folder, observer.notice, strict)
+    except CheckpointError as error:
+        if result is None:
+            raise
+        checkpoint.newest(folder.checkpoints)  # says so if none can be used
+        raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
+    if not folder.complete:
+        observer.notice(_unfinished(folder, found, config))
+    return Standing(folder, _on_one_device(config, device), found, result)
 
 
 def _on_one_device(config: Config, device: str | None) -> Config:

@@ -12,6 +12,7 @@ their seed alone can be compared sample by sample (churn). Runs of older version
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors.torch import save as tensor_bytes
@@ -24,6 +25,8 @@ from concord.files import manifest
 from concord.files.tensors import parse_tensors
 from concord.runs import seal
 from concord.runs.folder import RunFolder
+from concord.tasks.classify import ClassScores
+from concord.training.final import Final
 
 FILE = "predictions.safetensors"
 VOTES = "votes.safetensors"
@@ -50,6 +53,15 @@ def content_of(members: Mapping[str, Mapping[str, Tensor]], truth: Mapping[str, 
         for key, value in kept.items()
     }
     return tensor_bytes({**tensors, **{key: value.contiguous() for key, value in truth.items()}})
+
+
+def truth(done: Final[Any]) -> dict[str, Tensor]:
+    """Labels of a classifier, (N,); of shares of classes the largest. Of other tasks the targets."""
+    if done.targets is None:
+        return {}
+    if not isinstance(done.test, ClassScores):
+        return {"targets": done.targets}
+    return {"labels": done.targets if done.targets.ndim == 1 else done.targets.argmax(-1)}
 
 
 def read(folder: RunFolder) -> Predictions | None:

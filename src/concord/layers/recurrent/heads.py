@@ -1,6 +1,7 @@
 """What stands around recurrent layers: an input of numbers or symbols, an answer for all or each step."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from concord.errors import ShapeError
@@ -45,3 +46,23 @@ class Reader(nn.Module):
         require_numbers(x, self.features)
         y, _ = self.body(x, None, lengths)
         return self.head(y if self.every else last_step(y, lengths))
+
+
+class OneHot(nn.Module):
+    """A network of numbers that reads symbols: each step is a column with a 1 in the place of its symbol.
+
+    Shape: (B, T) symbols, lengths (B,) -> what the network gives for (B, T, V)
+    """
+
+    channels_last = True
+    columns: Tensor
+
+    def __init__(self, symbols: int, network: nn.Module) -> None:
+        super().__init__()
+        self.symbols, self.network = symbols, network
+        self.register_buffer("columns", torch.eye(symbols), persistent=False)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        require_symbols(x, self.symbols)
+        y: Tensor = self.network(F.embedding(x, self.columns), lengths)
+        return y
