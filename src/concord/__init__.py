@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from concord.api.evaluate import evaluate as evaluate
     from concord.api.evaluate import export as export
     from concord.api.evaluate import predict as predict
+    from concord.api.evaluate import sample as sample
     from concord.api.load import load as load
     from concord.api.loop import cohort as cohort
     from concord.api.loop import updates as updates
@@ -79,6 +80,7 @@ _HOMES = {
     "evaluate": "api.evaluate",
     "predict": "api.evaluate",
     "export": "api.evaluate",
+    "sample": "api.evaluate",
     "write_report": "api.report",
     "study": "api.study",
     "cohort": "api.loop",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from concord.errors import UsageError
 from concord.runs import evaluate as scoring
 from concord.runs import export as exporting
 from concord.runs import predict as labelling
@@ -11,7 +12,11 @@ from concord.runs.export import Exported
 from concord.runs.kinds import of_sequences
 from concord.runs.predict import Prediction
 from concord.runs.sequences import evaluate as sequence_scoring
+from concord.runs.sequences import predict as sequence_labelling
+from concord.runs.sequences import sample as writing
+from concord.runs.sequences.predict import SequencePrediction
 from concord.runs.sequences.result import SequenceResult
+from concord.runs.sequences.sample import Sampled
 from concord.runs.watching import never
 from concord.training.observer import SILENT, Observer
 
@@ -37,20 +42,35 @@ def evaluate(
 
 def predict(
     run: str | Path,
-    files: str | Path | Sequence[str | Path],
+    files: str | Path | Sequence[str | Path] = (),
     *,
+    texts: Sequence[str] = (),
     member: str = "ensemble",
     top: int = 1,
     probabilities: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
-) -> list[Prediction]:
+) -> list[Prediction] | list[SequencePrediction]:
     """Label and confidence of every image, in the order given; one that cannot be read has an ``error``.
+
+    Of a run on sequences a row for every sequence of .csv, .jsonl and text files, and for every one of
+    ``texts``.
 
     ``files`` is a file, a folder or a pattern, or several of them. With ``top`` above 1 each prediction has
     the ``top`` likeliest classes too, with ``probabilities`` those of all classes.
     """
     chosen = [files] if isinstance(files, str | Path) else files
+    if of_sequences(Path(run)):
+        return sequence_labelling.predict(
+            Path(run),
+            [str(file) for file in chosen],
+            texts=texts,
+            asked=sequence_labelling.Asked(member, top, probabilities),
+            allow_code=allow_code,
+            observer=observer,
+        )
+    if texts:
+        raise UsageError(f"{run} is a run on pictures: give image files, no texts")
     return labelling.predict(
         Path(run),
         [str(file) for file in chosen],
@@ -86,6 +106,37 @@ def export(
         Path(to),
         member=member,
         script=None if script is None else Path(script),
+        allow_code=allow_code,
+        observer=observer,
+    )
+
+
+def sample(
+    run: str | Path,
+    prompt: str,
+    *,
+    length: int = 500,
+    temperature: float = 0.8,
+    top: int | None = None,
+    seed: int = 0,
+    member: str = "ensemble",
+    allow_code: Collection[str] = (),
+    observer: Observer = SILENT,
+) -> Sampled:
+    """Text that a run of the task language writes behind the prompt; equal seeds, equal text.
+
+    UsageError for a run of another task, DataError for a character that the training text lacks.
+    """
+    if not of_sequences(Path(run)):
+        raise UsageError(f"{run} is a run on pictures: a run of the task language writes text")
+    return writing.sample(
+        Path(run),
+        prompt,
+        length=length,
+        temperature=temperature,
+        top=top,
+        seed=seed,
+        member=member,
         allow_code=allow_code,
         observer=observer,
     )

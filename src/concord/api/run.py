@@ -13,6 +13,7 @@ from concord.runs.export import Exported
 from concord.runs.folder import RunFolder
 from concord.runs.predict import Prediction
 from concord.runs.ready import RunResult
+from concord.runs.sequences.predict import SequencePrediction
 from concord.runs.sequences.result import SequenceResult
 from concord.runs.train import read_result
 
@@ -50,7 +51,7 @@ class Run(Document):
         member: str = ENSEMBLE,
         top: int = 1,
         probabilities: bool = False,
-    ) -> list[Prediction]:
+    ) -> list[Prediction] | list[SequencePrediction]:
         """Label and confidence of image files, folders or patterns; see ``concord.predict``."""
         return finished.predict(
             self.path,

@@ -65,13 +65,16 @@ class Sequences:
         return len(self.listed.problem.lengths)
 
     def batch(self, index: Tensor, draw: Draw | None) -> tuple[Tree, Tree]:
-        x, lengths, y = (tensor[index] for tensor in self.listed.problem)
-        longest = int(lengths.max())
-        x = x[:, :longest]
-        x = x if self.scale is None else self.scale(x, lengths)
+        (x, lengths), y = self.inputs(index), self.listed.problem.y[index]
         if self.free:
             return (x, lengths), {"labels": torch.where(y < 0, y, y + 1), "steps": lengths}
-        return (x, lengths), (y if y.ndim == 1 else y[:, :longest])
+        return (x, lengths), (y if y.ndim == 1 else y[:, : x.shape[1]])
+
+    def inputs(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Shape: (B,) -> x (B, T) or (B, T, D), lengths (B,)"""
+        x, lengths = (tensor[index] for tensor in self.listed.problem[:2])
+        x = x[:, : int(lengths.max())]
+        return (x if self.scale is None else self.scale(x, lengths)), lengths
 
     def name(self, i: int) -> str:
         return self.listed.names[i]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from concord.data.sequences.files import Known
+from concord.data.sequences.files import Known, Listed
 from concord.data.sequences.load import Parts, SequenceTask
 from concord.data.sequences.samples import Scale, Sequences
-from concord.errors import CheckpointError
+from concord.errors import CheckpointError, DataError
 from concord.runs.folder import RunFolder
 from concord.runs.sequences.settings import TASKS
 
@@ -101,3 +101,15 @@ def interface_of(
         file = folder.path / "interface.json"
         warn(f"{file} is not as the run was made with; what the checkpoint says is used")
     return SequenceInterface.from_plain(state["interface"])
+
+
+def readable(listed: Listed, interface: SequenceInterface) -> Sequences:
+    """Sequences as members of a run take them; DataError for text in the place of numbers, or other sizes."""
+    x = listed.problem.x
+    features = x.shape[2] if x.ndim == 3 else 0
+    if features != interface.features:
+        wanted, given = (
+            f"{n} numbers for each step" if n else "text" for n in (interface.features, features)
+        )
+        raise DataError(f"{listed.names[0]}: expected {wanted}, as the run was trained on, got {given}")
+    return Sequences(listed, interface.task == "ctc", interface.scale)

@@ -5,6 +5,7 @@ from typing import Any, cast
 from torch import nn
 
 from concord.data.sequences.load import WINDOW, Parts, SequenceTask, Wanted, load
+from concord.data.sequences.samples import Sequences
 from concord.errors import CheckpointError, DataError, MissingDataError, UsageError
 from concord.runs import given, machine
 from concord.runs.config import Config
@@ -18,7 +19,7 @@ from concord.runs.precision import PRECISIONS
 from concord.runs.ready import Call, Ready, RunResult
 from concord.runs.result import Result
 from concord.runs.sequences.figures import Where, costs, document_of, longest
-from concord.runs.sequences.interface import SequenceInterface, interface_of
+from concord.runs.sequences.interface import SequenceInterface, interface_of, readable
 from concord.runs.sequences.members import build_members
 from concord.runs.sequences.result import SequenceResult
 from concord.runs.store import RunStore
@@ -78,11 +79,14 @@ def again(folder: RunFolder, asked: Config, found: Checkpoint | None, call: Call
 def load_again(config: Config, interface: SequenceInterface, option: str) -> Parts:
     """The data of a run that was begun earlier, and perhaps elsewhere: ``option`` tells where they are."""
     try:
-        return load(wanted_of(config), interface.known, interface.scale)
+        parts = load(wanted_of(config), interface.known, interface.scale)
     except MissingDataError as error:
         raise DataError(
             f"{error}\nThe run was trained on these data. If they have moved, give the new path with {option}"
         ) from None
+    if isinstance(parts.train, Sequences):
+        readable(parts.train.listed, interface)
+    return parts
 
 
 def read(folder: RunFolder) -> RunResult:
