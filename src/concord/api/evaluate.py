@@ -12,6 +12,7 @@ from concord.runs.export import Exported
 from concord.runs.kinds import of_sequences
 from concord.runs.predict import Prediction
 from concord.runs.sequences import evaluate as sequence_scoring
+from concord.runs.sequences import export as sequence_exporting
 from concord.runs.sequences import predict as sequence_labelling
 from concord.runs.sequences import sample as writing
 from concord.runs.sequences.predict import SequencePrediction
@@ -98,9 +99,18 @@ def export(
     checked against ``predict`` on three batch sizes. ``script`` is a Python file to write beside an ONNX
     file: it labels image files with onnxruntime, pillow and numpy alone.
 
+    Of a run on sequences they take ``x`` (B, T) or (B, T, D) and, but for windows of a text, ``lengths``
+    (B,), in any batch of any number of steps.
+
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
+    if of_sequences(Path(run)):
+        if script is not None:
+            raise UsageError("the script labels image files; a run on sequences has none")
+        return sequence_exporting.export(
+            Path(run), Path(to), member=member, allow_code=allow_code, observer=observer
+        )
     return exporting.export(
         Path(run),
         Path(to),
