@@ -28,7 +28,7 @@ def other_task_page(folder: RunFolder) -> str:
     opening += [Notice(text) for text in result.get("notices", ())]
     plan: list[tuple[str, str, Sequence[Part]]] = [
         ("scores", "Scores", [_table(rows, figures)]),
-        ("learning", "Learning curves", _curves(lines, list(rows), figures)),
+        ("learning", "Learning curves", learning_curves(lines, list(rows), figures)),
         ("configuration", "Configuration", [_settings(folder)]),
     ]
     sections = [Section(key, title, tuple(parts)) for key, title, parts in plan]
@@ -53,7 +53,9 @@ def _table(rows: Mapping[str, Mapping[str, float]], figures: Sequence[str]) -> T
     )
 
 
-def _curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str], figures: Sequence[str]) -> list[Part]:
+def learning_curves(
+    lines: Sequence[Mapping[str, Any]], names: Sequence[str], figures: Sequence[str]
+) -> list[Part]:
     """A row for each figure, a panel for each part of the data."""
     panels = []
     for figure in figures:

@@ -20,6 +20,7 @@ from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions, whole_float32
+from concord.runs.sequences.settings import TASKS
 from concord.runs.watching import Stop, never, reading
 from concord.runs.weights import fill, standing
 from concord.training import checkpoint
@@ -85,6 +86,12 @@ def own_modules(config: Config) -> list[str]:
     return [member.name for member in config.members if member.network.startswith(OWN)]
 
 
+def refuse_sequences(path: Path, config: Config) -> None:
+    """UsageError for a run on sequences, where pictures are needed."""
+    if config.train.task in TASKS:
+        raise UsageError(f"{path} is a run on sequences (task {config.train.task}); this is for pictures")
+
+
 def refuse_own(folder: RunFolder, config: Config) -> None:
     """CheckpointError with what to do in Python, if a member is such a network."""
     own = own_modules(config)
@@ -116,6 +123,7 @@ def load_run(
     chosen anew.
     """
     stood = stands_for(path, member=member, device=device, strict=strict, observer=observer)
+    refuse_sequences(path, stood.config)
     folder, found, result = stood.folder, stood.found, stood.result
     config = resolved(stood.config)
     interface = interface_of(folder, found.state, observer.notice)

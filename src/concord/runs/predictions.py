@@ -87,6 +87,27 @@ def read(folder: RunFolder) -> Predictions | None:
     return Predictions(logits, labels)
 
 
+def steps_of(folder: RunFolder) -> tuple[dict[str, Tensor], Tensor] | None:
+    """Labels (N, T) that each member gave to every step, and the true ones; None if a run kept none.
+
+    CheckpointError if they are damaged.
+    """
+    file = folder.path / FILE
+    if not file.is_file():
+        return None
+    tensors = parse_tensors(file, manifest.verified(folder.path, FILE))
+    targets = tensors.get("targets")
+    labels = {name.split("/")[1]: rows for name, rows in tensors.items() if name.endswith("/labels")}
+    if targets is None or not labels:
+        return None
+    alike = all(rows.shape == targets.shape and rows.dtype == torch.int64 for rows in labels.values())
+    if not alike or targets.ndim != 2 or not targets.numel() or int(targets.min()) < -1:
+        raise CheckpointError(f"{file}: damaged, labels and targets are not those of one test set")
+    if any(int(rows.min()) < -1 for rows in labels.values()):
+        raise CheckpointError(f"{file}: damaged, a label is below 0")
+    return labels, targets
+
+
 def _fit(logits: Sequence[Tensor], labels: Tensor) -> bool:
     """Whether these are (N, K) numbers of every member and (N,) classes of as many samples."""
     if not logits or logits[0].ndim != 2 or labels.ndim != 1:
