@@ -23,6 +23,7 @@ from concord.runs.sequences.interface import SequenceInterface, interface_of, re
 from concord.runs.sequences.members import build_members
 from concord.runs.sequences.result import SequenceResult
 from concord.runs.store import RunStore
+from concord.tasks.ctc import require_paths
 from concord.tasks.task import Task
 from concord.training.checkpoint import Checkpoint
 from concord.training.final import Final
@@ -55,6 +56,9 @@ def new(folder: RunFolder, asked: Config, call: Call) -> Ready[Any]:
     config = resolved(asked)
     parts = load(wanted_of(config))
     interface = SequenceInterface.of(parts, wanted_of(config).task)
+    for part in (parts.train, parts.valid, parts.test) if interface.task == "ctc" else ():
+        if isinstance(part, Sequences):
+            require_paths(part.listed.problem.y, part.listed.problem.lengths, part.name)
     members = build_members(config, interface, call.allow_code)
     for notice in pointless(config):
         call.observer.notice(notice)
