@@ -60,6 +60,9 @@ def listed(rows: Sequence[Row], *, known: Known | None = None, labels: Labels = 
                 raise DataError(f"{row.where}: the {what} is {here}, in {first.where} it is {there}")
         if labels == "placed" and isinstance(row.y, list) and len(row.y) != len(row.x):
             raise DataError(f"{row.where}: {len(row.y)} labels for {len(row.x)} steps")
+    if known and isinstance(first.x, str) != bool(known.alphabet):
+        wanted, given = ("text", "numbers") if known.alphabet else ("numbers", "text")
+        raise DataError(f"{first.where}: expected {wanted}, as the training had, got {given}")
     lengths = torch.tensor([len(row.x) for row in rows])
     x, alphabet = _texts(rows, known) if isinstance(first.x, str) else (_numbers(rows), ())
     y, classes = (
