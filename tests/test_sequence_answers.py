@@ -69,7 +69,7 @@ def test_classes_of_numbers_with_their_probabilities_as_a_table(made, tmp_path, 
     line = ["predict", made["sequence"], tmp_path / "new.csv", "--top", 2, "--probabilities", "--csv", table]
     status, out, _ = call(capsys, *line)
     assert (status, "labels of 2 sequences" in out) == (0, True)
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     for row in rows:
         shares = {name: float(row[f"probability of {name}"]) for name in ("down", "up")}
         assert sum(shares.values()) == pytest.approx(1)
@@ -106,7 +106,11 @@ WRONG = {
     "no files": (["predict", "segments"], 2, "name the files after the run"),
     "several labels have no top": (["predict", "segments", "--text", "ab", "--top", "2"], 2, "gives several"),
     "a column of labels": (["predict", "sequence", "walks.csv"], 3, "have no column of labels"),
-    "text for numbers": (["predict", "sequence", "--text", "ab"], 3, "expected 1 numbers for each step"),
+    "text for numbers": (
+        ["predict", "sequence", "--text", "ab"],
+        3,
+        "expected numbers, as the training had, got text",
+    ),
     "an unknown character": (["sample", "language", "--prompt", "a€"], 3, "the prompt: character 2 is '€'"),
     "an empty prompt": (["sample", "language", "--prompt", ""], 2, "the prompt is empty"),
     "a cold temperature": (["sample", "language", "--prompt", "a", "--temperature", "0"], 2, "above 0"),

@@ -136,7 +136,10 @@ def test_other_data_are_scored_whole_with_the_characters_and_classes_of_the_run(
 OTHERS = {
     "a label that no class is": ('{"x": "ab", "y": ["new", "odd"]}', r"line 1: label 'odd' is not among"),
     "a character that the training lacks": ('{"x": "aé", "y": ["new", "new"]}', "character 2 is 'é'"),
-    "numbers for a run on texts": ('{"x": [1, 2], "y": ["new", "new"]}', "expected text, as the run"),
+    "numbers for a run on texts": (
+        '{"x": [1, 2], "y": ["new", "new"]}',
+        "expected text, as the training had",
+    ),
     "too few labels": ('{"x": "aab", "y": ["new"]}', "1 labels for 3 steps"),
 }
 

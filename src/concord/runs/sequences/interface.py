@@ -7,7 +7,7 @@ from typing import Any
 from concord.data.sequences.files import Known, Listed
 from concord.data.sequences.load import Parts, SequenceTask
 from concord.data.sequences.samples import Scale, Sequences
-from concord.errors import CheckpointError, DataError
+from concord.errors import CheckpointError, DataError, amount
 from concord.runs.folder import RunFolder
 from concord.runs.sequences.settings import TASKS
 
@@ -104,12 +104,10 @@ def interface_of(
 
 
 def readable(listed: Listed, interface: SequenceInterface) -> Sequences:
-    """Sequences as members of a run take them; DataError for text in the place of numbers, or other sizes."""
+    """Sequences as members of a run take them; DataError for another number of numbers at each step."""
     x = listed.problem.x
     features = x.shape[2] if x.ndim == 3 else 0
     if features != interface.features:
-        wanted, given = (
-            f"{n} numbers for each step" if n else "text" for n in (interface.features, features)
-        )
-        raise DataError(f"{listed.names[0]}: expected {wanted}, as the run was trained on, got {given}")
+        wanted = f"{amount(interface.features, 'number')} at each step, as the run was trained on"
+        raise DataError(f"{listed.names[0]}: expected {wanted}, got {features}")
     return Sequences(listed, interface.task == "ctc", interface.scale)
