@@ -38,7 +38,7 @@ USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 def load_data(config: Config, watch: Watch | None = None, accept: Accept | None = None) -> Splits:
     """The splits that the configuration describes; ``accept`` is as in ``data.load``."""
     rest = config.unlabelled is not None and config.unlabelled.source == REST
-    return load(**config.data.model_dump(exclude={"window"}), rest=rest, watch=watch, accept=accept)
+    return load(**config.data.of_pictures(), rest=rest, watch=watch, accept=accept)
 
 
 def load_again(config: Config, option: str, watch: Watch | None = None) -> Splits:

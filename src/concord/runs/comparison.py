@@ -56,7 +56,7 @@ class Comparison:
 
     def _images(self) -> tuple[Images, Images]:
         """All images that may be trained on, and the test images."""
-        whole = self.read.model_dump() | {"valid": 0.0, "limit": None}
+        whole = self.read.of_pictures() | {"valid": 0.0, "limit": None}
         splits = load(**whole, watch=reading(self.observer, self.stop))
         for notice in splits.notices:
             self._note(notice)

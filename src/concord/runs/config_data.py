@@ -3,7 +3,7 @@
 Nothing here imports torch.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -26,6 +26,10 @@ class Data(Section):
     largest_image: Annotated[float, Field(gt=0, le=178)] = 50.0  # megapixels; larger ones are not decoded
     workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that make batches
     window: Count | None = None  # characters of a text in one sample: 128
+
+    def of_pictures(self) -> dict[str, Any]:
+        """The arguments of ``load_data``."""
+        return self.model_dump(exclude={"window"})
 
 
 Strength = Annotated[float, Field(ge=0, le=1000)]

@@ -48,6 +48,6 @@ def _shape_of(data: Data) -> tuple[int, int, int]:
         raise _Seen(shape)
 
     try:
-        return load_data(**data.model_dump(exclude={"window"}), accept=stop).train.shape
+        return load_data(**data.of_pictures(), accept=stop).train.shape
     except _Seen as seen:
         return seen.shape
