@@ -54,8 +54,10 @@ def test_python_examples_of_the_readme_run(number, tmp_path, monkeypatch):
 
 def test_the_example_about_sequences_runs():
     given: dict[str, object] = {"__name__": "sequences"}
-    exec(compile(blocks(ROOT / "docs/sequences.md", "python")[0], "docs/sequences.md", "exec"), given)
+    for block in blocks(ROOT / "docs/sequences.md", "python"):
+        exec(compile(block, "docs/sequences.md", "exec"), given)
     assert 0 < given["bits"] < 2
+    assert given["shown"].shape == given["ahead"].shape == (2, 10, 1, 64, 64)
 
 
 def fields(model: type[BaseModel]) -> set[str]:

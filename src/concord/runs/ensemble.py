@@ -8,7 +8,7 @@ p = ensemble.predict_proba(x_new)
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
 import torch
 from torch import nn
@@ -19,16 +19,18 @@ from concord.runs import answers, own_run, own_saved
 from concord.runs.given import AUTO, Given, parts_of
 from concord.runs.history import History
 from concord.runs.member_view import MemberView
-from concord.runs.named_tasks import TaskName, named_task, task_or_name
+from concord.runs.named_tasks import TaskName, named_task, refuse_cost, task_or_name
 from concord.runs.notebook import observer_here
 from concord.runs.own import own_job
 from concord.runs.own_members import Members, known, named
-from concord.runs.own_settings import Binding, Bound, Choices, Cost, config_of
+from concord.runs.own_settings import Binding, Bindings, Bound, Choices, Cost, config_of
 from concord.runs.own_trial import try_modules
 from concord.runs.predicts import Predicts
 from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores
 from concord.tasks.ctc import LabelScores
+from concord.tasks.frames import FrameScores
+from concord.tasks.regress import NumberScores
 from concord.tasks.steps import StepScores
 from concord.tasks.task import S, Task
 from concord.training.beside import Beside
@@ -46,7 +48,8 @@ class Ensemble(Predicts[S]):
     of 0 is the plain ensemble. ``edges`` say who learns from whom ("chain", "all", ...; or a table). ``task``
     says what an output means; "classify" is the default, its number of classes is found in the labels. Of
     sequences: "sequence" (a class for each), "segments" (for each step), "language" (the next symbol), "ctc"
-    (labels without their places).
+    (labels without their places). Numbers in place of classes: "regression"; the next frames of films:
+    "frames".
 
     Members stay your modules: they are trained in place, where they lie.
 
@@ -64,11 +67,8 @@ class Ensemble(Predicts[S]):
         self: "Ensemble[ClassScores]",
         members: Members,
         *,
-        consensus: Cost = ...,
-        weight: float = ...,
-        edges: Bound = ...,
-        temperature: float | None = ...,
         task: Literal["classify", "sequence"] = ...,
+        **binding: Unpack[Bindings],
     ) -> None: ...
 
     @overload
@@ -76,36 +76,35 @@ class Ensemble(Predicts[S]):
         self: "Ensemble[StepScores]",
         members: Members,
         *,
-        consensus: Cost = ...,
-        weight: float = ...,
-        edges: Bound = ...,
-        temperature: float | None = ...,
         task: Literal["segments", "language"],
+        **binding: Unpack[Bindings],
     ) -> None: ...
 
     @overload
     def __init__(
-        self: "Ensemble[LabelScores]",
-        members: Members,
-        *,
-        consensus: Cost = ...,
-        weight: float = ...,
-        edges: Bound = ...,
-        temperature: float | None = ...,
-        task: Literal["ctc"],
+        self: "Ensemble[LabelScores]", members: Members, *, task: Literal["ctc"], **binding: Unpack[Bindings]
     ) -> None: ...
 
     @overload
     def __init__(
-        self,
+        self: "Ensemble[NumberScores]",
         members: Members,
         *,
-        consensus: Cost = ...,
-        weight: float = ...,
-        edges: Bound = ...,
-        temperature: float | None = ...,
-        task: Task[S],
+        task: Literal["regression"],
+        **binding: Unpack[Bindings],
     ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Ensemble[FrameScores]",
+        members: Members,
+        *,
+        task: Literal["frames"],
+        **binding: Unpack[Bindings],
+    ) -> None: ...
+
+    @overload
+    def __init__(self, members: Members, *, task: Task[S], **binding: Unpack[Bindings]) -> None: ...
 
     def __init__(
         self,
@@ -123,6 +122,7 @@ class Ensemble(Predicts[S]):
         config_of(self.members, self.binding, Choices(), Classify(2))  # refused here, not at the first fit
         self._shape: Shape | None = None  # of an input, once it is known
         self._task: Task[Any] | TaskName = task_or_name(task)
+        refuse_cost(self.binding.settings().cost, self._task)
 
     def __getitem__(self, name: str) -> nn.Module:
         """The module of that name itself."""

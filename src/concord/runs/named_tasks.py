@@ -1,19 +1,22 @@
-"""Tasks by name, whose number of classes is found in the data or in what members give."""
+"""Tasks by name, most with a number of classes that is found in the data or in what members give."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
+from concord.consensus import names
 from concord.errors import UsageError, suggestion
 from concord.runs.given import Given, classes_of, refuse_other, sample_inputs
 from concord.runs.own_members import refuse_task, widths
 from concord.tasks.classify import Classify
 from concord.tasks.ctc import Labelling
+from concord.tasks.frames import Frames
+from concord.tasks.regress import Regress
 from concord.tasks.steps import Steps
 from concord.tasks.task import Task
 
-TaskName = Literal["classify", "sequence", "segments", "language", "ctc"]
+TaskName = Literal["classify", "sequence", "segments", "language", "ctc", "regression", "frames"]
 
 
 class Kind(NamedTuple):
@@ -30,16 +33,43 @@ TASKS: Mapping[str, Kind] = {
     "language": Kind(lambda classes: Steps(classes, watch="nll"), "(B, T, K)"),
     "ctc": Kind(Labelling, "(B, T, K)"),
 }
+WITHOUT_CLASSES: Mapping[str, Task[Any]] = {"regression": Regress(), "frames": Frames()}
+NUMBERS = (names.NONE, "l2", "l1")  # costs between numbers of any meaning
+PROBABILITIES = (names.NONE, *names.PAIRS)  # KDCL needs a class for each row, too
+COSTS: Mapping[type, tuple[str, ...]] = {Regress: NUMBERS, Frames: PROBABILITIES, Labelling: PROBABILITIES}
 
 
 def task_or_name(given: Any) -> Any:
-    """The same; UsageError for another name, and for an object that lacks a part of the protocol."""
-    if isinstance(given, str):
-        if given not in TASKS:
-            near, known = suggestion(given, TASKS), ", ".join(f'"{name}"' for name in TASKS)
-            raise UsageError(f"task is {known} or an object like concord.Task, got {given!r}{near}")
-        return given
-    return refuse_task(given)
+    """A task, or the name of one that is made when the number of classes is known.
+
+    UsageError for another name, and for an object that lacks a part of the protocol.
+    """
+    if not isinstance(given, str):
+        return refuse_task(given)
+    if given in WITHOUT_CLASSES:
+        return WITHOUT_CLASSES[given]
+    if given not in TASKS:
+        every = (*TASKS, *WITHOUT_CLASSES)
+        near, known = suggestion(given, every), ", ".join(f'"{name}"' for name in every)
+        raise UsageError(f"task is {known} or an object like concord.Task, got {given!r}{near}")
+    return given
+
+
+def refuse_cost(cost: str, task: Any) -> None:
+    """UsageError for a cost between what the members of such a task do not give.
+
+    A user's own function, and any cost of a task that is not concord's, may be what they like.
+    """
+    kind = TASKS[task].make if isinstance(task, str) else type(task)
+    known = COSTS.get(kind) if isinstance(kind, type) else None
+    if known is None or cost in known or cost.startswith(names.OWN):
+        return
+    shown = repr(task if isinstance(task, str) else type(task).__name__)
+    needs = "a class for every row" if cost in names.KDCL else "logits of classes"
+    raise UsageError(
+        f"the consensus {cost!r} needs {needs}, which the task {shown} does not have; use"
+        f" {' or '.join(known[1:])}, or a function of two batches of rows (R, K) to (R,)"
+    )
 
 
 def named_task(task: Any, members: Mapping[str, nn.Module], data: Given) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,15 @@ Cost = str | PairCost
 Bound = str | Edges | Sequence[Sequence[float]]
 M = TypeVar("M", bound=BaseModel)
 PRECISIONS = (torch.float32, torch.bfloat16)
+
+
+class Bindings(TypedDict, total=False):
+    """The arguments of ``Ensemble`` that make a ``Binding``."""
+
+    consensus: Cost
+    weight: float
+    edges: Bound
+    temperature: float | None
 
 
 @dataclass(frozen=True)
