@@ -76,7 +76,7 @@ def _unfolded(explained: Explanation) -> Iterator[Part]:
     assert drawn is not None
     caption = f"The same weights act at every step. {STATE}"
     if any(arrow.passes == "copy" for arrow in drawn.arrows):
-        caption += " The forecaster begins with the encoder's last states, copied along the violet arrows."
+        caption += " The forecaster begins with the encoder's last states, copied along the pink arrows."
     if any(row.side > 0 for row in drawn.rows):
         caption += " The backward cells read the sequence from its end."
     title = f"{explained.name}, unfolded in time"
