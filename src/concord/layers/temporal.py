@@ -60,5 +60,14 @@ class TemporalBlock(nn.Module):
             self.path.append(drop(dropout))
         self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
+    def equations(self) -> tuple[str, ...]:
+        """What a step computes, in the notation of ``layers.recurrent.equations``; without dropout."""
+        kept = "x_t" if isinstance(self.shortcut, nn.Identity) else "S x_t + s"
+        return (
+            "u_t = relu(Σ_j W_j x_{t-(k-1-j)d} + a)",
+            "v_t = relu(Σ_j V_j u_{t-(k-1-j)d} + b)",
+            f"y_t = relu(v_t + {kept})",
+        )
+
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.path(x) + self.shortcut(x))

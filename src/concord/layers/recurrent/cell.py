@@ -31,6 +31,10 @@ class Cell(nn.Module):
     def at_once(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State] | None:
         return None
 
+    def equations(self) -> tuple[str, ...]:
+        """What a step computes with the options of this cell, see ``equations``; () where it does not say."""
+        return ()
+
     def forward(
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from concord.errors import UsageError
 from concord.layers.recurrent.cell import Cell
+from concord.layers.recurrent.equations import sum_of
 from concord.layers.recurrent.kernels import by_torch, two_biases
 from concord.layers.recurrent.scan import State
 from concord.layers.recurrent.start import FirstState, Start, orthogonal_blocks, xavier_blocks, zeros
@@ -66,6 +67,15 @@ class GRU(Cell):
         n = torch.tanh(n + seen)
         old, new = (h, n) if self.update == "z_old" else (n, h)
         return (torch.lerp(new, old, z),)  # new + z (old - new)
+
+    def equations(self) -> tuple[str, ...]:
+        inputs, bias = self.weight_x.shape[1], self.bias is not None
+        old, new = ("z_t", "(1 - z_t)") if self.update == "z_old" else ("(1 - z_t)", "z_t")
+        gates = [f"{name}_t = sigmoid({sum_of(name, inputs=inputs, bias=bias)})" for name in ("r", "z")]
+        after = f"r_t ∘ (U_n h_{{t-1}}{' + b_{hn}' * bias})"
+        terms = ["W_n x_t"] * bool(inputs) + ["U_n (r_t ∘ h_{t-1})" if self.reset == "before" else after]
+        n = " + ".join(terms + ["b_n"] * bias)
+        return (*gates, f"n_t = tanh({n})", f"h_t = {old} ∘ h_{{t-1}} + {new} ∘ n_t")
 
     def as_torch(self) -> list[Tensor] | None:
         """Weights for torch's kernel; None for another equation."""

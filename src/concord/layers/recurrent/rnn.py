@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from concord.errors import UsageError
 from concord.layers.recurrent.cell import Cell
+from concord.layers.recurrent.equations import sum_of
 from concord.layers.recurrent.kernels import by_torch, two_biases
 from concord.layers.recurrent.scan import State
 from concord.layers.recurrent.start import FirstState, Start, orthogonal_blocks, xavier_blocks, zeros
@@ -51,6 +52,10 @@ class RNN(Cell):
     def step(self, projected: Tensor, state: State) -> State:
         (h,) = state
         return (ACTIVATIONS[self.activation](projected + F.linear(h, self.weight_h)),)
+
+    def equations(self) -> tuple[str, ...]:
+        summed = sum_of("", inputs=self.weight_x.shape[1], bias=self.bias is not None)
+        return (f"h_t = {self.activation}({summed})",)
 
     def as_torch(self) -> list[Tensor]:
         """Weights for torch's kernel."""
