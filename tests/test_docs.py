@@ -52,9 +52,10 @@ def test_python_examples_of_the_readme_run(number, tmp_path, monkeypatch):
     assert (p.argmax(1) == y_test).mean() > 0.9
 
 
-def test_the_example_about_sequences_runs():
+def test_the_examples_about_sequences_run():
     given: dict[str, object] = {"__name__": "sequences"}
-    exec(compile(blocks(ROOT / "docs/sequences.md", "python")[0], "docs/sequences.md", "exec"), given)
+    source = "\n".join(blocks(ROOT / "docs/sequences.md", "python"))
+    exec(compile(source, "docs/sequences.md", "exec"), given)
     assert 0 < given["bits"] < 2
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from concord.layers.recurrent.heads import require_symbols
 from concord.layers.recurrent.lstm import LSTM
 from concord.layers.recurrent.recurrent import Recurrent
+from concord.layers.recurrent.scan import State
 from concord.zoo.registry import register
 
 
@@ -31,6 +32,16 @@ class CharacterModel(nn.Module):
         require_symbols(x, self.symbols)
         y, _ = self.body(self.dropout(self.embedding(x)), None, lengths)
         return self.head(self.dropout(y))
+
+    def initial(self, batch: int) -> list[State]:
+        """What ``stream`` takes before the first symbol."""
+        return self.body.initial(batch)
+
+    def stream(self, x: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
+        """Logits for a piece that follows others, and the state behind it. Shape: (B, T) -> (B, T, K)"""
+        require_symbols(x, self.symbols)
+        y, after = self.body(self.dropout(self.embedding(x)), state)
+        return self.head(self.dropout(y)), after
 
 
 @register(text=(128, 65), parameters=1_083_969, source="Graves 2013: layers of LSTM over characters")
