@@ -13,7 +13,7 @@ from concord.layers.recurrent.lstm import LSTM
 from concord.layers.recurrent.recurrent import Recurrent
 from concord.layers.recurrent.rnn import RNN
 from concord.layers.recurrent.scan import scan
-from concord.zoo.char_rnn import char_lstm
+from concord.zoo.char_rnn import char_gru, char_lstm, char_rnn
 from concord.zoo.tcn import SymbolTCN, char_tcn
 
 CELLS = {
@@ -25,6 +25,8 @@ CELLS = {
 }
 NETWORKS = {
     "char_lstm": lambda: char_lstm(5, 5, hidden=4, layers=2),
+    "char_gru": lambda: char_gru(5, 5, embedded=3, hidden=4, layers=1),
+    "char_rnn": lambda: char_rnn(5, 5, embedded=3, hidden=4, layers=1),
     "char_tcn": lambda: char_tcn(5, 5, width=4, embedded=3, levels=3, dropout=0),
     "char_tcn of kernel 1": lambda: char_tcn(5, 5, width=4, embedded=3, levels=2, kernel=1, dropout=0),
 }
