@@ -12,17 +12,15 @@ from concord.runs.config import Train
 def require_order(data: "Dataset | DataLoader[Any]", train: Train) -> None:
     """UsageError for settings under which batches of streams would not follow each other.
 
-    A member would continue one stream with the state of another, or the same batch twice.
+    A member would continue one stream with the state of another, or meet a peer that is past the batch.
     """
     if not isinstance(data, Streamed):
         return
-    wanted = {"batch_size": data.streams, "shuffle": False, "update": "simultaneous", "micro_batch": None}
-    wrong = [name for name, value in wanted.items() if getattr(train, name) != value]
-    if wrong:
-        names = {"update": "alternating"}
-        listed = ", ".join(f"{names.get(name, name)}={_value(name, wanted[name])}" for name in wrong)
-        raise UsageError(f"the data are {data.streams} streams, which are read in order: give {listed}")
-
-
-def _value(name: str, value: object) -> object:
-    return False if name == "update" else value
+    wanted = {
+        f"batch_size={data.streams}": train.batch_size == data.streams,
+        "shuffle=False": not train.shuffle,
+        "alternating=False": train.update == "simultaneous",
+        "micro_batch=None": train.micro_batch is None,
+    }
+    if wrong := ", ".join(argument for argument, given in wanted.items() if not given):
+        raise UsageError(f"the data are {data.streams} streams, which are read in order: give {wrong}")
