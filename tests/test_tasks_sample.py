@@ -8,7 +8,10 @@ from scipy.stats import chisquare
 from torch import nn
 
 from concord.errors import ShapeError, UsageError
+from concord.layers.recurrent.carried import Carried
 from concord.tasks.sample import sample
+from concord.zoo.char_rnn import char_lstm
+from concord.zoo.tcn import char_tcn
 
 P = torch.tensor([[0.1, 0.6, 0.3], [0.5, 0.0, 0.5], [0.25, 0.25, 0.5]])  # of the next symbol behind each
 
@@ -141,3 +144,26 @@ def test_outputs_that_are_no_logits_are_refused():
         drawn(Other(lambda x: torch.zeros(*x.shape, 3)), prompt=[4])
     with pytest.raises(UsageError, match="not finite"):
         drawn(Other(lambda x: torch.full((*x.shape, 3), torch.nan)))
+
+
+class Whole(nn.Module):
+    """A network without what it would need to read in pieces."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x)
+
+
+@pytest.mark.parametrize("build", [char_lstm, char_tcn])
+def test_networks_of_the_zoo_draw_in_pieces_what_they_draw_from_the_whole(build):
+    torch.manual_seed(0)
+    network = build(5, 5, dropout=50, **({"hidden": 6} if build is char_lstm else {"width": 6})).double()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, 0, 0.7)
+    expected = drawn(Whole(network), [1, 3, 2], 50, temperature=5)
+    for streaming in (network, Carried(network)):
+        assert drawn(streaming, [1, 3, 2], 50, temperature=5) == expected
+    assert len(set(expected)) > 2

@@ -8,13 +8,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from concord import zoo
 from concord.cost.count import count
 from concord.errors import ShapeError, UsageError
+from concord.zoo.char_rnn import char_gru, char_lstm, char_rnn
 from concord.zoo.lstm import lstm
 from concord.zoo.tcn import tcn_adding, tcn_copy, tcn_mnist
 
 ROWS = {row["name"]: row for row in zoo.listing() if not isinstance(row["input"][0], list)}
 NAMES = [name for name, row in ROWS.items() if len(row["input"]) != 3]
 SMALL = {  # as the zoo has them, but for sizes that take seconds
+    "char_gru": {"hidden": 8},
     "char_lstm": {"hidden": 8},
+    "char_rnn": {"hidden": 8},
     "char_tcn": {"width": 9, "embedded": 5},
     "rnn": {"hidden": 9},
     "lstm": {"hidden": 9, "layers": 2},
@@ -150,6 +153,9 @@ def test_frames_are_drawn_from_those_before(entry, network):
             {"channels": 2, "classes": 1, "hidden": 77, "layers": 2},
             4 * 77 * (2 + 77 + 1 + 2 * 77 + 1) + 78,
         ),
+        (char_lstm, {"embedded": 9, "hidden": 7, "layers": 1}, 65 * 9 + 4 * 7 * (9 + 7 + 1) + 65 * 8),
+        (char_gru, {"embedded": 9, "hidden": 7, "layers": 1}, 65 * 9 + 3 * 7 * (9 + 7 + 1) + 7 + 65 * 8),
+        (char_rnn, {"embedded": 9, "hidden": 7, "layers": 1}, 65 * 9 + 7 * (9 + 7 + 1) + 65 * 8),
     ],
 )
 def test_other_sizes_have_the_parameters_of_their_formulas(build, sizes, printed):

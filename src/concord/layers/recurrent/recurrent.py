@@ -39,6 +39,10 @@ class Recurrent(nn.Module):
         self.cells = nn.ModuleList(make(width, hidden) for width in widths for _ in range(self.directions))
         self.dropout = nn.Dropout(dropout)
 
+    def initial(self, batch: int, *sides: int) -> list[State]:
+        """The first state of every cell, as ``forward`` takes it and gives the last one back."""
+        return [cell.initial(batch, *sides) for cell in self.cells]  # type: ignore[operator]
+
     def forward(
         self,
         x: Tensor | PackedSequence,
