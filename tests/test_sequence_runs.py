@@ -72,9 +72,9 @@ def test_the_keys_that_other_programs_rely_on_stand_in_their_places(made):
             assert row.keys() >= {"test_error", "valid_error", "nll", "parameters", "macs"}
 
 
-@pytest.mark.parametrize("task", ["segments", "language"])
-def test_a_run_that_was_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, task):
-    settings = concord.Config(**tables(task, write_data(tmp_path, task), batch_size=4))
+@pytest.mark.parametrize(("task", "carry"), [("segments", False), ("language", False), ("language", True)])
+def test_a_run_that_was_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, task, carry):
+    settings = concord.Config(**tables(task, write_data(tmp_path, task), batch_size=4, carry=carry))
     runs.train(settings, tmp_path / "whole")
     with pytest.raises(StoppedError):
         runs.train(settings, tmp_path / "parts", stop=after(5))
@@ -88,6 +88,23 @@ def test_a_run_that_was_stopped_again_and_again_ends_as_one_that_was_not(tmp_pat
             parts += 1
     assert parts > 2
     assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
+
+
+def test_carried_states_reach_over_batches_and_are_scored_as_they_were_trained(tmp_path):
+    source = write_data(tmp_path, "language")
+    run = concord.train(tables("language", source, batch_size=3, carry=True), tmp_path / "run")
+    assert run.evaluate().members["a"].nll == pytest.approx(run.result.members["a"].nll)
+    loaded = load_run(tmp_path / "run")
+    from concord.runs.sequences.evaluate import parts_of
+
+    test, nats, steps = parts_of(loaded, None).test, 0.0, 0
+    long = (len(test.symbols) - 1) // 3
+    for stream in range(3):  # each stream at once, from its first symbol to its last
+        symbols = test.symbols[stream * long : (stream + 1) * long + 1]
+        log_p = loaded.members["a"](symbols[None, :-1])[0].log_softmax(-1)
+        nats -= log_p.gather(1, symbols[1:, None]).sum().item()
+        steps += long
+    assert run.result.members["a"].nll == pytest.approx(nats / steps, rel=1e-5)
 
 
 def test_members_start_alike_whoever_stands_beside_them(tmp_path):

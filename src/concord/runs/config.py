@@ -184,6 +184,7 @@ class Train(Section):
     patience: Count | None = None  # epochs without a better validation error before stopping
     label_smoothing: Fraction = 0.0
     shuffle: bool = True  # false: the stored order in every epoch, as Noel 2017
+    carry: bool = False  # language: as many streams as batch_size, states go on from batch to batch
     batches: Literal["shared", "own", "views"] = "shared"
     update: Literal["simultaneous", "alternating"] = "simultaneous"
     micro_batch: Annotated[Count, AfterValidator(_of_three)] | None = None  # most images in one pass

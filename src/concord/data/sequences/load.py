@@ -11,7 +11,8 @@ from concord.data.dataset import Dataset
 from concord.data.sequences.files import Known, Listed, read
 from concord.data.sequences.named import NAMED, made
 from concord.data.sequences.samples import Scale, Sequences
-from concord.data.sequences.text import characters, encoded, read_text, windows_of
+from concord.data.sequences.streams import Streams
+from concord.data.sequences.text import Windows, characters, encoded, read_text, windows_of
 from concord.data.splits import cut_labels
 from concord.errors import DataError, MissingDataError, UsageError, amount, suggestion
 from concord.files.paths import expanded
@@ -45,6 +46,7 @@ class Wanted:
     seed: int = 0
     limit: int | None = None  # most sequences to train on
     window: int = WINDOW
+    streams: int | None = None  # of a text that is read side by side
 
 
 def load(wanted: Wanted, known: Known | None = None, scale: Scale | None = None) -> Parts:
@@ -88,8 +90,16 @@ def _text(path: Path, wanted: Wanted, known: Known | None) -> Parts:
     train = cut.train
     if wanted.limit is not None and wanted.limit < len(train):
         train = replace(train, symbols=train.symbols[: wanted.limit * wanted.window + 1])
-    valid, test = (part if len(part) else None for part in (cut.valid, cut.test))
-    return Parts(train, valid, test, Known(alphabet, alphabet))
+    read = [_read(part, wanted) if len(part) else None for part in (train, cut.valid, cut.test)]
+    assert read[0] is not None
+    return Parts(read[0], read[1], read[2], Known(alphabet, alphabet))
+
+
+def _read(part: Windows, wanted: Wanted) -> Dataset:
+    """Windows, or streams where these are asked for."""
+    if wanted.streams is None:
+        return part
+    return Streams(part.symbols, part.alphabet, wanted.window, wanted.streams)
 
 
 def _labelled(path: Path, wanted: Wanted, known: Known | None, scale: Scale | None) -> Parts:

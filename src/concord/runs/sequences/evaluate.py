@@ -1,17 +1,18 @@
 """Scores of a run on sequences, on its own test part or on other data."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from concord.data.batches import ranges
-from concord.data.dataset import Dataset, Tree
+from concord.data.dataset import Dataset
+from concord.data.loader import Loader
 from concord.data.sequences.load import Parts
 from concord.errors import StoppedError, amount
 from concord.runs import machine
 from concord.runs.config import Config
 from concord.runs.evaluate import Evaluation, recall_of
 from concord.runs.result import Result
+from concord.runs.samples import in_order
 from concord.runs.sequences.figures import Where, costs, document_of, longest
 from concord.runs.sequences.loading import LoadedSequences, load_run
 from concord.runs.sequences.result import SequenceResult
@@ -100,14 +101,11 @@ def tested(parts: Parts, *, whole: bool) -> Dataset:
     return parts.train if whole or parts.valid is None else parts.valid
 
 
-def samples_of(part: Dataset) -> Iterator[tuple[Tree, Tree]]:
-    """All samples in stored order."""
-    return (part.batch(index, None) for index in ranges(len(part)))
-
-
 def scored(loaded: LoadedSequences, part: Dataset, stop: Stop = never, *, keep: bool = False) -> Evaluated:
     """Tally of all members on a part; StoppedError when ``stop`` says so."""
     try:
-        return evaluated(loaded.members, samples_of(part), loaded.task, keep=keep, stop=stop)
+        return evaluated(
+            loaded.members, in_order(part, "data", Loader({"data": part})), loaded.task, keep=keep, stop=stop
+        )
     except InterruptedEvaluation:
         raise StoppedError("stopped while predicting; nothing was changed") from None

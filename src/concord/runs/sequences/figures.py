@@ -10,6 +10,7 @@ from concord.cost.count import count
 from concord.cost.record import Cost
 from concord.data.dataset import Dataset
 from concord.data.sequences.samples import Sequences
+from concord.data.sequences.streams import Streams
 from concord.data.sequences.text import Windows
 from concord.runs.ready import RunResult
 from concord.runs.result import Result, diversity_of, ensemble_of, members_of
@@ -24,7 +25,7 @@ def longest(part: Dataset) -> int:
     """Steps of the longest sequence."""
     if isinstance(part, Sequences):
         return int(part.listed.problem.lengths.max())
-    assert isinstance(part, Windows)
+    assert isinstance(part, Windows | Streams)
     return part.steps
 
 

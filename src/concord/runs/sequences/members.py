@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from concord.data.dataset import Tree
 from concord.errors import ConcordError, UsageError, interrupts
 from concord.files.paths import expanded
+from concord.layers.recurrent.carried import Carried
 from concord.layers.recurrent.heads import OneHot
 from concord.runs.assemble import bounded_by
 from concord.runs.config import Config, Member
@@ -46,7 +47,7 @@ def build_members(
     for member in config.members:
         with seeded(purpose_seed(config.train.seed, "start", member.name), torch.device("cpu")):
             with bounded_by(member, saved):
-                network = _built(member, interface, allow_code)
+                network = _built(member, interface, allow_code, config.train.carry)
             if isinstance(member.pretrained, str) and not saved:
                 load_weights(network, expanded(member.pretrained))
             _check_output(member, network, interface)  # lazy layers start here, from the same seed
@@ -57,7 +58,9 @@ def build_members(
     return members
 
 
-def _built(member: Member, interface: SequenceInterface, allow_code: Collection[str]) -> nn.Module:
+def _built(
+    member: Member, interface: SequenceInterface, allow_code: Collection[str], carry: bool
+) -> nn.Module:
     if member.pretrained is True:
         raise UsageError(f"member {member.name}: its library has no pretrained weights for sequences")
     network = build(
@@ -65,7 +68,8 @@ def _built(member: Member, interface: SequenceInterface, allow_code: Collection[
     )
     plain = member.network.partition("(")[0]
     numbers = plain in registry.names() and registry.find(plain).text is None
-    return OneHot(interface.inputs, network) if numbers and not interface.features else network
+    network = OneHot(interface.inputs, network) if numbers and not interface.features else network
+    return Carried(network) if carry else network
 
 
 def example(interface: SequenceInterface, batch: int = 2, steps: int = TRIED) -> tuple[Tensor, ...]:

@@ -23,6 +23,7 @@ from concord.runs.sequences.interface import SequenceInterface, interface_of, re
 from concord.runs.sequences.members import build_members
 from concord.runs.sequences.result import SequenceResult
 from concord.runs.store import RunStore
+from concord.runs.stream_order import require_order
 from concord.tasks.ctc import require_paths
 from concord.tasks.task import Task
 from concord.training.checkpoint import Checkpoint
@@ -34,16 +35,19 @@ from concord.training.seeding import purpose_seed
 def wanted_of(config: Config) -> Wanted:
     """What the settings ask of the data."""
     data, task = config.data, cast("SequenceTask", config.train.task)
-    window = data.window or WINDOW
-    return Wanted(data.source, task, data.valid, data.test, data.seed, data.limit, window)
+    window, streams = data.window or WINDOW, config.train.batch_size if config.train.carry else None
+    return Wanted(data.source, task, data.valid, data.test, data.seed, data.limit, window, streams)
 
 
 def resolved(config: Config) -> Config:
-    """With every "auto" decided; recurrent layers have no fast kernel in bfloat16 on a CPU."""
-    if config.train.precision == "auto":
-        train = config.train.model_copy(update={"precision": "float32"})
-        config = config.model_copy(update={"train": train})
-    return machine.resolved(config)
+    """With every "auto" decided; recurrent layers have no fast kernel in bfloat16 on a CPU.
+
+    Streams come in stored order.
+    """
+    train = config.train
+    precision = "float32" if train.precision == "auto" else train.precision
+    update = {"precision": precision, "shuffle": train.shuffle and not train.carry}
+    return machine.resolved(config.model_copy(update={"train": train.model_copy(update=update)}))
 
 
 def task_of(interface: SequenceInterface) -> Task[Any]:
@@ -112,6 +116,7 @@ def _ready(
     members: dict[str, nn.Module],
     call: Call,
 ) -> Ready[Any]:
+    require_order(parts.train, config.train)
     task, data = task_of(interface), given.Parts(parts.train, parts.valid, parts.test)
     looking = looks_at_validation(config)
     if looking and parts.valid is None:
@@ -125,6 +130,7 @@ def _ready(
         batch_size=config.train.batch_size,
         seed=config.train.seed,
         workers=config.data.workers or 0,
+        shuffle=config.train.shuffle,
     )
     store = RunStore(
         folder,

@@ -23,7 +23,8 @@ def fault(config: "Config") -> str | None:
     """What of the settings belongs to another kind of training; None where all fits."""
     task = config.train.task
     if task not in TASKS:
-        return "data.window belongs to train.task = language" if config.data.window is not None else None
+        text = {"data.window": config.data.window is not None, "train.carry": config.train.carry}
+        return next((f"{key} belongs to train.task = language" for key, given in text.items() if given), None)
     for table, section, idle in (("data", config.data, DATA), ("train", config.train, TRAIN)):
         for key, value in idle.items():
             if getattr(section, key) != value:
@@ -33,6 +34,8 @@ def fault(config: "Config") -> str | None:
             return f"{name} belongs to pictures, not to the task {task}"
     if config.augment.changes:
         return f"augment belongs to pictures, not to the task {task}"
+    if config.train.carry and task != LANGUAGE:
+        return f"train.carry belongs to the task language, not to {task}"
     if config.data.window is not None and task != LANGUAGE:
         return f"data.window belongs to the task language, not to {task}"
     if teachers := [member.name for member in config.members if member.teacher]:
