@@ -82,7 +82,7 @@ def test_a_run_that_was_stopped_again_and_again_ends_as_one_that_was_not(tmp_pat
     while True:
         torch.manual_seed(parts)  # no resume may depend on it
         try:
-            runs.resume(tmp_path / "parts", stop=after(7))
+            runs.resume(tmp_path / "parts", stop=after(17))
             break
         except StoppedError:
             parts += 1
