@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from concord.report.over_time import Stage, blocks, convolutions
+from concord.report.over_time import Stage, blocks, causal, convolutions
 from concord.report.svg import COLOURS, FAINT, INK, MINUS, svg
 from concord.report.unfolded import unfolded
 from concord.report.unfolded_parts import Unfolded
@@ -30,8 +30,8 @@ def sees(chain: Sequence[Stage]) -> list[tuple[int, int]]:
     """For each level its dilation, and the number of steps that one of its steps sees of the input."""
     found = []
     steps = 1
-    for path, _ in blocks(chain):
-        inside = [conv for name, conv in convolutions(chain) if name.startswith(f"{path}.")]
+    for path, block in blocks(chain):
+        inside = [conv for _, conv in causal(path, block)]
         steps += sum(conv.past for conv in inside)
         found.append((int(inside[0].dilation[0]), steps))
     return found

@@ -68,9 +68,10 @@ def blocks(chain: Sequence[Stage]) -> list[tuple[str, TemporalBlock]]:
 
 def convolutions(chain: Sequence[Stage]) -> list[tuple[str, CausalConv1d]]:
     """Causal convolutions of all levels, from the input on."""
-    return [
-        (f"{path}.{name}", inner)
-        for path, block in blocks(chain)
-        for name, inner in block.named_modules()
-        if isinstance(inner, CausalConv1d)
-    ]
+    return [found for path, block in blocks(chain) for found in causal(path, block)]
+
+
+def causal(path: str, block: TemporalBlock) -> list[tuple[str, CausalConv1d]]:
+    """Those of one level."""
+    inside = block.named_modules(prefix=path)
+    return [(name, module) for name, module in inside if isinstance(module, CausalConv1d)]

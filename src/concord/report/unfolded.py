@@ -6,7 +6,7 @@ from torch import nn
 
 from concord.layers.recurrent.recurrent import Recurrent
 from concord.layers.temporal import TemporalBlock
-from concord.report.over_time import Stage
+from concord.report.over_time import Stage, causal
 from concord.report.unfolded_forecast import forecast
 from concord.report.unfolded_parts import INPUT, OUTPUT, Arrow, Kind, Row, Unfolded, sizes, states, up
 from concord.zoo.convlstm import EncoderForecaster, VectorForecaster
@@ -69,21 +69,15 @@ def _temporal(
     path: str, block: TemporalBlock, below: Sequence[Row], height: int, steps: int
 ) -> Iterator[tuple[Row, list[Arrow]]]:
     """Two causal convolutions; the second row is what the block gives, its shortcut added."""
-    convs = [(f"{path}.{name}", m) for name, m in block.named_modules() if hasattr(m, "past")]
+    convs = causal(path, block)
     (source,), read = below, below
     for number, (name, conv) in enumerate(convs):
         last = number == len(convs) - 1
         k, d = conv.kernel_size[0], conv.dilation[0]
         note = f"{conv.out_channels} channels, kernel {k}, dilation {d}"
         row = Row(path if last else name, "cell", "conv", note, height + number, range(steps))
-        lags = [j * d for j in range(k)]
-        into = [
-            Arrow((r.name, t - lag), (row.name, t), "input")
-            for r in read
-            for t in row.steps
-            for lag in lags
-            if t >= lag
-        ]
+        seen = [(t - j * d, t) for t in row.steps for j in range(k) if t >= j * d]
+        into = [Arrow((one.name, s), (row.name, t), "input") for one in read for s, t in seen]
         if last and source not in read:
             into += [Arrow((source.name, t), (row.name, t), "shortcut") for t in row.steps]
         yield row, into

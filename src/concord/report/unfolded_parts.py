@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     import networkx
 
 Kind = Literal["input", "embedding", "cell", "dense", "output"]
-Passes = Literal[
-    "input", "state", "copy", "shortcut"
-]  # to the layer above; to the next step; from encoder to forecaster; past a block
+# to the layer above; to the next step; from an encoder to its forecaster; past a block
+Passes = Literal["input", "state", "copy", "shortcut"]
 INPUT, OUTPUT = "x", "y"
 
 
@@ -58,11 +57,12 @@ class Unfolded:
 
 
 def up(below: Sequence[Row], row: Row) -> list[Arrow]:
-    """From every row below at the same step."""
+    """Arrows from every row below at the same step."""
     return [Arrow((source.name, t), (row.name, t), "input") for source in below for t in row.steps]
 
 
 def states(row: Row, cell: nn.Module, *, backwards: bool = False) -> list[Arrow]:
+    """Arrows from each step to the next one, or to the one before it."""
     pairs = [(t, t + 1) for t in row.steps[:-1]]
     label = carried(cell)
     return [
