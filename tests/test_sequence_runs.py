@@ -74,7 +74,7 @@ def test_the_keys_that_other_programs_rely_on_stand_in_their_places(made):
 
 @pytest.mark.parametrize(("task", "carry"), [("segments", False), ("language", False), ("language", True)])
 def test_a_run_that_was_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, task, carry):
-    settings = concord.Config(**tables(task, write_data(tmp_path, task), batch_size=4, carry=carry))
+    settings = concord.Config(**tables(task, write_data(tmp_path, task), batch_size=3, carry=carry))
     runs.train(settings, tmp_path / "whole")
     with pytest.raises(StoppedError):
         runs.train(settings, tmp_path / "parts", stop=after(5))
@@ -82,11 +82,11 @@ def test_a_run_that_was_stopped_again_and_again_ends_as_one_that_was_not(tmp_pat
     while True:
         torch.manual_seed(parts)  # no resume may depend on it
         try:
-            runs.resume(tmp_path / "parts", stop=after(17))
+            runs.resume(tmp_path / "parts", stop=after(20 if carry else 9))
             break
         except StoppedError:
             parts += 1
-    assert parts > 2
+    assert parts > 1
     assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
 
 
