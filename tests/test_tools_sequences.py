@@ -110,5 +110,5 @@ def test_moving_mnist_scores_networks_and_baselines_and_draws_a_strip(tmp_path, 
     assert set(rows) == {"truth", "constant", "last_frame", "convlstm", "fc_lstm"}
     assert min(rows.values(), key=lambda row: row["nll"])["network"] == "truth"
     with made.Image.open(picture) as opened:
-        assert opened.size == (10 * 68, 4 * 68)
+        assert opened.size == (10 * 36, 4 * 36)
     assert rows["convlstm"]["parameters"] == 154_336

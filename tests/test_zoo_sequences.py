@@ -186,3 +186,12 @@ def test_wrong_sizes_are_refused():
         tcn_mnist(levels=0)
     with pytest.raises(UsageError, match="at least 1"):
         zoo.find("convlstm_256").build(width=0)
+    with pytest.raises(UsageError, match="at least 1"):
+        zoo.find("fc_lstm_2048_2048").build(side=0)
+
+
+def test_a_fully_connected_forecaster_has_frames_of_its_own_size():
+    network = zoo.find("fc_lstm_2048_2048").build(width=3, side=6, ahead=2)
+    assert network(torch.rand(2, 4, 1, 6, 6)).shape == (2, 2, 1, 6, 6)
+    with pytest.raises(ShapeError, match=r"expected frames \(B, T, 1, 6, 6\), got \(2, 4, 1, 8, 8\)"):
+        network(torch.rand(2, 4, 1, 8, 8))

@@ -51,23 +51,25 @@ class EncoderForecaster(nn.Module):
 
 
 class VectorForecaster(nn.Module):
-    """The same of fully connected LSTMs with diagonal peepholes, on frames of 64x64 as vectors.
+    """The same of fully connected LSTMs with diagonal peepholes, on frames of one size S as vectors.
 
-    Shape: (B, T, C, 64, 64) -> (B, ahead, C, 64, 64)
+    Shape: (B, T, C, S, S) -> (B, ahead, C, S, S)
     """
 
-    def __init__(self, widths: list[int], channels: int, ahead: int) -> None:
+    def __init__(self, widths: list[int], channels: int, ahead: int, side: int) -> None:
+        if min(*widths, channels, ahead, side) < 1:
+            raise UsageError("widths, channels, frames and their side are at least 1")
         super().__init__()
         make = partial(LSTM, peephole="diagonal")
-        self.channels, self.ahead, numbers = channels, ahead, channels * SIDE**2
+        self.channels, self.ahead, self.side, numbers = channels, ahead, side, channels * side**2
         self.encoder = nn.ModuleList(map(make, [numbers, *widths], widths))
         back = widths[::-1]
         self.forecaster = nn.ModuleList(map(make, [0, *back], back))
         self.head = nn.Linear(back[-1], numbers)
 
     def forward(self, x: Tensor) -> Tensor:
-        _require(x, self.channels, SIDE)
-        vectors = x.flatten(2).transpose(0, 1)  # (T, B, C 64 64)
+        _require(x, self.channels, self.side)
+        vectors = x.flatten(2).transpose(0, 1)  # (T, B, C S S)
         last = forecast(self.encoder, self.forecaster, vectors, self.ahead)[-1]
         return self.head(last).transpose(0, 1).unflatten(2, x.shape[2:])
 
@@ -92,7 +94,8 @@ def forecast(encoder: nn.ModuleList, forecaster: nn.ModuleList, x: Tensor, ahead
 def _require(x: Tensor, channels: int, side: int | None = None) -> None:
     sides = f"{side}, {side}" if side else "H, W"
     fits = x.ndim == 5 and x.shape[1] and x.shape[2] == channels and x.shape[3:].numel()
-    if not fits or any(n % PATCH for n in x.shape[3:]) or (side and set(x.shape[3:]) != {side}):
+    wrong = set(x.shape[3:]) != {side} if side else any(n % PATCH for n in x.shape[3:])
+    if not fits or wrong:
         whole = "" if side else " with sides that are multiples of 4"
         raise ShapeError(f"expected frames (B, T, {channels}, {sides}){whole}, got {tuple(x.shape)}")
 
@@ -139,7 +142,7 @@ def convlstm_pointwise_128_64_64(
 
 @register(example=FILM, parameters=142_667_776, source="Shi et al. 2015, table 1: FC-LSTM-2048-2048")
 def fc_lstm_2048_2048(
-    channels: int = 1, classes: int = 1, *, width: int = 2048, ahead: int = 10
+    channels: int = 1, classes: int = 1, *, width: int = 2048, ahead: int = 10, side: int = SIDE
 ) -> nn.Module:
-    """Fully connected, for frames of 64x64. ``classes`` is not used."""
-    return VectorForecaster([width, width], channels, ahead)
+    """Fully connected, for frames of ``side`` times ``side``. ``classes`` is not used."""
+    return VectorForecaster([width, width], channels, ahead, side)
