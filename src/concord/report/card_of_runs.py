@@ -15,7 +15,7 @@ from concord.report.records import MemberView, RunView
 from concord.runs import predictions, seal, stamp, toml
 from concord.runs.folder import RunFolder
 from concord.runs.interface import interface_of
-from concord.runs.loading import refuse_own, refuse_sequences
+from concord.runs.stands import refuse_own, refuse_sequences
 from concord.runs.weights import standing
 from concord.training.checkpoint import Checkpoint
 from concord.training.observer import SILENT, Observer

@@ -23,7 +23,7 @@ LOOKED_FOR = """
   data_batch_1.bin ... test_batch.bin            CIFAR-10, binary version
   CLASS/*.png, *.jpg ...                         one folder for each class, also below train/ valid/ test/
   FILE.npz                                       x_train, y_train, x_val, x_test ... or images, labels
-  FILE.csv, .jsonl, .txt, CLASS/*.txt            sequences and texts, for another task than classify: --task"""
+  FILE.csv, .jsonl, .txt, CLASS/*.txt            sequences and texts, which are for other tasks: --task"""
 
 
 def read(

@@ -13,10 +13,10 @@ from concord.data.dataset import Tree
 from concord.errors import CheckpointError, DivergedError
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
-from concord.runs.loading import check_member, stands_for
 from concord.runs.sequences.interface import SequenceInterface, interface_of
 from concord.runs.sequences.members import build_members
 from concord.runs.sequences.run import resolved, task_of
+from concord.runs.stands import check_member, stands_for
 from concord.runs.weights import fill
 from concord.tasks.task import Task
 from concord.training.checkpoint import Checkpoint
