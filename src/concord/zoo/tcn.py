@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from concord.errors import UsageError
 from concord.layers.recurrent.heads import last_step, require_numbers, require_symbols
+from concord.layers.recurrent.scan import require_lengths
 from concord.layers.temporal import State, TemporalBlock
 from concord.zoo.registry import register
 
@@ -57,6 +58,8 @@ class TCN(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         require_numbers(x, self.channels)
+        if lengths is not None:
+            require_lengths(lengths, *x.shape[:2])
         y = self.blocks(x.transpose(1, 2)).transpose(1, 2)  # (B, T, N)
         return self.head(y if self.every else last_step(y, lengths))
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from concord.errors import UsageError
 from concord.layers.recurrent.cell import Cell
 from concord.layers.recurrent.equations import sum_of
+from concord.layers.recurrent.exported import Operator
 from concord.layers.recurrent.kernels import by_torch, two_biases
 from concord.layers.recurrent.scan import State
 from concord.layers.recurrent.start import FirstState, Start, orthogonal_blocks, xavier_blocks, zeros
@@ -82,6 +83,18 @@ class GRU(Cell):
         if self.reset == "before" or self.update == "z_new":
             return None
         return two_biases(self.weight_x, self.weight_h, self.bias, self.bias_hn)
+
+    def as_onnx(self) -> Operator:
+        """Its gates are z, r, n with the update of torch; sigmoid(-a) = 1 - sigmoid(a) makes it ours."""
+        sign = 1 if self.update == "z_old" else -1
+
+        def ordered(weight: Tensor) -> Tensor:
+            r, z, n = weight.chunk(3)
+            return torch.cat([sign * z, r, n])
+
+        weights = two_biases(self.weight_x, self.weight_h, self.bias, self.bias_hn)
+        options = {"linear_before_reset": int(self.reset == "after")}
+        return Operator("GRU", [ordered(weight) for weight in weights], options=options)
 
     def at_once(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State] | None:
         weights = self.as_torch()

@@ -17,6 +17,7 @@ from concord.layers.products import Linear
 from concord.layers.recurrent.bptt import steps
 from concord.layers.recurrent.cell import Cell
 from concord.layers.recurrent.equations import sum_of
+from concord.layers.recurrent.exported import Operator
 from concord.layers.recurrent.kernels import by_torch, two_biases
 from concord.layers.recurrent.scan import State
 from concord.layers.recurrent.start import FirstState, Start, orthogonal_blocks, xavier_blocks, zeros
@@ -103,6 +104,22 @@ class LSTM(Cell):
         if self.coupled or self.peephole != "none":
             return None
         return two_biases(self.weight_x, self.weight_h, self.bias, None)
+
+    def as_onnx(self) -> Operator | None:
+        """Its gates are i, o, f, g. For coupled ones i = 1 - sigmoid(a) = sigmoid(-a), where a is f's."""
+        if self.peephole == "full":
+            return None
+
+        def ordered(weight: Tensor, *after: Tensor) -> Tensor:
+            if self.coupled:
+                weight = torch.cat([-weight[: self.hidden], weight])
+            i, f, *g, o = torch.cat([weight, *after]).chunk(4 - len(after))  # peepholes lack g
+            return torch.cat([i, o, f, *g])
+
+        weights = two_biases(self.weight_x, self.weight_h, self.bias, None)
+        before, after = self.peephole_before, self.peephole_after
+        peephole = None if before is None or after is None else ordered(before, after)
+        return Operator("LSTM", [ordered(weight) for weight in weights], peephole)
 
     def at_once(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State] | None:
         """By torch without peepholes; with diagonal ones by ``bptt``, for samples of one length."""

@@ -78,7 +78,7 @@ def turned(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Every sample from its end to its beginning; what lies behind the end stays. Shape: (T, B, ...) kept"""
     if lengths is None:
         return x.flip(0)
-    t = torch.arange(len(x), device=x.device)[:, None]
+    t = torch.arange(x.shape[0], device=x.device)[:, None]
     source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, B)
     return x[source, torch.arange(x.shape[1], device=x.device)]
 
