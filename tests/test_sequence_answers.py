@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from run_made import call
@@ -182,6 +183,44 @@ def test_states_are_what_the_last_layer_gives_along_the_sequence(made):
     with torch.no_grad():
         y, _ = loaded.members["a"].body(x, None, lengths)
     torch.testing.assert_close(view.along.states[0].values, y[0])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_onnx_file_says_what_predict_says_of_sequences_of_any_length(made, task, tmp_path, capsys):
+    runtime = pytest.importorskip("onnxruntime", reason="needs the extra export")
+    file = tmp_path / "e.onnx"
+    status, out, err = call(capsys, "export", made[task], "--to", file, "--json")
+    assert status == 0, err
+    assert json.loads(out)["checked_steps"] == [1, 7, 40]
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    alphabet, classes = json.loads(about["alphabet"]), json.loads(about["classes"])
+    if task == "sequence":
+        lines, sequences = "1000,1100,1250\n900\n", [[[1000], [1100], [1250]], [[900]]]
+        arrays = [np.array([x], dtype=np.float32) for x in sequences]
+    else:
+        texts = ["the cat", "a"] if task == "language" else ["abcab", "c"]
+        arrays = [np.array([[alphabet.index(c) for c in text]]) for text in texts]
+    (tmp_path / "new.csv").write_text(lines if task == "sequence" else "\n".join(texts) + "\n")
+    rows = json.loads(call(capsys, "predict", made[task], tmp_path / "new.csv", "--json")[1])
+    for x, row in zip(arrays, rows, strict=True):
+        given = {"x": x} | ({} if task == "language" else {"lengths": np.array([x.shape[1]])})
+        (found,) = session.run(None, given)
+        if task == "sequence":
+            assert (classes[found[0].argmax()], found[0].max()) == (
+                row["label"],
+                pytest.approx(row["confidence"]),
+            )
+        elif task == "segments":
+            assert [classes[k] for k in found[0].argmax(-1)] == row["labels"]
+        elif task == "language":
+            assert (classes[found[0, -1].argmax()], found[0, -1].max()) == (
+                row["label"],
+                pytest.approx(row["confidence"], rel=1e-5),
+            )
+        else:
+            (labels,) = prefix_beam(torch.from_numpy(found).log(), torch.tensor([x.shape[1]]))
+            assert [classes[k - 1] for k in labels] == row["labels"]
 
 
 def test_weights_are_exported_with_what_they_are_for(made, tmp_path, capsys):
