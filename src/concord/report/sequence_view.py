@@ -20,6 +20,7 @@ from concord.runs.sequences.settings import DATA, TRAIN
 from concord.training.evaluate import output_of
 from concord.training.observer import SILENT, Observer
 
+EPOCH = ("epoch", "train", "valid")  # what every line of metrics.jsonl has
 MOST_STEPS = 120  # of the sequence whose states are drawn
 
 
@@ -71,7 +72,7 @@ def sequence_view(
         path.name,
         _settings(loaded),
         result,
-        loaded.folder.rows(),
+        loaded.folder.rows(EPOCH),
         loaded.interface.task,
         loaded.interface.known.classes,
         labels,
