@@ -18,7 +18,8 @@ CLASSIFY = "classify"
 
 def other_task_page(folder: RunFolder) -> str:
     """One HTML document about a complete run; CheckpointError for one that is not."""
-    result, lines = folder.json("result.json", ("members", ENSEMBLE)), folder.rows(("epoch", "train", "valid"))
+    result = folder.json("result.json", ("members", ENSEMBLE))
+    lines = folder.rows(("epoch", "train", "valid"))
     rows = {**result["members"], ENSEMBLE: result[ENSEMBLE]}
     figures = [key for key, value in next(iter(rows.values())).items() if isinstance(value, int | float)]
     if not figures:
