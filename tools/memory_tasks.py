@@ -72,7 +72,7 @@ PROBLEMS = {
         10 * math.log(8) / 520,
         2e-3,
         {
-            "tcn": (partial(tcn_copy, kernel=6, levels=9, dropout=0, released=1), 4),
+            "tcn": (partial(tcn_copy, kernel=6, levels=9, dropout=0, released=1), 8),
             "lstm": (recurrent(LSTM, 1, 50, 10, every=True), 6),
             "gru": (recurrent(GRU, 1, 58, 10, every=True), 3),
             "rnn": (recurrent(RNN, 1, 100, 10, every=True), 5),
