@@ -55,7 +55,7 @@ soak: install
 	$(BIN)/pytest tests/test_faults_moments.py --soak -s
 	$(BIN)/pytest tests/test_cost_network_fuzz.py --soak
 	$(BIN)/pytest tests/test_zoo_contract.py --soak --durations=10
-	$(BIN)/pytest tests/test_foreign_fuzz.py --soak
+	$(BIN)/pytest tests/test_foreign_fuzz.py tests/test_sequence_fuzz.py --soak
 
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --extra export --extra timm --extra heic --extra bench --extra docs --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -18,7 +18,7 @@ COMMAND += ["--members", "a=progress_net:make,b=progress_net:make", "--epochs", 
 COMMAND += ["--set", "train.threads=1", "--set", "train.precision=float32"]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SCORES = r"a \d+\.\d\d  b \d+\.\d\d  ensemble \d+\.\d\d  agreement \d+\.\d"
-LINE = rf"epoch   1/1  valid error %: {SCORES}  \d+ images/s"
+LINE = rf"epoch   1/1  valid error %: {SCORES}  \d+ samples/s"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_a_terminal_shows_a_bar_with_epoch_loss_agreement_and_images_per_second(
     assert status == 0
     assert COLOUR.search(sent)
     frames = COLOUR.sub("", sent).split("\r")
-    told = r"epoch 1/1 .*━.* 7/7 loss \d\.\d{3} \d\.\d{3}  agree (\d+) %  (\d+) images/s 0:00:00"
+    told = r"epoch 1/1 .*━.* 7/7 loss \d\.\d{3} \d\.\d{3}  agree (\d+) %  (\d+) samples/s 0:00:00"
     last = [found for frame in frames if (found := re.search(told, frame))][-1]
     assert int(last[1]) <= 100
     assert int(last[2]) > 0
@@ -70,7 +70,7 @@ def test_a_terminal_shows_a_bar_with_epoch_loss_agreement_and_images_per_second(
 def test_no_color_is_respected(here):
     status, sent = on_a_terminal([*COMMAND, "--out", "grey"], here, NO_COLOR="1")
     assert status == 0
-    assert "images/s" in sent
+    assert "samples/s" in sent
     assert not COLOUR.search(sent)
 
 
@@ -111,9 +111,9 @@ def test_the_bar_by_hand(monkeypatch):
         bar.update(Step(index, losses, torch.tensor(0.0), 0.1, (first, second), (labels, labels), 3))
         if index == 0:
             expected = {"completed": 1, "description": "epoch 1/3"}
-            assert shown.fields == expected | {"figures": "loss 0.500 0.250  agree 67 %  2 images/s"}
+            assert shown.fields == expected | {"figures": "loss 0.500 0.250  agree 67 %  2 samples/s"}
     expected = {"completed": 11, "description": "epoch 2/3"}
-    assert shown.fields == expected | {"figures": "loss 0.500 10.250  agree 67 %  6 images/s"}
+    assert shown.fields == expected | {"figures": "loss 0.500 10.250  agree 67 %  6 samples/s"}
 
 
 def test_one_member_agrees_with_nobody():

@@ -90,6 +90,7 @@ COMMANDS = {
     "predict": ("predict", "runs/first", "new/", "--top", 2, "--probabilities"),
     "cost": ("cost", "lenet5"),
     "zoo": ("zoo", "resnet20", "lenet5"),
+    "explain": ("explain", "blstm_segments", "--to", "page.html"),
     "study": ("study", "study.toml", "--jobs", 1, "--out", "study"),
     "baseline": ("baseline", "logistic", "--choose", "--data", "photos/", "--run", "runs/first"),
     "attack": ("attack", "runs/first", "--method", "pgd", "--eps", "0.1", "--target", "cat", "--limit", 8),
@@ -133,6 +134,13 @@ EMPTY = {
     "eval": {"$.error_correlation[][]"},
     "cost": {"$.without_rule", "$.layers[].receptive_field"},
     "zoo": {"$[].sizes"},
+    "explain": {  # of a recurrent network in both directions
+        "$.receptive_field",
+        "$.levels",
+        "$.steps_seen.past",
+        "$.steps_seen.future",
+        "$.layers[].receptive_field",
+    },
     "study": {"$.failed", "$.tables[].notes"},
     "baseline": {
         "$.notices",

@@ -2,33 +2,16 @@
 
 import pytest
 import torch
+from sequences_made import FRAMES, NAMES, OPTIONS, STEPS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from concord import zoo
 from concord.cost.count import count
 from concord.errors import ShapeError, UsageError
+from concord.zoo.char_rnn import char_gru, char_lstm, char_rnn
 from concord.zoo.lstm import lstm
 from concord.zoo.tcn import tcn_adding, tcn_copy, tcn_mnist
-
-ROWS = {row["name"]: row for row in zoo.listing() if not isinstance(row["input"][0], list)}
-NAMES = [name for name, row in ROWS.items() if len(row["input"]) != 3]
-SMALL = {  # as the zoo has them, but for sizes that take seconds
-    "char_lstm": {"hidden": 8},
-    "char_tcn": {"width": 9, "embedded": 5},
-    "rnn": {"hidden": 9},
-    "lstm": {"hidden": 9, "layers": 2},
-    "peephole_lstm": {"hidden": 9},
-    "gru": {"hidden": 9},
-    "gru_before": {"hidden": 9},
-    "blstm_segments": {"hidden": 9, "layers": 2},
-    "tcn_mnist": {"levels": 3},
-    "tcn_adding": {"levels": 3},
-    "tcn_copy": {"levels": 3},
-}
-OPTIONS = {name: SMALL.get(name, {"width": 8, "ahead": 3}) for name in NAMES}
-FRAMES = [name for name in NAMES if len(ROWS[name]["input"]) == 4]
-STEPS = [name for name in NAMES if name not in FRAMES]
 
 
 def sample(entry, batch, steps=None, device="cpu"):
@@ -121,6 +104,14 @@ def test_other_inputs_and_classes(entry):
             network(bad)
 
 
+@stepwise
+def test_wrong_lengths_are_refused(entry, network):
+    x = sample(entry, 2, 5)
+    for lengths in ([0, 5], [5, 6], [-1, 5], [5]):
+        with pytest.raises(ShapeError, match=r"a length of|2 whole numbers"):
+            network(x, torch.tensor(lengths))
+
+
 @pytest.mark.parametrize("entry", FRAMES, indirect=True)
 def test_frames_are_drawn_from_those_before(entry, network):
     x = sample(entry, 2, 4)
@@ -150,6 +141,9 @@ def test_frames_are_drawn_from_those_before(entry, network):
             {"channels": 2, "classes": 1, "hidden": 77, "layers": 2},
             4 * 77 * (2 + 77 + 1 + 2 * 77 + 1) + 78,
         ),
+        (char_lstm, {"embedded": 9, "hidden": 7, "layers": 1}, 65 * 9 + 4 * 7 * (9 + 7 + 1) + 65 * 8),
+        (char_gru, {"embedded": 9, "hidden": 7, "layers": 1}, 65 * 9 + 3 * 7 * (9 + 7 + 1) + 7 + 65 * 8),
+        (char_rnn, {"embedded": 9, "hidden": 7, "layers": 1}, 65 * 9 + 7 * (9 + 7 + 1) + 65 * 8),
     ],
 )
 def test_other_sizes_have_the_parameters_of_their_formulas(build, sizes, printed):

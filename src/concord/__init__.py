@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from concord.api.evaluate import evaluate as evaluate
     from concord.api.evaluate import export as export
     from concord.api.evaluate import predict as predict
+    from concord.api.evaluate import sample as sample
+    from concord.api.explain import explain as explain
     from concord.api.load import load as load
     from concord.api.loop import cohort as cohort
     from concord.api.loop import updates as updates
@@ -44,9 +46,9 @@ if TYPE_CHECKING:
     from concord.plain.worked import plain_show as plain_show
     from concord.runs.config import Config as Config
     from concord.runs.config import Consensus as Consensus
-    from concord.runs.config import Data as Data
     from concord.runs.config import Member as Member
     from concord.runs.config import Train as Train
+    from concord.runs.config_data import Data as Data
     from concord.runs.costs import cost_of as cost_of
     from concord.runs.doctor import doctor as doctor
     from concord.runs.ensemble import Ensemble as Ensemble
@@ -67,7 +69,7 @@ _HOMES = {
     "Config": "runs.config",
     "Member": "runs.config",
     "Consensus": "runs.config",
-    "Data": "runs.config",
+    "Data": "runs.config_data",
     "Train": "runs.config",
     "Adam": "training.optim",
     "Sgd": "training.optim",
@@ -79,6 +81,7 @@ _HOMES = {
     "evaluate": "api.evaluate",
     "predict": "api.evaluate",
     "export": "api.evaluate",
+    "sample": "api.evaluate",
     "write_report": "api.report",
     "study": "api.study",
     "cohort": "api.loop",
@@ -92,6 +95,7 @@ _HOMES = {
     "Observer": "training.observer",
     "networks": "zoo.registry",
     "cost_of": "runs.costs",
+    "explain": "api.explain",
     "baselines": "api.baseline",
     "attack_runs": "api.attack",
     "plain_train": "api.plain",

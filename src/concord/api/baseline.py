@@ -8,7 +8,7 @@ from concord.baseline.wanted import check_options, named
 from concord.errors import UsageError
 from concord.runs import toml
 from concord.runs.comparison import Comparison
-from concord.runs.config import Data
+from concord.runs.config_data import Data
 from concord.runs.loading import load_run
 from concord.runs.watching import Stop, never
 from concord.training.observer import SILENT, Observer

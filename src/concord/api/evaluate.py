@@ -3,12 +3,21 @@
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from concord.errors import UsageError
 from concord.runs import evaluate as scoring
 from concord.runs import export as exporting
 from concord.runs import predict as labelling
 from concord.runs.evaluate import Evaluation
 from concord.runs.export import Exported
+from concord.runs.kinds import of_sequences
 from concord.runs.predict import Prediction
+from concord.runs.sequences import evaluate as sequence_scoring
+from concord.runs.sequences import export as sequence_exporting
+from concord.runs.sequences import predict as sequence_labelling
+from concord.runs.sequences import sample as writing
+from concord.runs.sequences.predict import SequencePrediction
+from concord.runs.sequences.result import SequenceResult
+from concord.runs.sequences.sample import Sampled
 from concord.runs.watching import never
 from concord.training.observer import SILENT, Observer
 
@@ -21,32 +30,48 @@ def evaluate(
     strict: bool = False,
     observer: Observer = SILENT,
     stop: Callable[[], bool] = never,
-) -> Evaluation:
+) -> Evaluation | SequenceResult:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
     """
-    return scoring.evaluate(
+    kind = sequence_scoring if of_sequences(Path(run)) else scoring
+    return kind.evaluate(
         Path(run), data=data, allow_code=allow_code, strict=strict, observer=observer, stop=stop
     )
 
 
 def predict(
     run: str | Path,
-    files: str | Path | Sequence[str | Path],
+    files: str | Path | Sequence[str | Path] = (),
     *,
+    texts: Sequence[str] = (),
     member: str = "ensemble",
     top: int = 1,
     probabilities: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
-) -> list[Prediction]:
+) -> list[Prediction] | list[SequencePrediction]:
     """Label and confidence of every image, in the order given; one that cannot be read has an ``error``.
+
+    Of a run on sequences a row for every sequence of .csv, .jsonl and text files, and for every one of
+    ``texts``.
 
     ``files`` is a file, a folder or a pattern, or several of them. With ``top`` above 1 each prediction has
     the ``top`` likeliest classes too, with ``probabilities`` those of all classes.
     """
     chosen = [files] if isinstance(files, str | Path) else files
+    if of_sequences(Path(run)):
+        return sequence_labelling.predict(
+            Path(run),
+            [str(file) for file in chosen],
+            texts=texts,
+            asked=sequence_labelling.Asked(member, top, probabilities),
+            allow_code=allow_code,
+            observer=observer,
+        )
+    if texts:
+        raise UsageError(f"{run} is a run on pictures: give image files, no texts")
     return labelling.predict(
         Path(run),
         [str(file) for file in chosen],
@@ -74,14 +99,54 @@ def export(
     checked against ``predict`` on three batch sizes. ``script`` is a Python file to write beside an ONNX
     file: it labels image files with onnxruntime, pillow and numpy alone.
 
+    Of a run on sequences they take ``x`` (B, T) or (B, T, D) and, but for windows of a text, ``lengths``
+    (B,), in any batch of any number of steps.
+
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
+    if of_sequences(Path(run)):
+        if script is not None:
+            raise UsageError("the script labels image files; a run on sequences has none")
+        return sequence_exporting.export(
+            Path(run), Path(to), member=member, allow_code=allow_code, observer=observer
+        )
     return exporting.export(
         Path(run),
         Path(to),
         member=member,
         script=None if script is None else Path(script),
+        allow_code=allow_code,
+        observer=observer,
+    )
+
+
+def sample(
+    run: str | Path,
+    prompt: str,
+    *,
+    length: int = 500,
+    temperature: float = 0.8,
+    top: int | None = None,
+    seed: int = 0,
+    member: str = "ensemble",
+    allow_code: Collection[str] = (),
+    observer: Observer = SILENT,
+) -> Sampled:
+    """Text that a run of the task language writes behind the prompt; equal seeds, equal text.
+
+    UsageError for a run of another task, DataError for a character that the training text lacks.
+    """
+    if not of_sequences(Path(run)):
+        raise UsageError(f"{run} is a run on pictures: a run of the task language writes text")
+    return writing.sample(
+        Path(run),
+        prompt,
+        length=length,
+        temperature=temperature,
+        top=top,
+        seed=seed,
+        member=member,
         allow_code=allow_code,
         observer=observer,
     )

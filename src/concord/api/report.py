@@ -9,9 +9,12 @@ from concord.files.place import require_folder_of
 from concord.report.card_of_runs import card_text
 from concord.report.other_task import CLASSIFY, other_task_page
 from concord.report.page import page
+from concord.report.sequence_page import sequence_page
+from concord.report.sequence_view import sequence_view
 from concord.report.study_view import write_study_report
 from concord.report.views import run_view
 from concord.runs.folder import RunFolder
+from concord.runs.kinds import of_sequences
 from concord.studies.study import is_study
 from concord.training.observer import SILENT, Observer
 
@@ -49,7 +52,11 @@ def write_report(
     if foreign := [path for path in paths if RunFolder(path).config().train.task != CLASSIFY]:
         if len(paths) > 1:
             raise UsageError(f"{foreign[0]} is of another task; give it alone")
-        write_text(target, other_task_page(RunFolder(foreign[0])))
+        if of_sequences(foreign[0]):
+            text = sequence_page(sequence_view(foreign[0], data, allow_code, observer))
+        else:
+            text = other_task_page(RunFolder(foreign[0]))
+        write_text(target, text)
         return target
     views = [run_view(path, data, allow_code, observer) for path in paths]
     title = views[0].name if len(views) == 1 else f"{len(views)} runs"

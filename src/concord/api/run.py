@@ -12,7 +12,9 @@ from concord.runs.evaluate import Evaluation
 from concord.runs.export import Exported
 from concord.runs.folder import RunFolder
 from concord.runs.predict import Prediction
-from concord.runs.result import Result
+from concord.runs.ready import RunResult
+from concord.runs.sequences.predict import SequencePrediction
+from concord.runs.sequences.result import SequenceResult
 from concord.runs.train import read_result
 
 
@@ -23,10 +25,10 @@ class Run(Document):
     """
 
     def __init__(
-        self, path: str | Path, *, allow_code: Collection[str] = (), result: Result | None = None
+        self, path: str | Path, *, allow_code: Collection[str] = (), result: RunResult | None = None
     ) -> None:
         self.path, self.allow_code = Path(path), tuple(allow_code)
-        self.result: Result = read_result(RunFolder(self.path)) if result is None else result
+        self.result: RunResult = read_result(RunFolder(self.path)) if result is None else result
 
     def __repr__(self) -> str:
         errors = {name: row.test_error for name, row in self.result.members.items()}
@@ -49,7 +51,7 @@ class Run(Document):
         member: str = ENSEMBLE,
         top: int = 1,
         probabilities: bool = False,
-    ) -> list[Prediction]:
+    ) -> list[Prediction] | list[SequencePrediction]:
         """Label and confidence of image files, folders or patterns; see ``concord.predict``."""
         return finished.predict(
             self.path,
@@ -60,7 +62,7 @@ class Run(Document):
             allow_code=self.allow_code,
         )
 
-    def evaluate(self, data: str | Path | None = None) -> Evaluation:
+    def evaluate(self, data: str | Path | None = None) -> Evaluation | SequenceResult:
         """Scores on the run's own test split, or on that of other data with the same classes."""
         return finished.evaluate(
             self.path, data=None if data is None else str(data), allow_code=self.allow_code

@@ -27,6 +27,12 @@ def edges(incomplete: str) -> list[str]:
     return [name for name in EDGES if name.startswith(incomplete)]
 
 
+def tasks(incomplete: str) -> list[str]:
+    from concord.runs.sequences.settings import KINDS
+
+    return [name for name in KINDS if name.startswith(incomplete)]
+
+
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """The keys that ``--set`` of the verb takes, with the equals sign; the values are the user's."""
     from concord.cli.verb import settings_of

@@ -29,5 +29,5 @@ def eval_command(
             run, data=data, allow_code=allow_code or [], strict=strict, observer=observer, stop=stop
         )
     report_result(result.to_dict(), json_)
-    if not json_:
+    if not json_ and "recall" in result:
         print("\n" + recall_text(result.to_dict()))

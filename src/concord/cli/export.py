@@ -47,9 +47,11 @@ def export_command(
     if json_:
         print_json(written.to_dict())
         return
+    steps = ", ".join(map(str, written.checked_steps))
+    steps = f" with {steps} steps" if steps else ""
     checked = (
         f"; equal to concord predict within {written.largest_difference:.0e} for batches of"
-        f" {', '.join(map(str, written.checked_batches))}"
+        f" {', '.join(map(str, written.checked_batches))}{steps}"
         if written.largest_difference is not None
         else ""
     )

@@ -23,6 +23,9 @@ from concord.files.place import require_folder_of
 
 if TYPE_CHECKING:
     from concord.runs.predict import Prediction
+    from concord.runs.sequences.predict import SequencePrediction
+
+    Row = Prediction | SequencePrediction
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text that begins so
 
@@ -38,9 +41,18 @@ def add_to(app: typer.Typer) -> None:
 
 def predict_command(
     run: Run,
-    files: Annotated[list[str], typer.Argument(help="Images, folders, globs, or -.", show_default=False)],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Images, folders, globs, or -; of a run on sequences .csv, .jsonl and text files.",
+            show_default=False,
+        ),
+    ] = None,
     member: MemberName = ENSEMBLE,
-    top: Annotated[int, typer.Option(min=1, help="Number of classes per image, likeliest first.")] = 1,
+    text: Annotated[
+        list[str] | None, typer.Option(help="A text itself, for a run on texts; may be repeated.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes, likeliest first.")] = 1,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Add the probability of every class.")
     ] = False,
@@ -49,6 +61,9 @@ def predict_command(
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
+    files = files or []
+    if not files and not text:
+        raise UsageError(f"name the files after the run: concord predict {shlex.quote(str(run))} FILE ...")
     _require_run_first(run, files)
     if csv_ and csv_.suffix.lower() not in ("", ".csv", ".txt"):
         raise UsageError(f"--csv {csv_}: the table is text with commas, so its name must end in .csv")
@@ -56,28 +71,31 @@ def predict_command(
         require_folder_of(csv_)
     from concord.api.evaluate import predict
     from concord.files.text import printable
+    from concord.runs.predict import Prediction
 
     rows = predict(
         run,
         list(_with_input(files)),
+        texts=text or [],
         member=member,
         top=top,
         probabilities=probabilities,
         allow_code=allow_code or [],
         observer=progress.Lines(),
     )
+    what = "image" if any(isinstance(row, Prediction) for row in rows) else "sequence"
     bad = sum(row.error is not None for row in rows)
     if csv_:
         _write_csv(csv_, rows)
         unread = f"; {bad} could not be read" if bad else ""
-        written = f"{printable(csv_)}: labels of {amount(len(rows) - bad, 'image')}{unread}"
+        written = f"{printable(csv_)}: labels of {amount(len(rows) - bad, what)}{unread}"
         print(written, file=sys.stderr if json_ else None)
     if json_:
         print_json([row.to_dict() for row in rows])
     elif not csv_:
         _print_rows(rows)
     if bad:
-        progress.tell(f"{bad:,} of {amount(len(rows), 'image')} could not be read")
+        progress.tell(f"{bad:,} of {amount(len(rows), what)} could not be read")
         if strict or bad == len(rows):
             raise typer.Exit(DataError.exit_status)
 
@@ -101,26 +119,28 @@ def _with_input(files: Sequence[str]) -> Iterator[str]:
             yield from map(os.fsdecode, filter(None, sys.stdin.buffer.read().split(b"\n")))
 
 
-def _print_rows(rows: Sequence["Prediction"]) -> None:
+def _print_rows(rows: "Sequence[Row]") -> None:
     from concord.files.text import printable
 
     for row in rows:
         print("  ".join((printable(row.file), *_words(row))))
 
 
-def _words(row: "Prediction") -> Iterator[str]:
+def _words(row: "Row") -> Iterator[str]:
     from concord.files.text import printable
 
     if row.error is not None:
-        yield row.error.removeprefix(printable(row.file)).lstrip(": ")
+        yield row.error.removeprefix(printable(row.file)).lstrip(":, ")
         return
     for label, share in row.top or ((row.label, row.confidence),):
         yield f"{printable(label)}  {share:.3f}"
+    if (bits := getattr(row, "bits", None)) is not None:
+        yield f"{bits:.3f} bits per character"
     if row.probabilities is not None:
         yield f"({', '.join(f'{printable(name)} {p:.3f}' for name, p in row.probabilities.items())})"
 
 
-def _write_csv(path: Path, rows: Sequence["Prediction"]) -> None:
+def _write_csv(path: Path, rows: "Sequence[Row]") -> None:
     """Quoted text; what a spreadsheet would take for a formula gets a leading apostrophe.
 
     After file, label, confidence and error come the second and further labels with their probabilities, and

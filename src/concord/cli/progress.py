@@ -77,7 +77,7 @@ def epoch_line(epoch: "Epoch[Any]", epochs: int) -> str:
         parts.append(f"agreement {100 * plain['agreement']:.1f}")
     return (
         f"epoch {epoch.epoch:>3}/{epochs}  {split} {unit}: {'  '.join(parts)}"
-        f"  {epoch.samples_per_second:.0f} images/s"
+        f"  {epoch.samples_per_second:.0f} samples/s"
     )
 
 
@@ -162,7 +162,7 @@ class Bar(Lines):
             now = time.monotonic()
             rate = self.images / max(now - self.since, 1e-9)
             self.images, self.since = 0, now
-            figures = f"loss {_losses(step)}{_agreement(step)}  {rate:.0f} images/s"
+            figures = f"loss {_losses(step)}{_agreement(step)}  {rate:.0f} samples/s"
             self.progress.update(self.task, figures=figures)
 
     def epoch(self, epoch: "Epoch[Any]") -> None:

@@ -12,6 +12,9 @@ def report_result(result: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
+    if "ece" not in result["ensemble"]:
+        print(sequence_text(result))
+        return
     width = max(len(name) for name in (*result["members"], "ensemble"))
     print(f"{'':{width}}  test error %     nll     ece  parameters        MACs")
     for name, row in result["members"].items():
@@ -40,3 +43,17 @@ def recall_text(result: Mapping[str, Any]) -> str:
         recall.append([row["ensemble"] for row in rows])
     classes, samples = [row["class"] for row in rows], [row["samples"] for row in rows]
     return as_text(recall_table(names, classes, samples, recall))
+
+
+def sequence_text(result: Mapping[str, Any]) -> str:
+    """Figures of the members and of the ensemble, of steps or of labels."""
+    from concord.report.sequence_tables import figures_table
+    from concord.report.tables import as_text
+
+    rows = dict(result["members"])
+    if len(rows) > 1:
+        rows["ensemble"] = result["ensemble"]
+    lines = [as_text(figures_table(rows))]
+    if result.get("agreement") is not None and len(rows) > 1:
+        lines.append(f"members agree on {100 * result['agreement']:.2f} % of the test steps")
+    return "\n".join([*lines, f"run: {printable(result['run'])}"])

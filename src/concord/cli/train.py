@@ -31,7 +31,9 @@ TRAIN_HELP = (
     "Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus l2 --weight 0.01"
     " --epochs 30 --out runs/first\n\n"
     "--data takes digits (scikit-learn's, the default), a folder of class folders, IDX files, CIFAR-10's"
-    " binary version or an .npz file. A member is a network of `concord zoo`, of torchvision or timm, or your"
+    " binary version or an .npz file. With --task, sequences: a .csv or .jsonl file with one on each line, a"
+    " folder of texts for each class, a text, or a made set such as parity. A member is a network of"
+    " `concord zoo`, of torchvision or timm, or your"
     " own package.module:factory, optionally with a name: small=noel2017_st,big=noel2017_m."
 )
 
@@ -45,8 +47,7 @@ def train_command(
     members: Annotated[
         str | None,
         typer.Option(
-            help="Networks, separated by commas; default: a pair that suits the size of the pictures."
-            f" {NAMED_MEMBERS}",
+            help=f"Networks, separated by commas; default: a pair that suits the data. {NAMED_MEMBERS}",
             autocompletion=complete.networks,
         ),
     ] = None,
@@ -79,6 +80,14 @@ def train_command(
     seed: Annotated[
         int | None, typer.Option(help="Seed of initial weights, order of images and dropout; default: 0.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="classify (pictures, the default), or of sequences: sequence (a class for each), segments"
+            " (a class for each step), language (the next character), ctc (labels without places).",
+            autocompletion=complete.tasks,
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto (default: cuda if there is one).")
     ] = None,
@@ -98,6 +107,7 @@ def train_command(
         ("train.batch_size", batch_size),
         ("train.seed", seed),
         ("train.device", device),
+        ("train.task", task),
     ]
     tables = tables_of(config, members, flags, set_ or [])
     if weight and tables.get("consensus", {}).get("cost", NONE) == NONE:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -59,3 +59,11 @@ class Dataset(Protocol):
     def name(self, i: int) -> str:
         """What messages call sample ``i``."""
         ...
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """Samples that are pieces of ``streams`` streams in stored order: a batch is one piece of each."""
+
+    @property
+    def streams(self) -> int: ...

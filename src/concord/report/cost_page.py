@@ -1,14 +1,11 @@
 """One HTML page about what networks cost."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from concord.cost.record import Priced
-from concord.errors import UsageError
-from concord.files.atomic import write_text
 from concord.report.cost_parts import cost_parts
 from concord.report.cost_totals import comparison
-from concord.report.document import document
+from concord.report.document import document, write_html
 from concord.report.parts import Section
 
 
@@ -25,8 +22,4 @@ def cost_page(several: Sequence[Priced]) -> str:
 
 def write_page(several: Sequence[Priced], to: str) -> None:
     """One HTML file with every layer of every network, blocks folded."""
-    if Path(to).is_dir():
-        raise UsageError(f"{to} is a folder; give the name of a file in it, such as {Path(to, 'cost.html')}")
-    if Path(to).suffix.lower() not in ("", ".html", ".htm"):
-        raise UsageError(f"{to}: the page is HTML, so its name must end in .html")
-    write_text(Path(to), cost_page(several))
+    write_html(to, cost_page(several), "cost.html")

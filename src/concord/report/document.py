@@ -8,12 +8,16 @@ and its control characters are made visible.
 import re
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from concord.errors import UsageError
+from concord.files.atomic import write_text
 from concord.files.text import printable
-from concord.report.parts import Beside, Drawing, Folded, Heading, Notice, Part, Section
+from concord.report.formulas import marked
+from concord.report.parts import Beside, Drawing, Folded, Formulas, Heading, Notice, Part, Section
 from concord.report.tables import Table
 
 SHRUNK = 0.68  # the smallest scale of a figure on a narrow screen
@@ -26,6 +30,16 @@ def document(title: str, first: Sequence[Part], content: Sequence[Section]) -> s
     return template.render(title=title, opening=first, sections=content)
 
 
+def write_html(to: str | Path, page: str, usual: str) -> None:
+    """Write a page; UsageError for a folder, which is answered with a file named ``usual`` in it, and for a
+    name of another kind of file."""
+    if Path(to).is_dir():
+        raise UsageError(f"{to} is a folder; give the name of a file in it, such as {Path(to, usual)}")
+    if Path(to).suffix.lower() not in ("", ".html", ".htm"):
+        raise UsageError(f"{to}: the page is HTML, so its name must end in .html")
+    write_text(Path(to), page)
+
+
 def _environment() -> Environment:
     environment = Environment(
         autoescape=True,
@@ -36,8 +50,9 @@ def _environment() -> Environment:
     )
     environment.filters["lines"] = str.splitlines
     environment.filters["least"] = _least
+    environment.filters["formula"] = marked
     environment.filters["drawn"] = lambda drawing: Markup(drawing.svg)
-    for kind in (Table, Drawing, Heading, Notice, Beside, Folded):
+    for kind in (Table, Drawing, Heading, Notice, Formulas, Beside, Folded):
         environment.tests[kind.__name__.lower()] = lambda part, kind=kind: isinstance(part, kind)
     return environment
 

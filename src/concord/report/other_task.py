@@ -18,7 +18,8 @@ CLASSIFY = "classify"
 
 def other_task_page(folder: RunFolder) -> str:
     """One HTML document about a complete run; CheckpointError for one that is not."""
-    result, lines = folder.json("result.json", ("members", ENSEMBLE)), folder.rows()
+    result = folder.json("result.json", ("members", ENSEMBLE))
+    lines = folder.rows(("epoch", "train", "valid"))
     rows = {**result["members"], ENSEMBLE: result[ENSEMBLE]}
     figures = [key for key, value in next(iter(rows.values())).items() if isinstance(value, int | float)]
     if not figures:
@@ -28,7 +29,7 @@ def other_task_page(folder: RunFolder) -> str:
     opening += [Notice(text) for text in result.get("notices", ())]
     plan: list[tuple[str, str, Sequence[Part]]] = [
         ("scores", "Scores", [_table(rows, figures)]),
-        ("learning", "Learning curves", _curves(lines, list(rows), figures)),
+        ("learning", "Learning curves", learning_curves(lines, list(rows), figures)),
         ("configuration", "Configuration", [_settings(folder)]),
     ]
     sections = [Section(key, title, tuple(parts)) for key, title, parts in plan]
@@ -53,7 +54,9 @@ def _table(rows: Mapping[str, Mapping[str, float]], figures: Sequence[str]) -> T
     )
 
 
-def _curves(lines: Sequence[Mapping[str, Any]], names: Sequence[str], figures: Sequence[str]) -> list[Part]:
+def learning_curves(
+    lines: Sequence[Mapping[str, Any]], names: Sequence[str], figures: Sequence[str]
+) -> list[Part]:
     """A row for each figure, a panel for each part of the data."""
     panels = []
     for figure in figures:

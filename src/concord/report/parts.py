@@ -24,6 +24,13 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Formulas:
+    """Equations, one to a line; ``c_{t-1}`` is shown with its index below the line."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Beside:
     """Drawings side by side where the window is wide enough, else below each other."""
 
@@ -38,7 +45,7 @@ class Folded:
     parts: tuple["Part", ...]
 
 
-Part = str | Table | Drawing | Heading | Notice | Beside | Folded
+Part = str | Table | Drawing | Heading | Notice | Formulas | Beside | Folded
 
 
 @dataclass(frozen=True)

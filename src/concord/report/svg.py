@@ -28,6 +28,7 @@ GREYS = ("#4d4d4d", "#8c8c8c", "#b8b8b8")
 # M. A. Petroff, "Accessible Color Sequences for Data Visualization", 2021: ten classes that stay apart.
 CLASS_COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70",
                  "#717581", "#92dadb")  # fmt: skip
+MINUS = "\N{MINUS SIGN}"
 PAPER, GRID = "#ffffff", "#e4e4e4"
 ON_IMAGE = "#1a1a1a"  # text on a pale picture, which stays pale on a dark page
 # colour -> CSS variable of the page's template, which has a lighter value for a dark page

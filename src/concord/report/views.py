@@ -15,8 +15,9 @@ from concord.runs import predictions, stamp
 from concord.runs.assemble import costs
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
-from concord.runs.loading import Loaded, load_run, own_modules, same_data
+from concord.runs.loading import Loaded, load_run, same_data
 from concord.runs.machine import settled
+from concord.runs.stands import own_modules
 from concord.runs.tested import logits_on_test
 from concord.runs.weights import standing
 from concord.training import checkpoint

@@ -38,7 +38,7 @@ USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 def load_data(config: Config, watch: Watch | None = None, accept: Accept | None = None) -> Splits:
     """The splits that the configuration describes; ``accept`` is as in ``data.load``."""
     rest = config.unlabelled is not None and config.unlabelled.source == REST
-    return load(**config.data.model_dump(), rest=rest, watch=watch, accept=accept)
+    return load(**config.data.of_pictures(), rest=rest, watch=watch, accept=accept)
 
 
 def load_again(config: Config, option: str, watch: Watch | None = None) -> Splits:
@@ -91,7 +91,7 @@ def build_members(
     for member in config.members:
         start = purpose_seed(config.train.seed, "start", member.name)
         with seeded(start, torch.device("cpu")):  # whatever a factory draws from
-            with _bounded(member, saved):
+            with bounded_by(member, saved):
                 network = _built(member, interface, member.pretrained is True and not saved, allow_code)
             file = member.pretrained if isinstance(member.pretrained, str) else None
             if file is not None and not saved:
@@ -109,7 +109,7 @@ def build_members(
 
 
 @contextmanager
-def _bounded(member: Member, saved: Checkpoint | None) -> Iterator[None]:
+def bounded_by(member: Member, saved: Checkpoint | None) -> Iterator[None]:
     """No network of the zoo is larger than a checkpoint can be, or than the one that will fill it."""
     if ":" in member.network:  # code that the user has allowed by name
         yield

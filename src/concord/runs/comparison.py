@@ -16,7 +16,7 @@ from concord.data import memory
 from concord.data.images.images import Images, joined
 from concord.data.load import load
 from concord.data.splits import cut
-from concord.runs.config import Data
+from concord.runs.config_data import Data
 from concord.runs.intervals import wilson
 from concord.runs.loading import Loaded
 from concord.runs.rival_rows import described, from_measured, from_run
@@ -56,7 +56,7 @@ class Comparison:
 
     def _images(self) -> tuple[Images, Images]:
         """All images that may be trained on, and the test images."""
-        whole = self.read.model_dump() | {"valid": 0.0, "limit": None}
+        whole = self.read.of_pictures() | {"valid": 0.0, "limit": None}
         splits = load(**whole, watch=reading(self.observer, self.stop))
         for notice in splits.notices:
             self._note(notice)

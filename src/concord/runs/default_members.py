@@ -5,7 +5,8 @@ from typing import Any
 
 from concord.data.load import load_data
 from concord.runs import toml
-from concord.runs.config import Data
+from concord.runs.config_data import Data
+from concord.runs.sequences.settings import PAIRS
 from concord.training.observer import SILENT, Observer
 
 SMALL_SIDE = 64  # pixels
@@ -28,6 +29,10 @@ def with_members(tables: Mapping[str, Any], observer: Observer = SILENT) -> dict
     """
     if tables.get("members"):
         return dict(tables)
+    if (task := tables.get("train", {}).get("task")) in PAIRS:
+        names = " and ".join(PAIRS[task])
+        observer.notice(f"no members were named: {names} are trained (--members names others)")
+        return {**tables, "members": [{"name": name, "network": name} for name in PAIRS[task]]}
     data = toml.checked(Data, tables.get("data", {}), "", "data.")
     shape = _shape_of(data)
     pair = FOR_SMALL if max(shape[1:]) <= SMALL_SIDE else FOR_LARGE
@@ -43,6 +48,6 @@ def _shape_of(data: Data) -> tuple[int, int, int]:
         raise _Seen(shape)
 
     try:
-        return load_data(**data.model_dump(), accept=stop).train.shape
+        return load_data(**data.of_pictures(), accept=stop).train.shape
     except _Seen as seen:
         return seen.shape

@@ -161,6 +161,7 @@ class Ensemble(Predicts[S]):
         patience: int | None = None,
         alternating: bool = False,
         micro_batch: int | None = None,
+        shuffle: bool = True,
         precision: torch.dtype = torch.float32,
         workers: int | None = None,
         seed: int = 0,
@@ -176,7 +177,8 @@ class Ensemble(Predicts[S]):
         None; as long as ``valid`` is not given, a tenth is cut off, or of a loader nothing. ``optimizer`` is
         ``concord.Adam(...)`` (the default), ``concord.Sgd(...)``, or a torch optimizer made of the parameters
         of all members, whose rate is left alone. With ``patience`` the training ends after that many epochs
-        without a better validation score, and the members get the best weights.
+        without a better validation score, and the members get the best weights. ``shuffle=False`` takes data
+        sets in stored order in every epoch.
 
         With ``out`` everything is kept in a run folder: called again after a stop or a kill, with new modules
         of the same shapes and the same arguments, it continues exactly where it was; called again after its
@@ -199,6 +201,7 @@ class Ensemble(Predicts[S]):
             patience=patience,
             alternating=alternating,
             micro_batch=micro_batch,
+            shuffle=shuffle,
             precision=precision,
             workers=workers,
             seed=seed,

@@ -1,6 +1,6 @@
 """Scores of a run on its test split, or on that of other data with the same classes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
@@ -101,7 +101,7 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
         members=members_of(test, valid, assemble.costs(loaded.members, loaded.interface.shape)),
         ensemble=ensemble_of(test, valid),
         diversity=diversity_of(test),
-        recall=_recall(*task.by_class(tally, len(names)), loaded),
+        recall=recall_of(*task.by_class(tally, len(names)), loaded.interface.classes, names),
         run=str(loaded.folder.path),
         samples=len(splits.test),
         seconds=seconds,
@@ -126,11 +126,13 @@ def _spent(loaded: Loaded) -> tuple[float, float]:
     )
 
 
-def _recall(samples: Tensor, right: Tensor, loaded: Loaded) -> tuple[Recall, ...]:
+def recall_of(
+    samples: Tensor, right: Tensor, classes: Sequence[str], members: Iterable[str]
+) -> tuple[Recall, ...]:
     """A row per class. Shape: (K,), (M + 1, K)"""
     rows = []
-    for name, n, hits in zip(loaded.interface.classes, samples.tolist(), right.T.tolist(), strict=True):
+    for name, n, hits in zip(classes, samples.tolist(), right.T.tolist(), strict=True):
         *shares, ensemble = [hit / n if n else None for hit in hits]
-        members = dict(zip(loaded.members, shares, strict=True))
-        rows.append(Recall(name, int(n), members, ensemble))
+        named = dict(zip(members, shares, strict=True))
+        rows.append(Recall(name, int(n), named, ensemble))
     return tuple(rows)

@@ -11,9 +11,10 @@ from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError, amount
 from concord.files.atomic import deliver
 from concord.files.place import require_folder_of
-from concord.runs.export_deployed import BATCHES, Deployed, largest_difference
+from concord.runs.export_deployed import BATCHES, Deployed, largest_difference, pictures
 from concord.runs.export_description import described
-from concord.runs.export_formats import ConversionError, need_packages, onnx_file, pt2_file, safetensors_file
+from concord.runs.export_formats import need_packages, safetensors_file
+from concord.runs.export_made import made
 from concord.runs.export_script import script_for
 from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
@@ -32,6 +33,7 @@ class Exported:
     bytes: int
     format: str
     checked_batches: tuple[int, ...] = ()
+    checked_steps: tuple[int, ...] = ()  # of sequences
     largest_difference: float | None = None  # None for safetensors, which computes nothing
     script: str | None = None  # of an ONNX file of pictures: a program that labels image files with it
 
@@ -46,6 +48,8 @@ class Exported:
         }
         if self.largest_difference is not None:
             plain["checked_batches"] = list(self.checked_batches)
+            if self.checked_steps:
+                plain["checked_steps"] = list(self.checked_steps)
             plain["largest_difference"] = self.largest_difference
         return plain if self.script is None else {**plain, "script": self.script}
 
@@ -66,7 +70,7 @@ def export(
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
-    suffix = _suffix(to, script)
+    suffix = suffix_of(to, script)
     need_packages(suffix)
     loaded = load_run(run, member=member, allow_code=allow_code, device="cpu", observer=observer)
     chosen = loaded.chosen(member)
@@ -85,12 +89,13 @@ def export(
         len(content),
         FORMATS[suffix],
         () if worst is None else BATCHES,
-        worst,
-        text,
+        largest_difference=worst,
+        script=text,
     )
 
 
-def _suffix(to: Path, script: Path | None) -> str:
+def suffix_of(to: Path, script: Path | None = None) -> str:
+    """The suffix, which decides the format; UsageError for others, and for a place that does not exist."""
     suffix = to.suffix.lower()
     if suffix not in FORMATS:
         raise UsageError(f"{to}: the suffix decides the format, expected one of {', '.join(FORMATS)}")
@@ -117,37 +122,16 @@ def _script(loaded: Loaded, to: Path, script: Path | None) -> str | None:
 def _made(
     loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, suffix: str
 ) -> tuple[bytes, float | None]:
-    """The file in memory, since the libraries' own writers fail on a full disk each in its own way.
-
-    With it the largest difference of any probability from what ``predict`` gives.
-    """
-    about = described(loaded, member)
+    """The file, and the largest difference of any probability from what ``predict`` gives."""
+    about, normalise = described(loaded, member), loaded.interface.normalise
     if suffix == ".safetensors":
         (network,) = chosen.values()
         return safetensors_file(network, about, loaded.interface.plain()), None
-    make = onnx_file if suffix == ".onnx" else pt2_file
-    normalise, shape = loaded.interface.normalise, loaded.interface.shape
-    try:
-        content, ask = make(Deployed(list(chosen.values()), normalise), shape, about)
-        return content, largest_difference(ask, loaded, member)
-    except ConversionError as error:
-        culprit = _culprit(chosen, loaded, suffix)
-        others = ".safetensors (the weights of one member)"
-        others = f".pt2 (torch.export) or {others}" if error.traced else others
-        raise UsageError(
-            f"{culprit} cannot be exported as {suffix}: {error}."
-            f" Change that part of the network, or export to {others}"
-        ) from error
-
-
-def _culprit(chosen: Mapping[str, nn.Module], loaded: Loaded, suffix: str) -> str:
-    """The member that cannot be exported, of several the first that cannot alone."""
-    if len(chosen) == 1:
-        return f"member {next(iter(chosen))}"
-    make = onnx_file if suffix == ".onnx" else pt2_file
-    for name, network in chosen.items():
-        try:
-            make(Deployed([network], loaded.interface.normalise), loaded.interface.shape, {})
-        except ConversionError:
-            return f"member {name}"
-    return f"the ensemble of {', '.join(chosen)}"
+    return made(
+        chosen,
+        lambda members: Deployed(members, normalise),
+        pictures(loaded.interface.shape),
+        about,
+        suffix,
+        lambda ask: largest_difference(ask, loaded, member),
+    )

@@ -1,17 +1,17 @@
 """The network as it is exported, uint8 pixels in and probabilities out, and its check against ``predict``."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from concord.data.normalise import Normalise
 from concord.errors import UsageError
+from concord.runs.export_formats import Ask, Inputs
 from concord.runs.loading import Loaded
 
 TOLERANCE = 1e-5  # largest difference in any probability between the exported file and ``predict``
 BATCHES = (1, 3, 8)
-Ask = Callable[[Tensor], Tensor]  # uint8 (B, C, H, W) -> (B, K), by the exported file
 
 
 class Deployed(nn.Module):
@@ -23,7 +23,7 @@ class Deployed(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, members: list[nn.Module], normalise: Normalise) -> None:
+    def __init__(self, members: Sequence[nn.Module], normalise: Normalise) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.register_buffer("mean", torch.tensor(normalise.mean).view(1, -1, 1, 1))
@@ -40,6 +40,11 @@ def example(shape: tuple[int, int, int], batch: int) -> Tensor:
     """Random pixels, the same for each batch size. Shape: uint8 (B, C, H, W)"""
     generator = torch.Generator().manual_seed(batch)
     return torch.randint(0, 256, (batch, *shape), generator=generator, dtype=torch.uint8)
+
+
+def pictures(shape: tuple[int, int, int]) -> Inputs:
+    """Any batch of images of that shape."""
+    return Inputs({"pixels": example(shape, 2)}, {"pixels": {0: "batch"}})
 
 
 def largest_difference(ask: Ask, loaded: Loaded, member: str) -> float:

@@ -4,8 +4,9 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from io import BytesIO, StringIO
 from typing import Any
 
@@ -15,12 +16,11 @@ from torch import Tensor, nn
 
 from concord.errors import UsageError, interrupts
 from concord.files.text import printable
-from concord.runs.export_deployed import Ask, example
 from concord.training.checkpoint import detached
 from concord.training.foreign import out_of_memory
 from concord.training.state import state_of
 
-Shape = tuple[int, int, int]
+Ask = Callable[..., Tensor]  # inputs in their order -> probabilities, by the exported file
 LONGEST_REASON = 200
 ERRORS = 3  # and no warnings, of ONNX Runtime's log
 REASONS = (  # (what torch or ONNX Runtime says, what it means to a user)
@@ -28,6 +28,21 @@ REASONS = (  # (what torch or ONNX Runtime says, what it means to a user)
     (r"ConstraintViolationError|invalid dimensions for input", "its forward pass takes one batch size only"),
     (r"No ONNX function found for <OpOverload\(op='([^']+)'", r"ONNX has no operation for \1"),
 )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network is exported for: its inputs by name, an example of each, and which axes are free."""
+
+    example: Mapping[str, Tensor]
+    free: Mapping[str, Mapping[int, str]]  # input -> axis -> what it is called
+
+    def shapes(self) -> dict[str, dict[int, Any]]:
+        """The same as torch.export takes it."""
+        return {
+            name: {axis: torch.export.Dim(size) for axis, size in axes.items()}
+            for name, axes in self.free.items()
+        }
 
 
 class ConversionError(Exception):
@@ -53,10 +68,10 @@ def need_packages(suffix: str) -> None:
         raise UsageError(f"ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from None
 
 
-def onnx_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tuple[bytes, Ask]:
-    """An ONNX file with the input ``pixels`` and the output ``probabilities``, and ONNX Runtime on it.
+def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> tuple[bytes, Ask]:
+    """An ONNX file with these inputs and the output ``probabilities``, and ONNX Runtime on it.
 
-    Size and batch: any batch of images of that shape. ConversionError if it cannot be made or run.
+    ConversionError if it cannot be made or run.
     """
     import onnx
     import onnxruntime
@@ -64,12 +79,12 @@ def onnx_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tup
     with _converting():
         program = torch.onnx.export(
             network,
-            (example(shape, 2),),
+            tuple(inputs.example.values()),
             dynamo=True,
             verbose=False,
-            input_names=["pixels"],
+            input_names=list(inputs.example),
             output_names=["probabilities"],
-            dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+            dynamic_shapes=inputs.shapes(),
         )
         assert program is not None
         model = program.model_proto
@@ -81,33 +96,33 @@ def onnx_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tup
         options.log_severity_level = ERRORS
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def ask(pixels: Tensor) -> Tensor:
+    def ask(*given: Tensor) -> Tensor:
+        named = {name: x.numpy() for name, x in zip(inputs.example, given, strict=True)}
         with _converting():
-            return torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0])
+            return torch.from_numpy(session.run(None, named)[0])
 
     return content, ask
 
 
-def pt2_file(network: nn.Module, shape: Shape, about: Mapping[str, str]) -> tuple[bytes, Ask]:
+def pt2_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> tuple[bytes, Ask]:
     """A file of torch.export, and its program. ConversionError if it cannot be made or run."""
     file = BytesIO()
-    program = traced(network, shape)
+    program = traced(network, inputs)
     with _converting():
         torch.export.save(program, file, extra_files={"concord.json": json.dumps(dict(about))})
         module = program.module()
 
-    def ask(pixels: Tensor) -> Tensor:
+    def ask(*given: Tensor) -> Tensor:
         with _converting(), torch.no_grad():
-            return module(pixels)
+            return module(*given)
 
     return file.getvalue(), ask
 
 
-def traced(network: nn.Module, shape: Shape) -> torch.export.ExportedProgram:
-    """The program of torch.export, for any batch. ConversionError if it cannot be made."""
-    batch = torch.export.Dim("batch")
+def traced(network: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
+    """The program of torch.export. ConversionError if it cannot be made."""
     with _converting():
-        return torch.export.export(network, (example(shape, 2),), dynamic_shapes={"pixels": {0: batch}})
+        return torch.export.export(network, tuple(inputs.example.values()), dynamic_shapes=inputs.shapes())
 
 
 def safetensors_file(network: nn.Module, about: Mapping[str, str], interface: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from concord.runs.export_deployed import Deployed
+from concord.runs.export_deployed import Deployed, pictures
 from concord.runs.export_formats import ConversionError, traced
 from concord.runs.interface import Interface
 
@@ -17,7 +17,7 @@ def why_not(name: str, network: nn.Module, interface: Interface) -> list[str]:
     if len(list(network.modules())) > MOST:
         return []
     try:
-        traced(Deployed([network.cpu()], interface.normalise), interface.shape)
+        traced(Deployed([network.cpu()], interface.normalise), pictures(interface.shape))
     except ConversionError as error:
         return [
             f"member {name!r} can be trained, but not be exported as .onnx or .pt2: {error}. Its weights can"

@@ -20,7 +20,14 @@ from concord.training.seeding import mix
 
 
 def feed_of(
-    parts: Parts, task: Task[Any], attempt: Try, *, batch_size: int, seed: int, workers: int = 0
+    parts: Parts,
+    task: Task[Any],
+    attempt: Try,
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int = 0,
+    shuffle: bool = True,
 ) -> Feed:
     """Batches of these parts. Where there is no test part, the validation part is scored in its place.
 
@@ -55,7 +62,7 @@ def feed_of(
     else:
         steps, train = (
             steps_per_epoch(len(parts.train), batch_size),
-            _of_set(parts.train, loader, batch_size, seed),
+            _of_set(parts.train, loader, batch_size, seed, shuffle),
         )
     return Feed(
         steps=steps,
@@ -70,10 +77,12 @@ def feed_of(
 
 
 def _of_set(
-    part: Dataset, loader: Loader, batch_size: int, seed: int
+    part: Dataset, loader: Loader, batch_size: int, seed: int, shuffle: bool
 ) -> Callable[[int, int], Iterator[Batch]]:
     def batches(epoch: int, start: int) -> Iterator[Batch]:
-        chosen = indices(len(part), batch_size=batch_size, seed=seed, epoch=epoch, start=start)
+        chosen = indices(
+            len(part), batch_size=batch_size, seed=seed, epoch=epoch, start=start, shuffle=shuffle
+        )
         made = loader.batches(Wanted("data", index, Draw(seed, epoch)) for index in chosen)
         return (Batch((normalised(part.spec, x),), (y,)) for x, y in made)
 

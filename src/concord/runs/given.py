@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from concord.data import draws, trees
-from concord.data.dataset import Dataset, Draw, Spec, Tree
+from concord.data.dataset import Dataset, Draw, Spec, Streamed, Tree
 from concord.data.splits import Splits
 from concord.data.tensors import Tensors
 from concord.data.wrapped import Wrapped
@@ -79,9 +79,9 @@ def parts_of(data: Given, valid: Given, test: Given, *, task: Task[Any], seed: i
     if isinstance(data, Splits):
         return _of_splits(data, valid, test)
     if _auto(valid):
-        if isinstance(data, DataLoader):
+        if what := _whole(data):
             parts = parts_of(data, None, test, task=task, seed=seed)
-            return replace(parts, notices=("a loader cannot be cut, so nothing is validated on",))
+            return replace(parts, notices=(f"{what} cannot be cut, so nothing is validated on",))
         valid = TENTH
     train = part_of(data, task, "data")
     train, tested = _cut(train, test, task, "test", seed)
@@ -161,13 +161,20 @@ def _cut(
         return train, part_of(given, task, what)
     if isinstance(given, bool) or not 0 < given < 1:
         raise UsageError(f"{what} is data, or a fraction above 0 and below 1 to cut off; got {given}")
-    if isinstance(train, DataLoader):
-        raise UsageError(f"a loader cannot be cut: give {what} as data of its own, or {what}=None")
+    if isinstance(train, DataLoader) or _whole(train):
+        raise UsageError(f"{_whole(train)} cannot be cut: give {what} as data of its own, or {what}=None")
     order = torch.from_numpy(draws.permutation(len(train), what, seed))
     count = max(1, round(given * len(train)))
     if count >= len(train):
         raise UsageError(f"{amount(len(train), 'sample')}: too few to cut {what}={given} off")
     return View(train, order[count:].sort().values), View(train, order[:count].sort().values)
+
+
+def _whole(data: Given) -> str:
+    """What data are called that cannot be cut at random; nothing for others."""
+    if isinstance(data, DataLoader):
+        return "a loader"
+    return "a set of streams" if isinstance(data, Streamed) else ""
 
 
 def classes_of(data: Given) -> int | None:

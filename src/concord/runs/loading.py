@@ -8,22 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from concord.consensus.names import ENSEMBLE, OWN
+from concord.consensus.names import ENSEMBLE
 from concord.data.images.images import joined
 from concord.data.images.pictures import Watch
 from concord.data.load import UnusableError
 from concord.data.splits import Splits
-from concord.errors import CheckpointError, DataError, UsageError, amount, suggestion
+from concord.errors import DataError, amount
 from concord.runs.assemble import build_members, load_again, load_data
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions, whole_float32
+from concord.runs.stands import check_member, refuse_sequences, stands_for
 from concord.runs.watching import Stop, never, reading
-from concord.runs.weights import fill, standing
-from concord.training import checkpoint
-from concord.training.checkpoint import Checkpoint
+from concord.runs.weights import fill
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
 
@@ -73,31 +72,6 @@ class Loaded:
             return torch.stack(outputs(self.chosen(member), x)).mean(0).softmax(-1).cpu()
 
 
-def check_member(member: str, names: Iterable[str]) -> None:
-    """UsageError, with the nearest name, for what is neither a member nor the ensemble."""
-    known = [*names, ENSEMBLE]
-    if member not in known:
-        raise UsageError(f"no member {member!r}{suggestion(member, known)}; there are: {', '.join(known)}")
-
-
-def own_modules(config: Config) -> list[str]:
-    """Members whose networks were given in Python as objects: only that program can build them."""
-    return [member.name for member in config.members if member.network.startswith(OWN)]
-
-
-def refuse_own(folder: RunFolder, config: Config) -> None:
-    """CheckpointError with what to do in Python, if a member is such a network."""
-    own = own_modules(config)
-    path = str(folder.path)
-    if own:
-        raise CheckpointError(
-            f"{path} was made in Python of modules that your program alone builds ({', '.join(own)}). In your"
-            f" program concord.load({path!r}, members={{...}}) evaluates and predicts, Ensemble.fit(...,"
-            f" out={path!r}) continues it, and torch.onnx.export takes the modules themselves. For the verbs"
-            " of the command line train members that are named as file.py:Name"
-        )
-
-
 def load_run(
     path: Path,
     *,
@@ -115,24 +89,12 @@ def load_run(
     All lie on one device. On another kind of machine than the run was trained on, precision and device are
     chosen anew.
     """
-    folder = RunFolder(path)
-    config = folder.config()
-    refuse_own(folder, config)
-    check_member(member, [known.name for known in config.members])
-    config = resolved(_on_one_device(config, device))
-    result = folder.json("result.json", ["checkpoint"]) if folder.complete else None
-    try:
-        found = standing(folder, observer.notice, strict)
-    except CheckpointError as error:
-        if result is None:
-            raise
-        checkpoint.newest(folder.checkpoints)  # says so if none can be used
-        raise CheckpointError(f"{error}\n{folder.resume} goes back to an earlier checkpoint") from None
-    if not folder.complete:
-        observer.notice(_unfinished(folder, found, config))
+    stood = stands_for(path, member=member, device=device, strict=strict, observer=observer)
+    refuse_sequences(path, stood.config)
+    folder, found, result = stood.folder, stood.found, stood.result
+    config = resolved(stood.config)
     interface = interface_of(folder, found.state, observer.notice)
-    needed = [each for each in config.members if member in (each.name, ENSEMBLE)]
-    members = build_members(config.model_copy(update={"members": needed}), interface, allow_code, saved=found)
+    members = build_members(stood.needed(config, member), interface, allow_code, saved=found)
     fill(members, found)
     for each in members.values():
         each.eval()
@@ -150,29 +112,6 @@ def load_run(
         found.state.get("metrics_bytes") if result is None else None,
         found.weights,
     )
-
-
-def _on_one_device(config: Config, device: str | None) -> Config:
-    """All members on that device, or on that of the training where this machine has it."""
-    wanted = device or ("auto" if _elsewhere(config) else config.train.device)
-    update: dict[str, object] = {"device": wanted}
-    if wanted != config.train.device:
-        update["precision"] = "auto"
-    together = [each.model_copy(update={"device": None}) for each in config.members]
-    train = config.train.model_copy(update=update)
-    return config.model_copy(update={"train": train, "members": together})
-
-
-def _unfinished(folder: RunFolder, found: Checkpoint, config: Config) -> str:
-    done = found.state.get("position", {}).get("epoch", "?")
-    return (
-        f"{folder.path} is not finished: the weights are those after {done} of {config.train.epochs} epochs"
-        f" ({found.path.name}); {folder.resume} continues it"
-    )
-
-
-def _elsewhere(config: Config) -> bool:
-    return config.train.device.startswith("cuda") and not torch.cuda.is_available()
 
 
 def same_data(

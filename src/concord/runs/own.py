@@ -19,6 +19,7 @@ from concord.runs.own_members import refuse_idle, try_members
 from concord.runs.own_settings import Binding, Choices
 from concord.runs.plan import looks_at_validation, pointless, weight_of
 from concord.runs.store import RunStore
+from concord.runs.stream_order import require_order
 from concord.tasks.task import S, Task, Tree
 from concord.training.beside import Beside
 from concord.training.job import Feed, Job, Plan
@@ -50,6 +51,7 @@ def own_job(
     ``config`` are the same choices as a document; ``shape`` is that of an input that is a single tensor.
     """
     refuse_idle(members)
+    require_order(parts.train, config.train)
     if isinstance(choices.optimizer, torch.optim.Optimizer):
         require_all(members, choices.optimizer)  # before a folder is made
 
@@ -64,6 +66,7 @@ def own_job(
         batch_size=config.train.batch_size,
         seed=config.train.seed,
         workers=parts.workers if choices.workers is None else choices.workers,
+        shuffle=config.train.shuffle,
     )
     for notice in pointless(config):
         observer.notice(notice)

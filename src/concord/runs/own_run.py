@@ -70,17 +70,8 @@ def _complete(folder: RunFolder, job: Job[S], done: Final[S]) -> None:
     else:
         valid = None if done.valid is None else done.valid.to_dict()
         result = {"members": {}, **done.test.to_dict(), "valid": valid, **_spent(folder, job, done)}
-    kept = {predictions.FILE: predictions.content_of(done.predictions, _truth(done))}
+    kept = {predictions.FILE: predictions.content_of(done.predictions, predictions.truth(done))}
     folder.complete_with(result, kept if done.predictions else {})
-
-
-def _truth(done: Final[Any]) -> dict[str, Tensor]:
-    """Labels of a classifier, (N,); of shares of classes the largest. Of other tasks the targets."""
-    if done.targets is None:
-        return {}
-    if not isinstance(done.test, ClassScores):
-        return {"targets": done.targets}
-    return {"labels": done.targets if done.targets.ndim == 1 else done.targets.argmax(-1)}
 
 
 def _spent(folder: RunFolder, job: Job[Any], done: Final[Any]) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class Choices:
     patience: int | None = None
     alternating: bool = False
     micro_batch: int | None = None
+    shuffle: bool = True
     precision: torch.dtype = torch.float32
     checkpoint_seconds: float = 60.0
     workers: int | None = None  # None: as the data say
@@ -169,6 +170,7 @@ class Choices:
             "patience": _number(self.patience),
             "update": "alternating" if self.alternating else "simultaneous",
             "micro_batch": _number(self.micro_batch),
+            "shuffle": self.shuffle,
             "precision": str(self.precision).removeprefix("torch."),
             "device": _device(members),
             "checkpoint_seconds": _number(self.checkpoint_seconds),

@@ -12,6 +12,7 @@ their seed alone can be compared sample by sample (churn). Runs of older version
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors.torch import save as tensor_bytes
@@ -24,6 +25,8 @@ from concord.files import manifest
 from concord.files.tensors import parse_tensors
 from concord.runs import seal
 from concord.runs.folder import RunFolder
+from concord.tasks.classify import ClassScores
+from concord.training.final import Final
 
 FILE = "predictions.safetensors"
 VOTES = "votes.safetensors"
@@ -52,6 +55,15 @@ def content_of(members: Mapping[str, Mapping[str, Tensor]], truth: Mapping[str, 
     return tensor_bytes({**tensors, **{key: value.contiguous() for key, value in truth.items()}})
 
 
+def truth(done: Final[Any]) -> dict[str, Tensor]:
+    """Labels of a classifier, (N,); of shares of classes the largest. Of other tasks the targets."""
+    if done.targets is None:
+        return {}
+    if not isinstance(done.test, ClassScores):
+        return {"targets": done.targets}
+    return {"labels": done.targets if done.targets.ndim == 1 else done.targets.argmax(-1)}
+
+
 def read(folder: RunFolder) -> Predictions | None:
     """The predictions of a finished classifier; None if it kept none.
 
@@ -73,6 +85,27 @@ def read(folder: RunFolder) -> Predictions | None:
     if not _fit(list(logits.values()), labels):
         raise CheckpointError(f"{file}: damaged, labels and logits are not those of one test set")
     return Predictions(logits, labels)
+
+
+def steps_of(folder: RunFolder) -> tuple[dict[str, Tensor], Tensor] | None:
+    """Labels (N, T) that each member gave to every step, and the true ones; None if a run kept none.
+
+    CheckpointError if they are damaged.
+    """
+    file = folder.path / FILE
+    if not file.is_file():
+        return None
+    tensors = parse_tensors(file, manifest.verified(folder.path, FILE))
+    targets = tensors.get("targets")
+    labels = {name.split("/")[1]: rows for name, rows in tensors.items() if name.endswith("/labels")}
+    if targets is None or not labels:
+        return None
+    alike = all(rows.shape == targets.shape and rows.dtype == torch.int64 for rows in labels.values())
+    if not alike or targets.ndim != 2 or not targets.numel() or int(targets.min()) < -1:
+        raise CheckpointError(f"{file}: damaged, labels and targets are not those of one test set")
+    if any(int(rows.min()) < -1 for rows in labels.values()):
+        raise CheckpointError(f"{file}: damaged, a label is below 0")
+    return labels, targets
 
 
 def _fit(logits: Sequence[Tensor], labels: Tensor) -> bool:

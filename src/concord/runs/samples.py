@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from concord.data import trees
 from concord.data.batches import ranges
-from concord.data.dataset import Dataset, Spec, Tree
+from concord.data.dataset import Dataset, Spec, Streamed, Tree
 from concord.data.labels import class_labels
 from concord.data.loader import Loader, Wanted
 from concord.errors import ConcordError, DataError, UsageError
@@ -32,8 +32,9 @@ def normalised(spec: Spec, x: Tree) -> Tree:
 
 
 def first_two(part: Dataset) -> Pair:
-    """Two samples to try members with."""
-    x, y = part.batch(torch.arange(min(2, len(part))), None)
+    """Two samples to try members with, or one where they are pieces of a single stream."""
+    most = min(2, part.streams) if isinstance(part, Streamed) else 2
+    x, y = part.batch(torch.arange(min(most, len(part))), None)
     return normalised(part.spec, x), y
 
 
@@ -57,8 +58,9 @@ def _pair(item: Any, where: str) -> Pair:
 
 
 def in_order(part: Dataset, name: str, loader: Loader) -> Iterator[Pair]:
-    """All samples of a part of the loader in stored order, nothing drawn."""
-    made = loader.batches(Wanted(name, index) for index in ranges(len(part)))
+    """All samples of a part of the loader in stored order, nothing drawn; of streams one piece of each."""
+    batches = ranges(len(part), part.streams) if isinstance(part, Streamed) else ranges(len(part))
+    made = loader.batches(Wanted(name, index) for index in batches)
     return ((normalised(part.spec, x), y) for x, y in made)
 
 

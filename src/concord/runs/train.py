@@ -1,27 +1,22 @@
 """A run from its settings to its result, and back from its folder to its end."""
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from concord.errors import CheckpointError, DivergedError, ResourceError, UsageError, suggestion
-from concord.runs import assemble, machine, predictions, seal, stamp, threads, toml
+from concord.errors import DivergedError, ResourceError, UsageError, suggestion
 from concord.runs import folder as run_folder
+from concord.runs import machine, predictions, seal, stamp, toml
 from concord.runs.changes import edited, refuse
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
-from concord.runs.interface import Interface, check_same, interface_of
-from concord.runs.job import make_job
-from concord.runs.loading import refuse_own
-from concord.runs.own_code import try_own_code
-from concord.runs.own_members import refuse_idle
-from concord.runs.plan import pointless
-from concord.runs.result import Result, diversity_of, ensemble_of, members_of
-from concord.runs.teachers import load_teachers
-from concord.runs.watching import Stop, never, reading
+from concord.runs.kinds import kind_of, refuse_unknown
+from concord.runs.ready import Call, Ready, RunResult
+from concord.runs.stands import refuse_own
+from concord.runs.watching import Stop, never
 from concord.runs.weights import finished
-from concord.tasks.classify import ClassScores
 from concord.training import checkpoint
 from concord.training.epoch import Epoch
 from concord.training.final import final
@@ -37,29 +32,19 @@ def train(
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
     stop: Stop = never,
-) -> Result:
+) -> RunResult:
     """Train into a new run folder; gives what ``result.json`` holds.
 
     What is wrong is refused before the folder is made.
     """
     run_folder.refuse_taken(out)
-    asked, config = config.train.threads, machine.resolved(config)
-    with machine.settled(config):
-        splits, members = assemble.load_and_build(config, allow_code, reading(observer, stop))
-        for notice in (*splits.notices, *pointless(config)):
-            observer.notice(notice)
-        interface = Interface.of(splits)
-        refuse_idle(members)
-        try_own_code(config, members, interface, allow_code, observer)
-        load_teachers(config, members, interface, observer)
-        assemble.check_memory(config, members, interface.shape, len(splits.train))
-        choice = threads.chosen(asked, config, members, interface.shape)
-        if choice.notice:
-            observer.notice(choice.notice)
-        config, folder = choice.config, RunFolder(out)
-        job = make_job(folder, config, splits, members, interface, observer=observer, stop=stop)
-        run_folder.create(out, config, machine.stamp(config, splits.fingerprint), interface.plain())
-        return run_job(job, folder, config, interface)
+    refuse_unknown(config.train.task)
+    folder = RunFolder(out)
+    with machine.settled(machine.resolved(config)):
+        ready = kind_of(config).new(folder, config, Call(allow_code, observer, stop))
+        stamped = machine.stamp(ready.config, ready.job.feed.fingerprint)
+        run_folder.create(out, ready.config, stamped, ready.interface)
+        return run_job(ready, folder)
 
 
 def resume(
@@ -72,7 +57,7 @@ def resume(
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
     stop: Stop = never,
-) -> Result:
+) -> RunResult:
     """Continue a run exactly where it stopped; gives what ``result.json`` holds.
 
     ``without`` names members that keep their weights from here on and from which nobody learns any more, such
@@ -90,7 +75,8 @@ def resume(
     if folder.complete and unchanged and finished(folder, observer.notice, strict):
         observer.notice(f"{run} is finished already: nothing was trained")
         return read_result(folder)
-    return _continue(folder, asked, allow_changes, strict, allow_code, observer, stop)
+    call = Call(allow_code, observer, stop, allow_changes, strict)
+    return _continue(folder, asked, call)
 
 
 def _tidied(folder: RunFolder) -> None:
@@ -99,13 +85,9 @@ def _tidied(folder: RunFolder) -> None:
         checkpoint.sweep(folder.checkpoints)
 
 
-def read_result(folder: RunFolder) -> Result:
+def read_result(folder: RunFolder) -> RunResult:
     """The result of a finished run; CheckpointError if its document is damaged."""
-    try:
-        return Result.read(folder.json("result.json"), str(folder.path))
-    except (KeyError, TypeError, AttributeError) as error:
-        file = folder.path / "result.json"
-        raise CheckpointError(f"{file}: damaged or of an older version, it lacks {error}") from None
+    return kind_of(folder.config()).read(folder)
 
 
 def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str]) -> Config:
@@ -125,48 +107,24 @@ def _asked(folder: RunFolder, settings: Sequence[str], without: Collection[str])
     return toml.parse(tables)
 
 
-def _continue(
-    folder: RunFolder,
-    asked: Config,
-    allow_changes: bool,
-    strict: bool,
-    allow_code: Collection[str],
-    observer: Observer,
-    stop: Stop,
-) -> Result:
+def _continue(folder: RunFolder, asked: Config, call: Call) -> RunResult:
     refuse_own(folder, asked)
-    found, _ = checkpoint.newest(folder.checkpoints, strict)
-    if found and not allow_changes:  # before anything is made of settings that somebody edited
+    found, _ = checkpoint.newest(folder.checkpoints, call.strict)
+    if found and not call.allow_changes:  # before anything is made of settings that somebody edited
         refuse(found.path, edited(folder, found))
-    config = machine.resolved(asked)
-    with machine.settled(config):
-        splits = assemble.load_again(config, "--set data.source=PATH", reading(observer, stop))
-        # pixels are normalised as they were from the start, whatever data is trained on now
-        interface = interface_of(folder, found.state if found else {}, observer.notice)
-        check_same(interface, splits, config.data.source)
-        members = assemble.build_members(config, interface, allow_code, saved=found)
-        if found is None:
-            load_teachers(config, members, interface, observer)
-        assemble.check_memory(config, members, interface.shape, len(splits.train))
-        job = make_job(
-            folder,
-            config,
-            splits,
-            members,
-            interface,
-            allow_changes=allow_changes,
-            strict=strict,
-            observer=observer,
-            stop=stop,
-        )
-        for difference in machine.elsewhere(stamp.read(folder), config):
-            observer.notice(f"{difference}: the run continues, but not bit for bit as it would have there")
-        return run_job(job, folder, config, interface)
+    with machine.settled(machine.resolved(asked)):
+        ready = kind_of(asked).again(folder, asked, found, call)
+        for difference in machine.elsewhere(stamp.read(folder), ready.config):
+            call.observer.notice(
+                f"{difference}: the run continues, but not bit for bit as it would have there"
+            )
+        return run_job(ready, folder)
 
 
-def run_job(job: Job[ClassScores], folder: RunFolder, config: Config, interface: Interface) -> Result:
+def run_job(ready: Ready[Any], folder: RunFolder) -> RunResult:
     """Train a job to its end, and write its result and predictions."""
-    with locked(folder):
+    job, config = ready.job, ready.config
+    with locked(folder), closing(job.feed):
         training, last = Training(job), None
         try:
             for event in training.run():
@@ -174,28 +132,13 @@ def run_job(job: Job[ClassScores], folder: RunFolder, config: Config, interface:
         except DivergedError as error:
             raise _with_way_out(error, job, folder, config) from None
         done = final(job, training.position.best_step, last)
-        costs = assemble.costs(job.members, interface.shape)
-        result = Result(
-            members_of(done.test, done.valid, costs),
-            ensemble_of(done.test, done.valid),
-            diversity_of(done.test),
-            str(folder.path),
-            done.seconds,
-            done.samples_per_second,
-            done.epochs,
-            done.checkpoint,
-            job.feed.fingerprint,
-            (*job.feed.notices, *_retired(config), *training.lost),
-        )
-        assert done.targets is not None
-        kept = predictions.content_of(done.predictions, {"labels": done.targets})
+        result = ready.result(done, (*job.feed.notices, *_retired(config), *training.lost))
+        kept = predictions.content_of(done.predictions, predictions.truth(done))
         folder.complete_with(result.to_dict(), {predictions.FILE: kept})
     return result
 
 
-def _with_way_out(
-    error: DivergedError, job: Job[ClassScores], folder: RunFolder, config: Config
-) -> DivergedError:
+def _with_way_out(error: DivergedError, job: Job[Any], folder: RunFolder, config: Config) -> DivergedError:
     """The error, and how the others continue if some that learn are sound; KDCL targets need all of them."""
     sound = [
         name

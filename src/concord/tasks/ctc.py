@@ -4,7 +4,7 @@ Source: A. Graves, S. Fernandez, F. Gomez, J. Schmidhuber, "Connectionist tempor
 Kalkan. The loss is torch's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -124,14 +124,20 @@ def labellings(labels: Tensor) -> list[tuple[int, ...]]:
     return [tuple(label for label in row if label != PADDING) for row in labels.tolist()]
 
 
-def require_paths(labels: Tensor, steps: Tensor) -> None:
+def _sample(b: int) -> str:
+    return f"sample {b}"
+
+
+def require_paths(labels: Tensor, steps: Tensor, name: Callable[[int], str] = _sample) -> None:
     """DataError for the first sample whose labelling has no path: its loss would be infinite.
+
+    ``name`` is what the message calls a sample.
 
     Shape: (B, L), -1 behind the end, (B,)
     """
     for b, (row, length) in enumerate(zip(labellings(labels), steps.tolist(), strict=True)):
         if (needed := steps_needed(row)) > length:
             raise DataError(
-                f"sample {b}: {len(row)} labels need at least {needed} steps (one for each, and a blank"
+                f"{name(b)}: {len(row)} labels need at least {needed} steps (one for each, and a blank"
                 f" between two alike), it has {length}; shorten its labels or give more steps"
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -15,6 +16,7 @@ from concord.training.devices import forward
 from concord.training.foreign import blamed
 
 Samples = Iterable[tuple[Tree, Tree]]
+FILLER = -1  # behind the last step of a sample that is kept beside longer ones
 
 
 class InterruptedEvaluation(Exception):
@@ -111,8 +113,16 @@ def evaluate(
         raise ShapeError("there are no samples to evaluate on")
     predictions = {name: _joined(parts) for name, parts in kept.items() if parts and parts[0]}
     one = bool(predictions) and all(isinstance(y, Tensor) for y in targets)
-    return Evaluated(total, predictions, torch.cat(targets) if one else None)
+    return Evaluated(total, predictions, _rows(targets) if one else None)
 
 
 def _joined(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    return {key: _rows([part[key] for part in parts]) for key in parts[0]}
+
+
+def _rows(parts: list[Tensor]) -> Tensor:
+    """Samples of all batches; those of fewer steps (B, T) are filled up with -1. Shape: -> (N, ...)"""
+    if parts[0].ndim != 2 or len({part.shape[1] for part in parts}) == 1:
+        return torch.cat(parts)
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, longest - part.shape[1]), value=FILLER) for part in parts])

@@ -13,7 +13,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from concord.errors import UsageError
 from concord.layers.recurrent.heads import last_step, require_numbers, require_symbols
-from concord.layers.temporal import TemporalBlock
+from concord.layers.recurrent.scan import require_lengths
+from concord.layers.temporal import State, TemporalBlock
 from concord.zoo.registry import register
 
 
@@ -57,8 +58,23 @@ class TCN(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         require_numbers(x, self.channels)
+        if lengths is not None:
+            require_lengths(lengths, *x.shape[:2])
         y = self.blocks(x.transpose(1, 2)).transpose(1, 2)  # (B, T, N)
         return self.head(y if self.every else last_step(y, lengths))
+
+    def initial(self, batch: int) -> list[State]:
+        """What ``stream`` takes before the first step."""
+        return [block.initial(batch) for block in self.blocks]  # type: ignore[operator]
+
+    def stream(self, x: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
+        """Logits for every step of a piece that follows others, and the state behind it."""
+        require_numbers(x, self.channels)
+        y, after = x.transpose(1, 2), []
+        for block, before in zip(self.blocks, state, strict=True):
+            y, last = block.stream(y, before)  # type: ignore[operator]
+            after.append(last)
+        return self.head(y.transpose(1, 2)), after
 
 
 @torch.no_grad()
@@ -86,6 +102,15 @@ class SymbolTCN(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         require_symbols(x, self.symbols)
         return self.tcn(self.embedding(x), lengths)
+
+    def initial(self, batch: int) -> list[State]:
+        """What ``stream`` takes before the first symbol."""
+        return self.tcn.initial(batch)
+
+    def stream(self, x: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
+        """Logits for a piece that follows others, and the state behind it. Shape: (B, T) -> (B, T, K)"""
+        require_symbols(x, self.symbols)
+        return self.tcn.stream(self.embedding(x), state)
 
 
 @register(

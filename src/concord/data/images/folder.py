@@ -202,6 +202,8 @@ def _too_few(root: Path, train: Listing, classes: Sequence[str]) -> str:
     there = f"only '{printable(classes[0])}'" if classes else "none"
     loose = any(is_image_name(path) for path in train.ignored)
     cure = "move the images into one folder for each class" if loose else "expected CLASS/*.png, *.jpg ..."
+    if any(str(path).lower().endswith(".txt") for path in train.ignored):
+        cure += "; texts are for the task sequence: --task sequence"
     unread = unread_kinds(train.ignored)
     return (
         f"{printable(root)} needs a folder of images for each of 2 or more classes; there is {there}; "

@@ -22,7 +22,8 @@ LOOKED_FOR = """
   PREFIX-images-idx3-ubyte[.gz] and its labels   IDX under another name: give FOLDER/PREFIX
   data_batch_1.bin ... test_batch.bin            CIFAR-10, binary version
   CLASS/*.png, *.jpg ...                         one folder for each class, also below train/ valid/ test/
-  FILE.npz                                       x_train, y_train, x_val, x_test ... or images, labels"""
+  FILE.npz                                       x_train, y_train, x_val, x_test ... or images, labels
+  FILE.csv, .jsonl, .txt, CLASS/*.txt            sequences and texts, which are for other tasks: --task"""
 
 
 def read(

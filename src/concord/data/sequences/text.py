@@ -40,7 +40,7 @@ class Windows:
         return sha256(known + self.symbols.numpy().tobytes()).hexdigest()
 
     def __len__(self) -> int:
-        return (len(self.symbols) - 1) // self.steps
+        return max(0, len(self.symbols) - 1) // self.steps
 
     def batch(self, index: Tensor, draw: Draw | None) -> tuple[Tensor, Tensor]:
         """Shape: (B,) -> (B, T), (B, T), the second one character further"""
@@ -93,11 +93,18 @@ def characters(text: str, steps: int = 128, *, valid: float = 0.1, test: float =
     DataError where a part is shorter than one window.
     """
     alphabet = tuple(sorted(set(text)))
-    symbols = encoded(text, alphabet)
-    ends = [round(len(text) * (1 - valid - test)), round(len(text) * (1 - test))]
+    return windows_of(encoded(text, alphabet), alphabet, steps, valid=valid, test=test)
+
+
+def windows_of(
+    symbols: Tensor, alphabet: tuple[str, ...], steps: int, *, valid: float, test: float
+) -> TextParts:
+    """The same of symbols that are numbered already; a fraction of 0 gives an empty part."""
+    ends = [round(len(symbols) * (1 - valid - test)), round(len(symbols) * (1 - test))]
     parts = [Windows(part, alphabet, steps) for part in torch.tensor_split(symbols, ends)]
-    for name, part in zip(("training", "validation", "test"), parts, strict=True):
-        if not len(part):
+    wanted = zip(("training", "validation", "test"), (1.0, valid, test), parts, strict=True)
+    for name, share, part in wanted:
+        if share and not len(part):
             raise DataError(
                 f"the {name} part has {counted(len(part.symbols), 'character')}, fewer than the {steps + 1}"
                 " of one window; take a longer text or shorter windows"

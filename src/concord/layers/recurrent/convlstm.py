@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from concord.errors import ShapeError, UsageError
 from concord.layers.recurrent.cell import Cell
+from concord.layers.recurrent.equations import sum_of
 from concord.layers.recurrent.scan import State
 from concord.layers.recurrent.start import FirstState, Start, xavier_blocks, zeros
 
@@ -78,6 +79,20 @@ class ConvLSTM(Cell):
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         o = o if self.peephole is None else o + self.peephole[2] * c
         return torch.sigmoid(o) * torch.tanh(c), c
+
+    def equations(self) -> tuple[str, ...]:
+        def gate(name: str, c: str = "") -> str:
+            peephole = f"p_{name} ∘ {c}" if c and self.peephole is not None else ""
+            return sum_of(name, inputs=self.weight_x.shape[1], bias=True, times=" * ", peephole=peephole)
+
+        return (
+            f"i_t = sigmoid({gate('i', 'c_{t-1}')})",
+            f"f_t = sigmoid({gate('f', 'c_{t-1}')})",
+            f"g_t = tanh({gate('g')})",
+            "c_t = f_t ∘ c_{t-1} + i_t ∘ g_t",
+            f"o_t = sigmoid({gate('o', 'c_t')})",
+            "h_t = o_t ∘ tanh(c_t)",
+        )
 
     def initial(self, batch: int, *sides: int) -> State:
         return self.first(batch, sides, self.weight_h)

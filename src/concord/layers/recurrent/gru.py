@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from concord.errors import UsageError
 from concord.layers.recurrent.cell import Cell
+from concord.layers.recurrent.equations import sum_of
+from concord.layers.recurrent.exported import Operator
 from concord.layers.recurrent.kernels import by_torch, two_biases
 from concord.layers.recurrent.scan import State
 from concord.layers.recurrent.start import FirstState, Start, orthogonal_blocks, xavier_blocks, zeros
@@ -67,11 +69,32 @@ class GRU(Cell):
         old, new = (h, n) if self.update == "z_old" else (n, h)
         return (torch.lerp(new, old, z),)  # new + z (old - new)
 
+    def equations(self) -> tuple[str, ...]:
+        inputs, bias = self.weight_x.shape[1], self.bias is not None
+        old, new = ("z_t", "(1 - z_t)") if self.update == "z_old" else ("(1 - z_t)", "z_t")
+        gates = [f"{name}_t = sigmoid({sum_of(name, inputs=inputs, bias=bias)})" for name in ("r", "z")]
+        after = f"r_t ∘ (U_n h_{{t-1}}{' + b_{hn}' * bias})"
+        terms = ["W_n x_t"] * bool(inputs) + ["U_n (r_t ∘ h_{t-1})" if self.reset == "before" else after]
+        n = " + ".join(terms + ["b_n"] * bias)
+        return (*gates, f"n_t = tanh({n})", f"h_t = {old} ∘ h_{{t-1}} + {new} ∘ n_t")
+
     def as_torch(self) -> list[Tensor] | None:
         """Weights for torch's kernel; None for another equation."""
         if self.reset == "before" or self.update == "z_new":
             return None
         return two_biases(self.weight_x, self.weight_h, self.bias, self.bias_hn)
+
+    def as_onnx(self) -> Operator:
+        """Its gates are z, r, n with the update of torch; sigmoid(-a) = 1 - sigmoid(a) makes it ours."""
+        sign = 1 if self.update == "z_old" else -1
+
+        def ordered(weight: Tensor) -> Tensor:
+            r, z, n = weight.chunk(3)
+            return torch.cat([sign * z, r, n])
+
+        weights = two_biases(self.weight_x, self.weight_h, self.bias, self.bias_hn)
+        options = {"linear_before_reset": int(self.reset == "after")}
+        return Operator("GRU", [ordered(weight) for weight in weights], options=options)
 
     def at_once(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State] | None:
         weights = self.as_torch()

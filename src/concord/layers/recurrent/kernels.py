@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -39,7 +40,7 @@ def two_biases(weight_x: Tensor, weight_h: Tensor, bias: Tensor | None, last: Te
     """Weights as torch takes them: its second bias is 0 but for ``last``, at the end of it."""
     if bias is None:
         return [weight_x, weight_h]
-    second = bias.new_zeros(len(bias))
-    if last is not None:
-        second[len(bias) - len(last) :] = last
+    if last is None:
+        return [weight_x, weight_h, bias, torch.zeros_like(bias)]
+    second = torch.cat([bias.new_zeros(len(bias) - len(last)), last])  # torch 2.11 exports no copy in place
     return [weight_x, weight_h, bias, second]

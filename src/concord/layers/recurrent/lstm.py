@@ -16,6 +16,8 @@ from concord.errors import UsageError
 from concord.layers.products import Linear
 from concord.layers.recurrent.bptt import steps
 from concord.layers.recurrent.cell import Cell
+from concord.layers.recurrent.equations import sum_of
+from concord.layers.recurrent.exported import Operator
 from concord.layers.recurrent.kernels import by_torch, two_biases
 from concord.layers.recurrent.scan import State
 from concord.layers.recurrent.start import FirstState, Start, orthogonal_blocks, xavier_blocks, zeros
@@ -81,11 +83,43 @@ class LSTM(Cell):
         o = torch.sigmoid(_seen(o, self.peephole_after, c))
         return o * torch.tanh(c), c
 
+    def equations(self) -> tuple[str, ...]:
+        def gate(name: str, peephole: str = "") -> str:
+            return sum_of(name, inputs=self.weight_x.shape[1], bias=self.bias is not None, peephole=peephole)
+
+        def seen(name: str, c: str) -> str:
+            return {"none": "", "diagonal": f"p_{name} ∘ {c}", "full": f"P_{name} {c}"}[self.peephole]
+
+        return (
+            "i_t = 1 - f_t" if self.coupled else f"i_t = sigmoid({gate('i', seen('i', 'c_{t-1}'))})",
+            f"f_t = sigmoid({gate('f', seen('f', 'c_{t-1}'))})",
+            f"g_t = tanh({gate('g')})",
+            "c_t = f_t ∘ c_{t-1} + i_t ∘ g_t",
+            f"o_t = sigmoid({gate('o', seen('o', 'c_t'))})",
+            "h_t = o_t ∘ tanh(c_t)",
+        )
+
     def as_torch(self) -> list[Tensor] | None:
         """Weights for torch's kernel; None for another equation."""
         if self.coupled or self.peephole != "none":
             return None
         return two_biases(self.weight_x, self.weight_h, self.bias, None)
+
+    def as_onnx(self) -> Operator | None:
+        """Its gates are i, o, f, g. For coupled ones i = 1 - sigmoid(a) = sigmoid(-a), where a is f's."""
+        if self.peephole == "full":
+            return None
+
+        def ordered(weight: Tensor, *after: Tensor) -> Tensor:
+            if self.coupled:
+                weight = torch.cat([-weight[: self.hidden], weight])
+            i, f, *g, o = torch.cat([weight, *after]).chunk(4 - len(after))  # peepholes lack g
+            return torch.cat([i, o, f, *g])
+
+        weights = two_biases(self.weight_x, self.weight_h, self.bias, None)
+        before, after = self.peephole_before, self.peephole_after
+        peephole = None if before is None or after is None else ordered(before, after)
+        return Operator("LSTM", [ordered(weight) for weight in weights], peephole)
 
     def at_once(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State] | None:
         """By torch without peepholes; with diagonal ones by ``bptt``, for samples of one length."""

@@ -39,6 +39,10 @@ class Recurrent(nn.Module):
         self.cells = nn.ModuleList(make(width, hidden) for width in widths for _ in range(self.directions))
         self.dropout = nn.Dropout(dropout)
 
+    def initial(self, batch: int, *sides: int) -> list[State]:
+        """The first state of every cell, as ``forward`` takes it and gives the last one back."""
+        return [cell.initial(batch, *sides) for cell in self.cells]  # type: ignore[operator]
+
     def forward(
         self,
         x: Tensor | PackedSequence,
@@ -74,7 +78,7 @@ def turned(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Every sample from its end to its beginning; what lies behind the end stays. Shape: (T, B, ...) kept"""
     if lengths is None:
         return x.flip(0)
-    t = torch.arange(len(x), device=x.device)[:, None]
+    t = torch.arange(x.shape[0], device=x.device)[:, None]
     source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, B)
     return x[source, torch.arange(x.shape[1], device=x.device)]
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from concord.errors import UsageError
 from concord.layers.recurrent.cell import Cell
+from concord.layers.recurrent.equations import sum_of
+from concord.layers.recurrent.exported import Operator
 from concord.layers.recurrent.kernels import by_torch, two_biases
 from concord.layers.recurrent.scan import State
 from concord.layers.recurrent.start import FirstState, Start, orthogonal_blocks, xavier_blocks, zeros
@@ -52,9 +54,16 @@ class RNN(Cell):
         (h,) = state
         return (ACTIVATIONS[self.activation](projected + F.linear(h, self.weight_h)),)
 
+    def equations(self) -> tuple[str, ...]:
+        summed = sum_of("", inputs=self.weight_x.shape[1], bias=self.bias is not None)
+        return (f"h_t = {self.activation}({summed})",)
+
     def as_torch(self) -> list[Tensor]:
         """Weights for torch's kernel."""
         return two_biases(self.weight_x, self.weight_h, self.bias, None)
+
+    def as_onnx(self) -> Operator:
+        return Operator("RNN", self.as_torch(), options={"activations": [self.activation.capitalize()]})
 
     def at_once(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         kernel = torch.rnn_tanh if self.activation == "tanh" else torch.rnn_relu

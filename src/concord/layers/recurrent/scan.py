@@ -56,11 +56,17 @@ def scan(
         if lengths is None:
             outputs.append(after[0])
         else:
-            goes_on = (lengths > t).view(-1, *[1] * (after[0].ndim - 1))
-            after = tuple(torch.where(goes_on, new, old) for new, old in zip(after, state, strict=True))
-            outputs.append(after[0] * goes_on)
+            after, y = held(after, state, lengths > t)
+            outputs.append(y)
         state = after
     return torch.stack(outputs), state
+
+
+def held(after: State, before: State, goes_on: Tensor) -> tuple[State, Tensor]:
+    """The state, and y: for samples that have ended, the state before and 0. Shape: goes_on (B,)"""
+    goes_on = goes_on.view(-1, *[1] * (after[0].ndim - 1))
+    after = tuple(torch.where(goes_on, new, old) for new, old in zip(after, before, strict=True))
+    return after, after[0] * goes_on
 
 
 def _require(x: Tensor, lengths: Tensor | None, taps: Sequence[Tensor] | None, chunk: int | None) -> None:
@@ -76,9 +82,12 @@ def _require(x: Tensor, lengths: Tensor | None, taps: Sequence[Tensor] | None, c
 
 
 def require_lengths(lengths: Tensor, batch: int, steps: int) -> None:
-    """ShapeError unless there is one whole number from 1 to ``steps`` for each sample."""
+    """ShapeError unless there is one whole number from 1 to ``steps`` for each sample.
+
+    While torch exports, lengths have a shape and a type alone.
+    """
     if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.is_complex():
         raise ShapeError(f"lengths must be {batch} whole numbers, got {lengths.dtype} {tuple(lengths.shape)}")
-    for b, length in enumerate(lengths.tolist()):
+    for b, length in enumerate([] if torch.compiler.is_exporting() else lengths.tolist()):
         if not 1 <= length <= steps:
             raise ShapeError(f"sample {b} has a length of {length}; expected 1 to {steps}, the steps of x")

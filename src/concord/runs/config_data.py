@@ -1,0 +1,75 @@
+"""The tables of a settings file that are about data: where samples come from, and how pictures change.
+
+Nothing here imports torch.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from concord.runs.section import Count, Fraction, Section, Text
+
+
+class Data(Section):
+    """Where the samples come from and how they are split."""
+
+    source: Text = "digits"
+    size: Count | None = None
+    valid: Fraction = 0.1
+    test: Fraction = 0.2
+    seed: int = 0
+    joint: bool = False  # pool train and test before splitting, as Noel 2017 did
+    drop_duplicates: bool = False
+    bad_images: Literal["error", "skip"] = "error"
+    limit: Count | None = None  # most images to train on
+    keep: Literal["auto", "memory", "disk", "decode"] = "auto"  # where the pixels of image files are
+    largest_image: Annotated[float, Field(gt=0, le=178)] = 50.0  # megapixels; larger ones are not decoded
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that make batches
+    window: Count | None = None  # characters of a text in one sample: 128
+
+    def of_pictures(self) -> dict[str, Any]:
+        """The arguments of ``load_data``."""
+        return self.model_dump(exclude={"window"})
+
+
+Strength = Annotated[float, Field(ge=0, le=1000)]
+
+
+def _mixing(alpha: float) -> float:
+    if alpha and not 1e-3 <= alpha <= 1e3:
+        raise ValueError("must be 0, or from 0.001 to 1000")
+    return alpha
+
+
+Alpha = Annotated[float, AfterValidator(_mixing)]
+Pixels = Annotated[int, Field(ge=0, le=4096)]
+
+
+class Augment(Section):
+    """Random changes of training images."""
+
+    flip: bool = False
+    shift: Pixels = 0
+    crop: Pixels = 0
+    resized_crop: Annotated[float, Field(ge=0, le=1)] = 0.0  # smallest area of a window that is scaled up
+    brightness: Strength = 0.0
+    contrast: Strength = 0.0
+    saturation: Strength = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of a black window
+    mixup: Alpha = 0.0  # labels become shares
+    cutmix: Alpha = 0.0
+    policy: Literal["trivial", "rand"] | None = None
+    operations: Count | None = None  # of policy "rand": 2
+    magnitude: Annotated[int, Field(ge=0, le=30)] | None = None  # of policy "rand": 9
+
+    @property
+    def changes(self) -> bool:
+        """Whether training images differ from those in the files."""
+        return any(value not in (None, 0) for value in self.model_dump().values())
+
+    @model_validator(mode="after")
+    def fits(self) -> "Augment":
+        if self.policy != "rand" and (self.operations is not None or self.magnitude is not None):
+            raise ValueError('operations and magnitude belong to policy = "rand"')
+        return self

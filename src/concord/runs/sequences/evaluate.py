@@ -1,0 +1,111 @@
+"""Scores of a run on sequences, on its own test part or on other data."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from concord.data.dataset import Dataset
+from concord.data.loader import Loader
+from concord.data.sequences.load import Parts
+from concord.errors import StoppedError, amount
+from concord.runs import machine
+from concord.runs.config import Config
+from concord.runs.evaluate import Evaluation, recall_of
+from concord.runs.result import Result
+from concord.runs.samples import in_order
+from concord.runs.sequences.figures import Where, costs, document_of, longest
+from concord.runs.sequences.loading import LoadedSequences, load_run
+from concord.runs.sequences.result import SequenceResult
+from concord.runs.sequences.run import load_again
+from concord.runs.watching import Stop, never
+from concord.tasks.classify import Classify
+from concord.training.evaluate import Evaluated, InterruptedEvaluation
+from concord.training.evaluate import evaluate as evaluated
+from concord.training.final import Final
+from concord.training.observer import SILENT, Observer
+
+
+def evaluate(
+    run: Path,
+    *,
+    data: str | None = None,
+    allow_code: Collection[str] = (),
+    strict: bool = False,
+    observer: Observer = SILENT,
+    stop: Stop = never,
+) -> Evaluation | SequenceResult:
+    """Scores of a run on its test part, or on that of other data with the same characters and classes.
+
+    Other data without a test part are scored whole.
+    """
+    loaded = load_run(run, allow_code=allow_code, strict=strict, observer=observer)
+    with machine.settled(loaded.config):
+        parts = parts_of(loaded, data)
+        test = tested(parts, whole=data is not None)
+        if data is not None:
+            observer.notice(f"{data}: scored are {amount(len(test), 'sample')}")
+        found = scored(loaded, test, stop)
+        valid = None if parts.valid is None or data is not None else scored(loaded, parts.valid, stop)
+    task, names = loaded.task, list(loaded.members)
+    rows = loaded.folder.rows(("seconds", "samples_per_second"))
+    seconds = sum(row["seconds"] for row in rows)
+    samples = sum(row["seconds"] * row["samples_per_second"] for row in rows)
+    done: Final[Any] = Final(
+        task.scores(found.tally, names),
+        None if valid is None else task.scores(valid.tally, names),
+        {},
+        None,
+        seconds,
+        samples / seconds if seconds else 0.0,
+        len(rows),
+        loaded.found.path.name,
+    )
+    steps = longest(parts.train)
+    where = Where(str(run), test.fingerprint, steps)
+    result = document_of(done, costs(loaded.members, loaded.interface, steps), where, ())
+    if not isinstance(result, Result):
+        return result
+    assert isinstance(task, Classify)
+    samples_of_class, right = task.by_class(found.tally, len(names))
+    recall = recall_of(samples_of_class, right, loaded.interface.known.classes, names)
+    return Evaluation(
+        result.members,
+        result.ensemble,
+        result.diversity,
+        recall,
+        str(run),
+        len(test),
+        seconds,
+        done.samples_per_second,
+        done.checkpoint,
+        test.fingerprint,
+    )
+
+
+def parts_of(loaded: LoadedSequences, data: str | None) -> Parts:
+    """The data of the run, or others at ``data``."""
+    return load_again(_at(loaded.config, data), loaded.interface, "--data PATH")
+
+
+def _at(config: Config, source: str | None) -> Config:
+    if source is None:
+        return config
+    data = config.data.model_copy(update={"source": source, "limit": None, "valid": 0.0, "test": 0.0})
+    return config.model_copy(update={"data": data})
+
+
+def tested(parts: Parts, *, whole: bool) -> Dataset:
+    """The test part; of data without one the training part, of the run's own the validation part first."""
+    if parts.test is not None:
+        return parts.test
+    return parts.train if whole or parts.valid is None else parts.valid
+
+
+def scored(loaded: LoadedSequences, part: Dataset, stop: Stop = never, *, keep: bool = False) -> Evaluated:
+    """Tally of all members on a part; StoppedError when ``stop`` says so."""
+    try:
+        return evaluated(
+            loaded.members, in_order(part, "data", Loader({"data": part})), loaded.task, keep=keep, stop=stop
+        )
+    except InterruptedEvaluation:
+        raise StoppedError("stopped while predicting; nothing was changed") from None

@@ -1,0 +1,112 @@
+"""Members of a run on sequences, built for its symbols or numbers and its classes."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from concord.data.dataset import Tree
+from concord.errors import ConcordError, UsageError, interrupts
+from concord.files.paths import expanded
+from concord.layers.recurrent.carried import Carried
+from concord.layers.recurrent.heads import OneHot
+from concord.runs.assemble import bounded_by
+from concord.runs.config import Config, Member
+from concord.runs.sequences.interface import SequenceInterface
+from concord.runs.sequences.settings import PAIRS
+from concord.training.checkpoint import Checkpoint
+from concord.training.dense import refuse_output, refuse_tensors
+from concord.training.evaluate import output_of
+from concord.training.foreign import out_of_memory
+from concord.training.seeding import purpose_seed, seeded
+from concord.zoo import own, registry
+from concord.zoo.build import build
+from concord.zoo.weights import load_weights
+
+TRIED = 6  # steps
+SHAPES = {"sequence": "(B, K), one answer for each sequence", "language": "(B, T, K), one for each step"}
+
+
+def build_members(
+    config: Config,
+    interface: SequenceInterface,
+    allow_code: Collection[str],
+    *,
+    saved: Checkpoint | None = None,
+) -> dict[str, nn.Module]:
+    """New members; the start of each depends on the seed and its own name, not on who stands beside it.
+
+    ``saved`` is the checkpoint that will fill them. A network of the zoo that takes numbers reads symbols as
+    one-hot columns. UsageError for one whose outputs are of another task.
+    """
+    members = {}
+    for name in dict.fromkeys(m.network for m in config.members):
+        if ":" in name and name in allow_code:  # what an import draws is the same whoever stands beside it
+            with seeded(purpose_seed("import", name.rpartition(":")[0]), torch.device("cpu")):
+                own.imported(name)
+    for member in config.members:
+        with seeded(purpose_seed(config.train.seed, "start", member.name), torch.device("cpu")):
+            with bounded_by(member, saved):
+                network = _built(member, interface, allow_code, config.train.carry)
+            if isinstance(member.pretrained, str) and not saved:
+                load_weights(network, expanded(member.pretrained))
+            _check_output(member, network, interface)  # lazy layers start here, from the same seed
+        refuse_tensors(member.name, network)
+        if member.retired:
+            network.requires_grad_(False)
+        members[member.name] = network.to(member.device or config.train.device)
+    return members
+
+
+def _built(
+    member: Member, interface: SequenceInterface, allow_code: Collection[str], carry: bool
+) -> nn.Module:
+    if member.pretrained is True:
+        raise UsageError(f"member {member.name}: its library has no pretrained weights for sequences")
+    network = build(
+        member.network, channels=interface.inputs, classes=interface.outputs, allow_code=allow_code
+    )
+    plain = member.network.partition("(")[0]
+    numbers = plain in registry.names() and registry.find(plain).text is None
+    network = OneHot(interface.inputs, network) if numbers and not interface.features else network
+    return Carried(network) if carry else network
+
+
+def example(interface: SequenceInterface, batch: int = 2, steps: int = TRIED) -> tuple[Tensor, ...]:
+    """Random inputs of that many steps, the same every time, as members are called with them."""
+    generator = torch.Generator().manual_seed(steps)
+    if interface.features:
+        x = torch.randn(batch, steps, interface.features, generator=generator)
+    else:
+        x = torch.randint(interface.inputs, (batch, steps), generator=generator)
+    if not interface.lengths:
+        return (x,)
+    lengths = torch.randint(1, steps + 1, (batch,), generator=generator)
+    lengths[0] = steps
+    return x, lengths
+
+
+def _check_output(member: Member, network: nn.Module, interface: SequenceInterface) -> None:
+    """Two samples through the member, so that a wrong network is told apart before anything is trained."""
+    inputs = example(interface)
+    expected = (2, interface.outputs) if interface.task == "sequence" else (2, TRIED, interface.outputs)
+    fitting = (
+        f"; the zoo has, among others, {' and '.join(PAIRS[interface.task])} for the task {interface.task}"
+    )
+    try:
+        output: Tree = output_of(network, inputs if len(inputs) > 1 else inputs[0])
+        refuse_output(member.name, output)
+    except ConcordError as error:
+        reason = str(error).removeprefix(f"member {member.name!r}: ")
+        raise UsageError(f"member {member.name}: {reason}{fitting}") from error
+    except BaseException as error:  # a foreign network may raise anything
+        if interrupts(error) or out_of_memory(error):
+            raise
+        kind = f"{interface.features} numbers" if interface.features else "symbols"
+        raise UsageError(f"member {member.name} cannot take sequences of {kind}: {error}{fitting}") from error
+    given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if given != expected:
+        shape = SHAPES.get(interface.task, SHAPES["language"])
+        raise UsageError(
+            f"member {member.name} must give logits {shape}, here {expected}; it gives {given}{fitting}"
+        )
