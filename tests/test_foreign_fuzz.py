@@ -5,7 +5,8 @@ import shutil
 from dataclasses import asdict
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from forged_made import EXAMPLES, QUIET, REFUSED, SOAK, Quiet, harm
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from trust_made import (
@@ -13,10 +14,7 @@ from trust_made import (
     complete,
     files_of,
     run,
-    sealed,
     unfinished,
-    with_other_json,
-    with_other_tensors,
 )
 from trust_made import settings as tables
 
@@ -29,22 +27,12 @@ from concord.runs import toml
 from concord.studies.cells import refuse_strangers
 from concord.studies.study import planned
 
-EXAMPLES, SOAK = 100, 2_000
-REFUSED = 4
 # settings of a study are those of whoever gives the command (2); data of a run may be gone (3), or do not fit
 # what a forged checkpoint says that goes into its members
 ALSO = {"config.toml": {3}, "state.json": {3}, "study.toml": {2}}
 # verbs, those that take long less often
 OFTEN = ("eval", "card", "predict", "resume", "export")
 VERBS = (*OFTEN * 4, "attack", "baseline", "report")
-# without it a run is another thing, or one that was never attacked, or one that nobody knows the origin of
-MAY_BE_GONE = ("result.json", "attack.json", "stamp.json")
-
-
-class Quiet(dict):
-    """Figures that are too long for hypothesis to print."""
-
-    __repr__ = object.__repr__
 
 
 @pytest.fixture(scope="module")
@@ -70,48 +58,6 @@ def fresh(path, folder):
     """A copy under one name, because pages have the name of their run in them."""
     shutil.rmtree(folder / "run", ignore_errors=True)
     return shutil.copytree(path, folder / "run")
-
-
-def damaged(content, numbers):
-    """A bit turned over, an end cut off, a part overwritten."""
-    data = bytearray(content)
-    change = numbers.randrange(3)
-    place = numbers.randrange(len(data)) if data else 0
-    if change == 0 and data:
-        data[place] ^= 1 << numbers.randrange(8)
-    elif change == 1:
-        del data[place:]
-    else:
-        data[place : place + 8] = numbers.randbytes(8)
-    return bytes(data)
-
-
-def forged(file, content, numbers):
-    if file.suffix == ".safetensors" and len(content) > 16:
-        return with_other_tensors(content, numbers)
-    if file.suffix == ".json":
-        return with_other_json(content, numbers)
-    if file.suffix == ".jsonl":
-        lines = content.splitlines(keepends=True)
-        row = numbers.randrange(len(lines))
-        lines[row] = with_other_json(lines[row], numbers) + b"\n"
-        return b"".join(lines)
-    return damaged(content, numbers)
-
-
-def harm(file, runs, numbers):
-    """Damage or remove a file, or forge it and all digests of its run; whether it was forged."""
-    content, kind = file.read_bytes(), numbers.random()
-    if kind < 0.5:
-        file.write_bytes(forged(file, content, numbers))
-        for path in runs:
-            sealed(path)
-        return True
-    if kind < 0.6 and file.name not in MAY_BE_GONE:
-        file.unlink()
-    else:
-        file.write_bytes(damaged(content, numbers))
-    return False
 
 
 def one_example(seed, made):
@@ -141,7 +87,6 @@ def one_example(seed, made):
 
 
 SEEDS = st.integers(0, 2**32 - 1)
-QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @settings(max_examples=EXAMPLES, derandomize=True, **QUIET)

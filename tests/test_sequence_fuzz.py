@@ -6,12 +6,12 @@ import shutil
 from contextlib import suppress
 
 import pytest
+from forged_made import EXAMPLES, QUIET, REFUSED, SOAK, Quiet, harm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_made import after
 from safetensors.torch import load
 from sequence_runs_made import tables, train, write_data
-from test_foreign_fuzz import EXAMPLES, QUIET, REFUSED, SOAK, Quiet, harm
 from trust_made import OF_THE_FOLDER, files_of, run, sealed
 
 import concord
