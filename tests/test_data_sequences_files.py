@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concord.data.dataset import Draw
-from concord.data.sequences.files import read
+from concord.data.sequences.files import Known, read
 from concord.data.sequences.text import characters, encoded, read_text
 from concord.errors import DataError
 
@@ -64,7 +64,12 @@ BAD = {
     "text and numbers": (
         "a.csv",
         "up,1,2\ndown,hello\n",
-        r"line 2: the sequence is text, in .*line 1 it is a list",
+        r"line 2: value 1 is 'hello', expected a number",
+    ),
+    "text and numbers of JSON": (
+        "a.jsonl",
+        '{"x": [1], "y": 1}\n{"x": "ab", "y": 2}\n',
+        r"line 2: the sequence is text, in .*line 1 it is numbers",
     ),
     "empty": ("a.csv", "", r"a\.csv is empty"),
     "blank lines": ("a.csv", "\n\n", r"holds no sequence"),
@@ -84,10 +89,32 @@ BAD = {
     ),
     "NaN": ("a.jsonl", '{"x": [1, NaN], "y": 1}\n', r"line 1: step 2 has 'nan'"),
     "beyond all floats": ("a.jsonl", '{"x": [1' + "0" * 400 + '], "y": 1}', r"line 1: step 1 has '10+'"),
-    "a field without end": ("a.csv", "up," + "x" * 200_000, r"line 1: not CSV"),
+    "beyond float32": (
+        "a.csv",
+        "up,1,2\ndown,1,1e300\n",
+        r"line 2: value 2 is '1e300', expected .* to 1e\+30",
+    ),
+    "names of columns": ("a.csv", "Label,text\npos,good\nneg,bad\n", r"line 1 names columns; remove it"),
+    "names of numbers": ("a.csv", "kind,x1,x2\nup,1,2\ndown,2,1\n", r"line 1 names columns; remove it"),
+    "a text with commas": (
+        "a.csv",
+        "pos,good\nneg,bad, very\n",
+        r"line 2: 2 values, expected one text; quote",
+    ),
+    "an empty label": ("a.jsonl", '{"x": "ab", "y": ["a", ""]}\n', r"line 1: a label is empty"),
+    "half a character": (
+        "a.jsonl",
+        '{"x": "a\\ud800", "y": "a"}\n',
+        r"line 1: \\ud800 is half of a character",
+    ),
+    "half of a label": ("a.jsonl", '{"x": "a", "y": "\\udfff"}\n', r"line 1: \\udfff is half of a character"),
     "true": ("a.jsonl", '{"x": [1, true], "y": 1}\n', r"line 1: step 2 has 'True'"),
     "a label of 1.5": ("a.jsonl", '{"x": [1], "y": 1.5}\n', r"a label is text or a whole number"),
-    "too few labels": ("a.jsonl", '{"x": [1, 2], "y": [1]}\n', r"line 1: 1 labels for 2 steps"),
+    "too few labels": (
+        "a.jsonl",
+        '{"x": [1, 2], "y": [1]}\n',
+        r"line 1: 1 label for 2 steps; a list has one for each step",
+    ),
     "mixed labels": ("a.jsonl", '{"x": [1], "y": 1}\n{"x": [1], "y": [1]}\n', r"line 2: the label is a list"),
     "another suffix": ("a.dat", "up,1\n", r"expected a \.csv or \.jsonl file"),
 }
@@ -106,6 +133,34 @@ def test_missing_files_and_lone_classes_are_refused(tmp_path):
     (tmp_path / "one").mkdir()
     with pytest.raises(DataError, match="at least 2 classes, got 1"):
         read(tmp_path)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one" / "A.TXT").write_text("a")
+    (tmp_path / "two" / "b.md").write_text("b")
+    with pytest.raises(DataError, match=r"two holds no \.txt file"):
+        read(tmp_path)
+    (tmp_path / "two" / "b.md").rename(tmp_path / "two" / "b.txt")
+    (tmp_path / "two" / "._b.txt").write_bytes(b"\xff")  # what other systems keep beside a file
+    assert read(tmp_path).classes == ("one", "two")
+
+
+def test_digits_alone_are_a_text_unless_numbers_are_expected(tmp_path):
+    path = written(tmp_path, "a.csv", "odd,0111\neven,11\n")
+    found = read(path)
+    assert (found.alphabet, found.problem.lengths.tolist()) == (("0", "1"), [4, 2])
+    numbers = read(path, known=Known((), ("even", "odd")))
+    assert numbers.problem.x.flatten().tolist() == [111, 11]
+    mixed = read(written(tmp_path, "b.csv", "odd,0111\neven,abc\n"))
+    assert "".join(mixed.alphabet) == "01abc"
+
+
+def test_long_texts_and_separators_of_other_scripts_do_not_end_a_line(tmp_path):
+    assert read(written(tmp_path, "a.csv", "a," + "x" * 200_000)).problem.lengths.tolist() == [200_000]
+    text = "a\u2028b\u0085c\x0bd"
+    plain = read(written(tmp_path, "b.csv", f"a,{text}\nb,e\n"))
+    lines = [json.dumps({"x": text, "y": "a"}, ensure_ascii=False), '{"x": "e", "y": "b"}']
+    for found in (plain, read(written(tmp_path, "c.jsonl", "\r\n".join(lines)))):
+        assert found.problem.lengths.tolist() == [7, 1]
+        assert found.names[1].endswith("line 2")
 
 
 @given(st.binary(max_size=60), st.sampled_from([".csv", ".jsonl"]))

@@ -149,6 +149,30 @@ def test_a_set_of_another_task_is_refused_with_those_that_fit():
         load(Wanted("parity", "sequence"))
 
 
+def test_a_set_with_other_characters_or_classes_than_the_training_is_refused():
+    known = load(Wanted("anbn", "language")).known
+    assert load(Wanted("anbn", "language", seed=5), known).known == known
+    for name in ("anbncn", "dyck"):
+        with pytest.raises(DataError, match=f"{name} has other characters or classes than the training"):
+            load(Wanted(name, "language"), known)
+
+
+def test_labels_and_characters_that_are_all_alike_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("p,ab\n" * 20)
+    with pytest.raises(DataError, match=r"its labels are all alike \('p'\)"):
+        load(Wanted(str(tmp_path / "a.csv"), "sequence"))
+    (tmp_path / "b.jsonl").write_text('{"x": "ab", "y": []}\n' * 20)
+    with pytest.raises(DataError, match=r"its labels are all alike \(none\)"):
+        load(Wanted(str(tmp_path / "b.jsonl"), "ctc"))
+    (tmp_path / "c.jsonl").write_text('{"x": "ab", "y": ["p"]}\n' * 20)  # one label, which is there or not
+    assert load(Wanted(str(tmp_path / "c.jsonl"), "ctc")).known.classes == ("p",)
+    (tmp_path / "d.txt").write_text("a" * 2000)
+    with pytest.raises(DataError, match="its characters are all alike"):
+        load(Wanted(str(tmp_path / "d.txt"), "language"))
+    some = Known(("a", "b"), ("p", "q"))  # those of a training, of which other data may have one alone
+    assert load(Wanted(str(tmp_path / "a.csv"), "sequence"), some).known == some
+
+
 def test_texts_to_predict_have_no_labels_and_known_characters(tmp_path):
     known = Known(tuple("ab"), ("p",))
     (tmp_path / "a.jsonl").write_text('{"x": "ab"}\n{"x": "b", "y": ["any", "thing"]}\n')

@@ -10,7 +10,7 @@ import pytest
 import torch
 from run_made import call
 from safetensors.torch import load_file
-from sequence_runs_made import TASKS, train
+from sequence_runs_made import TASKS, tables, train, write_data
 from sklearn.metrics import confusion_matrix
 
 import concord
@@ -101,6 +101,22 @@ def test_what_cannot_be_read_has_an_error_and_the_others_their_labels(made, tmp_
     assert [row["label"] is None for row in rows] == [False, True, False, True]
     assert "line 2: character 2 is 'é', which the training text lacks" in rows[1]["error"]
     assert call(capsys, *line, "--strict")[0] == 3
+    empty, read = concord.predict(made["segments"], texts=["", "ab"])
+    assert (empty.error, len(read.labels)) == ("--text 1: the sequence is empty", 2)
+
+
+def test_a_pattern_stands_for_its_files(made, tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"x": "abc"}\n')
+    (tmp_path / "b.csv").write_text("cc\n")
+    status, out, _ = call(capsys, "predict", made["segments"], tmp_path / "*", "--json")
+    assert status == 0
+    assert [row["file"] for row in json.loads(out)] == [
+        f"{tmp_path}/a.jsonl, line 1",
+        f"{tmp_path}/b.csv, line 1",
+    ]
+    status, out, _ = call(capsys, "predict", made["segments"], tmp_path / "*.txt", tmp_path / "\0", "--json")
+    assert status == 3
+    assert ["does not exist" in json.loads(out)[0]["error"], json.loads(out)[1]["label"]] == [True, None]
 
 
 WRONG = {
@@ -230,6 +246,15 @@ def test_weights_are_exported_with_what_they_are_for(made, tmp_path, capsys):
     loaded = load_run(made["segments"])
     weights = load_file(file)
     assert all(torch.equal(weights[key], value) for key, value in loaded.members["a"].state_dict().items())
+
+
+def test_a_report_shows_what_members_hold_that_carry_a_state(tmp_path):
+    concord.train(
+        tables("language", write_data(tmp_path, "language"), epochs=1, carry=True), tmp_path / "run"
+    )
+    page = concord.write_report(tmp_path / "run").read_text()
+    assert "States of a" in page
+    assert "States of b" in page
 
 
 def test_a_report_without_the_data_leaves_out_the_states(made, tmp_path, capsys):

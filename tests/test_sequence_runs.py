@@ -6,7 +6,7 @@ import pytest
 import torch
 from run_made import after, call, outcome
 from safetensors.torch import load_file
-from sequence_runs_made import MEMBERS, TASKS, tables, train, write_data
+from sequence_runs_made import MEMBERS, TASKS, TEXT, tables, train, write_data
 
 import concord
 from concord.data.sequences.files import read
@@ -140,7 +140,7 @@ def test_other_data_are_scored_whole_with_the_characters_and_classes_of_the_run(
     file.write_text('{"x": "aab", "y": ["new", "same", "new"]}\n{"x": "ca", "y": ["new", "new"]}\n')
     status, out, err = call(capsys, "eval", made["segments"], "--data", file, "--json")
     assert status == 0
-    assert "scored are 2 samples" in err
+    assert "2 samples are scored" in err
     loaded = load_run(made["segments"])
     known = read(file, known=loaded.interface.known)
     wrong = 0
@@ -157,7 +157,7 @@ OTHERS = {
         '{"x": [1, 2], "y": ["new", "new"]}',
         "expected text, as the training had",
     ),
-    "too few labels": ('{"x": "aab", "y": ["new"]}', "1 labels for 3 steps"),
+    "too few labels": ('{"x": "aab", "y": ["new"]}', "1 label for 3 steps"),
 }
 
 
@@ -173,6 +173,32 @@ def test_other_data_that_do_not_fit_are_refused_with_file_and_line(kind, made, t
 WRONG = {
     "no data": (["--task", "language"], 2, "the task language needs data"),
     "a task that there is not": (["--task", "segment"], 2, "did you mean 'segments'"),
+    "a task of other data": (["--task", "sequnce", "--data", "a.csv"], 2, "did you mean 'sequence'"),
+    "no task": (["--data", "parity"], 3, "parity is a made set of sequences: use --task segments"),
+    "a text that is read both ways": (
+        ["--task", "language", "--data", "anbn", "--members", "blstm_segments"],
+        2,
+        "blstm_segments reads ahead: its logits depend on later characters",
+    ),
+    "a state that cannot be carried": (
+        ["--task", "language", "--data", "a.txt", "--members", "lstm", "--set", "train.carry=true"],
+        2,
+        "member lstm: ",
+    ),
+    "streams in pieces": (
+        [
+            "--task",
+            "language",
+            "--data",
+            "a.txt",
+            "--set",
+            "train.carry=true",
+            "--set",
+            "train.micro_batch=4",
+        ],
+        2,
+        "train.carry reads streams in order, without train.micro_batch",
+    ),
     "a set of another task": (["--task", "ctc", "--data", "parity"], 2, "is a set for the task segments"),
     "a file that is missing": (["--task", "segments", "--data", "pairty"], 3, "did you mean 'parity'"),
     "a network of pictures": (
@@ -201,6 +227,7 @@ WRONG = {
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_wrong_is_refused_before_a_folder_is_made(kind, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text(TEXT)
     line, expected, words = WRONG[kind]
     status, _, err = call(capsys, "train", *line, "--out", "run", "--quiet")
     assert status == expected
@@ -225,7 +252,7 @@ FILES = {
     "too short a text": ("language", "a.txt", "short", "fewer than the 129 of one window"),
     "a text that is no UTF-8": ("language", "a.txt", b"\xff\xfe\x00", "is not UTF-8"),
     "an empty text": ("language", "a.txt", "", "is empty"),
-    "too few to cut": ("sequence", "a.csv", "p,1,2\n", "too few to cut data.test=0.2 off"),
+    "too few to cut": ("sequence", "a.csv", "p,1,2\nq,1,2\n", "too few to cut data.test=0.2 off"),
 }
 
 
@@ -254,6 +281,22 @@ def test_the_run_as_an_object_has_its_figures_and_predicts(made):
     assert run.result.members["a"].test_error == run["members"]["a"]["test_error"]
     assert "test error" in repr(run)
     assert run.evaluate().ensemble.nll == pytest.approx(run.result.ensemble.nll)
+
+
+def test_figures_without_a_test_part_are_announced(tmp_path, capsys):
+    settings = tables("segments", write_data(tmp_path, "segments"), epochs=1)
+    line = ["train", "--task", "segments", "--data", settings["data"]["source"], "--epochs", 1]
+    line += ["--members", "tcn_copy(levels=1,width=3)", "--set", "data.test=0", "--out", tmp_path / "run"]
+    status, _, err = call(capsys, *line)
+    assert (status, "test figures are those of the validation data" in err) == (0, True), err
+
+
+def test_every_member_trains_in_bfloat16(tmp_path):
+    settings = tables("sequence", write_data(tmp_path, "sequence"), epochs=1, precision="bfloat16")
+    names = ("rnn", "lstm", "gru", "gru_before", "peephole_lstm")
+    settings["members"] = [{"name": name, "network": f"{name}(hidden=4)"} for name in names]
+    run = concord.train(settings, tmp_path / "run")
+    assert all(0 < run.result.members[name].nll < 3 for name in names)
 
 
 def test_own_networks_take_what_the_data_hold(tmp_path, monkeypatch):

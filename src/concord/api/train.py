@@ -43,9 +43,11 @@ def train(
     from concord.api.run import Run
     from concord.runs import train as runs
     from concord.runs.default_members import with_members
+    from concord.runs.kinds import refuse_unknown
     from concord.runs.watching import never
     from concord.training.observer import SILENT
 
+    refuse_unknown(settings.train.task)
     if unnamed is not None:
         settings = toml.parse(with_members(unnamed, observer or SILENT))
     result = runs.train(

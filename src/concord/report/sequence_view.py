@@ -113,8 +113,9 @@ def _read_along(loaded: LoadedSequences, part: Dataset) -> Along:
         given: tuple[Tensor, ...] = (x[:, :MOST_STEPS], lengths.clamp(max=MOST_STEPS))
     else:
         whole, _ = part.batch(index, None)
-        assert isinstance(whole, Tensor)
-        given = (whole[:, :MOST_STEPS],)
+        text = whole[0] if isinstance(whole, tuple) else whole  # streams say beside it whether they begin
+        assert isinstance(text, Tensor)
+        given = (text[:, :MOST_STEPS],)
     alphabet = loaded.interface.known.alphabet
     symbols = tuple(alphabet[k] for k in given[0][0].tolist()) if alphabet else ()
     found = [

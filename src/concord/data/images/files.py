@@ -122,7 +122,8 @@ def expand(paths: Sequence[str]) -> list[Path]:
     return [path for text in paths for path in _expanded(text)]
 
 
-def _matches(pattern: Path) -> list[Path]:
+def matches(pattern: Path) -> list[Path]:
+    """What a glob pattern stands for, sorted; ValueError or OSError for what cannot be one."""
     root = Path(pattern.anchor)
     return sorted(root.glob(str(pattern.relative_to(root))), key=lambda path: path.parts)
 
@@ -133,7 +134,7 @@ def _expanded(text: str) -> list[Path]:
         if path.is_file():
             return [path]
         # A name that exists is never a pattern: 'photos [2024]' is a folder.
-        roots = [path] if path.exists() else _matches(path)
+        roots = [path] if path.exists() else matches(path)
         found = [p for root in roots for p in (below(root) if root.is_dir() else [root]) if is_image_name(p)]
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(

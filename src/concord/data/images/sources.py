@@ -12,6 +12,7 @@ from concord.data.images.parts import Parts
 from concord.data.images.pictures import Watch
 from concord.data.images.resize import resize
 from concord.data.images.stores import InMemory
+from concord.data.sequences.named import NAMED
 from concord.errors import ConcordError, DataError, MissingDataError, suggestion
 from concord.files.paths import expanded
 from concord.files.text import printable
@@ -59,6 +60,8 @@ def _at(path: Path, size: int | None, watch: Watch | None, largest: float) -> Pa
         return npz.parts(path)
     if path.exists():
         raise DataError(f"{printable(path)} is not data that concord reads; it looks for{LOOKED_FOR}")
+    if str(path) in NAMED:
+        raise MissingDataError(f"{path} is a made set of sequences: use --task {NAMED[str(path)].task}")
     near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise MissingDataError(
         f"no file or folder {printable(path)}{printable(suggestion(str(path), [*near, 'digits']))}"

@@ -11,7 +11,7 @@ from concord.data.sequences.padded import NOTHING, Problem, padded
 from concord.data.sequences.rows import Labels, Row, number_in, rows_of
 from concord.data.sequences.text import encoded
 from concord.errors import DataError, suggestion
-from concord.files.text import printable
+from concord.files.text import counted, printable
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def read(path: Path, *, known: Known | None = None, labels: Labels = "placed") -
     CSV has no column of labels, and those of JSON lines are passed over. Characters and classes that are not
     among the ``known`` ones are refused.
     """
-    rows = rows_of(path, labels)
+    rows = rows_of(path, labels, None if known is None else bool(known.alphabet))
     if not rows:
         raise DataError(f"{printable(path)} holds no sequence")
     return listed(rows, known=known, labels=labels)
@@ -53,13 +53,19 @@ def listed(rows: Sequence[Row], *, known: Known | None = None, labels: Labels = 
     """Sequences as tensors; DataError for those that differ in kind, and for what is not ``known``."""
     first = rows[0]
     for row in rows:
+        if not row.x:
+            raise DataError(f"{row.where}: the sequence is empty")
         for what, one, other in (("sequence", row.x, first.x), ("label", row.y, first.y)):
             if type(one) is not type(other):
-                said = {str: "text" if what == "sequence" else "one for all", list: "a list"}
+                texts = what == "sequence"
+                said = {str: "text" if texts else "one for all", list: "numbers" if texts else "a list"}
                 here, there = said[type(one)], said[type(other)]
                 raise DataError(f"{row.where}: the {what} is {here}, in {first.where} it is {there}")
         if labels == "placed" and isinstance(row.y, list) and len(row.y) != len(row.x):
-            raise DataError(f"{row.where}: {len(row.y)} labels for {len(row.x)} steps")
+            given = f"{counted(len(row.y), 'label')} for {counted(len(row.x), 'step')}"
+            raise DataError(
+                f"{row.where}: {given}; a list has one for each step, with the task ctc any number"
+            )
     if known and isinstance(first.x, str) != bool(known.alphabet):
         wanted, given = ("text", "numbers") if known.alphabet else ("numbers", "text")
         raise DataError(f"{first.where}: expected {wanted}, as the training had, got {given}")
@@ -78,7 +84,8 @@ def _targets(rows: Sequence[Row], known: Known | None) -> tuple[Tensor, tuple[st
     classes = known.classes if known else tuple(found)
     number = {label: k for k, label in enumerate(classes)}
     for row, labels in zip(rows, named, strict=True):
-        if strange := next((label for label in labels if label not in number), None):
+        strange = next((label for label in labels if label not in number), None)
+        if strange is not None:
             raise DataError(
                 f"{row.where}: label {printable(strange)!r} is not among the classes of the training"
                 f"{suggestion(strange, classes)}"

@@ -61,7 +61,10 @@ def load(wanted: Wanted, known: Known | None = None, scale: Scale | None = None)
                 f"{wanted.source} is a set for the task {NAMED[wanted.source].task}, not for {wanted.task}"
                 + (f"; for that there are {fits}" if fits else "")
             )
-        return _cut(made(wanted.source, wanted.seed), wanted, scale)
+        parts = _cut(made(wanted.source, wanted.seed), wanted, scale)
+        if known not in (None, parts.known):
+            raise DataError(f"{wanted.source} has other characters or classes than the training")
+        return parts
     path = expanded(wanted.source)
     if not path.exists():
         near = suggestion(wanted.source, NAMED)
@@ -78,6 +81,8 @@ def _text(path: Path, wanted: Wanted, known: Known | None) -> Parts:
         raise DataError(f"{printable(path)}: the task language takes a file of text")
     text = read_text(path)
     if known is None:
+        if len(set(text)) < 2:
+            raise DataError(f"{printable(path)}: its characters are all alike; nothing can be learned")
         cut = characters(text, wanted.window, valid=wanted.valid, test=wanted.test)
         alphabet = cut.train.alphabet
     else:
@@ -126,6 +131,12 @@ def _places(path: Path) -> tuple[Path, Path | None]:
 
 
 def _require_labels(listed: Listed, task: str, path: Path) -> None:
+    """DataError for labels of another task, and for fewer classes than can be told apart."""
+    if len(listed.classes) < (1 if task == "ctc" else 2):
+        only = ", ".join(map(repr, listed.classes)) or "none"
+        raise DataError(
+            f"{printable(path)}: its labels are all alike ({printable(only)}); nothing can be learned"
+        )
     several = listed.problem.y.ndim == 2
     if several == (task == "sequence"):
         other = (
@@ -143,12 +154,12 @@ def _cut(listed: Listed, wanted: Wanted, scale: Scale | None) -> Parts:
     taken = {}
     for name, share in (("test", wanted.test), ("valid", wanted.valid)):
         count = round(share * len(rest)) or int(share > 0)
-        if count >= len(rest):
+        stay, gone = _drawn(listed.problem.y[rest], count, name, wanted.seed)
+        if count and not (len(stay) and len(gone)):  # a class never gives its last sequence
             raise DataError(
                 f"{wanted.source} has {amount(len(whole), 'sequence')}: too few to cut"
                 f" data.{name}={share:g} off"
             )
-        stay, gone = _drawn(listed.problem.y[rest], count, name, wanted.seed)
         taken[name], rest = rest[gone], rest[stay]
     if wanted.limit is not None and wanted.limit < len(rest):
         rest = rest[_drawn(listed.problem.y[rest], wanted.limit, "limit", wanted.seed)[1]]

@@ -65,7 +65,7 @@ class GRU(Cell):
         first, last = self.weight_h.split((2 * self.hidden, self.hidden))
         r, z = torch.sigmoid(torch.addmm(gates, h, first.t())).chunk(2, 1)
         seen = F.linear(r * h, last) if self.reset == "before" else r * F.linear(h, last, self.bias_hn)
-        n = torch.tanh(n + seen)
+        n, z = torch.tanh(n + seen).to(h), z.to(h)  # under autocast products have fewer bits than the state
         old, new = (h, n) if self.update == "z_old" else (n, h)
         return (torch.lerp(new, old, z),)  # new + z (old - new)
 

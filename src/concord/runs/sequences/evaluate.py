@@ -43,7 +43,7 @@ def evaluate(
         parts = parts_of(loaded, data)
         test = tested(parts, whole=data is not None)
         if data is not None:
-            observer.notice(f"{data}: scored are {amount(len(test), 'sample')}")
+            observer.notice(f"{data}: {amount(len(test), 'sample')} are scored")
         found = scored(loaded, test, stop)
         valid = None if parts.valid is None or data is not None else scored(loaded, parts.valid, stop)
     task, names = loaded.task, list(loaded.members)

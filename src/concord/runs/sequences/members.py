@@ -13,7 +13,7 @@ from concord.layers.recurrent.heads import OneHot
 from concord.runs.assemble import bounded_by
 from concord.runs.config import Config, Member
 from concord.runs.sequences.interface import SequenceInterface
-from concord.runs.sequences.settings import PAIRS
+from concord.runs.sequences.settings import LANGUAGE, PAIRS
 from concord.training.checkpoint import Checkpoint
 from concord.training.dense import refuse_output, refuse_tensors
 from concord.training.evaluate import output_of
@@ -51,6 +51,8 @@ def build_members(
             if isinstance(member.pretrained, str) and not saved:
                 load_weights(network, expanded(member.pretrained))
             _check_output(member, network, interface)  # lazy layers start here, from the same seed
+            if interface.task == LANGUAGE and not saved:
+                _refuse_ahead(member, network, interface)
         refuse_tensors(member.name, network)
         if member.retired:
             network.requires_grad_(False)
@@ -69,7 +71,12 @@ def _built(
     plain = member.network.partition("(")[0]
     numbers = plain in registry.names() and registry.find(plain).text is None
     network = OneHot(interface.inputs, network) if numbers and not interface.features else network
-    return Carried(network) if carry else network
+    if not carry:
+        return network
+    try:
+        return Carried(network)
+    except UsageError as error:
+        raise UsageError(f"member {member.name}: {error}, or set train.carry=false") from None
 
 
 def example(interface: SequenceInterface, batch: int = 2, steps: int = TRIED) -> tuple[Tensor, ...]:
@@ -103,10 +110,31 @@ def _check_output(member: Member, network: nn.Module, interface: SequenceInterfa
         if interrupts(error) or out_of_memory(error):
             raise
         kind = f"{interface.features} numbers" if interface.features else "symbols"
-        raise UsageError(f"member {member.name} cannot take sequences of {kind}: {error}{fitting}") from error
+        called = f"{kind}, called with {'(x, lengths)' if len(inputs) > 1 else '(x)'}"
+        raise UsageError(
+            f"member {member.name} cannot take sequences of {called}: {error}{fitting}"
+        ) from error
     given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if given != expected:
         shape = SHAPES.get(interface.task, SHAPES["language"])
         raise UsageError(
             f"member {member.name} must give logits {shape}, here {expected}; it gives {given}{fitting}"
         )
+
+
+def _refuse_ahead(member: Member, network: nn.Module, interface: SequenceInterface) -> None:
+    """UsageError for a member whose logits before the last character change with it."""
+    x, *lengths = example(interface)
+    other = torch.cat([x[:, :-1], (x[:, -1:] + 1) % interface.inputs], 1)
+    first, again, changed = (_logits(network, given, *lengths)[:, :-1] for given in (x, x, other))
+    if torch.allclose(first, again, atol=1e-5) and not torch.allclose(first, changed, atol=1e-5):
+        raise UsageError(
+            f"member {member.name} reads ahead: its logits depend on later characters, which it is to"
+            f" predict; take one that reads in one direction, such as {' or '.join(PAIRS[LANGUAGE])}"
+        )
+
+
+def _logits(network: nn.Module, *inputs: Tensor) -> Tensor:
+    output = output_of(network, inputs if len(inputs) > 1 else inputs[0])
+    assert isinstance(output, Tensor)  # see ``_check_output``
+    return output

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from concord.consensus.names import ENSEMBLE
+from concord.data.images.files import matches
 from concord.data.sequences.files import listed
 from concord.data.sequences.rows import Row, rows_of
 from concord.errors import DataError, UsageError
@@ -84,7 +85,8 @@ def predict(
     task = loaded.interface.task
     if task not in ONE_LABEL and (asked.top > 1 or asked.probabilities):
         raise UsageError(f"top and probabilities are of one label; the task {task} gives several")
-    rows = [row for file in files for row in _rows_of(file)]
+    texts_asked = bool(loaded.interface.known.alphabet)
+    rows = [row for file in files for row in _rows_of(file, texts_asked)]
     rows += [Row(text, "", f"{TYPED} {k}") for k, text in enumerate(texts, 1)]
     found: list[SequencePrediction] = []
     with settled(loaded.config):
@@ -94,15 +96,15 @@ def predict(
     return found
 
 
-def _rows_of(file: str) -> list[Row | SequencePrediction]:
-    """The sequences of one argument, or a row with the error."""
+def _rows_of(file: str, text: bool) -> list[Row | SequencePrediction]:
+    """The sequences of one argument, of texts or of numbers, or a row with the error."""
     path = expanded(file)
     try:
-        if not path.exists():
+        if not (paths := [path] if path.exists() else matches(path)):
             raise DataError(f"{printable(file)} does not exist")
-        if not (rows := rows_of(path, "none")):
-            raise DataError(f"{printable(file)} holds no sequence")
-    except DataError as error:
+        if not (rows := [row for each in paths for row in rows_of(each, "none", text)]):
+            raise DataError(f"{printable(file)} holds no {'.txt file' if path.is_dir() else 'sequence'}")
+    except (OSError, ValueError) as error:  # an impossible name or pattern among them
         return [SequencePrediction(file, error=str(error))]
     return [*rows]
 

@@ -70,7 +70,10 @@ def new(folder: RunFolder, asked: Config, call: Call) -> Ready[Any]:
     feed_parts = given.Parts(parts.train, parts.valid, parts.test, workers=config.data.workers or 0)
     precision = PRECISIONS[config.train.precision]
     try_modules(members, feed_parts, task_of(interface), call.observer, dense=True, precision=precision)
-    return _ready(folder, config, parts, interface, members, call)
+    ready = _ready(folder, config, parts, interface, members, call)
+    for notice in ready.job.feed.notices:
+        call.observer.notice(notice)
+    return ready
 
 
 def again(folder: RunFolder, asked: Config, found: Checkpoint | None, call: Call) -> Ready[Any]:

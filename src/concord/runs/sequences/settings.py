@@ -36,6 +36,10 @@ def fault(config: "Config") -> str | None:
         return f"augment belongs to pictures, not to the task {task}"
     if config.train.carry and task != LANGUAGE:
         return f"train.carry belongs to the task language, not to {task}"
+    if config.train.carry and config.train.micro_batch is not None:
+        return "train.carry reads streams in order, without train.micro_batch"
+    if config.train.carry and config.train.update != "simultaneous":
+        return 'train.carry reads streams in order, with train.update = "simultaneous"'
     if config.data.window is not None and task != LANGUAGE:
         return f"data.window belongs to the task language, not to {task}"
     if teachers := [member.name for member in config.members if member.teacher]:
