@@ -137,6 +137,7 @@ def test_every_setting_of_a_run_can_be_set_at_its_place():
         "augment.flip",
         "train.optimizer.nesterov",
         "train.shuffle",
+        "train.carry",
         "train.stacked",
         "train.deterministic",
     ]

@@ -25,7 +25,7 @@ TYPES = [
     "concord.tasks.classify.Figures",
     "int",
     "float",
-    "concord.runs.result.Result",
+    "concord.runs.result.Result | concord.runs.sequences.result.SequenceResult",
     "float",
     "float",
     "torch.nn.modules.module.Module",

@@ -105,6 +105,7 @@ def export(
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
+    exporting.require_format(Path(to), None if script is None else Path(script))
     if of_sequences(Path(run)):
         if script is not None:
             raise UsageError("the script labels image files; a run on sequences has none")

@@ -106,8 +106,8 @@ def usual_inputs(network: str) -> list[Input]:
         return [Input(foreign.usual_input(network))]
     entry = registry.find(own)
     side = (sizes_in(network) or {}).get("side")  # of the pictures that a network in this size takes
-    channels, *sides = entry.example or [0]
-    sample = [Input((channels, *([side] * len(sides) if side else sides)))] if entry.example else []
+    shape = (*entry.example[:-2], side, side) if side else entry.example
+    sample = [Input(shape)] if entry.example else []
     return [*sample, *([Input((entry.text[0],), ids=True)] if entry.text else [])]
 
 

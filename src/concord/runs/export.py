@@ -70,8 +70,7 @@ def export(
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
-    suffix = suffix_of(to, script)
-    need_packages(suffix)
+    suffix = require_format(to, script)
     loaded = load_run(run, member=member, allow_code=allow_code, device="cpu", observer=observer)
     chosen = loaded.chosen(member)
     if suffix == ".safetensors" and len(chosen) > 1:
@@ -92,6 +91,13 @@ def export(
         largest_difference=worst,
         script=text,
     )
+
+
+def require_format(to: Path, script: Path | None = None) -> str:
+    """``suffix_of``; UsageError also if a package is missing that the format needs."""
+    suffix = suffix_of(to, script)
+    need_packages(suffix)
+    return suffix
 
 
 def suffix_of(to: Path, script: Path | None = None) -> str:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError
 from concord.files.atomic import deliver
-from concord.runs.export import FORMATS, Exported, suffix_of
+from concord.runs.export import FORMATS, Exported, require_format
 from concord.runs.export_deployed import TOLERANCE
-from concord.runs.export_formats import Ask, Inputs, need_packages, safetensors_file
+from concord.runs.export_formats import Ask, Inputs, safetensors_file
 from concord.runs.export_made import made
 from concord.runs.machine import settled
 from concord.runs.sequences.interface import SequenceInterface
@@ -65,8 +65,7 @@ def export(
     of each. What cannot be written leaves an older file as it was (ResourceError); a network that the format
     cannot hold is a UsageError.
     """
-    suffix = suffix_of(to)
-    need_packages(suffix)
+    suffix = require_format(to)
     loaded = load_run(run, member=member, allow_code=allow_code, device="cpu", observer=observer)
     chosen, about = loaded.chosen(member), described(loaded, member)
     classes, worst = loaded.interface.known.classes, None
