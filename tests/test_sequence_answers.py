@@ -191,13 +191,17 @@ def test_steps_share_bins_where_there_are_many():
     assert errors_at(labels, targets, bins=2) == ([3.0, 8.0], [0.0, 0.2])
 
 
-def test_states_are_what_the_last_layer_gives_along_the_sequence(made):
-    view, loaded = sequence_view(made["sequence"]), load_run(made["sequence"])
+@pytest.mark.parametrize("task", ["sequence", "segments"])  # the second reads in both directions
+def test_states_are_what_the_last_layer_gives_along_the_sequence(task, made):
+    view, loaded = sequence_view(made[task]), load_run(made[task])
     from concord.runs.sequences.evaluate import parts_of
 
     (x, lengths), _ = parts_of(loaded, None).test.batch(torch.tensor([0]), None)
     with torch.no_grad():
-        y, _ = loaded.members["a"].body(x, None, lengths)
+        a = loaded.members["a"]
+        if task == "segments":  # symbols, as the one-hot columns that the network reads
+            x, a = torch.nn.functional.one_hot(x, 3).float(), a.network
+        y, _ = a.body(x, None, lengths)
     torch.testing.assert_close(view.along.states[0].values, y[0])
 
 
