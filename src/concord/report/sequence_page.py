@@ -96,5 +96,6 @@ def _states(view: SequenceView) -> Iterator[Part]:
     for states in view.along.states:
         yield Drawing(
             states_over_time(states.values, view.along.symbols, title=f"States of {states.member}"),
-            f"What {states.member} gives at each step of {view.along.name}; rows are units of its last layer.",
+            f"What {states.member} gives at each step of {view.along.name}; rows are units of its last"
+            " layer.",
         )
