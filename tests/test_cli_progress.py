@@ -133,8 +133,8 @@ def test_reading_many_images_is_told_every_ten_seconds_and_not_when_quiet(monkey
             clock[0] += 0.9
             shown.counted(1000 * done, 30_000)
     assert capsys.readouterr().err.splitlines() == [
-        "concord: read 12,000 of 30,000 images",
-        "concord: read 24,000 of 30,000 images",
+        "concord: read 12,000 of 30,000",
+        "concord: read 24,000 of 30,000",
     ]
 
 

@@ -101,8 +101,12 @@ def test_what_cannot_be_read_has_an_error_and_the_others_their_labels(made, tmp_
     assert [row["label"] is None for row in rows] == [False, True, False, True]
     assert "line 2: character 2 is 'é', which the training text lacks" in rows[1]["error"]
     assert call(capsys, *line, "--strict")[0] == 3
+    (one,) = concord.predict(made["segments"], texts="abc")
+    assert (one.file, len(one.labels)) == ("text 1", 3)
+    with pytest.raises(concord.UsageError, match="length is at least 1, got 0"):
+        concord.sample(made["language"], "the", length=0)
     empty, read = concord.predict(made["segments"], texts=["", "ab"])
-    assert (empty.error, len(read.labels)) == ("--text 1: the sequence is empty", 2)
+    assert (empty.error, len(read.labels)) == ("text 1: the sequence is empty", 2)
 
 
 def test_a_pattern_stands_for_its_files(made, tmp_path, capsys):
@@ -129,7 +133,11 @@ WRONG = {
         "expected numbers, as the training had, got text",
     ),
     "an unknown character": (["sample", "language", "--prompt", "a€"], 3, "the prompt: character 2 is '€'"),
-    "an empty prompt": (["sample", "language", "--prompt", ""], 2, "the prompt is empty"),
+    "an empty prompt": (
+        ["sample", "language", "--prompt", ""],
+        2,
+        "the prompt is a text of at least one character, got ''",
+    ),
     "a cold temperature": (["sample", "language", "--prompt", "a", "--temperature", "0"], 2, "above 0"),
     "no text to write": (["sample", "segments", "--prompt", "a"], 2, "only a run of the task language"),
 }
@@ -191,13 +199,17 @@ def test_steps_share_bins_where_there_are_many():
     assert errors_at(labels, targets, bins=2) == ([3.0, 8.0], [0.0, 0.2])
 
 
-def test_states_are_what_the_last_layer_gives_along_the_sequence(made):
-    view, loaded = sequence_view(made["sequence"]), load_run(made["sequence"])
+@pytest.mark.parametrize("task", ["sequence", "segments"])  # the second reads in both directions
+def test_states_are_what_the_last_layer_gives_along_the_sequence(task, made):
+    view, loaded = sequence_view(made[task]), load_run(made[task])
     from concord.runs.sequences.evaluate import parts_of
 
     (x, lengths), _ = parts_of(loaded, None).test.batch(torch.tensor([0]), None)
     with torch.no_grad():
-        y, _ = loaded.members["a"].body(x, None, lengths)
+        a = loaded.members["a"]
+        if task == "segments":  # symbols, as the one-hot columns that the network reads
+            x, a = torch.nn.functional.one_hot(x, 3).float(), a.network
+        y, _ = a.body(x, None, lengths)
     torch.testing.assert_close(view.along.states[0].values, y[0])
 
 

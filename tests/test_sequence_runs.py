@@ -281,6 +281,10 @@ def test_the_run_as_an_object_has_its_figures_and_predicts(made):
     assert run.result.members["a"].test_error == run["members"]["a"]["test_error"]
     assert "test error" in repr(run)
     assert run.evaluate().ensemble.nll == pytest.approx(run.result.ensemble.nll)
+    assert run.predict(texts=["abc"]) == concord.predict(made["segments"], texts=["abc"])
+    text = {"length": 5, "temperature": 2.0, "top": 3, "seed": 4, "member": "a"}
+    written = concord.Run(made["language"]).sample("the", **text)
+    assert written.to_dict() == concord.sample(made["language"], "the", **text).to_dict()
 
 
 def test_figures_without_a_test_part_are_announced(tmp_path, capsys):

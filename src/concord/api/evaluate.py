@@ -45,7 +45,7 @@ def predict(
     run: str | Path,
     files: str | Path | Sequence[str | Path] = (),
     *,
-    texts: Sequence[str] = (),
+    texts: str | Sequence[str] = (),
     member: str = "ensemble",
     top: int = 1,
     probabilities: bool = False,

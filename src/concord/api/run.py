@@ -15,6 +15,7 @@ from concord.runs.predict import Prediction
 from concord.runs.ready import RunResult
 from concord.runs.sequences.predict import SequencePrediction
 from concord.runs.sequences.result import SequenceResult
+from concord.runs.sequences.sample import Sampled
 from concord.runs.train import read_result
 
 
@@ -46,16 +47,18 @@ class Run(Document):
 
     def predict(
         self,
-        files: str | Path | Sequence[str | Path],
+        files: str | Path | Sequence[str | Path] = (),
         *,
+        texts: str | Sequence[str] = (),
         member: str = ENSEMBLE,
         top: int = 1,
         probabilities: bool = False,
     ) -> list[Prediction] | list[SequencePrediction]:
-        """Label and confidence of image files, folders or patterns; see ``concord.predict``."""
+        """Label and confidence of image files, or of sequences; see ``concord.predict``."""
         return finished.predict(
             self.path,
             files,
+            texts=texts,
             member=member,
             top=top,
             probabilities=probabilities,
@@ -66,6 +69,28 @@ class Run(Document):
         """Scores on the run's own test split, or on that of other data with the same classes."""
         return finished.evaluate(
             self.path, data=None if data is None else str(data), allow_code=self.allow_code
+        )
+
+    def sample(
+        self,
+        prompt: str,
+        *,
+        length: int = 500,
+        temperature: float = 0.8,
+        top: int | None = None,
+        seed: int = 0,
+        member: str = ENSEMBLE,
+    ) -> Sampled:
+        """Text that a run of the task language writes behind the prompt; see ``concord.sample``."""
+        return finished.sample(
+            self.path,
+            prompt,
+            length=length,
+            temperature=temperature,
+            top=top,
+            seed=seed,
+            member=member,
+            allow_code=self.allow_code,
         )
 
     def export(self, member: str, to: str | Path) -> Exported:

@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "predict",
         help="Labels for files, folders and globs, in the order given; - stands for paths on standard input,"
-        " one on each line. The exit status is 3 if no image could be read.\n\n"
+        " one on each line. The exit status is 3 if nothing could be read.\n\n"
         "Example: concord predict runs/first photos/ 'more/*.png' --top 3 --csv labels.csv",
     )(predict_command)
 
@@ -57,7 +57,7 @@ def predict_command(
         bool, typer.Option("--probabilities", help="Add the probability of every class.")
     ] = False,
     csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if any image cannot be read.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if anything cannot be read.")] = False,
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:

@@ -11,7 +11,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from concord.cli import signals
-from concord.errors import amount
 from concord.files.text import printable
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ class Lines(Quiet):
     def counted(self, done: int, total: int) -> None:
         if self._due():
             tell(
-                f"read {done:,} of {amount(total, 'image')}"
+                f"read {done:,} of {total:,}"  # images or sequences
                 if total
                 else f"looking for images: {done:,} found"
             )

@@ -76,9 +76,11 @@ def train_command(
         ),
     ] = None,
     epochs: Epochs = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per update; default: 64.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images or sequences per update; default: 64.")
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of initial weights, order of images and dropout; default: 0.")
+        int | None, typer.Option(help="Seed of initial weights, order of samples and dropout; default: 0.")
     ] = None,
     task: Annotated[
         str | None,

@@ -39,7 +39,7 @@ def sequence_page(view: SequenceView) -> str:
         (
             "learning",
             "Learning curves",
-            learning_curves(view.lines, [*view.result["members"], ENSEMBLE], figures),
+            learning_curves(view.lines, list(rows), figures),
         ),
         ("confusion", "Confusion", list(_confusions(view))),
         ("steps", "Errors at each step", list(_steps(view))),
@@ -61,7 +61,7 @@ def _sentence(view: SequenceView, rows: Mapping[str, Mapping[str, Any]]) -> str:
         f"{name} {row['bits']:.3f}" if language else f"{name} {percent(row['test_error'])} %"
         for name, row in rows.items()
     )
-    return f"Learned was {KINDS[view.task]}. On the test part, {figure}: {listed}."
+    return f"A run that learned {KINDS[view.task]}. On the test part, {figure}: {listed}."
 
 
 def _confusions(view: SequenceView) -> Iterator[Part]:
@@ -96,5 +96,6 @@ def _states(view: SequenceView) -> Iterator[Part]:
     for states in view.along.states:
         yield Drawing(
             states_over_time(states.values, view.along.symbols, title=f"States of {states.member}"),
-            f"What {states.member} gives at each step of {view.along.name}; rows are units of its last layer",
+            f"What {states.member} gives at each step of {view.along.name}; rows are units of its last"
+            " layer.",
         )

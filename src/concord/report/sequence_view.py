@@ -12,6 +12,7 @@ from concord.data.dataset import Dataset
 from concord.data.sequences.samples import Sequences
 from concord.errors import CheckpointError, DataError
 from concord.layers.recurrent.cell import Cell
+from concord.layers.recurrent.recurrent import Recurrent
 from concord.layers.temporal import TemporalBlock
 from concord.runs import predictions
 from concord.runs.sequences.evaluate import parts_of, tested
@@ -127,16 +128,21 @@ def _read_along(loaded: LoadedSequences, part: Dataset) -> Along:
 
 
 def _states(member: nn.Module, x: Any) -> Tensor | None:
-    """Shape: -> (T, H); None of a member without layers over time that concord knows"""
-    layers = [module for module in member.modules() if isinstance(module, Cell | TemporalBlock)]
-    if not layers:
+    """Shape: -> (T, H), of both directions side by side; None without layers over time that concord knows"""
+    layers = [each for each in member.modules() if isinstance(each, Recurrent | Cell | TemporalBlock)]
+    inside = {cell for each in layers if isinstance(each, Recurrent) for cell in each.cells}
+    outer = [each for each in layers if each not in inside]  # one that reads backwards is turned by its layer
+    if not outer:
         return None
     seen: list[Tensor] = []
 
     def note(module: nn.Module, given: Any, output: Any) -> None:
-        seen.append(output[0][:, 0] if isinstance(module, Cell) else output[0].transpose(0, 1))
+        if isinstance(module, TemporalBlock):
+            seen.append(output[0].transpose(0, 1))
+        else:
+            seen.append(output[0][0] if isinstance(module, Recurrent) else output[0][:, 0])
 
-    hook = layers[-1].register_forward_hook(note)
+    hook = outer[-1].register_forward_hook(note)
     try:
         output_of(member, x)
     finally:

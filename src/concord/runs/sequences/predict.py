@@ -26,7 +26,7 @@ from concord.training.observer import SILENT, Observer
 
 BATCH = 64
 ONE_LABEL = ("sequence", "language")
-TYPED = "--text"  # what a sequence that was given as a text is called
+TYPED = "text"  # what a sequence that was given as a text is called
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def predict(
     run: Path,
     files: Sequence[str],
     *,
-    texts: Sequence[str] = (),
+    texts: str | Sequence[str] = (),
     asked: Asked = Asked(),
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
@@ -87,7 +87,8 @@ def predict(
         raise UsageError(f"top and probabilities are of one label; the task {task} gives several")
     texts_asked = bool(loaded.interface.known.alphabet)
     rows = [row for file in files for row in _rows_of(file, texts_asked)]
-    rows += [Row(text, "", f"{TYPED} {k}") for k, text in enumerate(texts, 1)]
+    given = [texts] if isinstance(texts, str) else texts
+    rows += [Row(text, "", f"{TYPED} {k}") for k, text in enumerate(given, 1)]
     found: list[SequencePrediction] = []
     with settled(loaded.config):
         for start in range(0, len(rows), BATCH):

@@ -70,8 +70,10 @@ def sample(
             f"{run} is of the task {loaded.interface.task}: only a run of the task {LANGUAGE} writes text"
         )
     alphabet = loaded.interface.known.alphabet
-    if not prompt:
-        raise UsageError("the prompt is empty: give at least one character to continue")
+    if not isinstance(prompt, str) or not prompt:
+        raise UsageError(f"the prompt is a text of at least one character, got {prompt!r}")
+    if length < 1:
+        raise UsageError(f"length is at least 1, got {length}")
     try:
         symbols = encoded(prompt, alphabet)
     except DataError as error:

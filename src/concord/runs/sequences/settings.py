@@ -15,7 +15,14 @@ PAIRS = {  # members for whoever names none
     "ctc": ("blstm_segments", "tcn_copy"),
 }
 # of pictures alone: the key, and the value at which it does nothing
-DATA = {"size": None, "joint": False, "drop_duplicates": False, "bad_images": "error", "keep": "auto"}
+DATA = {
+    "size": None,
+    "joint": False,
+    "drop_duplicates": False,
+    "bad_images": "error",
+    "keep": "auto",
+    "largest_image": 50.0,
+}
 TRAIN = {"batches": "shared", "label_smoothing": 0.0, "stacked": False, "test": "end"}
 
 
