@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from training_made import member
 
-from concord.runs.config import Adam, Sgd, Train
+from concord.runs.config import Train
+from concord.runs.config_optimizers import Adam, Sgd
 from concord.runs.plan import optimizer_of
 from concord.training.optim import learning_rate, set_rate
 

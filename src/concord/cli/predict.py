@@ -70,8 +70,6 @@ def predict_command(
     if csv_:
         require_folder_of(csv_)
     from concord.api.evaluate import predict
-    from concord.files.text import printable
-    from concord.runs.predict import Prediction
 
     rows = predict(
         run,
@@ -83,21 +81,34 @@ def predict_command(
         allow_code=allow_code or [],
         observer=progress.Lines(),
     )
-    what = "image" if any(isinstance(row, Prediction) for row in rows) else "sequence"
+    _show(rows, csv_, json_)
     bad = sum(row.error is not None for row in rows)
-    if csv_:
-        _write_csv(csv_, rows)
-        unread = f"; {bad} could not be read" if bad else ""
-        written = f"{printable(csv_)}: labels of {amount(len(rows) - bad, what)}{unread}"
-        print(written, file=sys.stderr if json_ else None)
-    if json_:
-        print_json([row.to_dict() for row in rows])
-    elif not csv_:
-        _print_rows(rows)
     if bad:
-        progress.tell(f"{bad:,} of {amount(len(rows), what)} could not be read")
+        progress.tell(f"{bad:,} of {amount(len(rows), _kind(rows))} could not be read")
         if strict or bad == len(rows):
             raise typer.Exit(DataError.exit_status)
+
+
+def _show(rows: "Sequence[Row]", table: Path | None, as_json: bool) -> None:
+    """As JSON, as a table in a file, or as lines."""
+    if table:
+        from concord.files.text import printable
+
+        _write_csv(table, rows)
+        bad = sum(row.error is not None for row in rows)
+        unread = f"; {bad} could not be read" if bad else ""
+        written = f"{printable(table)}: labels of {amount(len(rows) - bad, _kind(rows))}{unread}"
+        print(written, file=sys.stderr if as_json else None)
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+    elif not table:
+        _print_rows(rows)
+
+
+def _kind(rows: "Sequence[Row]") -> str:
+    from concord.runs.predict import Prediction
+
+    return "image" if any(isinstance(row, Prediction) for row in rows) else "sequence"
 
 
 def _require_run_first(run: Path, files: Sequence[str]) -> None:

@@ -38,43 +38,57 @@ TRAIN_HELP = (
 )
 
 
+TrainedMembers = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Networks, separated by commas; default: a pair that suits the data. {NAMED_MEMBERS}",
+        autocompletion=complete.networks,
+    ),
+]
+Pretrained = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MEMBER[=FILE]",
+        help="Member that starts from the pretrained weights of its library, or from those of a file"
+        " (safetensors or a torch state dict); may be repeated.",
+    ),
+]
+ConsensusCost = Annotated[
+    str | None,
+    typer.Option(
+        help="Cost between predictions: none (default), l2, sce, kl, ...", autocompletion=complete.costs
+    ),
+]
+ConsensusEdges = Annotated[
+    str | None,
+    typer.Option(
+        help="Which members learn from which: chain (default), all, ring, star, one_way, mean, ...",
+        autocompletion=complete.edges,
+    ),
+]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        help="classify (pictures, the default), or of sequences: sequence (a class for each), segments"
+        " (a class for each step), language (the next character), ctc (labels without places).",
+        autocompletion=complete.tasks,
+    ),
+]
+
+
 def add_to(app: typer.Typer) -> None:
     app.command("train", help=TRAIN_HELP)(train_command)
 
 
 def train_command(
     data: TrainingData = None,
-    members: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Networks, separated by commas; default: a pair that suits the data. {NAMED_MEMBERS}",
-            autocompletion=complete.networks,
-        ),
-    ] = None,
-    pretrained: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MEMBER[=FILE]",
-            help="Member that starts from the pretrained weights of its library, or from those of a file"
-            " (safetensors or a torch state dict); may be repeated.",
-        ),
-    ] = None,
-    consensus: Annotated[
-        str | None,
-        typer.Option(
-            help="Cost between predictions: none (default), l2, sce, kl, ...", autocompletion=complete.costs
-        ),
-    ] = None,
+    members: TrainedMembers = None,
+    pretrained: Pretrained = None,
+    consensus: ConsensusCost = None,
     weight: Annotated[
         float | None, typer.Option(help="Weight of the consensus cost (alpha); default: 0.")
     ] = None,
-    edges: Annotated[
-        str | None,
-        typer.Option(
-            help="Which members learn from which: chain (default), all, ring, star, one_way, mean, ...",
-            autocompletion=complete.edges,
-        ),
-    ] = None,
+    edges: ConsensusEdges = None,
     epochs: Epochs = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images or sequences per update; default: 64.")
@@ -82,14 +96,7 @@ def train_command(
     seed: Annotated[
         int | None, typer.Option(help="Seed of initial weights, order of samples and dropout; default: 0.")
     ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="classify (pictures, the default), or of sequences: sequence (a class for each), segments"
-            " (a class for each step), language (the next character), ctc (labels without places).",
-            autocompletion=complete.tasks,
-        ),
-    ] = None,
+    task: TaskName = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto (default: cuda if there is one).")
     ] = None,

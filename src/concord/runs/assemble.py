@@ -1,7 +1,6 @@
 """From a configuration to a training that can start: the one place where data, zoo and training meet."""
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,24 +13,21 @@ from concord.data.images.pictures import Watch
 from concord.data.load import Accept, load
 from concord.data.normalise import Normalise
 from concord.data.splits import Splits
-from concord.errors import CheckpointError, ConcordError, DataError, MissingDataError, UsageError, interrupts
+from concord.errors import ConcordError, DataError, MissingDataError, UsageError, interrupts
 from concord.files.paths import expanded
+from concord.runs.building import bounded_by, import_own, started
 from concord.runs.config import REST, Config, Member
 from concord.runs.interface import Interface
-from concord.training.checkpoint import MEMBER, Checkpoint
+from concord.training.checkpoint import Checkpoint
 from concord.training.dense import refuse_output, refuse_tensors
 from concord.training.devices import forward, home_of
 from concord.training.evaluate import evaluating, output_of
 from concord.training.foreign import out_of_memory
-from concord.training.seeding import purpose_seed, seeded
-from concord.zoo import own, registry
+from concord.zoo import registry
 from concord.zoo.build import UnknownNetwork, build
 from concord.zoo.foreign import as_pretrained
-from concord.zoo.limits import Limit, TooLargeError, bounded
 from concord.zoo.weights import load_weights
 
-NO_ROOM = "does not fit into the free memory, with what a training needs beside it"
-SMALL = 10_000_000  # parameters
 USUAL_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
 
 
@@ -84,13 +80,9 @@ def build_members(
     a network that becomes much larger than its tensors there is a CheckpointError before it is built.
     """
     members = {}
-    for name in dict.fromkeys(m.network for m in config.members):
-        if ":" in name and name in allow_code:  # what an import draws is the same whoever stands beside it
-            with seeded(purpose_seed("import", name.rpartition(":")[0]), torch.device("cpu")):
-                own.imported(name)
+    import_own(config, allow_code)
     for member in config.members:
-        start = purpose_seed(config.train.seed, "start", member.name)
-        with seeded(start, torch.device("cpu")):  # whatever a factory draws from
+        with started(config, member):
             with bounded_by(member, saved):
                 network = _built(member, interface, member.pretrained is True and not saved, allow_code)
             file = member.pretrained if isinstance(member.pretrained, str) else None
@@ -106,28 +98,6 @@ def build_members(
         home = member.device or config.train.device
         members[member.name] = network.to(home).to(memory_format=torch.channels_last)
     return members
-
-
-@contextmanager
-def bounded_by(member: Member, saved: Checkpoint | None) -> Iterator[None]:
-    """No network of the zoo is larger than a checkpoint can be, or than the one that will fill it."""
-    if ":" in member.network:  # code that the user has allowed by name
-        yield
-        return
-    if saved is None:
-        free = memory.available()
-        # half of it, at 4 bytes each; what is small is left to check_memory
-        numbers = None if free is None else max(free // 8, SMALL)
-        with bounded(Limit(numbers=numbers, because=NO_ROOM)):
-            yield
-        return
-    try:
-        with bounded(Limit.of(saved.tensors.get(f"{MEMBER}{member.name}", {}))):
-            yield
-    except (TooLargeError, UsageError, RuntimeError, OverflowError, MemoryError) as error:
-        raise CheckpointError(
-            f"{saved.path}: member {member.name!r} was not made for {member.network} (config.toml): {error}"
-        ) from None
 
 
 def _built(member: Member, interface: Interface, pretrained: bool, allow_code: Collection[str]) -> nn.Module:
@@ -150,7 +120,7 @@ def _built(member: Member, interface: Interface, pretrained: bool, allow_code: C
 
 
 def _check_output(name: str, network: nn.Module, interface: Interface) -> None:
-    """Two samples through the member, so that a wrong network is told apart before anything is trained."""
+    """Two samples through the member: a wrong network is refused before anything is trained."""
     expected = (2, len(interface.classes))
     try:
         output = output_of(network, torch.zeros(2, *interface.shape))

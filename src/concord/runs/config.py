@@ -22,6 +22,7 @@ from concord.consensus import names
 from concord.consensus.edges import table
 from concord.errors import amount, suggestion
 from concord.runs.config_data import Augment, Data
+from concord.runs.config_optimizers import Adam, OwnOptimizer, Sgd
 from concord.runs.ramps import Constant, Ramps
 from concord.runs.section import Count, Fraction, Headed, Section, Text
 from concord.runs.sequences.settings import fault
@@ -106,32 +107,6 @@ class Consensus(Headed):
         Discriminator(lambda given: "table" if isinstance(given, list) else "one"),
     ] = True
     schedule: Ramps = Constant()
-
-
-class Sgd(Section):
-    kind: Literal["sgd"]
-    lr: PositiveFloat = 0.1
-    momentum: Fraction = 0.9
-    nesterov: bool = False
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    decay: Literal["kernels", "all"] = "kernels"
-
-
-class Adam(Section):
-    kind: Literal["adam", "adamw"] = "adam"
-    lr: PositiveFloat = 0.5**10  # of Noel 2017
-    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
-    eps: PositiveFloat = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    decay: Literal["kernels", "all"] = "kernels"
-
-
-class OwnOptimizer(Section):
-    """An optimiser that a Python user gave as an object."""
-
-    kind: Literal["python"]
-    lr: Annotated[float, Field(ge=0)]
-    name: Text
 
 
 REST = "rest"

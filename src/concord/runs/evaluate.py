@@ -27,6 +27,7 @@ from concord.runs.watching import Stop, never
 from concord.tasks.classify import Classify
 from concord.training.observer import SILENT, Observer
 
+SPENT = ("seconds", "samples_per_second")  # of every line of metrics.jsonl
 ROWS = 500  # samples that are tallied at once, as in training
 
 
@@ -96,7 +97,7 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
         feed = make_feed(loaded.config, splits, loaded.interface)
         predicted = logits_of(loaded, feed.valid(), stop)
         valid = task.scores(_tally(task, predicted, splits.valid.labels.cpu()), names)
-    seconds, images = _spent(loaded)
+    seconds, images = spent(loaded.rows(SPENT))
     return Evaluation(
         members=members_of(test, valid, assemble.costs(loaded.members, loaded.interface.shape)),
         ensemble=ensemble_of(test, valid),
@@ -117,9 +118,8 @@ def _tally(task: Classify, logits: Mapping[str, Tensor], labels: Tensor) -> Tens
     return reduce(torch.add, (task.tally(rows, [y] * len(rows)) for *rows, y in parts))
 
 
-def _spent(loaded: Loaded) -> tuple[float, float]:
+def spent(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """Seconds of training, and the samples of all epochs."""
-    rows = loaded.rows(("seconds", "samples_per_second"))
     return (
         sum(row["seconds"] for row in rows),
         sum(row["seconds"] * row["samples_per_second"] for row in rows),

@@ -57,7 +57,12 @@ def largest_difference(ask: Ask, loaded: Loaded, member: str) -> float:
         pixels = example(loaded.interface.shape, batch)
         apart = (ask(pixels) - loaded.probabilities(pixels, member)).abs().max()
         worst = torch.maximum(worst, apart)  # which keeps what is not a number
-    if not worst <= TOLERANCE:  # not a number is no agreement either
+    return within_tolerance(worst)
+
+
+def within_tolerance(worst: Tensor) -> float:
+    """The largest difference as a number; UsageError if it is more than TOLERANCE, or not a number."""
+    if not worst <= TOLERANCE:
         raise UsageError(
             f"the exported file differs from `concord predict` by {worst:.1e}, more than {TOLERANCE:g};"
             " nothing was written"

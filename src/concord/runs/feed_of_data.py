@@ -48,10 +48,6 @@ def feed_of(
             return Reader(part, task, attempt, f"the loader of {name}").batches
         return lambda: in_order(part, name, loader)
 
-    notices = list(parts.notices)
-    if parts.test is None:
-        other = "validation" if parts.valid is not None else "training"
-        notices.append(f"no test data was given: test figures are those of the {other} data")
     valid = held("valid")
     scored = held("test") or valid or held("data")
     assert scored is not None
@@ -60,10 +56,8 @@ def feed_of(
         steps = repeated.steps
         train: Callable[[int, int], Iterator[Batch]] = repeated.batches
     else:
-        steps, train = (
-            steps_per_epoch(len(parts.train), batch_size),
-            _of_set(parts.train, loader, batch_size, seed, shuffle),
-        )
+        steps = steps_per_epoch(len(parts.train), batch_size)
+        train = _of_set(parts.train, loader, batch_size, seed, shuffle)
     return Feed(
         steps=steps,
         train=train,
@@ -71,9 +65,16 @@ def feed_of(
         test=scored,
         has_valid=valid is not None,
         fingerprint=_fingerprint(parts),
-        notices=tuple(notices),
+        notices=(*parts.notices, *_instead_of_test(parts)),
         close=loader.close,
     )
+
+
+def _instead_of_test(parts: Parts) -> Iterator[str]:
+    """What is scored where no test data were given."""
+    if parts.test is None:
+        other = "validation" if parts.valid is not None else "training"
+        yield f"no test data was given: test figures are those of the {other} data"
 
 
 def _of_set(

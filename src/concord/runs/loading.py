@@ -14,13 +14,14 @@ from concord.data.images.pictures import Watch
 from concord.data.load import UnusableError
 from concord.data.splits import Splits
 from concord.errors import DataError, amount
+from concord.runs import stands
 from concord.runs.assemble import build_members, load_again, load_data
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions, whole_float32
-from concord.runs.stands import check_member, refuse_sequences, stands_for
+from concord.runs.stands import refuse_sequences, stands_for
 from concord.runs.watching import Stop, never, reading
 from concord.runs.weights import fill
 from concord.training.evaluate import outputs
@@ -56,10 +57,7 @@ class Loaded:
 
     def chosen(self, member: str) -> dict[str, nn.Module]:
         """One member by name, or all of them for the ensemble."""
-        if member == ENSEMBLE:
-            return self.members
-        check_member(member, self.members)
-        return {member: self.members[member]}
+        return stands.chosen(self.members, member)
 
     def probabilities(self, pixels: Tensor, member: str = ENSEMBLE) -> Tensor:
         """softmax of the mean of logits, in float32 whatever the training computed in.

@@ -41,7 +41,7 @@ def new(folder: RunFolder, asked: Config, call: Call) -> Ready[ClassScores]:
 
 
 def again(folder: RunFolder, asked: Config, found: Checkpoint | None, call: Call) -> Ready[ClassScores]:
-    """A training that goes on from its newest checkpoint, or begins if it has none."""
+    """A training that continues from its newest checkpoint, or begins without one."""
     config = machine.resolved(asked)
     splits: Splits = assemble.load_again(config, "--set data.source=PATH", reading(call.observer, call.stop))
     # pixels are normalised as they were from the start, whatever data is trained on now

@@ -22,9 +22,10 @@ from concord.consensus.edges import (
 )
 from concord.consensus.objective import Consensus, pairwise
 from concord.errors import UsageError
-from concord.runs.config import Config, OwnOptimizer, Train
+from concord.runs.config import Config, Train
 from concord.runs.config import Consensus as Settings
-from concord.runs.config import Sgd as SgdSettings
+from concord.runs.config_optimizers import OwnOptimizer
+from concord.runs.config_optimizers import Sgd as SgdSettings
 from concord.runs.ramps import Cosine, Piecewise, Ramp
 from concord.training.job import Plan, Seen
 from concord.training.loop import Rule, Weight

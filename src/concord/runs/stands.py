@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from concord.consensus.names import ENSEMBLE, OWN
 from concord.errors import CheckpointError, UsageError, suggestion
@@ -23,6 +24,14 @@ def check_member(member: str, names: Iterable[str]) -> None:
     known = [*names, ENSEMBLE]
     if member not in known:
         raise UsageError(f"no member {member!r}{suggestion(member, known)}; there are: {', '.join(known)}")
+
+
+def chosen(members: dict[str, nn.Module], name: str) -> dict[str, nn.Module]:
+    """One member by name, or all of them for the ensemble; UsageError for another name."""
+    if name == ENSEMBLE:
+        return members
+    check_member(name, members)
+    return {name: members[name]}
 
 
 def own_modules(config: Config) -> list[str]:

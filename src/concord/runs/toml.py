@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from concord.errors import UsageError, suggestion
 from concord.runs import toml_bounds
-from concord.runs.config import Config, OwnOptimizer
+from concord.runs.config import Config
+from concord.runs.config_optimizers import OwnOptimizer
 from concord.runs.phrases import plain
 
 LARGEST_FILE = 2**20  # bytes; a configuration is small

@@ -23,6 +23,7 @@ from concord.data.names import Chosen
 from concord.errors import DataError
 from concord.files.text import counted, printable
 
+TEXTS = "; texts are for the task sequence: --task sequence"
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "val", "validation", "dev"), "valid"),
@@ -202,8 +203,7 @@ def _too_few(root: Path, train: Listing, classes: Sequence[str]) -> str:
     there = f"only '{printable(classes[0])}'" if classes else "none"
     loose = any(is_image_name(path) for path in train.ignored)
     cure = "move the images into one folder for each class" if loose else "expected CLASS/*.png, *.jpg ..."
-    if any(str(path).lower().endswith(".txt") for path in train.ignored):
-        cure += "; texts are for the task sequence: --task sequence"
+    cure += TEXTS if any(kind_of(path) == "TXT" for path in train.ignored) else ""
     unread = unread_kinds(train.ignored)
     return (
         f"{printable(root)} needs a folder of images for each of 2 or more classes; there is {there}; "
@@ -244,8 +244,7 @@ def _part(
 ) -> Images | None:
     if not len(rows):
         return None
-    names = Chosen(store.names, rows)
-    return Images(store, torch.from_numpy(labels), classes, names, torch.from_numpy(rows))
+    return Images(store, torch.from_numpy(labels), classes, Chosen(store.names, rows), torch.from_numpy(rows))
 
 
 def _name(path: Path, root: Path) -> str:

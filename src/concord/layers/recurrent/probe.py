@@ -23,8 +23,9 @@ def state_gradients(
 ) -> Tensor:
     """dL/dh_t for every t in one backward pass, where L = loss(y) and y is what the cell gives.
 
-    Zeros are added to each h_t before it goes on, and receive all of its gradient: the part of the loss at
-    that step, and the part that comes back through later steps. The gradient of y alone lacks the second.
+    Zeros are added to each h_t before the next step reads it, and receive all of its gradient: the part of
+    the loss at that step, and the part that comes back through later steps. The gradient of y alone lacks
+    the second.
 
     Shape: x (T, B, D), loss (T, B, H) -> one number; gives (T + 1, B, H), from the initial state on
 

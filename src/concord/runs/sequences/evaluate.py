@@ -10,7 +10,7 @@ from concord.data.sequences.load import Parts
 from concord.errors import StoppedError, amount
 from concord.runs import machine
 from concord.runs.config import Config
-from concord.runs.evaluate import Evaluation, recall_of
+from concord.runs.evaluate import SPENT, Evaluation, recall_of, spent
 from concord.runs.result import Result
 from concord.runs.samples import in_order
 from concord.runs.sequences.figures import Where, costs, document_of, longest
@@ -46,11 +46,18 @@ def evaluate(
             observer.notice(f"{data}: {amount(len(test), 'sample')} are scored")
         found = scored(loaded, test, stop)
         valid = None if parts.valid is None or data is not None else scored(loaded, parts.valid, stop)
+    done = _figures(loaded, found, valid)
+    prices = costs(loaded.members, loaded.interface, longest(parts.train))
+    where = Where(str(run), test.fingerprint, longest(parts.train))
+    result = document_of(done, prices, where, ())
+    return _with_recall(loaded, found, result, len(test)) if isinstance(result, Result) else result
+
+
+def _figures(loaded: LoadedSequences, found: Evaluated, valid: Evaluated | None) -> Final[Any]:
     task, names = loaded.task, list(loaded.members)
-    rows = loaded.folder.rows(("seconds", "samples_per_second"))
-    seconds = sum(row["seconds"] for row in rows)
-    samples = sum(row["seconds"] * row["samples_per_second"] for row in rows)
-    done: Final[Any] = Final(
+    rows = loaded.folder.rows(SPENT)
+    seconds, samples = spent(rows)
+    return Final(
         task.scores(found.tally, names),
         None if valid is None else task.scores(valid.tally, names),
         {},
@@ -60,25 +67,24 @@ def evaluate(
         len(rows),
         loaded.found.path.name,
     )
-    steps = longest(parts.train)
-    where = Where(str(run), test.fingerprint, steps)
-    result = document_of(done, costs(loaded.members, loaded.interface, steps), where, ())
-    if not isinstance(result, Result):
-        return result
+
+
+def _with_recall(loaded: LoadedSequences, found: Evaluated, result: Result, samples: int) -> Evaluation:
+    """The figures of a classifier as ``concord eval`` shows them."""
+    task, names = loaded.task, list(loaded.members)
     assert isinstance(task, Classify)
-    samples_of_class, right = task.by_class(found.tally, len(names))
-    recall = recall_of(samples_of_class, right, loaded.interface.known.classes, names)
+    of_class, right = task.by_class(found.tally, len(names))
     return Evaluation(
         result.members,
         result.ensemble,
         result.diversity,
-        recall,
-        str(run),
-        len(test),
-        seconds,
-        done.samples_per_second,
-        done.checkpoint,
-        test.fingerprint,
+        recall_of(of_class, right, loaded.interface.known.classes, names),
+        result.run,
+        samples,
+        result.seconds,
+        result.samples_per_second,
+        result.checkpoint,
+        result.fingerprint,
     )
 
 

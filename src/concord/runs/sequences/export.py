@@ -12,7 +12,7 @@ from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError
 from concord.files.atomic import deliver
 from concord.runs.export import FORMATS, Exported, require_format
-from concord.runs.export_deployed import TOLERANCE
+from concord.runs.export_deployed import within_tolerance
 from concord.runs.export_formats import Ask, Inputs, safetensors_file
 from concord.runs.export_made import made
 from concord.runs.machine import settled
@@ -99,7 +99,7 @@ def inputs_of(interface: SequenceInterface) -> Inputs:
 def largest_difference(ask: Ask, loaded: LoadedSequences, member: str) -> float:
     """Of any probability between the exported file and the members, over three batches and lengths.
 
-    UsageError if it is more than TOLERANCE.
+    UsageError if it is more than the tolerance.
     """
     worst = torch.zeros(())
     with torch.no_grad():
@@ -107,12 +107,7 @@ def largest_difference(ask: Ask, loaded: LoadedSequences, member: str) -> float:
             given = example(loaded.interface, batch, steps)
             wanted = Deployed(list(loaded.chosen(member).values()), loaded.interface)(*given)
             worst = torch.maximum(worst, _apart(ask(*given), wanted, given[1:]))
-    if not worst <= TOLERANCE:  # not a number is no agreement either
-        raise UsageError(
-            f"the exported file differs from the members by {worst:.1e}, more than {TOLERANCE:g}; nothing was"
-            " written"
-        )
-    return worst.item()
+    return within_tolerance(worst)
 
 
 def _apart(found: Tensor, wanted: Tensor, lengths: tuple[Tensor, ...]) -> Tensor:

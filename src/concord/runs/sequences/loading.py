@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from concord.consensus.names import ENSEMBLE
 from concord.data.dataset import Tree
 from concord.errors import CheckpointError, DivergedError
+from concord.runs import stands
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.sequences.interface import SequenceInterface, interface_of
 from concord.runs.sequences.members import build_members
 from concord.runs.sequences.run import resolved, task_of
-from concord.runs.stands import check_member, stands_for
+from concord.runs.stands import stands_for
 from concord.runs.weights import fill
 from concord.tasks.task import Task
 from concord.training.checkpoint import Checkpoint
@@ -41,10 +42,7 @@ class LoadedSequences:
 
     def chosen(self, member: str) -> dict[str, nn.Module]:
         """One member by name, or all of them for the ensemble."""
-        if member == ENSEMBLE:
-            return self.members
-        check_member(member, self.members)
-        return {member: self.members[member]}
+        return stands.chosen(self.members, member)
 
     def logits(self, x: Tree, member: str = ENSEMBLE) -> Tensor:
         """Mean of logits; DivergedError where they are no numbers. Shape: -> (B, K) or (B, T, K)"""

@@ -10,7 +10,7 @@ from concord.errors import ConcordError, UsageError, interrupts
 from concord.files.paths import expanded
 from concord.layers.recurrent.carried import Carried
 from concord.layers.recurrent.heads import OneHot
-from concord.runs.assemble import bounded_by
+from concord.runs.building import bounded_by, import_own, started
 from concord.runs.config import Config, Member
 from concord.runs.sequences.interface import SequenceInterface
 from concord.runs.sequences.settings import LANGUAGE, PAIRS
@@ -18,8 +18,7 @@ from concord.training.checkpoint import Checkpoint
 from concord.training.dense import refuse_output, refuse_tensors
 from concord.training.evaluate import output_of
 from concord.training.foreign import out_of_memory
-from concord.training.seeding import purpose_seed, seeded
-from concord.zoo import own, registry
+from concord.zoo import registry
 from concord.zoo.build import build
 from concord.zoo.weights import load_weights
 
@@ -40,12 +39,9 @@ def build_members(
     one-hot columns. UsageError for one whose outputs are of another task.
     """
     members = {}
-    for name in dict.fromkeys(m.network for m in config.members):
-        if ":" in name and name in allow_code:  # what an import draws is the same whoever stands beside it
-            with seeded(purpose_seed("import", name.rpartition(":")[0]), torch.device("cpu")):
-                own.imported(name)
+    import_own(config, allow_code)
     for member in config.members:
-        with seeded(purpose_seed(config.train.seed, "start", member.name), torch.device("cpu")):
+        with started(config, member):
             with bounded_by(member, saved):
                 network = _built(member, interface, allow_code, config.train.carry)
             if isinstance(member.pretrained, str) and not saved:
@@ -94,7 +90,7 @@ def example(interface: SequenceInterface, batch: int = 2, steps: int = TRIED) ->
 
 
 def _check_output(member: Member, network: nn.Module, interface: SequenceInterface) -> None:
-    """Two samples through the member, so that a wrong network is told apart before anything is trained."""
+    """Two samples through the member: a wrong network is refused before anything is trained."""
     inputs = example(interface)
     expected = (2, interface.outputs) if interface.task == "sequence" else (2, TRIED, interface.outputs)
     fitting = (

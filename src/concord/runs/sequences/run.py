@@ -11,10 +11,11 @@ from concord.runs import given, machine
 from concord.runs.config import Config
 from concord.runs.feed_of_data import feed_of
 from concord.runs.folder import RunFolder
+from concord.runs.job import job_in
 from concord.runs.named_tasks import TASKS
 from concord.runs.own_members import refuse_idle, try_members
 from concord.runs.own_trial import try_modules
-from concord.runs.plan import looks_at_validation, plan_of, pointless
+from concord.runs.plan import looks_at_validation, pointless
 from concord.runs.precision import PRECISIONS
 from concord.runs.ready import Call, Ready, RunResult
 from concord.runs.result import Result
@@ -22,14 +23,12 @@ from concord.runs.sequences.figures import Where, costs, document_of, longest
 from concord.runs.sequences.interface import SequenceInterface, interface_of, readable
 from concord.runs.sequences.members import build_members
 from concord.runs.sequences.result import SequenceResult
-from concord.runs.store import RunStore
 from concord.runs.stream_order import require_order
 from concord.tasks.ctc import require_paths
 from concord.tasks.task import Task
 from concord.training.checkpoint import Checkpoint
 from concord.training.final import Final
-from concord.training.job import Job
-from concord.training.seeding import purpose_seed
+from concord.training.job import Feed, Job
 
 
 def wanted_of(config: Config) -> Wanted:
@@ -77,7 +76,7 @@ def new(folder: RunFolder, asked: Config, call: Call) -> Ready[Any]:
 
 
 def again(folder: RunFolder, asked: Config, found: Checkpoint | None, call: Call) -> Ready[Any]:
-    """A training that goes on from its newest checkpoint, or begins if it has none."""
+    """A training that continues from its newest checkpoint, or begins without one."""
     config = resolved(asked)
     interface = interface_of(folder, found.state if found else {}, call.observer.notice)
     if interface.task != config.train.task:
@@ -119,45 +118,9 @@ def _ready(
     members: dict[str, nn.Module],
     call: Call,
 ) -> Ready[Any]:
-    require_order(parts.train, config.train)
-    task, data = task_of(interface), given.Parts(parts.train, parts.valid, parts.test)
-    looking = looks_at_validation(config)
-    if looking and parts.valid is None:
-        raise UsageError(
-            f"{looking} looks at the validation part, which is empty: set data.valid, for example to 0.1"
-        )
-    feed = feed_of(
-        data,
-        task,
-        lambda x, y, where: try_members(members, x, y, task, where),
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        workers=config.data.workers or 0,
-        shuffle=config.train.shuffle,
-    )
-    store = RunStore(
-        folder,
-        config,
-        members,
-        interface.plain(),
-        feed.fingerprint,
-        feed.steps,
-        task.size,
-        call.observer,
-        call.allow_changes,
-        call.strict,
-    )
-    job: Job[Any] = Job(
-        members=members,
-        feed=feed,
-        task=task,
-        plan=plan_of(config, feed.steps),
-        store=store,
-        seeds={name: purpose_seed(config.train.seed, "dropout", name) for name in members},
-        precision=dict.fromkeys(members, PRECISIONS[config.train.precision]),
-        stop=call.stop,
-        observer=call.observer,
-    )
+    task = task_of(interface)
+    feed = _feed(config, parts, task, members)
+    job: Job[Any] = job_in(folder, config, members, feed, task, interface.plain(), call)
     prices = costs(members, interface, longest(parts.train))
 
     def result(done: Final[Any], notices: tuple[str, ...]) -> RunResult:
@@ -165,3 +128,22 @@ def _ready(
         return document_of(done, prices, where, notices)
 
     return Ready(job, config, interface.plain(), result)
+
+
+def _feed(config: Config, parts: Parts, task: Task[Any], members: dict[str, nn.Module]) -> Feed:
+    """Batches of the parts; UsageError for settings that look at a validation part which is empty."""
+    require_order(parts.train, config.train)
+    looking = looks_at_validation(config)
+    if looking and parts.valid is None:
+        raise UsageError(
+            f"{looking} looks at the validation part, which is empty: set data.valid, for example to 0.1"
+        )
+    return feed_of(
+        given.Parts(parts.train, parts.valid, parts.test),
+        task,
+        lambda x, y, where: try_members(members, x, y, task, where),
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        workers=config.data.workers or 0,
+        shuffle=config.train.shuffle,
+    )

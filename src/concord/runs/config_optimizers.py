@@ -1,0 +1,33 @@
+"""The table of a settings file that chooses the optimiser. Nothing here imports torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat
+
+from concord.runs.section import Fraction, Section, Text
+
+
+class Sgd(Section):
+    kind: Literal["sgd"]
+    lr: PositiveFloat = 0.1
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    decay: Literal["kernels", "all"] = "kernels"
+
+
+class Adam(Section):
+    kind: Literal["adam", "adamw"] = "adam"
+    lr: PositiveFloat = 0.5**10  # of Noel 2017
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    decay: Literal["kernels", "all"] = "kernels"
+
+
+class OwnOptimizer(Section):
+    """An optimiser that a Python user gave as an object."""
+
+    kind: Literal["python"]
+    lr: Annotated[float, Field(ge=0)]
+    name: Text
