@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from concord.runs.history import History as History
     from concord.tasks.classify import Classify as Classify
     from concord.tasks.task import Compared as Compared
+    from concord.tasks.task import Ranking as Ranking
     from concord.tasks.task import Task as Task
     from concord.tasks.task import Watched as Watched
     from concord.training.batch import Batch as Batch
@@ -90,6 +91,7 @@ _HOMES = {
     "Classify": "tasks.classify",
     "Task": "tasks.task",
     "Compared": "tasks.task",
+    "Ranking": "tasks.task",
     "Watched": "tasks.task",
     "Dataset": "data.dataset",
     "Observer": "training.observer",

@@ -17,7 +17,7 @@ from concord.runs.samples import Reader, first_two, in_order
 from concord.tasks.classify import Classify
 from concord.tasks.task import S, Task, Tree
 from concord.training.batch import count, joined
-from concord.training.evaluate import evaluate
+from concord.training.evaluate import evaluate, scores_of
 
 
 def scores(members: Mapping[str, nn.Module], data: Given, task: Task[S]) -> S:
@@ -28,7 +28,7 @@ def scores(members: Mapping[str, nn.Module], data: Given, task: Task[S]) -> S:
     else:
         try_members(members, *first_two(part), task)
         samples = in_order(part, "data", Loader({"data": part}))
-    return task.scores(evaluate(members, samples, task).tally, list(members))
+    return scores_of(task, evaluate(members, samples, task), list(members))
 
 
 def probabilities(members: Mapping[str, nn.Module], x: Any, task: Task[Any]) -> Any:

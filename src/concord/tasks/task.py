@@ -6,7 +6,7 @@ along its first axis.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -59,3 +59,15 @@ class Task(Protocol[S]):
     def read(self, plain: Mapping[str, Any]) -> S: ...  # the scores that ``to_dict`` wrote down
     def watched(self, scores: S) -> Watched: ...
     def kept(self, output: Tree) -> Mapping[str, Tensor]: ...  # what is kept of a test set; may be empty
+
+
+@runtime_checkable
+class Ranking(Protocol):
+    """A task some of whose figures need all samples at once, as average precision does, which ranks them.
+
+    In evaluation its ``rows`` of all batches are put one behind the other, and ``ranked`` takes the place of
+    ``scores``, which has what sums can tell and is asked about the batches of a training.
+    """
+
+    def rows(self, outputs: Sequence[Tree], targets: Sequence[Tree]) -> Tensor: ...  # (R, columns)
+    def ranked(self, tally: Tensor, rows: Tensor, names: Sequence[str]) -> Any: ...  # scores

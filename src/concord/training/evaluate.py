@@ -1,6 +1,6 @@
 """Predictions on held-out samples, in float32 whatever members were trained in."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from concord.errors import ShapeError
-from concord.tasks.task import Task, Tree
+from concord.tasks.task import Ranking, S, Task, Tree
 from concord.training.devices import forward
 from concord.training.foreign import blamed
 
@@ -27,10 +27,12 @@ class InterruptedEvaluation(Exception):
 class Evaluated:
     """A tally over all samples, and what the task keeps of every member's predictions.
 
-    ``targets`` are those of the same samples, if predictions are kept and a target is one tensor.
+    ``rows`` are those of a task that ranks, of all samples. ``targets`` are those of the same samples, if
+    predictions are kept and a target is one tensor.
     """
 
     tally: Tensor
+    rows: Tensor | None = None
     predictions: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)  # member -> key -> (N, ...)
     targets: Tensor | None = None
 
@@ -97,6 +99,7 @@ def evaluate(
     Raises InterruptedEvaluation when ``stop`` says so, and ShapeError when there are no samples.
     """
     total: Tensor | None = None
+    ranked: list[Tensor] = []
     kept: dict[str, list[Mapping[str, Tensor]]] = {name: [] for name in members}
     targets: list[Tree] = []
     for x, y in samples:
@@ -105,6 +108,8 @@ def evaluate(
         found = outputs(members, x)
         part = task.tally(found, [y] * len(found))
         total = part if total is None else total + part
+        if isinstance(task, Ranking):
+            ranked.append(task.rows(found, [y] * len(found)).cpu())
         if keep:
             for name, output in zip(members, found, strict=True):
                 kept[name].append({key: value.cpu() for key, value in task.kept(output).items()})
@@ -113,7 +118,16 @@ def evaluate(
         raise ShapeError("there are no samples to evaluate on")
     predictions = {name: _joined(parts) for name, parts in kept.items() if parts and parts[0]}
     one = bool(predictions) and all(isinstance(y, Tensor) for y in targets)
-    return Evaluated(total, predictions, _rows(targets) if one else None)
+    rows = torch.cat(ranked) if ranked else None
+    return Evaluated(total, rows, predictions, _rows(targets) if one else None)
+
+
+def scores_of(task: Task[S], found: Evaluated, names: Sequence[str]) -> S:
+    """The scores of what was evaluated, of a task that ranks with what its rows tell."""
+    if found.rows is not None and isinstance(task, Ranking):
+        scores: S = task.ranked(found.tally, found.rows, names)
+        return scores
+    return task.scores(found.tally, names)
 
 
 def _joined(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from concord.errors import StoppedError
 from concord.tasks.task import S
 from concord.training.epoch import Epoch
-from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples, evaluate
+from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples, evaluate, scores_of
 from concord.training.job import Job
 from concord.training.position import step_name
 from concord.training.state import unpack_members
@@ -47,8 +47,8 @@ def final(job: Job[S], best: str | None, last: Epoch[S] | None) -> Final[S]:
     valid = _evaluated(job, job.feed.valid()) if job.feed.has_valid else None
     names = list(job.members)
     return Final(
-        job.task.scores(tested.tally, names),
-        None if valid is None else job.task.scores(valid.tally, names),
+        scores_of(job.task, tested, names),
+        None if valid is None else scores_of(job.task, valid, names),
         tested.predictions,
         tested.targets,
         seconds,

@@ -20,7 +20,7 @@ from concord.training.cohort import Cohort
 from concord.training.dense import refuse_unsaved
 from concord.training.divergence import CURE, Unmoved, refuse_not_finite
 from concord.training.epoch import Epoch
-from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples, evaluate
+from concord.training.evaluate import Evaluated, InterruptedEvaluation, Samples, evaluate, scores_of
 from concord.training.foreign import blamed
 from concord.training.job import Job
 from concord.training.loop import Step, train
@@ -183,7 +183,7 @@ class Training(Generic[S]):
             raise
 
     def _scores(self, found: Evaluated) -> S:
-        scores = self.job.task.scores(found.tally, list(self.job.members))
+        scores = scores_of(self.job.task, found, list(self.job.members))
         bad = [name for name, figures in scores.to_dict()["members"].items() if not _finite(figures)]
         if bad:
             raise DivergedError(
