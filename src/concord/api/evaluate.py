@@ -1,7 +1,8 @@
 """What finished runs say: scores, labels for files, files for other programs."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from concord.errors import UsageError
 from concord.runs import evaluate as scoring
@@ -9,7 +10,7 @@ from concord.runs import export as exporting
 from concord.runs import predict as labelling
 from concord.runs.evaluate import Evaluation
 from concord.runs.export import Exported
-from concord.runs.kinds import of_sequences
+from concord.runs.kinds import kind_of_run
 from concord.runs.predict import Prediction
 from concord.runs.sequences import evaluate as sequence_scoring
 from concord.runs.sequences import export as sequence_exporting
@@ -18,8 +19,20 @@ from concord.runs.sequences import sample as writing
 from concord.runs.sequences.predict import SequencePrediction
 from concord.runs.sequences.result import SequenceResult
 from concord.runs.sequences.sample import Sampled
+from concord.runs.task_kinds import KindName
+from concord.runs.vision import evaluate as vision_scoring
+from concord.runs.vision import export as vision_exporting
+from concord.runs.vision import predict as vision_labelling
+from concord.runs.vision.predict import BoxPrediction, MaskPrediction
+from concord.runs.vision.result import VisionResult
 from concord.runs.watching import never
 from concord.training.observer import SILENT, Observer
+
+SCORING: Mapping[KindName, Any] = {
+    "pictures": scoring,
+    "sequences": sequence_scoring,
+    "vision": vision_scoring,
+}
 
 
 def evaluate(
@@ -30,15 +43,15 @@ def evaluate(
     strict: bool = False,
     observer: Observer = SILENT,
     stop: Callable[[], bool] = never,
-) -> Evaluation | SequenceResult:
+) -> Evaluation | SequenceResult | VisionResult[Any]:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
     """
-    kind = sequence_scoring if of_sequences(Path(run)) else scoring
-    return kind.evaluate(
+    found: Evaluation | SequenceResult | VisionResult[Any] = SCORING[kind_of_run(Path(run))].evaluate(
         Path(run), data=data, allow_code=allow_code, strict=strict, observer=observer, stop=stop
     )
+    return found
 
 
 def predict(
@@ -49,19 +62,27 @@ def predict(
     member: str = "ensemble",
     top: int = 1,
     probabilities: bool = False,
+    score: float | None = None,
+    to: str | Path | None = None,
+    format: str | None = None,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
-) -> list[Prediction] | list[SequencePrediction]:
+) -> list[Prediction] | list[SequencePrediction] | list[MaskPrediction] | list[BoxPrediction]:
     """Label and confidence of every image, in the order given; one that cannot be read has an ``error``.
 
     Of a run on sequences a row for every sequence of .csv, .jsonl and text files, and for every one of
-    ``texts``.
+    ``texts``. Of a run that finds masks the class of every pixel; of one that finds boxes the objects that
+    are as sure as ``score``, .25 unless given. ``to`` is a folder to write these into, as "png" or "coco",
+    boxes also as "json" or "voc" (``format``).
 
     ``files`` is a file, a folder or a pattern, or several of them. With ``top`` above 1 each prediction has
     the ``top`` likeliest classes too, with ``probabilities`` those of all classes.
     """
     chosen = [files] if isinstance(files, str | Path) else files
-    if of_sequences(Path(run)):
+    kind = kind_of_run(Path(run))
+    if kind != "vision" and not (score is to is format is None):
+        raise UsageError(f"{run} finds neither masks nor boxes: leave score, to and format out")
+    if kind == "sequences":
         return sequence_labelling.predict(
             Path(run),
             [str(file) for file in chosen],
@@ -72,6 +93,19 @@ def predict(
         )
     if texts:
         raise UsageError(f"{run} is a run on pictures: give image files, no texts")
+    if kind == "vision":
+        if top > 1 or probabilities:
+            raise UsageError(f"top and probabilities are of one label; {run} finds masks or boxes")
+        return vision_labelling.predict(
+            Path(run),
+            [str(file) for file in chosen],
+            member=member,
+            score=vision_labelling.SCORE if score is None else score,
+            to=None if to is None else Path(to),
+            format=format or "png",
+            allow_code=allow_code,
+            observer=observer,
+        )
     return labelling.predict(
         Path(run),
         [str(file) for file in chosen],
@@ -100,16 +134,20 @@ def export(
     file: it labels image files with onnxruntime, pillow and numpy alone.
 
     Of a run on sequences they take ``x`` (B, T) or (B, T, D) and, but for windows of a text, ``lengths``
-    (B,), in any batch of any number of steps.
+    (B,), in any batch of any number of steps. Of a run that finds masks the probabilities are (B, K, H, W),
+    of pictures of any size that fits; of one that finds boxes decoding and suppression are inside, and the
+    outputs are boxes (N, 4), scores, labels and images (N,).
 
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
     exporting.require_format(Path(to), None if script is None else Path(script))
-    if of_sequences(Path(run)):
+    kind = kind_of_run(Path(run))
+    if kind != "pictures":
         if script is not None:
-            raise UsageError("the script labels image files; a run on sequences has none")
-        return sequence_exporting.export(
+            raise UsageError("the script labels image files; only a classifier of pictures has one")
+        other = sequence_exporting if kind == "sequences" else vision_exporting
+        return other.export(
             Path(run), Path(to), member=member, allow_code=allow_code, observer=observer
         )
     return exporting.export(
@@ -138,7 +176,7 @@ def sample(
 
     UsageError for a run of another task, DataError for a character that the training text lacks.
     """
-    if not of_sequences(Path(run)):
+    if kind_of_run(Path(run)) != "sequences":
         raise UsageError(f"{run} is a run on pictures: a run of the task language writes text")
     return writing.sample(
         Path(run),

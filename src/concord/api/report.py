@@ -13,8 +13,10 @@ from concord.report.sequence_page import sequence_page
 from concord.report.sequence_view import sequence_view
 from concord.report.study_view import write_study_report
 from concord.report.views import run_view
+from concord.report.vision_page import vision_page
+from concord.report.vision_view import vision_view
 from concord.runs.folder import RunFolder
-from concord.runs.kinds import of_sequences
+from concord.runs.kinds import kind_of_run
 from concord.studies.study import is_study
 from concord.training.observer import SILENT, Observer
 
@@ -52,8 +54,11 @@ def write_report(
     if foreign := [path for path in paths if RunFolder(path).config().train.task != CLASSIFY]:
         if len(paths) > 1:
             raise UsageError(f"{foreign[0]} is of another task; give it alone")
-        if of_sequences(foreign[0]):
+        kind = kind_of_run(foreign[0])
+        if kind == "sequences":
             text = sequence_page(sequence_view(foreign[0], data, allow_code, observer))
+        elif kind == "vision":
+            text = vision_page(vision_view(foreign[0], data, allow_code, observer))
         else:
             text = other_task_page(RunFolder(foreign[0]))
         write_text(target, text)

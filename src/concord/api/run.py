@@ -17,6 +17,8 @@ from concord.runs.sequences.predict import SequencePrediction
 from concord.runs.sequences.result import SequenceResult
 from concord.runs.sequences.sample import Sampled
 from concord.runs.train import read_result
+from concord.runs.vision.predict import BoxPrediction, MaskPrediction
+from concord.runs.vision.result import VisionResult
 
 
 class Run(Document):
@@ -32,10 +34,7 @@ class Run(Document):
         self.result: RunResult = read_result(RunFolder(self.path)) if result is None else result
 
     def __repr__(self) -> str:
-        errors = {name: row.test_error for name, row in self.result.members.items()}
-        errors["ensemble"] = self.result.ensemble.test_error
-        listed = ", ".join(f"{name} {100 * error:.2f} %" for name, error in errors.items())
-        return f"Run({str(self.path)!r}: test error {listed})"
+        return f"Run({str(self.path)!r}: {self.result.summary()})"
 
     def to_dict(self) -> dict[str, Any]:
         """The document of result.json."""
@@ -53,8 +52,9 @@ class Run(Document):
         member: str = ENSEMBLE,
         top: int = 1,
         probabilities: bool = False,
-    ) -> list[Prediction] | list[SequencePrediction]:
-        """Label and confidence of image files, or of sequences; see ``concord.predict``."""
+        score: float | None = None,
+    ) -> list[Prediction] | list[SequencePrediction] | list[MaskPrediction] | list[BoxPrediction]:
+        """Label and confidence of image files or sequences, masks, or boxes; see ``concord.predict``."""
         return finished.predict(
             self.path,
             files,
@@ -62,10 +62,11 @@ class Run(Document):
             member=member,
             top=top,
             probabilities=probabilities,
+            score=score,
             allow_code=self.allow_code,
         )
 
-    def evaluate(self, data: str | Path | None = None) -> Evaluation | SequenceResult:
+    def evaluate(self, data: str | Path | None = None) -> Evaluation | SequenceResult | VisionResult[Any]:
         """Scores on the run's own test split, or on that of other data with the same classes."""
         return finished.evaluate(
             self.path, data=None if data is None else str(data), allow_code=self.allow_code

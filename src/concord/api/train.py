@@ -43,7 +43,7 @@ def train(
     from concord.api.run import Run
     from concord.runs import train as runs
     from concord.runs.default_members import with_members
-    from concord.runs.kinds import refuse_unknown
+    from concord.runs.task_kinds import refuse_unknown
     from concord.runs.watching import never
     from concord.training.observer import SILENT
 

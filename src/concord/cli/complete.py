@@ -28,9 +28,9 @@ def edges(incomplete: str) -> list[str]:
 
 
 def tasks(incomplete: str) -> list[str]:
-    from concord.runs.sequences.settings import KINDS
+    from concord.runs.task_kinds import TASKS
 
-    return [name for name in KINDS if name.startswith(incomplete)]
+    return [name for name in TASKS if name.startswith(incomplete)]
 
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:

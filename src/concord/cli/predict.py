@@ -1,4 +1,4 @@
-"""``concord predict``: labels for image files.
+"""``concord predict``: labels, masks or boxes for image files; labels and bits for sequences.
 
 Example:
     $ concord predict runs/first photos/*.jpg --json
@@ -24,8 +24,10 @@ from concord.files.place import require_folder_of
 if TYPE_CHECKING:
     from concord.runs.predict import Prediction
     from concord.runs.sequences.predict import SequencePrediction
+    from concord.runs.vision.predict import BoxPrediction, MaskPrediction
 
-    Row = Prediction | SequencePrediction
+    Labelled = Prediction | SequencePrediction
+    Row = Labelled | MaskPrediction | BoxPrediction
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text that begins so
 
@@ -34,8 +36,10 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "predict",
         help="Labels for files, folders and globs, in the order given; - stands for paths on standard input,"
-        " one on each line. The exit status is 3 if nothing could be read.\n\n"
-        "Example: concord predict runs/first photos/ 'more/*.png' --top 3 --csv labels.csv",
+        " one on each line. Of a run that finds masks or boxes --to FOLDER writes them. The exit status is 3 if"
+        " nothing could be read.\n\n"
+        "Example: concord predict runs/first photos/ 'more/*.png' --top 3 --csv labels.csv\n\n"
+        "Example: concord predict runs/cells slides/ --to found --format voc",
     )(predict_command)
 
 
@@ -57,6 +61,16 @@ def predict_command(
         bool, typer.Option("--probabilities", help="Add the probability of every class.")
     ] = False,
     csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write masks or boxes into this folder.")
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="Of --to: png (default) or coco; of boxes also json and voc."),
+    ] = None,
+    score: Annotated[
+        float | None, typer.Option(help="Least confidence of a box that is shown; default: 0.25.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if anything cannot be read.")] = False,
     allow_code: AllowCode = None,
     json_: Json = False,
@@ -69,6 +83,8 @@ def predict_command(
         raise UsageError(f"--csv {csv_}: the table is text with commas, so its name must end in .csv")
     if csv_:
         require_folder_of(csv_)
+    if format_ and not to:
+        raise UsageError(f"--format {format_} is of the files that --to FOLDER writes: add --to")
     from concord.api.evaluate import predict
 
     rows = predict(
@@ -78,9 +94,14 @@ def predict_command(
         member=member,
         top=top,
         probabilities=probabilities,
+        score=score,
+        to=to,
+        format=format_,
         allow_code=allow_code or [],
         observer=progress.Lines(),
     )
+    if to:
+        progress.tell(f"masks or boxes are in {to}")
     _show(rows, csv_, json_)
     bad = sum(row.error is not None for row in rows)
     if bad:
@@ -93,8 +114,12 @@ def _show(rows: "Sequence[Row]", table: Path | None, as_json: bool) -> None:
     """As JSON, as a table in a file, or as lines."""
     if table:
         from concord.files.text import printable
+        from concord.runs.vision.predict import BoxPrediction, MaskPrediction
 
-        _write_csv(table, rows)
+        labelled = [row for row in rows if not isinstance(row, MaskPrediction | BoxPrediction)]
+        if len(labelled) < len(rows):
+            raise UsageError("--csv is a table of labels; masks and boxes are written with --to FOLDER")
+        _write_csv(table, labelled)
         bad = sum(row.error is not None for row in rows)
         unread = f"; {bad} could not be read" if bad else ""
         written = f"{printable(table)}: labels of {amount(len(rows) - bad, _kind(rows))}{unread}"
@@ -106,9 +131,9 @@ def _show(rows: "Sequence[Row]", table: Path | None, as_json: bool) -> None:
 
 
 def _kind(rows: "Sequence[Row]") -> str:
-    from concord.runs.predict import Prediction
+    from concord.runs.sequences.predict import SequencePrediction
 
-    return "image" if any(isinstance(row, Prediction) for row in rows) else "sequence"
+    return "sequence" if any(isinstance(row, SequencePrediction) for row in rows) else "image"
 
 
 def _require_run_first(run: Path, files: Sequence[str]) -> None:
@@ -139,9 +164,13 @@ def _print_rows(rows: "Sequence[Row]") -> None:
 
 def _words(row: "Row") -> Iterator[str]:
     from concord.files.text import printable
+    from concord.runs.vision.predict import BoxPrediction, MaskPrediction
 
     if row.error is not None:
         yield row.error.removeprefix(printable(row.file)).lstrip(":, ")
+        return
+    if isinstance(row, MaskPrediction | BoxPrediction):
+        yield row.summary()
         return
     for label, share in row.top or ((row.label, row.confidence),):
         yield f"{printable(label)}  {share:.3f}"
@@ -151,7 +180,7 @@ def _words(row: "Row") -> Iterator[str]:
         yield f"({', '.join(f'{printable(name)} {p:.3f}' for name, p in row.probabilities.items())})"
 
 
-def _write_csv(path: Path, rows: "Sequence[Row]") -> None:
+def _write_csv(path: Path, rows: "Sequence[Labelled]") -> None:
     """Quoted text; what a spreadsheet would take for a formula gets a leading apostrophe.
 
     After file, label, confidence and error come the second and further labels with their probabilities, and

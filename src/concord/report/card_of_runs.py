@@ -15,7 +15,8 @@ from concord.report.records import MemberView, RunView
 from concord.runs import predictions, seal, stamp, toml
 from concord.runs.folder import RunFolder
 from concord.runs.interface import interface_of
-from concord.runs.stands import refuse_own, refuse_sequences
+from concord.runs.stands import refuse_own
+from concord.runs.task_kinds import refuse_other
 from concord.runs.weights import standing
 from concord.training.checkpoint import Checkpoint
 from concord.training.observer import SILENT, Observer
@@ -89,7 +90,7 @@ def card_text(runs: Sequence[Path], observer: Observer = SILENT) -> str:
     """
     first, *others = [RunFolder(path) for path in runs]
     refuse_own(first, first.config())
-    refuse_sequences(first.path, first.config())
+    refuse_other(first.path, first.config().train.task)
     results = [_result(folder) for folder in (first, *others)]
     _check_same_training((first, *others), results)
     found = standing(first)  # verified, so that the sizes are those of whole files

@@ -23,9 +23,11 @@ from concord.consensus.edges import table
 from concord.errors import amount, suggestion
 from concord.runs.config_data import Augment, Data
 from concord.runs.config_optimizers import Adam, OwnOptimizer, Sgd
+from concord.runs.config_vision import Detect, Segment
 from concord.runs.ramps import Constant, Ramps
 from concord.runs.section import Count, Fraction, Headed, Section, Text
-from concord.runs.sequences.settings import fault
+from concord.runs.sequences import settings as sequences
+from concord.runs.vision import settings as vision
 
 Matrix = list[list[float]]
 
@@ -189,6 +191,8 @@ class Config(Section):
     consensus: Consensus = Consensus()
     unlabelled: Unlabelled | None = None
     adversarial: Annotated[Fgsm | Pgd, Field(discriminator="kind")] | None = None
+    segment: Segment | None = None
+    detect: Detect | None = None
     train: Train = Train()
 
     @field_validator("adversarial", mode="before")
@@ -241,6 +245,6 @@ class Config(Section):
             raise ValueError("KDCL targets are made of all members, so none of them can be retired")
         if self.unlabelled and consensus.cost.startswith("kdcl"):
             raise ValueError("KDCL targets are made with labels, so unlabelled batches need another cost")
-        if wrong := fault(self):
+        if wrong := sequences.fault(self) or vision.fault(self):
             raise ValueError(wrong)
         return self

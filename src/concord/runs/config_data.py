@@ -5,9 +5,21 @@ Nothing here imports torch.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from concord.runs.section import Count, Fraction, Section, Text
+
+# a fraction that is cut off, or names of what is held out, such as "24-29"
+Share = Annotated[
+    Annotated[Fraction, Tag("fraction")] | Annotated[Text, Tag("names")],
+    Discriminator(lambda given: "names" if isinstance(given, str) else "fraction"),
+]
+Value = Annotated[int, Field(ge=0)]
+Code = Annotated[  # of a class in masks: a value, or a colour
+    Annotated[Value, Tag("value")]
+    | Annotated[tuple[Value, Value, Value], Field(strict=False), Tag("colour")],
+    Discriminator(lambda given: "colour" if isinstance(given, list | tuple) else "value"),
+]
 
 
 class Data(Section):
@@ -15,8 +27,8 @@ class Data(Section):
 
     source: Text = "digits"
     size: Count | None = None
-    valid: Fraction = 0.1
-    test: Fraction = 0.2
+    valid: Share = 0.1
+    test: Share = 0.2
     seed: int = 0
     joint: bool = False  # pool train and test before splitting, as Noel 2017 did
     drop_duplicates: bool = False
@@ -26,10 +38,11 @@ class Data(Section):
     largest_image: Annotated[float, Field(gt=0, le=178)] = 50.0  # megapixels; larger ones are not decoded
     workers: Annotated[int, Field(ge=0, le=256)] | None = None  # processes that make batches
     window: Count | None = None  # characters of a text in one sample: 128
+    classes: dict[str, Code] | None = None  # of masks: name -> value or [r, g, b]
 
     def of_pictures(self) -> dict[str, Any]:
         """The arguments of ``load_data``."""
-        return self.model_dump(exclude={"window"})
+        return self.model_dump(exclude={"window", "classes"})
 
 
 Strength = Annotated[float, Field(ge=0, le=1000)]
@@ -43,6 +56,8 @@ def _mixing(alpha: float) -> float:
 
 Alpha = Annotated[float, AfterValidator(_mixing)]
 Pixels = Annotated[int, Field(ge=0, le=4096)]
+
+ELSEWHERE = ("deform", "turn", "jitter", "mosaic")  # changes of masks and boxes alone
 
 
 class Augment(Section):
@@ -62,6 +77,10 @@ class Augment(Section):
     policy: Literal["trivial", "rand"] | None = None
     operations: Count | None = None  # of policy "rand": 2
     magnitude: Annotated[int, Field(ge=0, le=30)] | None = None  # of policy "rand": 9
+    deform: Annotated[float, Field(ge=0, le=1000)] | None = None  # masks: pixels that 3x3 points move by
+    turn: bool | None = None  # masks: by quarters of a circle
+    jitter: Annotated[float, Field(ge=0, le=0.4)] | None = None  # boxes: how far each edge moves, of the side
+    mosaic: Annotated[float, Field(ge=0, le=1)] | None = None  # boxes: probability of four pictures in one
 
     @property
     def changes(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from concord.data.load import load_data
 from concord.runs import toml
 from concord.runs.config_data import Data
-from concord.runs.sequences.settings import PAIRS
+from concord.runs.task_kinds import PAIRS
 from concord.training.observer import SILENT, Observer
 
 SMALL_SIDE = 64  # pixels
@@ -30,9 +30,9 @@ def with_members(tables: Mapping[str, Any], observer: Observer = SILENT) -> dict
     if tables.get("members"):
         return dict(tables)
     if (task := tables.get("train", {}).get("task")) in PAIRS:
-        names = " and ".join(PAIRS[task])
+        names = " and ".join(PAIRS[task].values())
         observer.notice(f"no members were named: {names} are trained (--members names others)")
-        return {**tables, "members": [{"name": name, "network": name} for name in PAIRS[task]]}
+        return {**tables, "members": [{"name": n, "network": network} for n, network in PAIRS[task].items()]}
     data = toml.checked(Data, tables.get("data", {}), "", "data.")
     shape = _shape_of(data)
     pair = FOR_SMALL if max(shape[1:]) <= SMALL_SIDE else FOR_LARGE

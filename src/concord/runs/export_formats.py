@@ -20,7 +20,7 @@ from concord.training.checkpoint import detached
 from concord.training.foreign import out_of_memory
 from concord.training.state import state_of
 
-Ask = Callable[..., Tensor]  # inputs in their order -> probabilities, by the exported file
+Ask = Callable[..., Any]  # inputs in their order -> the output, or a tuple of several, by the exported file
 LONGEST_REASON = 200
 ERRORS = 3  # and no warnings, of ONNX Runtime's log
 REASONS = (  # (what torch or ONNX Runtime says, what it means to a user)
@@ -31,16 +31,34 @@ REASONS = (  # (what torch or ONNX Runtime says, what it means to a user)
 
 
 @dataclass(frozen=True)
+class Free:
+    """An axis of any size ``multiple`` n + ``rest``, n >= ``least``."""
+
+    name: str
+    multiple: int = 1
+    rest: int = 0
+    least: int = 0
+
+    def dim(self) -> Any:
+        """The same as torch.export takes it."""
+        if self.multiple == 1:
+            return torch.export.Dim(self.name)
+        whole: Any = self.multiple * torch.export.Dim(f"{self.name}_n", min=self.least)
+        return whole + self.rest if self.rest else whole
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a network is exported for: its inputs by name, an example of each, and which axes are free."""
 
     example: Mapping[str, Tensor]
-    free: Mapping[str, Mapping[int, str]]  # input -> axis -> what it is called
+    free: Mapping[str, Mapping[int, str | Free]]  # input -> axis -> what it is called
+    outputs: tuple[str, ...] = ("probabilities",)
 
     def shapes(self) -> dict[str, dict[int, Any]]:
         """The same as torch.export takes it."""
         return {
-            name: {axis: torch.export.Dim(size) for axis, size in axes.items()}
+            name: {axis: (Free(size) if isinstance(size, str) else size).dim() for axis, size in axes.items()}
             for name, axes in self.free.items()
         }
 
@@ -69,7 +87,7 @@ def need_packages(suffix: str) -> None:
 
 
 def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> tuple[bytes, Ask]:
-    """An ONNX file with these inputs and the output ``probabilities``, and ONNX Runtime on it.
+    """An ONNX file with these inputs and outputs, and ONNX Runtime on it.
 
     ConversionError if it cannot be made or run.
     """
@@ -83,7 +101,7 @@ def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> t
             dynamo=True,
             verbose=False,
             input_names=list(inputs.example),
-            output_names=["probabilities"],
+            output_names=list(inputs.outputs),
             dynamic_shapes=inputs.shapes(),
         )
         assert program is not None
@@ -96,10 +114,11 @@ def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> t
         options.log_severity_level = ERRORS
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def ask(*given: Tensor) -> Tensor:
+    def ask(*given: Tensor) -> Any:
         named = {name: x.numpy() for name, x in zip(inputs.example, given, strict=True)}
         with _converting():
-            return torch.from_numpy(session.run(None, named)[0])
+            found = tuple(map(torch.from_numpy, session.run(None, named)))
+        return found if len(found) > 1 else found[0]
 
     return content, ask
 
@@ -112,7 +131,7 @@ def pt2_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> tu
         torch.export.save(program, file, extra_files={"concord.json": json.dumps(dict(about))})
         module = program.module()
 
-    def ask(*given: Tensor) -> Tensor:
+    def ask(*given: Tensor) -> Any:
         with _converting(), torch.no_grad():
             return module(*given)
 

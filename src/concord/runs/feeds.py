@@ -17,6 +17,7 @@ from concord.data.loader import Loader, Wanted
 from concord.data.splits import Splits
 from concord.errors import UsageError
 from concord.runs.config import REST, Config
+from concord.runs.config_data import ELSEWHERE
 from concord.runs.interface import Interface
 from concord.runs.plan import looks_at_validation
 from concord.training.batch import Batch
@@ -65,7 +66,7 @@ def make_feed(config: Config, splits: Splits, interface: Interface) -> Feed:
 
 
 def _augment(config: Config) -> Augment | None:
-    settings = config.augment.model_dump(exclude={"mixup", "cutmix"})
+    settings = config.augment.model_dump(exclude={"mixup", "cutmix", *ELSEWHERE})
     changes = any(value not in (None, 0) for value in settings.values())
     return Augment(**settings) if changes else None
 

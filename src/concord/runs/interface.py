@@ -1,6 +1,6 @@
 """What goes into the members of a run and what comes out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,21 +60,28 @@ class Interface:
 
 
 def interface_of(folder: RunFolder, state: Mapping[str, Any], warn: Callable[[str], None]) -> Interface:
+    """The interface of a run, see ``plain_of``."""
+    return Interface.from_plain(plain_of(folder, state, INTERFACE, warn))
+
+
+def plain_of(
+    folder: RunFolder, state: Mapping[str, Any], keys: Sequence[str], warn: Callable[[str], None]
+) -> Mapping[str, Any]:
     """The interface under a checkpoint's manifest, which notices damage; interface.json is a copy of it.
 
     ``warn`` hears of a copy that is missing or differs. Checkpoints of older versions have the file only.
     """
     if "interface" not in state:
-        return Interface.from_plain(folder.json("interface.json", INTERFACE))
-    kept = state["interface"]
+        return folder.json("interface.json", keys)
+    kept: Mapping[str, Any] = state["interface"]
     try:
         same = folder.json("interface.json") == kept
     except CheckpointError:
         same = False
     if not same:
         file = folder.path / "interface.json"
-        warn(f"{file} is not as the run was made with; classes and normalisation of the checkpoint are used")
-    return Interface.from_plain(kept)
+        warn(f"{file} is not as the run was made with; what the checkpoint says is used")
+    return kept
 
 
 def check_same(interface: Interface, splits: Splits, source: str) -> None:

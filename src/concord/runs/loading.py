@@ -21,7 +21,8 @@ from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
 from concord.runs.machine import resolved
 from concord.runs.precision import precisions, whole_float32
-from concord.runs.stands import refuse_sequences, stands_for
+from concord.runs.stands import stands_for
+from concord.runs.task_kinds import refuse_other
 from concord.runs.watching import Stop, never, reading
 from concord.runs.weights import fill
 from concord.training.evaluate import outputs
@@ -88,7 +89,7 @@ def load_run(
     chosen anew.
     """
     stood = stands_for(path, member=member, device=device, strict=strict, observer=observer)
-    refuse_sequences(path, stood.config)
+    refuse_other(path, stood.config.train.task)
     folder, found, result = stood.folder, stood.found, stood.result
     config = resolved(stood.config)
     interface = interface_of(folder, found.state, observer.notice)

@@ -8,6 +8,7 @@ from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.result import Result
 from concord.runs.sequences.result import SequenceResult
+from concord.runs.vision.result import VisionResult
 from concord.runs.watching import Stop, never
 from concord.tasks.task import S
 from concord.training.checkpoint import Checkpoint
@@ -15,7 +16,7 @@ from concord.training.final import Final
 from concord.training.job import Job
 from concord.training.observer import SILENT, Observer
 
-RunResult = Result | SequenceResult
+RunResult = Result | SequenceResult | VisionResult[Any]
 
 
 @dataclass(frozen=True)

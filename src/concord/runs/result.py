@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from concord.consensus.names import ENSEMBLE
 from concord.cost.record import Cost
 from concord.files.documents import Document
 from concord.tasks.classify import ClassScores, Figures
@@ -43,6 +44,19 @@ class Diversity:
     error_correlation: list[list[float | None]] | None
 
 
+class Erring(Protocol):
+    """A row with an error on the test set."""
+
+    @property
+    def test_error(self) -> float: ...
+
+
+def errors_text(members: Mapping[str, Erring], ensemble: Erring) -> str:
+    """``test error st 3.10 %, ensemble 2.80 %``"""
+    errors = {name: row.test_error for name, row in members.items()} | {ENSEMBLE: ensemble.test_error}
+    return "test error " + ", ".join(f"{name} {100 * error:.2f} %" for name, error in errors.items())
+
+
 @dataclass(frozen=True, eq=False)
 class Result(Document):
     """What a finished run stands for; as a mapping it is the document of result.json."""
@@ -57,6 +71,10 @@ class Result(Document):
     checkpoint: str
     fingerprint: str
     notices: tuple[str, ...]
+
+    def summary(self) -> str:
+        """The figures in a line."""
+        return errors_text(self.members, self.ensemble)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of result.json."""

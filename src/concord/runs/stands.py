@@ -12,7 +12,6 @@ from concord.consensus.names import ENSEMBLE, OWN
 from concord.errors import CheckpointError, UsageError, suggestion
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
-from concord.runs.sequences.settings import TASKS
 from concord.runs.weights import standing
 from concord.training import checkpoint
 from concord.training.checkpoint import Checkpoint
@@ -37,12 +36,6 @@ def chosen(members: dict[str, nn.Module], name: str) -> dict[str, nn.Module]:
 def own_modules(config: Config) -> list[str]:
     """Members whose networks were given in Python as objects: only that program can build them."""
     return [member.name for member in config.members if member.network.startswith(OWN)]
-
-
-def refuse_sequences(path: Path, config: Config) -> None:
-    """UsageError for a run on sequences, where pictures are needed."""
-    if config.train.task in TASKS:
-        raise UsageError(f"{path} is a run on sequences (task {config.train.task}); this is for pictures")
 
 
 def refuse_own(folder: RunFolder, config: Config) -> None:

@@ -14,7 +14,7 @@ from concord.errors import CheckpointError, DataError, UsageError
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, interface_of
-from concord.runs.sequences.settings import TASKS
+from concord.runs.task_kinds import kind_name
 from concord.runs.weights import fill, standing
 from concord.training.observer import SILENT, Observer
 
@@ -31,8 +31,8 @@ def load_teachers(
             continue
         path, name = run_and_member(member.teacher)
         folder = RunFolder(path)
-        if folder.config().train.task in TASKS:
-            raise UsageError(f"{path} is a run on sequences; it teaches no network of pictures")
+        if kind_name(task := folder.config().train.task) != "pictures":
+            raise UsageError(f"{path} is a run of the task {task}; it teaches no classifier of pictures")
         names = [m.name for m in folder.config().members]
         taught = name or (names[0] if len(names) == 1 else member.name)
         if taught not in names:

@@ -12,9 +12,10 @@ from concord.runs import machine, predictions, seal, stamp, toml
 from concord.runs.changes import edited, refuse
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder, locked
-from concord.runs.kinds import kind_of, refuse_unknown
+from concord.runs.kinds import kind_of
 from concord.runs.ready import Call, Ready, RunResult
 from concord.runs.stands import refuse_own
+from concord.runs.task_kinds import refuse_unknown
 from concord.runs.watching import Stop, never
 from concord.runs.weights import finished
 from concord.training import checkpoint

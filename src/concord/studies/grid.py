@@ -12,7 +12,7 @@ from concord.errors import UsageError
 from concord.runs import toml
 from concord.runs.config import Config, Consensus, Cost, Member
 from concord.runs.section import Section, Text
-from concord.runs.sequences.settings import TASKS
+from concord.runs.task_kinds import kind_name
 
 ALONE = "alone"
 SMOOTHING = "smoothing"
@@ -99,7 +99,7 @@ def cells(study: Study, base: Config, runs: Path) -> list[GridCell]:
 
 def _check(study: Study, base: Config, sets: Sequence[Sequence[str]]) -> None:
     """UsageError for rows that the members do not allow, and for a task whose rows are not compared yet."""
-    if base.train.task in TASKS:
+    if kind_name(base.train.task) != "pictures":
         raise UsageError(f"a study compares classifiers of pictures; train.task is {base.train.task}")
     names = [member.name for member in base.members]
     strangers = sorted({name for chosen in sets for name in chosen} - set(names))

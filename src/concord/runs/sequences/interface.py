@@ -9,6 +9,7 @@ from concord.data.sequences.load import Parts, SequenceTask
 from concord.data.sequences.samples import Scale, Sequences
 from concord.errors import CheckpointError, DataError, amount
 from concord.runs.folder import RunFolder
+from concord.runs.interface import plain_of
 from concord.runs.sequences.settings import TASKS
 
 KEYS = ("kind", "task", "alphabet", "features", "lengths", "classes")  # of interface.json
@@ -90,17 +91,8 @@ class SequenceInterface:
 def interface_of(
     folder: RunFolder, state: Mapping[str, Any], warn: Callable[[str], None]
 ) -> SequenceInterface:
-    """The interface under a checkpoint's manifest; ``warn`` hears of a file that differs from it."""
-    if "interface" not in state:
-        return SequenceInterface.from_plain(folder.json("interface.json", KEYS))
-    try:
-        same = folder.json("interface.json") == state["interface"]
-    except CheckpointError:
-        same = False
-    if not same:
-        file = folder.path / "interface.json"
-        warn(f"{file} is not as the run was made with; what the checkpoint says is used")
-    return SequenceInterface.from_plain(state["interface"])
+    """The interface of a run; ``warn`` hears of a copy of it that is missing or differs."""
+    return SequenceInterface.from_plain(plain_of(folder, state, KEYS, warn))
 
 
 def readable(listed: Listed, interface: SequenceInterface) -> Sequences:

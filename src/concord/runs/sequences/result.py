@@ -6,6 +6,7 @@ from typing import Any
 
 from concord.cost.record import Cost
 from concord.files.documents import Document
+from concord.runs.result import errors_text
 from concord.tasks.ctc import LabelFigures, LabelScores
 from concord.tasks.steps import StepFigures, StepScores
 
@@ -47,6 +48,10 @@ class SequenceResult(Document):
     agreement: float | None  # share of steps on which all members agree
     spent: Spent
     notices: tuple[str, ...]
+
+    def summary(self) -> str:
+        """The figures in a line."""
+        return errors_text(self.members, self.ensemble)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of result.json."""

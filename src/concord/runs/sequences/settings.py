@@ -7,7 +7,6 @@ if TYPE_CHECKING:
 
 TASKS = ("sequence", "segments", "language", "ctc")
 LANGUAGE = "language"
-KINDS = ("classify", *TASKS)  # tasks of the command line
 PAIRS = {  # members for whoever names none
     "sequence": ("lstm", "gru"),
     "segments": ("blstm_segments", "tcn_copy"),

@@ -1,0 +1,27 @@
+"""The tables of a settings file that are about masks and boxes. Nothing here imports torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat
+
+from concord.runs.section import Section, Text
+
+
+class Segment(Section):
+    """How masks are learned. ``border`` is w0 of the weight map of U-Net, 0 for none, ``sigma`` its width."""
+
+    border: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    sigma: PositiveFloat = 5.0  # pixels
+    objects: Text | None = None  # the class whose parts the borders separate; default: the first
+
+
+class Detect(Section):
+    """How boxes are learned and found."""
+
+    anchors: Literal["data", "network"] = "data"  # found by k-means in the boxes, or as the network has them
+    scales: bool = False  # another size of the pictures every 10 batches
+    direct: bool = True  # the middle of a box stays in its cell
+    ignore: Annotated[float, Field(gt=0, le=1)] | None = (
+        None  # IoU; default: .6 in version 2, .5 in version 3
+    )
+    overlap: Annotated[float, Field(gt=0, le=1)] = 0.45  # of boxes of a class of which one is left

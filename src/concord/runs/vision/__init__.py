@@ -1,0 +1,1 @@
+"""Runs of masks and of boxes."""
