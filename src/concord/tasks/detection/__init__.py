@@ -1,1 +1,1 @@
-"""Detection: boxes with a class and a score."""
+"""Boxes: what the output of a detector means, and how well found boxes meet true ones."""
