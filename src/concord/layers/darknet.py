@@ -3,12 +3,13 @@
 Source: J. Redmon, darknet (github.com/pjreddie/darknet f6afaab): convolutional_layer.c, batchnorm_layer.c,
 maxpool_layer.c, blas.c and activations.h. Its layers keep their order there, so that published weights fit.
 
-Departures from it:
-  * Batch normalisation divides by sqrt(variance + 1e-5), as its kernels on graphics cards and the later fork
-    of AlexeyAB do; its code for the CPU divides by sqrt(variance) + 1e-6.
-  * What is normalised in training has no learning rate or weight decay of its own here; running statistics
-    move by 1 % of each batch, as in darknet.
+Departure: batch normalisation divides by sqrt(variance + 1e-5), as darknet does on graphics cards and in the
+later fork of AlexeyAB; its code for the CPU divides by sqrt(variance) + 1e-6. Running statistics move by 1 %
+of each batch, as there.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +19,31 @@ EPSILON, MOMENTUM = 1e-5, 0.01
 
 
 def convolution(
-    c_in: int, c_out: int, size: int, stride: int = 1, *, momentum: float = MOMENTUM
+    c_in: int, c_out: int, size: int, stride: int = 1, *, norm: bool = True, momentum: float = MOMENTUM
 ) -> nn.Sequential:
-    """Convolution without biases, batch normalisation, leaky ReLU of slope 0.1.
+    """Convolution, batch normalisation in place of biases (or biases, without ``norm``), leaky ReLU.
 
     Shape: (B, C_in, H, W) -> (B, C_out, ceil(H / stride), ceil(W / stride)) for odd sizes
     """
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_out, size, stride, size // 2, bias=False),
-        nn.BatchNorm2d(c_out, eps=EPSILON, momentum=momentum),
-        nn.LeakyReLU(SLOPE),
-    )
+    layers = nn.Sequential(nn.Conv2d(c_in, c_out, size, stride, size // 2, bias=not norm))
+    if norm:
+        layers.append(nn.BatchNorm2d(c_out, eps=EPSILON, momentum=momentum))
+    return layers.append(nn.LeakyReLU(SLOPE))
+
+
+def groups(c_in: int, filters: Sequence[Sequence[int]], **options: Any) -> nn.Sequential:
+    """Groups of convolutions, 3x3 and 1x1 in turn, each group but the first behind a 2x2 pooling.
+
+    ``options`` are those of ``convolution``. Shape: (B, C_in, H, W) -> (B, N, H / 2^g, W / 2^g), g poolings
+    """
+    made = nn.Sequential()
+    for number, group in enumerate(filters):
+        layers = nn.Sequential(*([nn.MaxPool2d(2)] if number else []))
+        for i, c_out in enumerate(group):
+            layers.append(convolution(c_in, c_out, 1 if i % 2 else 3, **options))
+            c_in = c_out
+        made.append(layers)
+    return made
 
 
 class MaxPool(nn.Module):
