@@ -97,7 +97,11 @@ def test_anchors_are_the_published_ones_in_pixels():
     assert on_meta(yolo_v3_tiny).anchors[1] == ((10, 14), (23, 27), (37, 58))
     assert on_meta(yolo_v2).anchors[0][3] == pytest.approx((7.88282 * 32, 3.52778 * 32))
     assert on_meta(yolo_v2, classes=20).anchors[0][0] == pytest.approx((42.3072, 55.4064))
-    assert on_meta(yolo_v2_tiny, classes=20).anchors[0][4] == pytest.approx((531.84, 336.64))
+    tiny = on_meta(yolo_v2_tiny, classes=20)
+    published = [(1.08, 1.19), (3.42, 4.41), (6.63, 11.38), (9.42, 5.11), (16.62, 10.52)]  # not by their area
+    pixels = [(32 * w, 32 * h) for w, h in published]
+    assert tiny.anchors == (tuple(pixels),)
+    assert tiny.with_anchors(pixels).anchors == (tuple(pixels),)
 
 
 def test_a_unit_adds_its_branch():

@@ -97,7 +97,9 @@ def test_anchors_can_be_replaced_and_the_largest_go_to_the_coarsest_map():
         network = yolo_small_v3(boxes=2)
     pairs = [(40, 30), (5, 6), (9.5, 3), (100, 20)]
     assert network.with_anchors(pairs) is network
-    assert network.anchors == (((40.0, 30.0), (100.0, 20.0)), ((9.5, 3.0), (5.0, 6.0)))
+    assert network.anchors == (((40.0, 30.0), (100.0, 20.0)), ((5.0, 6.0), (9.5, 3.0)))
+    again = [pair for of_a_map in network.anchors for pair in of_a_map]
+    assert network.with_anchors(again).anchors == (((40, 30), (100, 20)), ((5, 6), (9.5, 3)))
 
 
 def test_anchors_start_as_squares_of_equal_ratios():

@@ -18,13 +18,14 @@ from concord.errors import ShapeError, UsageError
 from concord.layers.pictures import require_pictures
 
 Anchor = tuple[float, float]  # width and height in pixels of the input
+Anchors = tuple[tuple[Anchor, ...], ...]  # of each map, in the order of its channels
 
 
 class Detector(nn.Module):
     """A network of version 1, 2 or 3 for K classes, with ``boxes`` in each cell of each of its maps.
 
     Version 1 has ``cells`` x ``cells`` cells and no anchors; the others have a map for each of the
-    ``strides``, from coarse to fine, and start with the ``anchors`` given, which ``with_anchors`` replaces.
+    ``strides``, from coarse to fine, with its own ``anchors``, which ``with_anchors`` replaces.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Detector(nn.Module):
         boxes: int,
         cells: int = 0,
         strides: tuple[int, ...] = (),
-        anchors: Sequence[Anchor] = (),
+        anchors: Anchors = (),
     ) -> None:
         if min(channels, classes, boxes, cells if version == 1 else 1) < 1:
             raise UsageError(
@@ -46,8 +47,7 @@ class Detector(nn.Module):
         super().__init__()
         self.version, self.channels, self.classes = version, channels, classes
         self.boxes, self.cells, self.strides = boxes, cells, strides
-        self.anchors: tuple[tuple[Anchor, ...], ...] = ()
-        self.with_anchors(anchors)
+        self.anchors = anchors
 
     @property
     def per_map(self) -> int:
@@ -57,18 +57,17 @@ class Detector(nn.Module):
         return self.boxes * (5 + self.classes)
 
     def with_anchors(self, anchors: Sequence[Anchor]) -> Self:
-        """This network, its anchors replaced: the largest go to the coarsest map.
+        """This network, its anchors replaced: the largest go to the coarsest map, see ``by_size``.
 
         UsageError unless there are ``boxes`` pairs of positive numbers for each map.
         """
         wanted = self.boxes * len(self.strides)
-        pairs = sorted(((float(w), float(h)) for w, h in anchors), key=math.prod)
+        pairs = [(float(w), float(h)) for w, h in anchors]
         if len(pairs) != wanted or not all(0 < side < math.inf for pair in pairs for side in pair):
             raise UsageError(
                 f"expected {wanted} anchors (width, height), positive numbers of pixels, got {list(anchors)}"
             )
-        n = self.boxes
-        self.anchors = tuple(tuple(pairs[i : i + n]) for i in range(wanted - n, -1, -n))
+        self.anchors = by_size(pairs, len(self.strides))
         return self
 
     def require(self, x: Tensor, smallest: int = 1) -> None:
@@ -95,6 +94,14 @@ def in_order(cells: Tensor, classes: int, boxes: int) -> Tensor:
     """
     by_cell = cells.permute(0, 2, 3, 1)  # (B, S, S, K + 5n)
     return torch.cat([part.flatten(1) for part in by_cell.split([classes, boxes, 4 * boxes], 3)], 1)
+
+
+def by_size(anchors: Sequence[Anchor], maps: int) -> Anchors:
+    """As many for each map, those of the largest areas for the first; each map keeps the order given."""
+    each = len(anchors) // max(maps, 1)
+    rank = sorted(range(len(anchors)), key=lambda i: math.prod(anchors[i]))
+    shares = (sorted(rank[i * each : (i + 1) * each]) for i in reversed(range(maps)))
+    return tuple(tuple(anchors[i] for i in share) for share in shares)
 
 
 def squares(count: int, smallest: float = 16, largest: float = 256) -> list[Anchor]:

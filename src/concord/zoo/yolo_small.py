@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 from concord.errors import UsageError
 from concord.layers.darknet import convolution
 from concord.layers.start import he_start
-from concord.zoo.detector import Detector, in_order, squares
+from concord.zoo.detector import Detector, by_size, in_order, squares
 from concord.zoo.registry import register
 
 MOMENTUM = 0.1
@@ -76,7 +76,7 @@ class SmallYolo(Detector):
             boxes=boxes,
             cells=cells,
             strides=strides,
-            anchors=squares(boxes * len(strides)),
+            anchors=by_size(squares(boxes * len(strides)), len(strides)),
         )
         if width < 1:
             raise UsageError(f"width must be at least 1, got {width}")

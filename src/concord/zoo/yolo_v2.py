@@ -20,7 +20,7 @@ from concord.errors import UsageError
 from concord.layers.darknet import MaxPool, Reorg, convolution, groups
 from concord.layers.pictures import require_pictures
 from concord.layers.start import he_start
-from concord.zoo.detector import Anchor, Detector
+from concord.zoo.detector import Anchor, Anchors, Detector
 from concord.zoo.registry import register
 
 STRIDE = 32
@@ -105,8 +105,8 @@ class TinyYoloV2(Detector):
         return self.head(self.features(x))
 
 
-def in_pixels(anchors: Sequence[Anchor]) -> list[Anchor]:
-    return [(STRIDE * w, STRIDE * h) for w, h in anchors]
+def in_pixels(anchors: Sequence[Anchor]) -> Anchors:
+    return (tuple((STRIDE * w, STRIDE * h) for w, h in anchors),)
 
 
 @register(

@@ -16,7 +16,7 @@ from concord.errors import UsageError
 from concord.layers.darknet import MaxPool, convolution, groups
 from concord.layers.pictures import require_pictures
 from concord.layers.start import he_start
-from concord.zoo.detector import Anchor, Detector
+from concord.zoo.detector import Anchor, Detector, by_size
 from concord.zoo.registry import register
 
 UNITS = (1, 2, 8, 8, 4)  # residual units after each halving of the map
@@ -113,7 +113,9 @@ class YoloV3(Detector):
     """
 
     def __init__(self, channels: int, classes: int, anchors: Sequence[Anchor]) -> None:
-        super().__init__(3, channels, classes, boxes=len(anchors) // 3, strides=(32, 16, 8), anchors=anchors)
+        super().__init__(
+            3, channels, classes, boxes=len(anchors) // 3, strides=(32, 16, 8), anchors=by_size(anchors, 3)
+        )
         self.features = Features(channels)
         self.scales = nn.ModuleList(Scale(2 * c, c, self.per_map, coarsest=c == 512) for c in (512, 256, 128))
         he_start(self)
@@ -135,7 +137,9 @@ class TinyYoloV3(Detector):
     """
 
     def __init__(self, channels: int, classes: int, anchors: Sequence[Anchor]) -> None:
-        super().__init__(3, channels, classes, boxes=len(anchors) // 2, strides=(32, 16), anchors=anchors)
+        super().__init__(
+            3, channels, classes, boxes=len(anchors) // 2, strides=(32, 16), anchors=by_size(anchors, 2)
+        )
         self.fine = groups(channels, TINY)
         self.coarse = nn.Sequential(
             *(nn.MaxPool2d(2), convolution(256, 512, 3), MaxPool(2, 1)),
