@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from concord import zoo
 from concord.cost.count import count
 from concord.errors import ShapeError
+from concord.zoo.detector import Detector
 
 
 def reads_pictures(row):
@@ -155,7 +156,11 @@ def test_takes_other_channels_and_classes(entry, shape, channels, classes):
     assert all(tensor.is_meta for tensor in network.state_dict().values())
     made = outputs(network, inputs(entry, 2, (channels, *shape[1:]), "meta"))
     assert all(tensor.shape[0] == 2 for tensor in made)
-    if made[0].ndim == 2:  # a classifier
+    if isinstance(network, Detector):
+        assert network.classes == classes
+        per_map = [x.shape[1] / max(network.cells, 1) ** 2 for x in made]
+        assert per_map == [network.per_map] * max(len(network.strides), 1)
+    elif made[0].ndim == 2:  # a classifier
         assert [tensor.shape for tensor in made] == [(2, classes)]
 
 
