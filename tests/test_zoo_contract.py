@@ -89,7 +89,8 @@ def hollow(entry):
 @pytest.fixture(scope="module")
 def shape(entry, hollow):
     """(C, H, W) of the smallest square picture that the network takes, of a few sizes; else the example."""
-    for side in (8, 16, 32, 64, 128, 192, 256):
+    grid = getattr(hollow, "grid", None)  # of a network that takes few sizes and says which
+    for side in (8, 16, 32, 64, 128, 192, 256) if grid is None else (grid.fitting(1),):
         shape = (entry.example[0], side, side)
         if entry.example[1] / 4 <= side < entry.example[1]:
             with suppress(ShapeError, RuntimeError):
@@ -162,6 +163,8 @@ def test_takes_other_channels_and_classes(entry, shape, channels, classes):
         assert per_map == [network.per_map] * max(len(network.strides), 1)
     elif made[0].ndim == 2:  # a classifier
         assert [tensor.shape for tensor in made] == [(2, classes)]
+    if hasattr(network, "grid"):  # a class for every pixel
+        assert [tensor.shape[:2] for tensor in made] == [(2, classes)]
 
 
 @every
