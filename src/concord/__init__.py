@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from concord.runs.ensemble import Ensemble as Ensemble
     from concord.runs.history import History as History
     from concord.tasks.classify import Classify as Classify
+    from concord.tasks.detection.listed import average_precision as average_precision
+    from concord.tasks.detection.precision import AveragePrecision as AveragePrecision
     from concord.tasks.task import Compared as Compared
     from concord.tasks.task import Ranking as Ranking
     from concord.tasks.task import Task as Task
@@ -95,6 +97,8 @@ _HOMES = {
     "Watched": "tasks.task",
     "Dataset": "data.dataset",
     "Observer": "training.observer",
+    "average_precision": "tasks.detection.listed",
+    "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
     "cost_of": "runs.costs",
     "explain": "api.explain",

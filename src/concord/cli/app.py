@@ -75,7 +75,8 @@ for module in (
     module.add_to(app)
 for group in (app, *(each.typer_instance for each in app.registered_groups)):
     assert group is not None
-    group.info.cls = Verbs
+    if not isinstance(group.info.cls, type):  # typer's mark of what was not given
+        group.info.cls = Verbs
     for command in group.registered_commands:
         command.cls = Verb
 

@@ -27,7 +27,7 @@ from concord.data.images.resize import resize_image
 from concord.errors import DataError
 from concord.files.text import printable
 
-__all__ = ["Header", "Mode", "expand", "header", "image", "open_image", "quiet"]
+__all__ = ["Header", "Mode", "expand", "fitted", "header", "image", "open_image", "quiet"]
 
 Mode = Literal["L", "RGB"]
 FORMATS = (
@@ -96,6 +96,21 @@ def image(path: Path, mode: Mode, size: tuple[int, int] | None, largest: float =
         flat = _flat(opened)
         whole = flat if flat.mode == mode else flat.convert(mode)
         return F.pil_to_tensor(whole if size is None else resize_image(whole, size))
+
+
+def fitted(path: Path, size: tuple[int, int], largest: float = LARGEST) -> Tensor:
+    """The whole image in colour, scaled to ``size`` (height, width) by Pillow, bilinear with antialiasing.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 where that is not smaller. Call within ``quiet``; raises as
+    ``open_image``. Shape: (3, H, W) uint8
+    """
+    height, width = size
+    with _opened(path, largest) as opened:
+        turned = _orientation(opened) in (5, 6, 7, 8)
+        opened.draft(None, (height, width) if turned else (width, height))
+        ImageOps.exif_transpose(opened, in_place=True)
+        whole = _flat(opened).convert("RGB")
+        return F.pil_to_tensor(whole.resize((width, height), Image.Resampling.BILINEAR))
 
 
 @contextmanager
