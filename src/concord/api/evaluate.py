@@ -147,9 +147,7 @@ def export(
         if script is not None:
             raise UsageError("the script labels image files; only a classifier of pictures has one")
         other = sequence_exporting if kind == "sequences" else vision_exporting
-        return other.export(
-            Path(run), Path(to), member=member, allow_code=allow_code, observer=observer
-        )
+        return other.export(Path(run), Path(to), member=member, allow_code=allow_code, observer=observer)
     return exporting.export(
         Path(run),
         Path(to),

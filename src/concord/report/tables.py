@@ -33,10 +33,13 @@ def entries(*texts: str) -> tuple[Entry, ...]:
     return tuple(Entry(text) for text in texts)
 
 
-def scored(values: Sequence[float | None], write: Callable[[float | None], str]) -> list[Entry]:
-    """A column of numbers with the smallest marked as the best; equal ones share the mark."""
+def scored(
+    values: Sequence[float | None], write: Callable[[float | None], str], *, largest: bool = False
+) -> list[Entry]:
+    """A column of numbers with the smallest, or the largest, marked as the best; equal ones share the mark."""
     known = [value for value in values if value is not None and value == value]
-    return [Entry(write(value), best=value in known and value == min(known)) for value in values]
+    top = max if largest else min
+    return [Entry(write(value), best=value in known and value == top(known)) for value in values]
 
 
 def as_text(table: Table) -> str:

@@ -1,36 +1,30 @@
-"""From a network that finds boxes to the head of the task, which says what its output means."""
+"""The head of the task, which says what the outputs of members that find boxes mean."""
 
-from typing import Any
+from dataclasses import replace
 
 from torch import nn
 
 from concord.errors import UsageError
 from concord.runs.config_vision import Detect
 from concord.tasks.detection.head import Head
+from concord.tasks.detection.heads import head_of
 from concord.tasks.detection.v1 import YoloV1
-from concord.tasks.detection.v2 import YoloV2
-from concord.tasks.detection.v3 import YoloV3
-
-NEEDED = {1: ("cells", "boxes"), 2: ("anchors", "strides"), 3: ("anchors", "strides")}
 
 
-def head_of(network: nn.Module, classes: int, canvas: tuple[int, int], settings: Detect = Detect()) -> Head:
-    """The head that the attributes of a network describe, for pictures of this height and width.
+def head_with(network: nn.Module, canvas: tuple[int, int], settings: Detect = Detect()) -> Head:
+    """The head that the attributes of a network describe, with what the settings change of it.
 
-    ``version`` 1 has ``cells`` and ``boxes``; 2 and 3 have ``anchors`` of each map, in pixels, and
-    ``strides``. UsageError for a network that does not say so.
+    UsageError for a network that finds no boxes, and for settings that its version does not have.
     """
-    version = getattr(network, "version", None)
-    lacking = [name for name in NEEDED.get(version, ("version",)) if not hasattr(network, name)]
-    if lacking:
-        raise UsageError(
-            f"{type(network).__name__} finds no boxes: it has no attribute {', '.join(lacking)}; a detector has"
-            " a version (1, 2 or 3), and cells and boxes, or anchors and strides"
-        )
-    own: Any = network
-    more = {} if settings.ignore is None else {"ignore": settings.ignore}
-    if version == 1:
-        return YoloV1(classes, own.cells, own.boxes, canvas)
-    if version == 2:
-        return YoloV2(classes, own.anchors[0], own.strides[0], direct=settings.direct, **more)
-    return YoloV3(classes, own.anchors, own.strides, direct=settings.direct, **more)
+    head = head_of(network, canvas)
+    if isinstance(head, YoloV1):
+        changed = [name for name in ("direct", "ignore", "scales") if _given(settings, name)]
+        if changed:
+            raise UsageError(f"detect.{changed[0]} belongs to versions 2 and 3, the network is of version 1")
+        return head
+    found = replace(head, direct=settings.direct)
+    return found if settings.ignore is None else replace(found, ignore=settings.ignore)
+
+
+def _given(settings: Detect, name: str) -> bool:
+    return getattr(settings, name) != getattr(Detect(), name)

@@ -12,7 +12,7 @@ from concord.layers.tiles import Grid, Tiled
 from concord.runs.building import bounded_by, import_own, started
 from concord.runs.config import Config, Member
 from concord.runs.config_vision import Detect
-from concord.runs.vision.heads import head_of
+from concord.runs.vision.heads import head_with
 from concord.runs.vision.interface import VisionInterface
 from concord.runs.vision.settings import DETECT, PAIRS, SEGMENT
 from concord.tasks.detection.head import Head
@@ -62,7 +62,7 @@ def _built(member: Member, interface: VisionInterface, allow_code: Collection[st
     network = build(member.network, channels=interface.channels, classes=classes, allow_code=allow_code)
     if interface.task == DETECT:
         try:
-            head_of(network, classes, canvas_of(interface))
+            head_with(network, canvas_of(interface))
         except UsageError as error:
             raise UsageError(f"member {member.name}: {error}{_fitting(DETECT)}") from None
         with_anchors(network, interface.anchors)
@@ -84,8 +84,8 @@ def canvas_of(interface: VisionInterface) -> tuple[int, int]:
 
 def one_head(members: Mapping[str, nn.Module], interface: VisionInterface, settings: Detect) -> Head:
     """The head of all members; UsageError unless they have the same version, anchors and maps."""
-    classes, canvas = len(interface.classes), canvas_of(interface)
-    found = {name: head_of(network, classes, canvas, settings) for name, network in members.items()}
+    canvas = canvas_of(interface)
+    found = {name: head_with(network, canvas, settings) for name, network in members.items()}
     (first, head), *others = found.items()
     for name, other in others:
         if other != head:
@@ -96,11 +96,12 @@ def one_head(members: Mapping[str, nn.Module], interface: VisionInterface, setti
     return head
 
 
-def example(interface: VisionInterface, grid: Grid | None, batch: int = 2) -> Tensor:
-    """Random pictures, the same every time, of a size that fits."""
-    height, width = interface.canvas or (SIDE, SIDE)
-    if grid is not None:
-        height, width = grid.fitting(height), grid.fitting(width)
+def example(
+    interface: VisionInterface, network: nn.Module, batch: int = 2, size: tuple[int, int] = (SIDE, SIDE)
+) -> Tensor:
+    """Random pictures, the same every time, of the smallest size that fits and is not below this one."""
+    grid = getattr(network, "grid", None)
+    height, width = (grid.fitting(side) if isinstance(grid, Grid) else side for side in size)
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, interface.channels, height, width, generator=generator)
 
@@ -111,8 +112,7 @@ def _fitting(task: str) -> str:
 
 def _check_map(member: Member, network: nn.Module, interface: VisionInterface) -> None:
     """Two pictures through the member: a wrong network is refused before anything is trained."""
-    grid = getattr(network, "grid", None)
-    x = example(interface, grid if isinstance(grid, Grid) else None)
+    x = example(interface, network)
     try:
         output: Tree = output_of(network, x)
     except ConcordError as error:

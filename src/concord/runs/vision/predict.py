@@ -118,7 +118,9 @@ def predict(
         for path in paths:
             if isinstance(path, tuple):
                 text, error = path
-                found.append(BoxPrediction(text, error=error) if detect else MaskPrediction(text, error=error))
+                found.append(
+                    BoxPrediction(text, error=error) if detect else MaskPrediction(text, error=error)
+                )
             else:
                 found.append(_boxes(loaded, path, member, score) if detect else _mask(loaded, path, member))
             observer.counted(len(found), len(paths))

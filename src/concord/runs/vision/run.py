@@ -22,6 +22,8 @@ from concord.runs.vision.interface import VisionInterface, interface_of
 from concord.runs.vision.members import build_members
 from concord.runs.vision.result import VisionResult
 from concord.runs.vision.settings import DETECT
+from concord.tasks.detection.scores import DetectScores
+from concord.tasks.segment import SegmentScores
 from concord.tasks.task import Task
 from concord.training.checkpoint import Checkpoint
 from concord.training.final import Final
@@ -90,10 +92,9 @@ def load_again(config: Config, interface: VisionInterface, option: str) -> given
 
 def read(folder: RunFolder) -> RunResult:
     """The result of a finished run; CheckpointError if its document is damaged."""
-    interface = VisionInterface.from_plain(folder.json("interface.json"))
-    plain = folder.json("result.json")
+    plain, detect = folder.json("result.json"), folder.config().train.task == DETECT
     try:
-        return VisionResult.read(plain, _reader(interface))
+        return VisionResult.read(plain, DetectScores.read if detect else SegmentScores.read)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{folder.path / 'result.json'}: damaged, it lacks {error}") from None
 
@@ -128,7 +129,7 @@ def _feed(config: Config, parts: given.Parts, task: Task[Any], members: dict[str
         raise UsageError(
             f"{looking} looks at the validation part, which is empty: set data.valid, for example to 0.1"
         )
-    feed = feed_of(
+    return feed_of(
         parts,
         task,
         lambda x, y, where: try_members(members, x, y, task, where),
@@ -137,4 +138,3 @@ def _feed(config: Config, parts: given.Parts, task: Task[Any], members: dict[str
         workers=parts.workers,
         shuffle=config.train.shuffle,
     )
-    return feed
