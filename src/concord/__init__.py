@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     __version__: str
+    from concord.api.anchors import anchors as anchors
     from concord.api.attack import attack_runs as attack_runs
     from concord.api.baseline import baselines as baselines
     from concord.api.data import data_check as data_check
@@ -102,6 +103,7 @@ _HOMES = {
     "networks": "zoo.registry",
     "cost_of": "runs.costs",
     "explain": "api.explain",
+    "anchors": "api.anchors",
     "baselines": "api.baseline",
     "attack_runs": "api.attack",
     "plain_train": "api.plain",
