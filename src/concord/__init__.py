@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from concord.api.evaluate import predict as predict
     from concord.api.evaluate import sample as sample
     from concord.api.explain import explain as explain
+    from concord.api.explain import explain_field as explain_field
     from concord.api.load import load as load
     from concord.api.loop import cohort as cohort
     from concord.api.loop import updates as updates
@@ -104,6 +105,7 @@ _HOMES = {
     "cost_of": "runs.costs",
     "explain": "api.explain",
     "anchors": "api.anchors",
+    "explain_field": "api.explain",
     "baselines": "api.baseline",
     "attack_runs": "api.attack",
     "plain_train": "api.plain",
