@@ -18,6 +18,7 @@ from typing import Annotated, TextIO
 import typer
 
 from concord.cli import (
+    anchors,
     attack,
     baseline,
     bench,
@@ -66,6 +67,7 @@ for module in (
     explain,
     zoo,
     data,
+    anchors,
     doctor,
     bench,
     baseline,

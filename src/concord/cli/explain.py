@@ -5,13 +5,13 @@ Example:
     $ concord explain lstm
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from concord.cli import complete, explain_arithmetic
+from concord.cli import complete, explain_arithmetic, explain_field
+from concord.cli.explain_field import plain_name
 from concord.cli.options import Json, print_json
 from concord.cli.verb import Verbs
 from concord.files.place import require_folder_of
@@ -51,6 +51,7 @@ def add_to(app: typer.Typer) -> None:
         "Example: concord explain lstm --to lstm.html",
     )(explain_command)
     explain_arithmetic.add_to(topics)
+    explain_field.add_to(topics)
     app.add_typer(topics, name="explain")
 
 
@@ -72,7 +73,7 @@ def explain_command(
 ) -> None:
     if to:
         require_folder_of(to)
-    target = to or (None if json_ else Path(f"{_plain(network)}.html"))
+    target = to or (None if json_ else Path(f"{plain_name(network)}.html"))
     from concord.api.explain import explain
 
     explained = explain(network, target)
@@ -80,8 +81,3 @@ def explain_command(
         print_json({**explained.to_dict(), "page": None if target is None else str(target)})
     elif target is not None:
         print(f"{target} ({target.stat().st_size:,} bytes): open it in any browser")
-
-
-def _plain(network: str) -> str:
-    """``lstm(hidden=10)`` -> ``lstm-hidden-10``: a name that needs no quotes."""
-    return re.sub(r"\W+", "-", network).strip("-")

@@ -210,7 +210,14 @@ def _such(places: Sequence[str]) -> str:
     return f"{shown}; and {len(places) - 3:,} more" if len(places) > 3 else shown
 
 
-def sides(samples: Sequence[Sample]) -> Tensor:
-    """Widths and heights of all boxes, in pixels of the files. Shape: (n, 2) float64"""
-    boxes = torch.cat([sample.truth.boxes for sample in samples]) if samples else torch.zeros(0, 4)
-    return (boxes[:, 2:] - boxes[:, :2]).double()
+def sides(samples: Sequence[Sample], longest: int | None = None) -> Tensor:
+    """Widths and heights of all boxes, in pixels of the files or of images of that longest side.
+
+    Shape: (n, 2) float64
+    """
+    found = [torch.zeros(0, 2, dtype=torch.float64)]
+    for sample in samples:
+        boxes = sample.truth.boxes.double()
+        scale = 1.0 if longest is None else longest / max(sample.size)
+        found.append((boxes[:, 2:] - boxes[:, :2]) * scale)
+    return torch.cat(found)
