@@ -23,7 +23,7 @@ from concord.runs.task_kinds import KindName
 from concord.runs.vision import evaluate as vision_scoring
 from concord.runs.vision import export as vision_exporting
 from concord.runs.vision import predict as vision_labelling
-from concord.runs.vision.predict import BoxPrediction, MaskPrediction
+from concord.runs.vision.found import BoxPrediction, MaskPrediction
 from concord.runs.vision.result import VisionResult
 from concord.runs.watching import never
 from concord.training.observer import SILENT, Observer

@@ -17,7 +17,7 @@ from concord.runs.sequences.predict import SequencePrediction
 from concord.runs.sequences.result import SequenceResult
 from concord.runs.sequences.sample import Sampled
 from concord.runs.train import read_result
-from concord.runs.vision.predict import BoxPrediction, MaskPrediction
+from concord.runs.vision.found import BoxPrediction, MaskPrediction
 from concord.runs.vision.result import VisionResult
 
 

@@ -24,7 +24,7 @@ from concord.files.place import require_folder_of
 if TYPE_CHECKING:
     from concord.runs.predict import Prediction
     from concord.runs.sequences.predict import SequencePrediction
-    from concord.runs.vision.predict import BoxPrediction, MaskPrediction
+    from concord.runs.vision.found import BoxPrediction, MaskPrediction
 
     Labelled = Prediction | SequencePrediction
     Row = Labelled | MaskPrediction | BoxPrediction
@@ -114,7 +114,7 @@ def _show(rows: "Sequence[Row]", table: Path | None, as_json: bool) -> None:
     """As JSON, as a table in a file, or as lines."""
     if table:
         from concord.files.text import printable
-        from concord.runs.vision.predict import BoxPrediction, MaskPrediction
+        from concord.runs.vision.found import BoxPrediction, MaskPrediction
 
         labelled = [row for row in rows if not isinstance(row, MaskPrediction | BoxPrediction)]
         if len(labelled) < len(rows):
@@ -164,7 +164,7 @@ def _print_rows(rows: "Sequence[Row]") -> None:
 
 def _words(row: "Row") -> Iterator[str]:
     from concord.files.text import printable
-    from concord.runs.vision.predict import BoxPrediction, MaskPrediction
+    from concord.runs.vision.found import BoxPrediction, MaskPrediction
 
     if row.error is not None:
         yield row.error.removeprefix(printable(row.file)).lstrip(":, ")

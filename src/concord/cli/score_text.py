@@ -12,6 +12,9 @@ def report_result(result: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
+    if "task" in result:
+        print(vision_text(result))
+        return
     if "ece" not in result["ensemble"]:
         print(sequence_text(result))
         return
@@ -57,3 +60,15 @@ def sequence_text(result: Mapping[str, Any]) -> str:
     if result.get("agreement") is not None and len(rows) > 1:
         lines.append(f"members agree on {100 * result['agreement']:.2f} % of the test steps")
     return "\n".join([*lines, f"run: {printable(result['run'])}"])
+
+
+def vision_text(result: Mapping[str, Any]) -> str:
+    """Figures of the members and of the ensemble, of masks or of boxes."""
+    from concord.report.tables import as_text
+    from concord.report.vision_tables import class_table, figures_table
+
+    rows, task = dict(result["members"]), result["task"]
+    if len(rows) > 1:
+        rows["ensemble"] = result["ensemble"]
+    tables = [figures_table(task, rows), class_table(task, rows, result["classes"])]
+    return "\n\n".join([*map(as_text, tables), f"run: {printable(result['run'])}"])

@@ -11,6 +11,7 @@ from concord.data.detection.augment import BoxAugment
 from concord.data.detection.boxed import BoxedImages
 from concord.data.detection.load import SIDE, Wanted, load
 from concord.data.detection.place import MULTIPLE
+from concord.data.detection.read import sides
 from concord.data.detection.scales import rescaled, side_of
 from concord.errors import UsageError
 from concord.runs import given
@@ -47,7 +48,7 @@ def load_parts(config: Config, known: VisionInterface | None = None) -> given.Pa
         largest_image=data.largest_image,
     )
     found = load(wanted)
-    changes = BoxAugment(**{name: getattr(config.augment, name) for name in CHANGES})
+    changes = BoxAugment(**{name: getattr(config.augment, name) or 0 for name in CHANGES})
     train = replace(found.train, augment=changes)
     return given.Parts(train, found.valid, found.test, found.notices, data.workers or 0)
 
@@ -57,7 +58,7 @@ def interface_of_parts(parts: given.Parts) -> VisionInterface:
     train = parts.train
     assert isinstance(train, BoxedImages)
     assert train.spec.normalise is not None
-    return VisionInterface("detect", 3, train.classes, train.spec.normalise, train.canvas)
+    return VisionInterface("detect", 3, train.classes, train.spec.normalise, canvas=train.canvas)
 
 
 def anchored(
@@ -73,16 +74,17 @@ def anchored(
         raise UsageError(f"members of a run have the same number of anchors, got {listed}")
     assert isinstance(parts.train, BoxedImages)
     count = next(iter(counts.values()))
-    found = anchors(parts.train.sides(), count, seed=config.train.seed)
+    boxes = sides(parts.train.samples, max(parts.train.canvas))
+    found = anchors(boxes, count, seed=config.train.seed).sides
     for network in members.values():
-        with_anchors(network, found.anchors)
-    return replace(interface, anchors=found.anchors)
+        with_anchors(network, found)
+    return replace(interface, anchors=found)
 
 
 def task_of(config: Config, interface: VisionInterface, members: Mapping[str, nn.Module]) -> Detect:
     """What an output means; UsageError unless all members have one head."""
     settings = settings_of(config)
-    return Detect(one_head(members, interface, settings), overlap=settings.overlap)
+    return Detect(one_head(members, interface, settings))
 
 
 def at_scales(config: Config, interface: VisionInterface, feed: Feed) -> Feed:

@@ -49,12 +49,12 @@ def evaluate(
     rows = loaded.folder.rows(SPENT)
     seconds, samples = spent(rows)
     rate = samples / seconds if seconds else 0.0
-    names = list(loaded.members)
+    names, about = list(loaded.members), (loaded.interface.task, loaded.interface.classes, str(run))
     return VisionResult(
         scores_of(loaded.task, found, names),
         None if valid is None else scores_of(loaded.task, valid, names),
         prices(loaded.members, loaded.interface, size),
-        Spent(str(run), seconds, rate, len(rows), loaded.found.path.name, test.fingerprint, size),
+        Spent(*about, seconds, rate, len(rows), loaded.found.path.name, test.fingerprint, size),
         (),
     )
 

@@ -1,6 +1,6 @@
 """What members of a run of masks or boxes cost, and what its training took."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -25,12 +25,11 @@ def _price(member: nn.Module, interface: VisionInterface, size: tuple[int, int])
     return Price.of(count(network, example(interface, network, 1, size)))
 
 
-def spent_by(done: Final[Any], run: str, fingerprint: str, size: tuple[int, int]) -> Spent:
+def spent_by(
+    done: Final[Any], interface: VisionInterface, run: str, fingerprint: str, size: tuple[int, int]
+) -> Spent:
     """What a training took that ended so."""
-    return Spent(run, done.seconds, done.samples_per_second, done.epochs, done.checkpoint, fingerprint, size)
-
-
-def total(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """Seconds and samples of all epochs, of lines of metrics.jsonl."""
-    seconds = sum(row["seconds"] for row in rows)
-    return seconds, sum(row["seconds"] * row["samples_per_second"] for row in rows)
+    about = interface.task, interface.classes, run
+    return Spent(
+        *about, done.seconds, done.samples_per_second, done.epochs, done.checkpoint, fingerprint, size
+    )

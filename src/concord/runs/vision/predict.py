@@ -1,8 +1,6 @@
 """Masks or boxes for image files, by a run."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,85 +11,15 @@ from concord.consensus.names import ENSEMBLE
 from concord.data.detection.boxed import unmarked
 from concord.data.images.decode import Mode, expand, open_image
 from concord.errors import DataError, DivergedError, UsageError
-from concord.files.text import printable
 from concord.runs.machine import settled
+from concord.runs.vision.found import Box, BoxPrediction, MaskPrediction
 from concord.runs.vision.loading import LoadedVision, load_run
 from concord.runs.vision.members import canvas_of
 from concord.runs.vision.settings import DETECT
+from concord.runs.vision.written import require, written
 from concord.training.observer import SILENT, Observer
 
 SCORE = 0.25  # of a box that is shown
-
-
-@dataclass(frozen=True, eq=False)
-class MaskPrediction:
-    """The class of every pixel of a file; ``error`` says why it could not be read, the rest is empty then.
-
-    ``shares``: of the pixels, those of each class. ``confidence``: mean probability of the classes named.
-    """
-
-    file: str
-    shares: Mapping[str, float] = field(default_factory=dict)
-    confidence: float | None = None
-    error: str | None = None
-    classes: Tensor | None = field(default=None, repr=False)  # (H, W) uint8 or int64
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width."""
-        return None if self.classes is None else (self.classes.shape[0], self.classes.shape[1])
-
-    def summary(self) -> str:
-        """``cell 78.1 %, membrane 21.9 %``"""
-        return ", ".join(f"{printable(name)} {100 * share:.1f} %" for name, share in self.shares.items())
-
-    def to_dict(self) -> dict[str, Any]:
-        """A row of ``concord predict --json``."""
-        largest = max(self.shares, key=lambda name: self.shares[name]) if self.shares else None
-        row: dict[str, Any] = {"file": self.file, "label": largest, "confidence": self.confidence}
-        row["shares"] = dict(self.shares)
-        return row if self.error is None else {**row, "error": self.error}
-
-
-@dataclass(frozen=True)
-class Box:
-    """One object: its class, how sure of it the members are, and x1, y1, x2, y2 in pixels of the file."""
-
-    label: str
-    confidence: float
-    corners: tuple[float, float, float, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"label": self.label, "confidence": self.confidence, "box": list(self.corners)}
-
-
-@dataclass(frozen=True)
-class BoxPrediction:
-    """The objects of a file, surest first; ``error`` says why it could not be read."""
-
-    file: str
-    boxes: tuple[Box, ...] = ()
-    size: tuple[int, int] | None = None  # height and width
-    error: str | None = None
-
-    def summary(self) -> str:
-        """``RBC 12, WBC 1``"""
-        counts = Counter(box.label for box in self.boxes)
-        return ", ".join(f"{printable(name)} {count}" for name, count in counts.items()) or "nothing"
-
-    def to_dict(self) -> dict[str, Any]:
-        """A row of ``concord predict --json``."""
-        first = self.boxes[0] if self.boxes else None
-        row: dict[str, Any] = {
-            "file": self.file,
-            "label": first and first.label,
-            "confidence": first and first.confidence,
-            "boxes": [box.to_dict() for box in self.boxes],
-        }
-        return row if self.error is None else {**row, "error": self.error}
-
-
-VisionPrediction = MaskPrediction | BoxPrediction
 
 
 def predict(
@@ -100,17 +28,22 @@ def predict(
     *,
     member: str = ENSEMBLE,
     score: float = SCORE,
+    to: Path | None = None,
+    format: str = "png",
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> list[MaskPrediction] | list[BoxPrediction]:
     """A prediction for every image, in the order given; one that cannot be read has an ``error``.
 
-    ``score``: boxes that are less sure are left out. Pictures are predicted in their own size, masks tile by
-    tile. UsageError for a score that is no probability.
+    ``score``: boxes that are less sure are left out. Masks are found in the size of the picture, tile by
+    tile. With ``to`` what was found is written into that folder. UsageError for a score that is not from 0 to
+    1, and for a format that the task does not have.
     """
     if not 0 <= score <= 1:
         raise UsageError(f"the score is a probability from 0 to 1, got {score}")
     loaded = load_run(run, member=member, allow_code=allow_code, observer=observer)
+    if to is not None:
+        require(to, format, loaded.interface.task)
     paths = [path for text in files for path in _paths(text)]
     detect = loaded.interface.task == DETECT
     found: list[Any] = []
@@ -124,6 +57,8 @@ def predict(
             else:
                 found.append(_boxes(loaded, path, member, score) if detect else _mask(loaded, path, member))
             observer.counted(len(found), len(paths))
+    if to is not None:
+        written(found, loaded.interface.classes, to, format)
     return found
 
 

@@ -11,8 +11,10 @@ from concord.tasks.task import S
 
 @dataclass(frozen=True)
 class Spent:
-    """What a training took, and where its weights are."""
+    """What a run is of, what its training took, and where its weights are."""
 
+    task: str
+    classes: tuple[str, ...]
     run: str
     seconds: float
     samples_per_second: float
@@ -69,7 +71,7 @@ class VisionResult(Document, Generic[S]):
         for name, row in plain["members"].items():
             row |= {"valid": valid and valid["members"][name], **asdict(self.prices[name])}
         plain["ensemble"] |= {"valid": valid and valid["ensemble"]}
-        spent = asdict(self.spent) | {"size": list(self.spent.size)}
+        spent = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self.spent).items()}
         return {**plain, **spent, "notices": list(self.notices)}
 
     @classmethod
@@ -81,12 +83,12 @@ class VisionResult(Document, Generic[S]):
         rows = plain["members"]
         prices = {name: Price(row["parameters"], row["macs"]) for name, row in rows.items()}
         spent = {key: plain[key] for key in Spent.__dataclass_fields__}
-        height, width = spent.pop("size")
+        (height, width), classes = spent.pop("size"), tuple(spent.pop("classes"))
         return cls(
             scores(plain),
             None if plain["ensemble"]["valid"] is None else scores(_valid(plain)),
             prices,
-            Spent(**spent, size=(height, width)),
+            Spent(**spent, classes=classes, size=(height, width)),
             tuple(plain["notices"]),
         )
 

@@ -116,7 +116,7 @@ def _ready(
     costs = prices(members, interface, size)
 
     def result(done: Final[Any], notices: tuple[str, ...]) -> RunResult:
-        spent = spent_by(done, str(folder.path), feed.fingerprint, size)
+        spent = spent_by(done, interface, str(folder.path), feed.fingerprint, size)
         return VisionResult(done.test, done.valid, costs, spent, notices)
 
     return Ready(job, config, interface.plain(), result)
