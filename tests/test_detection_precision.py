@@ -39,6 +39,7 @@ def equal_to_pycocotools(predictions, targets, classes):
     with contextlib.redirect_stdout(io.StringIO()):
         table, summary = pycocotools(predictions, targets, classes)
     got = average_precision(predictions, targets, classes=[str(k) for k in range(classes)])
+    assert list(got.summary) == SUMMARY
     for name in SUMMARY:
         assert got.summary[name] == pytest.approx(summary[name], abs=1e-12), name
     for k in range(classes):
@@ -72,6 +73,13 @@ def test_by_hand_a_hit_a_miss_a_hit_and_a_truth_that_is_never_found():
 @pytest.mark.parametrize("seed", range(6))
 def test_coco_equals_pycocotools(seed):
     equal_to_pycocotools(*scene(seed), 4)
+
+
+def test_how_many_pairs_are_looked_at_together_does_not_matter(monkeypatch):
+    whole = average_precision(*scene(11))
+    for pairs in (1, 7, 50):
+        monkeypatch.setattr("concord.tasks.detection.pairs.AT_ONCE", pairs)
+        assert average_precision(*scene(11)) == whole
 
 
 def test_coco_equals_pycocotools_where_an_image_has_more_than_a_hundred_of_a_class():
