@@ -94,7 +94,7 @@ def test_json_and_a_page_can_both_be_asked_for(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    "case",
     [
         ("lstm", (10,)),
         ("blstm_segments", (300, 61)),
@@ -102,10 +102,15 @@ def test_json_and_a_page_can_both_be_asked_for(tmp_path, capsys):
         ("convlstm_128_128", (10, 1, 64, 64)),
         ("lenet5", (10,)),
         ("multimodal_densenet", (10,)),
+        ("yolo_small_v3", (24, 15, 20), (24, 30, 40)),
     ],
 )
-def test_the_output_is_that_of_a_forward_pass(name, expected):
-    assert concord.explain(name).output == expected
+def test_the_outputs_are_those_of_a_forward_pass(case):
+    name, *expected = case
+    explained = concord.explain(name)
+    assert list(explained.outputs) == expected
+    shapes = [list(shape) for shape in expected]
+    assert explained.to_dict()["output"] == (shapes if len(shapes) > 1 else shapes[0])
 
 
 def test_the_page_lies_beside_where_the_command_ran(tmp_path, monkeypatch, capsys):

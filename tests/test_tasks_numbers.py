@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from torch import nn
+from trust_made import sealed
 
 import concord
 from concord.consensus.costs import kl, l2
 from concord.data.sequences.moving import MovingDigits
 from concord.data.sequences.synthetic import adding
-from concord.errors import DataError, ShapeError, UsageError
+from concord.errors import CheckpointError, DataError, ShapeError, UsageError
 from concord.tasks.ctc import Labelling
 from concord.tasks.frames import Frames
 from concord.tasks.regress import Regress
@@ -226,6 +228,34 @@ def test_members_learn_together_under_the_name_and_are_kept(name, make, figure, 
     torch.testing.assert_close(ensemble.predict(x), expected.detach())
     ensemble.save(tmp_path / "saved")
     assert concord.load(tmp_path / "saved", members=make()[0], task=task).evaluate(data) == scores
+
+
+def test_the_first_films_of_the_test_are_kept_and_drawn(tmp_path):
+    members, data, task = films()
+    ensemble, run = concord.Ensemble(members, task=task), tmp_path / "run"
+    ensemble.fit(data, valid=None, test=data, epochs=1, batch_size=8, out=run)
+    kept = load_file(run / "predictions.safetensors")
+    x, y = data.batch(torch.arange(task.keeps), None)
+    torch.testing.assert_close(kept["targets"], y)
+    for name, member in members.items():
+        with torch.no_grad():
+            expected = 255 * member.eval()(x).sigmoid()
+        assert (kept[f"members/{name}/frames"] - expected).abs().max() <= 0.501
+    text = concord.write_report(run).read_text()
+    assert "Film 3 of the test" in text
+    assert "Film 4 of the test" not in text
+
+
+def test_frames_of_another_run_are_refused(tmp_path):
+    members, data, task = films()
+    run = tmp_path / "run"
+    concord.Ensemble(members, task=task).fit(data, valid=None, epochs=1, batch_size=8, out=run)
+    file = run / "predictions.safetensors"
+    cut = {name: tensor[:, :1] if "/a/" in name else tensor for name, tensor in load_file(file).items()}
+    save_file({name: tensor.contiguous() for name, tensor in cut.items()}, file)
+    sealed(run)
+    with pytest.raises(CheckpointError, match="frames and targets are not those of one test set"):
+        concord.write_report(run)
 
 
 def test_the_consensus_brings_the_numbers_of_members_together():

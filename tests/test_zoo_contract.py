@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from concord import zoo
 from concord.cost.count import count
 from concord.errors import ShapeError
+from concord.zoo.detector import Detector
 
 
 def reads_pictures(row):
@@ -88,7 +89,8 @@ def hollow(entry):
 @pytest.fixture(scope="module")
 def shape(entry, hollow):
     """(C, H, W) of the smallest square picture that the network takes, of a few sizes; else the example."""
-    for side in (8, 16, 32, 64, 128, 192, 256):
+    grid = getattr(hollow, "grid", None)  # of a network that takes few sizes and says which
+    for side in (8, 16, 32, 64, 128, 192, 256) if grid is None else (grid.fitting(1),):
         shape = (entry.example[0], side, side)
         if entry.example[1] / 4 <= side < entry.example[1]:
             with suppress(ShapeError, RuntimeError):
@@ -155,8 +157,14 @@ def test_takes_other_channels_and_classes(entry, shape, channels, classes):
     assert all(tensor.is_meta for tensor in network.state_dict().values())
     made = outputs(network, inputs(entry, 2, (channels, *shape[1:]), "meta"))
     assert all(tensor.shape[0] == 2 for tensor in made)
-    if made[0].ndim == 2:  # a classifier
+    if isinstance(network, Detector):
+        assert network.classes == classes
+        per_map = [x.shape[1] / max(network.cells, 1) ** 2 for x in made]
+        assert per_map == [network.per_map] * max(len(network.strides), 1)
+    elif made[0].ndim == 2:  # a classifier
         assert [tensor.shape for tensor in made] == [(2, classes)]
+    if hasattr(network, "grid"):  # a class for every pixel
+        assert [tensor.shape[:2] for tensor in made] == [(2, classes)]
 
 
 @every

@@ -18,7 +18,8 @@ from concord.zoo.resnext import DEPTH_101, Bottleneck2015, BottleneckNet
 
 PARAMETERS, MACS = "parameters", "macs"
 ONE, THOUSAND, MILLION, BILLION = 1, 10**3, 10**6, 10**9
-SIGNS = {ONE: "", THOUSAND: " k", MILLION: " M", BILLION: " G"}
+TWICE = BILLION // 2  # where a multiplication and its addition are two operations
+SIGNS = {ONE: "", THOUSAND: " k", MILLION: " M", BILLION: " G", TWICE: " G operations"}
 CUT = "cut off instead of rounded"
 # In the form of 2015, with the stride on the first 1x1, the zoo has ResNet-50 only.
 RESNETS_2015 = {"resnet101_2015": DEPTH_101, "resnet152_2015": (3, 8, 36, 3)}
@@ -148,6 +149,9 @@ ROWS = (
         "32 x 32 x 64 x 25 = 1,638,400, printed 2,560,000", part="features.conv2"),
     Row("three_layer_separable", PARAMETERS, "36,352", ONE, S001, part="features.conv3"),
     Row("three_layer_separable", MACS, "9,207,808", ONE, S001, part="features.conv3"),
+    Row("darknet19", MACS, "5.58", TWICE, "Redmon, Farhadi 2016, section 3"),
+    Row("yolo_v3", MACS, "65.9", TWICE, "AlexeyAB/darknet, README"),
+    Row("yolo_v3_tiny", MACS, "5.6", TWICE, "AlexeyAB/darknet, README"),
     Row("noel2017_text_st", PARAMETERS, "50", THOUSAND, NOEL, step=10_000),
     Row("noel2017_text_m", PARAMETERS, "280", THOUSAND, NOEL, step=10_000),
     Row("noel2017_st", PARAMETERS, "50", THOUSAND, NOEL, f"{COUNTER} 46,829", step=10_000),
@@ -182,9 +186,10 @@ the printed figure in as many digits as are printed, or unequal for the reason b
 {equal} of {len(ROWS)} figures are equal.
 
 k, M and G are thousands, millions and thousands of millions. MACs are multiply-accumulates; most papers call
-them FLOPs. "Cut off" means that the printed digits are the first ones of ours. Inputs are 3x224x224 with 1000
-classes for networks of ImageNet, 3x32x32 with 10 for those of CIFAR, 3x128x128 with 200 for the three-layer
-network, if none is named. `resnet101_2015` and `resnet152_2015` are no names of the zoo but
+them FLOPs, and those of YOLO count two operations for each. "Cut off" means that the printed digits are the
+first ones of ours. Inputs are 3x224x224 with 1000 classes for networks of ImageNet, 3x32x32 with 10 for those
+of CIFAR, 3x416x416 with 80 for YOLO, 3x128x128 with 200 for the three-layer network, if none is named.
+`resnet101_2015` and `resnet152_2015` are no names of the zoo but
 `concord.zoo.resnext.BottleneckNet` with the stride on the first 1x1, as `resnet50_2015` has it.
 
 | network | figure | printed | source | ours | difference | |

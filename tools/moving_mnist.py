@@ -6,7 +6,8 @@ Source: X. Shi et al., NeurIPS 2015, section 4.1: 10 frames are shown, the next 
 the paper: one digit at half its size in frames of 32x32, at half the speed, in place of two in 64x64; small
 networks, few updates. No training film is seen twice; films of the test have digits of the test pictures.
 Each network is one line of JSON with the nats and the squared error per frame. The picture has one film of
-the test: its first frames, its next frames, and what each network predicts.
+the test: its first frames, its next frames, and what each network predicts. ``--run RUN`` trains both
+networks and a last frame with a learned grey as members of one training, in whose report the strips stand.
 """
 
 import argparse
@@ -59,6 +60,35 @@ def trained(name: str, images: Images, updates: int, seed: int) -> tuple[nn.Modu
     return member, time.process_time() - began
 
 
+class LastFrame(nn.Module):
+    """logit = a + b x_T for all pixels of all frames behind x_T, with learned a and b."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.tensor(start)) for start in (-3.0, 6.0))
+
+    def forward(self, shown: Tensor) -> Tensor:
+        return (self.a + self.b * shown[:, -1:]).expand_as(shown)
+
+
+def train_run(images: Images, films: MovingDigits, updates: int, seed: int, run: Path) -> Path:
+    """All of them as members of one training, which compare nothing; gives its report."""
+    torch.manual_seed(seed)
+    members = {name: make() for name, (make, _) in NETWORKS.items()} | {"last_frame": LastFrame()}
+    concord.Ensemble(members, task="frames").fit(
+        films_of(images, updates * BATCH, seed),
+        valid=None,
+        test=films,
+        epochs=1,
+        batch_size=BATCH,
+        optimizer=concord.Adam(lr=3e-3, weight_decay=0.0),
+        schedule="cosine",
+        seed=seed,
+        out=run,
+    )
+    return concord.write_report(run)
+
+
 def last_frame(shown: Tensor, grey: float) -> Tensor:
     """The logits of the last frame, as the prediction for all frames behind it."""
     return shown[:, -1:].expand_as(shown).clamp(grey, 1 - grey).logit()
@@ -104,12 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--updates", type=int, help="Updates of every network, in place of its own number.")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--picture", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("moving.jsonl"))
+    parser.add_argument("--picture", type=Path, default=Path("moving.png"))
+    parser.add_argument("--run", type=Path, help="Run folder for one training of all, in place of the lines.")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     splits = concord.load_data(given.data)
     films = films_of(splits.test, TEST, 1000 + given.seed)
+    if given.run:
+        print(train_run(splits.train, films, given.updates or 6000, given.seed, given.run))
+        return
     shown, truth = films.batch(torch.arange(TEST), None)
     outputs = baselines(films, films_of(splits.train, TEST, 2000 + given.seed))
     spent: dict[str, dict[str, float]] = {name: {} for name in outputs}

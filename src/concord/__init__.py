@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     __version__: str
+    from concord.api.anchors import anchors as anchors
     from concord.api.attack import attack_runs as attack_runs
     from concord.api.baseline import baselines as baselines
     from concord.api.data import data_check as data_check
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from concord.api.evaluate import predict as predict
     from concord.api.evaluate import sample as sample
     from concord.api.explain import explain as explain
+    from concord.api.explain import explain_field as explain_field
     from concord.api.load import load as load
     from concord.api.loop import cohort as cohort
     from concord.api.loop import updates as updates
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from concord.runs.ensemble import Ensemble as Ensemble
     from concord.runs.history import History as History
     from concord.tasks.classify import Classify as Classify
+    from concord.tasks.detection.listed import average_precision as average_precision
+    from concord.tasks.detection.precision import AveragePrecision as AveragePrecision
     from concord.tasks.task import Compared as Compared
     from concord.tasks.task import Ranking as Ranking
     from concord.tasks.task import Task as Task
@@ -95,9 +99,13 @@ _HOMES = {
     "Watched": "tasks.task",
     "Dataset": "data.dataset",
     "Observer": "training.observer",
+    "average_precision": "tasks.detection.listed",
+    "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
     "cost_of": "runs.costs",
     "explain": "api.explain",
+    "anchors": "api.anchors",
+    "explain_field": "api.explain",
     "baselines": "api.baseline",
     "attack_runs": "api.attack",
     "plain_train": "api.plain",

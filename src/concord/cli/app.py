@@ -18,6 +18,7 @@ from typing import Annotated, TextIO
 import typer
 
 from concord.cli import (
+    anchors,
     attack,
     baseline,
     bench,
@@ -66,6 +67,7 @@ for module in (
     explain,
     zoo,
     data,
+    anchors,
     doctor,
     bench,
     baseline,
@@ -75,7 +77,8 @@ for module in (
     module.add_to(app)
 for group in (app, *(each.typer_instance for each in app.registered_groups)):
     assert group is not None
-    group.info.cls = Verbs
+    if not isinstance(group.info.cls, type):  # typer's mark of what was not given
+        group.info.cls = Verbs
     for command in group.registered_commands:
         command.cls = Verb
 

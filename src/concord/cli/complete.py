@@ -19,6 +19,12 @@ def networks(incomplete: str) -> list[str]:
     return [f"{before}{name}" for name in names() if name.startswith(last)]
 
 
+def explained(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Networks, and what else ``concord explain`` knows."""
+    topics = getattr(ctx.parent and ctx.parent.command, "commands", ())
+    return [*(name for name in topics if name.startswith(incomplete)), *networks(incomplete)]
+
+
 def costs(incomplete: str) -> list[str]:
     return [name for name in COSTS if name.startswith(incomplete)]
 

@@ -24,7 +24,8 @@ def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(help="Check and download data sets.", no_args_is_help=True)
     verbs.command(
         "check",
-        help="Check a data set: class counts, damaged files, duplicates, leakage between splits. Exit status"
+        help="Check a data set of images, or of images with masks: class counts, damaged files, duplicates,"
+        " leakage between splits. Exit status"
         " 1 if it cannot be trained on.\n\nExample: concord data check photos/",
     )(check_command)
     verbs.command(
@@ -36,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check_command(source: Path_, json_: Json = False) -> None:
-    from concord.data.images.check import check
+    from concord.data.checked import check
     from concord.runs.watching import reading
 
     with progress.stop_flag() as stop:

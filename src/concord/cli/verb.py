@@ -36,8 +36,22 @@ OTHER_NAMES = {
     "wd": "weight_decay",
 }
 IMAGES, SIZE = "name the images after the run", "use --input 3x32x32, channels first"
+OPERATIONS = "it belongs to an operation, such as `concord explain convolution`"
 HINTS = {  # (verb, what was typed as an option) -> what to do
     **{("predict", name): IMAGES for name in ("data", "file", "files", "image", "images", "input")},
+    **{
+        ("explain network", name): OPERATIONS
+        for name in (
+            "input",
+            "kernel",
+            "stride",
+            "padding",
+            "dilation",
+            "output_padding",
+            "pointwise",
+            "kind",
+        )
+    },
     **{("cost", name): SIZE for name in ("shape", "size", "resolution", "image_size", "img_size")},
 }
 EXPORTS = (".onnx", ".pt2", ".safetensors")

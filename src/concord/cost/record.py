@@ -71,6 +71,11 @@ class ReceptiveField(NamedTuple):
             f" (of this input {times(self.seen)})" if self.seen != self.size else ""
         )
 
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """Sizes that units see by turns, away from borders; more than one behind up-convolutions."""
+        return tuple(sorted({size for f in self.fields if f is not None for size in f.sizes}))
+
     def __repr__(self) -> str:
         return f"ReceptiveField({self.text}, stride {times([f'{s:g}' for s in self.stride])}, {self.path!r})"
 

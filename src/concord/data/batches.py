@@ -19,6 +19,7 @@ from concord.errors import UsageError
 
 __all__ = ["Batch", "Normalise", "in_order", "indices", "order", "ranges", "shuffled", "steps_per_epoch"]
 
+AT_ONCE = 500  # samples of a batch for evaluation
 Batch = tuple[Tensor, Tensor]  # x (B, C, H, W) float32, y (B,) int64
 
 
@@ -80,14 +81,14 @@ def shuffled(
     return ((normalise(pixels), labels) for pixels, labels in pairs)
 
 
-def ranges(n: int, batch_size: int = 500) -> list[Tensor]:
+def ranges(n: int, batch_size: int = AT_ONCE) -> list[Tensor]:
     """The numbers of all samples in stored order, for evaluation; no batches if there are no samples."""
     if batch_size < 1:
         raise UsageError(f"batch_size must be >= 1, got {batch_size}")
     return list(torch.arange(n).split(batch_size)) if n else []
 
 
-def in_order(images: Images, normalise: Normalise, *, batch_size: int = 500) -> Iterator[Batch]:
+def in_order(images: Images, normalise: Normalise, *, batch_size: int = AT_ONCE) -> Iterator[Batch]:
     """All images in stored order, nothing drawn, for evaluation; no batches if there are no images."""
     pairs = (images.batch(index, None) for index in ranges(len(images), batch_size))
     return ((normalise(pixels), labels) for pixels, labels in pairs)

@@ -67,3 +67,11 @@ class Streamed(Protocol):
 
     @property
     def streams(self) -> int: ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """Samples of which a batch without draws has at most ``at_once``: large ones, or of several sizes."""
+
+    @property
+    def at_once(self) -> int: ...

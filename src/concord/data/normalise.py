@@ -36,7 +36,12 @@ class Normalise:
             raise UsageError("statistics need at least one image")
         if images.known is not None and images.known.normalise is not None:
             return images.known.normalise
-        moments = [_moments(counts) for counts in _histograms(images.typical()).tolist()]
+        return cls.of_counts(_histograms(images.typical()))
+
+    @classmethod
+    def of_counts(cls, counts: Tensor) -> "Normalise":
+        """The same of how often each channel has each value. Shape: (C, 256) int64"""
+        moments = [_moments(row) for row in counts.tolist()]
         return cls(tuple(mean for mean, _ in moments), tuple(std or 1.0 for _, std in moments))
 
     def __call__(self, pixels: Tensor) -> Tensor:

@@ -58,7 +58,9 @@ def _field(seen: ReceptiveField) -> str:
     where = f"up to {printable(seen.path) or '(network)'}, {printable(seen.type)}"
     starts = [MISSING if start is None else f"{start:g}" for start in seen.start]
     start = starts[0] if len(set(starts)) == 1 else "x".join(starts)
-    return f"{seen.text}, stride {strides(seen.stride)}, start {start}, {where}"
+    few = len(set(seen.size)) == 1 and len(seen.phases) == 2
+    turns = " ({} and {} by turns)".format(*seen.phases) if few else ""
+    return f"{seen.text}{turns}, stride {strides(seen.stride)}, start {start}, {where}"
 
 
 def reservations(cost: Cost) -> list[tuple[str, str]]:

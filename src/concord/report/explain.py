@@ -56,7 +56,7 @@ class ExplainDocument(TypedDict):
     network: str
     source: str
     input: list[int] | list[list[int]]
-    output: list[int]
+    output: list[int] | list[list[int]]
     parameters: int
     macs: int
     other_operations: int
@@ -76,7 +76,7 @@ class Explanation:
     source: str
     about: tuple[str, ...]
     inputs: tuple[Input, ...]
-    output: tuple[int, ...]  # of one sample
+    outputs: tuple[tuple[int, ...], ...]  # shapes of one sample
     cells: tuple[CellFacts, ...]
     chain: tuple[Stage, ...] = field(repr=False)  # over steps; () for other networks
     unfolded: Unfolded | None = field(repr=False)  # over a few steps, if it is recurrent
@@ -93,11 +93,12 @@ class Explanation:
     def to_dict(self) -> ExplainDocument:
         """The document that ``concord explain --json`` prints."""
         cost, seen = self.priced.to_dict(), self.steps_seen
+        outputs = [list(shape) for shape in self.outputs]
         return {
             "network": self.name,
             "source": self.source,
             "input": cost["input"],
-            "output": list(self.output),
+            "output": outputs if len(outputs) > 1 else outputs[0],
             "parameters": cost["parameters"],
             "macs": cost["macs"],
             "other_operations": cost["other_operations"],
@@ -127,8 +128,8 @@ def explanation(network: str) -> Explanation:
     own = own_name(network)
     if own is None:
         library = network.rpartition("/")[0] or "torchvision or timm"
-        output = tuple(priced.layers[-1].output[1:])
-        return Explanation(priced, f"as {library} has it", (), inputs, output, (), (), None, ())
+        outputs = (tuple(priced.layers[-1].output[1:]),)
+        return Explanation(priced, f"as {library} has it", (), inputs, outputs, (), (), None, ())
     return _of_the_zoo(own, priced, inputs)
 
 
@@ -143,19 +144,20 @@ def _of_the_zoo(own: str, priced: Priced, inputs: tuple[Input, ...]) -> Explanat
     levels = tuple(sees(chain))
     drawn = _unfolded(chain) if chain and not levels else None
     about = () if entry.library else (*_about(entry.build), *paragraphs(inspect.getdoc(entry.build)))
-    output, cells = _output(bare, inputs), tuple(_cells(bare))
-    return Explanation(priced, entry.source, about, inputs, output, cells, chain, drawn, levels)
+    outputs, cells = _outputs(bare, inputs), tuple(_cells(bare))
+    return Explanation(priced, entry.source, about, inputs, outputs, cells, chain, drawn, levels)
 
 
-def _output(network: "nn.Module", inputs: Sequence[Input]) -> tuple[int, ...]:
-    """Shape of what one sample gives, computed where the network is: mostly on the meta device."""
+def _outputs(network: "nn.Module", inputs: Sequence[Input]) -> tuple[tuple[int, ...], ...]:
+    """Shapes of what one sample gives, computed where the network is: mostly on the meta device."""
     import torch
 
     place = next(network.parameters()).device
     types = {True: torch.int64, False: torch.float32}
     given = [torch.zeros(1, *one.shape, dtype=types[one.ids], device=place) for one in inputs]
     with torch.no_grad():
-        return tuple(network.eval()(*given).shape[1:])
+        made = network.eval()(*given)
+    return tuple(tuple(x.shape[1:]) for x in (made if isinstance(made, tuple) else (made,)))
 
 
 def _unfolded(chain: Sequence[Stage]) -> Unfolded:

@@ -60,7 +60,8 @@ def _in_and_out(explained: Explanation) -> list[tuple[str, str]]:
     over_time = ": " + ("one vector at every step" if _answers(explained) else "one answer at the end")
     forecasts = len(explained.inputs[0].shape) == 4
     note = ": the frames that follow" if forecasts else over_time if explained.chain else ""
-    return [("input", " and ".join(given)), ("output", f"{times(explained.output)}{note}")]
+    made = " and ".join(map(times, explained.outputs))
+    return [("input", " and ".join(given)), ("output", f"{made}{note}")]
 
 
 def _answers(explained: Explanation) -> bool:

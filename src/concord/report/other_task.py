@@ -7,11 +7,13 @@ from concord.consensus.names import ENSEMBLE
 from concord.errors import CheckpointError
 from concord.report.curves import Curve, Panel, line_chart
 from concord.report.document import document
+from concord.report.films import film_strips
 from concord.report.parts import Drawing, Notice, Part, Section
 from concord.report.run_tables import settings_table
 from concord.report.tables import Table, entries
 from concord.report.text import MISSING
 from concord.runs.folder import RunFolder
+from concord.runs.predictions import films_of
 
 CLASSIFY = "classify"
 
@@ -29,11 +31,20 @@ def other_task_page(folder: RunFolder) -> str:
     opening += [Notice(text) for text in result.get("notices", ())]
     plan: list[tuple[str, str, Sequence[Part]]] = [
         ("scores", "Scores", [_table(rows, figures)]),
+        ("films", "Predicted frames", _films(folder, list(rows))),
         ("learning", "Learning curves", learning_curves(lines, list(rows), figures)),
         ("configuration", "Configuration", [_settings(folder)]),
     ]
-    sections = [Section(key, title, tuple(parts)) for key, title, parts in plan]
+    sections = [Section(key, title, tuple(parts)) for key, title, parts in plan if parts]
     return document(f"concord: {folder.path.name}", opening, sections)
+
+
+def _films(folder: RunFolder, names: Sequence[str]) -> list[Part]:
+    found = films_of(folder)
+    if found is None:
+        return []
+    frames, truth = found
+    return [*film_strips({name: frames[name] for name in names if name in frames}, truth)]
 
 
 def _sentence(task: str, rows: Mapping[str, Mapping[str, float]], figure: str) -> str:

@@ -101,13 +101,13 @@ def usual_inputs(network: str) -> list[Input]:
     """Those that the network was made for."""
     from concord.zoo import foreign, registry
     from concord.zoo.build import sizes_in
+    from concord.zoo.build import sizes_of as usual_sizes
 
     if (own := own_name(network)) is None:
         return [Input(foreign.usual_input(network))]
     entry = registry.find(own)
-    side = (sizes_in(network) or {}).get("side")  # of the pictures that a network in this size takes
-    shape = (*entry.example[:-2], side, side) if side else entry.example
-    sample = [Input(shape)] if entry.example else []
+    sizes = {**usual_sizes(entry.build), **(sizes_in(network) or {})}
+    sample = [Input(entry.sample(sizes))] if entry.example else []
     return [*sample, *([Input((entry.text[0],), ids=True)] if entry.text else [])]
 
 

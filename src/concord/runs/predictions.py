@@ -108,6 +108,25 @@ def steps_of(folder: RunFolder) -> tuple[dict[str, Tensor], Tensor] | None:
     return labels, targets
 
 
+def films_of(folder: RunFolder) -> tuple[dict[str, Tensor], Tensor] | None:
+    """Frames (N, T, C, H, W) uint8 that each member predicted for the first films, and the true ones.
+
+    None if a run kept none; CheckpointError if they are damaged.
+    """
+    file = folder.path / FILE
+    if not file.is_file():
+        return None
+    tensors = parse_tensors(file, manifest.verified(folder.path, FILE))
+    frames = {name.split("/")[1]: film for name, film in tensors.items() if name.endswith("/frames")}
+    targets = tensors.get("targets")
+    if not frames or targets is None:
+        return None
+    alike = all(film.shape == targets.shape and film.dtype == torch.uint8 for film in frames.values())
+    if not alike or targets.ndim != 5 or not targets.numel() or not targets.is_floating_point():
+        raise CheckpointError(f"{file}: damaged, frames and targets are not those of one test set")
+    return frames, (255 * targets.nan_to_num().clamp(0, 1)).round().to(torch.uint8)
+
+
 def _fit(logits: Sequence[Tensor], labels: Tensor) -> bool:
     """Whether these are (N, K) numbers of every member and (N,) classes of as many samples."""
     if not logits or logits[0].ndim != 2 or labels.ndim != 1:

@@ -10,8 +10,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from concord.data import trees
-from concord.data.batches import ranges
-from concord.data.dataset import Dataset, Spec, Streamed, Tree
+from concord.data.batches import AT_ONCE, ranges
+from concord.data.dataset import Bounded, Dataset, Spec, Streamed, Tree
 from concord.data.labels import class_labels
 from concord.data.loader import Loader, Wanted
 from concord.errors import ConcordError, DataError, UsageError
@@ -32,9 +32,8 @@ def normalised(spec: Spec, x: Tree) -> Tree:
 
 
 def first_two(part: Dataset) -> Pair:
-    """Two samples to try members with, or one where they are pieces of a single stream."""
-    most = min(2, part.streams) if isinstance(part, Streamed) else 2
-    x, y = part.batch(torch.arange(min(most, len(part))), None)
+    """Two samples to try members with, or one where a batch has one."""
+    x, y = part.batch(torch.arange(min(2, at_once(part), len(part))), None)
     return normalised(part.spec, x), y
 
 
@@ -59,9 +58,15 @@ def _pair(item: Any, where: str) -> Pair:
 
 def in_order(part: Dataset, name: str, loader: Loader) -> Iterator[Pair]:
     """All samples of a part of the loader in stored order, nothing drawn; of streams one piece of each."""
-    batches = ranges(len(part), part.streams) if isinstance(part, Streamed) else ranges(len(part))
-    made = loader.batches(Wanted(name, index) for index in batches)
+    made = loader.batches(Wanted(name, index) for index in ranges(len(part), at_once(part)))
     return ((normalised(part.spec, x), y) for x, y in made)
+
+
+def at_once(part: Dataset) -> int:
+    """Samples of a batch for evaluation: one of each stream, as many as the data set allows, or 500."""
+    if isinstance(part, Streamed):
+        return part.streams
+    return part.at_once if isinstance(part, Bounded) else AT_ONCE
 
 
 class Reader:

@@ -37,7 +37,12 @@ class FrameScores:
 
 @dataclass(frozen=True)
 class Frames:
-    """Outputs are logits of pixels (B, T, C, H, W), targets their values from 0 to 1."""
+    """Outputs are logits of pixels (B, T, C, H, W), targets their values from 0 to 1.
+
+    Of a test set the first ``keeps`` films are kept.
+    """
+
+    keeps: int = 6
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """-1/T sum over pixels of y ln p + (1 - y) ln (1 - p), p = sigmoid(output): nats per frame.
@@ -87,8 +92,8 @@ class Frames:
         return Watched(scores.ensemble.nll)
 
     def kept(self, output: Tensor) -> Mapping[str, Tensor]:
-        """Nothing: the frames of a test set are larger than the films that they follow."""
-        return {}
+        """The frames as grey levels of 0 to 255."""
+        return {"frames": (255 * output.float().sigmoid()).round().to(torch.uint8)}
 
 
 def _nats(z: Tensor, y: Tensor) -> Tensor:

@@ -62,6 +62,14 @@ class Task(Protocol[S]):
 
 
 @runtime_checkable
+class Bounded(Protocol):
+    """A task whose outputs are large: what it keeps is that of the first ``keeps`` samples."""
+
+    @property
+    def keeps(self) -> int: ...
+
+
+@runtime_checkable
 class Ranking(Protocol):
     """A task some of whose figures need all samples at once, as average precision does, which ranks them.
 

@@ -1,5 +1,6 @@
 """Predictions on held-out samples, in float32 whatever members were trained in."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from concord.errors import ShapeError
-from concord.tasks.task import Ranking, S, Task, Tree
+from concord.tasks.task import Bounded, Ranking, S, Task, Tree
+from concord.training.batch import count
 from concord.training.devices import forward
 from concord.training.foreign import blamed
 
@@ -27,8 +29,8 @@ class InterruptedEvaluation(Exception):
 class Evaluated:
     """A tally over all samples, and what the task keeps of every member's predictions.
 
-    ``rows`` are those of a task that ranks, of all samples. ``targets`` are those of the same samples, if
-    predictions are kept and a target is one tensor.
+    ``rows`` are those of a task that ranks, of all samples. ``targets`` are those of the samples of which
+    predictions are kept, if a target is one tensor.
     """
 
     tally: Tensor
@@ -100,8 +102,7 @@ def evaluate(
     """
     total: Tensor | None = None
     ranked: list[Tensor] = []
-    kept: dict[str, list[Mapping[str, Tensor]]] = {name: [] for name in members}
-    targets: list[Tree] = []
+    kept = _Kept(task, members)
     for x, y in samples:
         if stop():
             raise InterruptedEvaluation
@@ -111,15 +112,36 @@ def evaluate(
         if isinstance(task, Ranking):
             ranked.append(task.rows(found, [y] * len(found)).cpu())
         if keep:
-            for name, output in zip(members, found, strict=True):
-                kept[name].append({key: value.cpu() for key, value in task.kept(output).items()})
-            targets.append(y.cpu() if isinstance(y, Tensor) else None)
+            kept.add(found, y)
     if total is None:
         raise ShapeError("there are no samples to evaluate on")
-    predictions = {name: _joined(parts) for name, parts in kept.items() if parts and parts[0]}
-    one = bool(predictions) and all(isinstance(y, Tensor) for y in targets)
-    rows = torch.cat(ranked) if ranked else None
-    return Evaluated(total, rows, predictions, _rows(targets) if one else None)
+    return Evaluated(total, torch.cat(ranked) if ranked else None, *kept.whole())
+
+
+class _Kept:
+    """What the task keeps of the outputs of all batches, or of the first samples where it says so."""
+
+    def __init__(self, task: Task[Any], names: Iterable[str]) -> None:
+        self.task, self.left = task, task.keeps if isinstance(task, Bounded) else sys.maxsize
+        self.kept: dict[str, list[Mapping[str, Tensor]]] = {name: [] for name in names}
+        self.targets: list[Tree] = []
+
+    def add(self, outputs: Sequence[Tree], y: Tree) -> None:
+        """The outputs of all members for one batch, and its targets."""
+        if self.left <= 0:
+            return
+        first = slice(self.left)
+        self.left -= count(y)
+        for parts, output in zip(self.kept.values(), outputs, strict=True):
+            there = self.task.kept(tree_map(lambda leaf: leaf[first], output))
+            parts.append({key: value.cpu() for key, value in there.items()})
+        self.targets.append(y[first].cpu() if isinstance(y, Tensor) else None)
+
+    def whole(self) -> tuple[dict[str, dict[str, Tensor]], Tensor | None]:
+        """Predictions by member and key, and the targets if each is one tensor."""
+        predictions = {name: _joined(parts) for name, parts in self.kept.items() if parts and parts[0]}
+        one = bool(predictions) and all(isinstance(y, Tensor) for y in self.targets)
+        return predictions, _rows(self.targets) if one else None
 
 
 def scores_of(task: Task[S], found: Evaluated, names: Sequence[str]) -> S:

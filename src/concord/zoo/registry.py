@@ -39,6 +39,12 @@ class Entry:
     source: str
     text: tuple[int, int] | None = None  # (T, V): it takes, perhaps also, T symbols below V, (B, T) int64
     library: str = ""  # "torchvision": it is that library's own, and so are its pretrained weights
+    side: Callable[[Mapping[str, int]], int] | None = None  # of a picture that it takes in such sizes
+
+    def sample(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of a sample that the network takes in these sizes: the example, or with other sides."""
+        side = self.side(sizes) if self.side else sizes.get("side")
+        return (*self.example[:-2], side, side) if side else self.example
 
 
 class Seen(TypedDict):
@@ -71,6 +77,7 @@ def register(
     source: str,
     text: tuple[int, int] | None = None,
     library: str = "",
+    side: Callable[[Mapping[str, int]], int] | None = None,
 ) -> Callable[[B], B]:
     """Put a builder on the list under its own name; UsageError if the name is taken."""
 
@@ -78,7 +85,7 @@ def register(
         name = build.__name__
         if name in ENTRIES:
             raise UsageError(f"two networks are named {name!r}")
-        ENTRIES[name] = Entry(name, build, example, parameters, source, text, library)
+        ENTRIES[name] = Entry(name, build, example, parameters, source, text, library, side)
         return build
 
     return add

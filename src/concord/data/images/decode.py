@@ -27,7 +27,18 @@ from concord.data.images.resize import resize_image
 from concord.errors import DataError
 from concord.files.text import printable
 
-__all__ = ["Header", "Mode", "expand", "header", "image", "open_image", "quiet"]
+__all__ = [
+    "Header",
+    "Mode",
+    "as_stored",
+    "expand",
+    "fitted",
+    "frames",
+    "header",
+    "image",
+    "open_image",
+    "quiet",
+]
 
 Mode = Literal["L", "RGB"]
 FORMATS = (
@@ -80,30 +91,63 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def header(path: Path, largest: float = LARGEST) -> Header:
+def header(path: Path, largest: float = LARGEST, frame: int = 0) -> Header:
     """Size and kind of the image, without decoding it. Call within ``quiet``; raises as ``open_image``."""
-    with _opened(path, largest) as opened:
+    with _opened(path, largest, frame) as opened:
         width, height = opened.size
         if _orientation(opened) in (5, 6, 7, 8):
             width, height = height, width
         return Header(height, width, _is_grey(opened), _has_alpha(opened))
 
 
-def image(path: Path, mode: Mode, size: tuple[int, int] | None, largest: float = LARGEST) -> Tensor:
-    """``open_image`` for callers that are within ``quiet`` already, in any thread."""
-    with _opened(path, largest) as opened:
+def image(
+    path: Path, mode: Mode, size: tuple[int, int] | None, largest: float = LARGEST, frame: int = 0
+) -> Tensor:
+    """``open_image`` for callers that are within ``quiet`` already, in any thread; one frame of a stack."""
+    with _opened(path, largest, frame) as opened:
         ImageOps.exif_transpose(opened, in_place=True)
         flat = _flat(opened)
         whole = flat if flat.mode == mode else flat.convert(mode)
         return F.pil_to_tensor(whole if size is None else resize_image(whole, size))
 
 
+def fitted(path: Path, size: tuple[int, int], largest: float = LARGEST) -> Tensor:
+    """The whole image in colour, scaled to ``size`` (height, width) by Pillow, bilinear with antialiasing.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 where that is not smaller. Call within ``quiet``; raises as
+    ``open_image``. Shape: (3, H, W) uint8
+    """
+    height, width = size
+    with _opened(path, largest) as opened:
+        turned = _orientation(opened) in (5, 6, 7, 8)
+        opened.draft(None, (height, width) if turned else (width, height))
+        ImageOps.exif_transpose(opened, in_place=True)
+        whole = _flat(opened).convert("RGB")
+        return F.pil_to_tensor(whole.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def as_stored(path: Path, largest: float = LARGEST, frame: int = 0) -> Image.Image:
+    """The image upright, with the values or the palette that it is stored with. Call within ``quiet``."""
+    with _opened(path, largest, frame) as opened:
+        ImageOps.exif_transpose(opened, in_place=True)
+        opened.load()
+        return opened.copy()
+
+
+def frames(path: Path) -> int:
+    """Images in a file: more than one in a stack. Call within ``quiet``."""
+    with _opened(path, LARGEST) as opened:
+        return int(getattr(opened, "n_frames", 1))
+
+
 @contextmanager
-def _opened(path: Path, largest: float) -> Iterator[Image.Image]:
+def _opened(path: Path, largest: float, frame: int = 0) -> Iterator[Image.Image]:
     try:
         _check_file(path)
         # A file, not a path: Pillow 13.0.0 maps a path's uncompressed TIFF and then turns it wrongly.
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as opened:
+            if frame:
+                opened.seek(frame)
             _check_size(path, opened.size, largest)
             yield opened
     except DataError:

@@ -1,1 +1,1 @@
-"""What the output of a detector means: heads, their losses, decoding, suppression and fusion of boxes."""
+"""Boxes: what the output of a detector means, and how well found boxes meet true ones."""

@@ -1,0 +1,252 @@
+"""Segmentation: a class for every pixel.
+
+Source: O. Ronneberger, P. Fischer, T. Brox, "U-Net", MICCAI 2015, arXiv:1505.04597, section 3, equation 1.
+Departure: their energy is a sum over pixels, the loss here a mean, so that it does not grow with the picture.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import log
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from concord.errors import DataError, ShapeError
+from concord.tasks.task import Compared, Watched
+
+UNCOUNTED = -1  # the class of a pixel that counts for nothing
+HEAD = 3  # pixels, pixels on which all agree, pictures with regions
+Target = Tensor | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class SegmentFigures:
+    """How well one member does, over all pixels of all pictures together.
+
+    Of a class that neither truth nor prediction has, IoU and Dice are None, and means leave it out. Both are
+    0 for a class that is predicted and not there.
+    """
+
+    error: float  # wrong pixels: the pixel error
+    nll: float  # nats per pixel
+    iou: float  # mean over classes of intersection over union
+    dice: float  # mean over classes of twice the intersection over the sum of both sizes
+    class_iou: list[float | None]
+    class_dice: list[float | None]
+    v_rand: float | None  # mean over pictures; None where it is not asked for, or no picture has a region
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "SegmentFigures":
+        """The figures among plain values, which may hold more than these."""
+        return cls(**{key: plain[key] for key in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class SegmentScores:
+    """Figures of every member and of the ensemble; ``agreement``: the share of pixels on which all agree."""
+
+    members: Mapping[str, SegmentFigures]
+    ensemble: SegmentFigures
+    agreement: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Outputs are logits (B, K, H', W'), targets classes (B, H, W), -1 where a pixel counts for nothing.
+
+    Where the output is smaller, as without padding, the middle of the target counts. A target may also be
+    {"classes": (B, H, W), "weights": (B, H, W)}; weights count in the loss alone. ``regions`` is the class
+    whose connected regions V_rand compares, for two classes at the threshold 1/2; None: it is not computed.
+    """
+
+    classes: int
+    regions: int | None = None
+
+    def loss(self, output: Tensor, target: Target) -> Tensor:
+        """1/n sum_p w_p (-ln softmax(output_p)[target_p]) over the n pixels of a picture that count.
+
+        The sum is not divided by that of the weights, which would take back what a weight map is for: that
+        pictures with many borders count more. 0 for a picture without a pixel that counts. Shape: -> (B,)
+
+        Raises ShapeError for other shapes, DataError for values that are not classes.
+        """
+        classes, weights = self._parts(output, target)
+        nats = _nats(output.float(), classes)
+        if weights is not None:
+            nats = nats * weights
+        return nats.sum((1, 2)) / _counted(classes).clamp(min=1)
+
+    def compare(self, output: Tensor, target: Target | None) -> Compared:
+        """One row for each pixel that counts; those of a picture weigh 1 together."""
+        rows = output.float().movedim(1, -1)  # (B, H', W', K)
+        if target is None:
+            rows = rows.flatten(0, 2)
+            return Compared(rows, torch.full_like(rows[:, 0], 1 / output[0, 0].numel()))
+        classes, _ = self._parts(output, target)
+        there = classes != UNCOUNTED
+        share = (1 / _counted(classes).float()).view(-1, 1, 1).expand(classes.shape)
+        return Compared(rows[there], share[there], classes[there])
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """ln of the mean of the probabilities of each pixel. Shape: M times (B, K, H', W') -> the same
+
+        Raises ShapeError for members whose outputs differ in size.
+        """
+        if len({output.shape for output in outputs}) > 1:
+            given = ", ".join("x".join(map(str, output.shape[2:])) for output in outputs)
+            raise ShapeError(
+                f"members give maps of different sizes ({given}), which have no mean: wrap networks without"
+                " padding into concord.layers.tiles.Tiled"
+            )
+        return torch.stack([output.float().log_softmax(1) for output in outputs]).logsumexp(0) - log(
+            len(outputs)
+        )
+
+    def size(self, members: int) -> int:
+        """Numbers in a tally."""
+        return HEAD + self.classes + (members + 1) * self._width
+
+    def tally(self, outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
+        """Pixels, how many all agree on, pictures with regions; true sizes of classes.
+
+        Then of each member and the ensemble: nats, the sum of V_rand, predicted sizes of classes, and how many
+        of these pixels are right.
+        """
+        classes, _ = self._parts(outputs[0], targets[0])
+        there = classes != UNCOUNTED
+        votes = [output.argmax(1) for output in outputs]
+        agreed = torch.stack([vote == votes[0] for vote in votes]).all(0) & there
+        ensemble = self.combine(outputs)
+        every = zip([*outputs, ensemble], [*votes, ensemble.argmax(1)], strict=True)
+        own, pictures = [], 0
+        for output, vote in every:
+            nats = _nats(output.double(), classes).sum()
+            pictures, v_rand = self._v_rand(classes, vote)
+            right = vote[there & (vote == classes)]
+            own += [nats[None], nats.new_tensor([v_rand]), self._sizes(vote[there]), self._sizes(right)]
+        head = torch.stack([there.sum(), agreed.sum(), torch.full_like(there.sum(), pictures)])
+        return torch.cat([head.double(), self._sizes(classes[there]), *own])
+
+    def scores(self, tally: Tensor, names: Sequence[str]) -> SegmentScores:
+        """Scores of every member and of the ensemble; DataError where no pixel counts."""
+        pixels, agreed, pictures = tally[:HEAD].tolist()
+        if not pixels:
+            raise DataError(
+                "no pixel of these masks counts: expected a class for at least one, got -1 for all"
+            )
+        truth = tally[HEAD : HEAD + self.classes]
+        rows = tally[HEAD + self.classes :].view(-1, self._width)
+        figures = [_figures(row, truth, pixels, pictures) for row in rows]
+        return SegmentScores(dict(zip(names, figures[:-1], strict=True)), figures[-1], agreed / pixels)
+
+    def read(self, plain: Mapping[str, Any]) -> SegmentScores:
+        """The scores that ``to_dict`` wrote down."""
+        rows = {name: SegmentFigures.read(row) for name, row in plain["members"].items()}
+        return SegmentScores(rows, SegmentFigures.read(plain["ensemble"]), plain["agreement"])
+
+    def watched(self, scores: SegmentScores) -> Watched:
+        """The pixel error of the ensemble."""
+        return Watched(scores.ensemble.error)
+
+    def kept(self, output: Tensor) -> Mapping[str, Tensor]:
+        """Nothing: the maps of a test set are as large as its pictures, and of as many sizes."""
+        return {}
+
+    @property
+    def _width(self) -> int:
+        """Numbers of each member in a tally."""
+        return 2 + 2 * self.classes
+
+    def _sizes(self, classes: Tensor) -> Tensor:
+        """How many pixels each class has. Shape: (N,) -> (K,) float64"""
+        return torch.bincount(classes, minlength=self.classes).double()
+
+    def _v_rand(self, truth: Tensor, vote: Tensor) -> tuple[int, float]:
+        """How many pictures have regions, and the sum of their scores. Shape: (B, H', W') twice"""
+        if self.regions is None:
+            return 0, 0.0
+        from concord.tasks.rand import rand_score  # scipy takes long to import
+
+        maps = [(x == self.regions).cpu().numpy() for x in (truth, vote)]
+        scores = [score.both for pair in zip(*maps, strict=True) if (score := rand_score(*pair))]
+        return len(scores), sum(scores)
+
+    def _parts(self, output: Tensor, target: Target) -> tuple[Tensor, Tensor | None]:
+        """Classes and weights of the pixels of the output; errors as ``loss`` names them."""
+        classes = target if isinstance(target, Tensor) else target["classes"]
+        weights = None if isinstance(target, Tensor) else target["weights"]
+        self._require(output, classes, weights)
+        middle = [_middle(x, output) for x in (classes, weights) if x is not None]
+        return middle[0].long(), middle[1] if weights is not None else None
+
+    def _require(self, output: Tensor, classes: Tensor, weights: Tensor | None) -> None:
+        if classes.ndim != 3 or (weights is not None and weights.shape != classes.shape):
+            given = (
+                tuple(classes.shape) if weights is None else f"{tuple(classes.shape)}, {tuple(weights.shape)}"
+            )
+            raise ShapeError(f"expected masks (B, H, W), and weights of that shape if any, got {given}")
+        b, h, w = classes.shape
+        fits = output.ndim == 4 and output.shape[:2] == (b, self.classes) and output[0, 0].numel()
+        if not fits or output.shape[2] > h or output.shape[3] > w:
+            wanted = f"({b}, {self.classes}, H, W) with H at most {h} and W at most {w}"
+            raise ShapeError(f"a member must give logits {wanted} for these masks, got {tuple(output.shape)}")
+        if classes.is_floating_point():
+            raise DataError(f"masks hold whole numbers, the classes of pixels, got {classes.dtype}")
+        low, high = (int(end) for end in classes.aminmax())
+        if low < UNCOUNTED or high >= self.classes:
+            cure = "; divide a mask of 0 and 255 by 255" if high == 255 and self.classes == 2 else ""
+            raise DataError(
+                f"masks hold classes from 0 to {self.classes - 1}, and -1 for pixels that do not count, got"
+                f" {low} to {high}{cure}"
+            )
+
+
+def _nats(logits: Tensor, classes: Tensor) -> Tensor:
+    """-ln p of the class of each pixel, 0 where it does not count. Shape: (B, K, H, W) -> (B, H, W)
+
+    Not summed up here: on a GPU the sum that ``cross_entropy`` makes depends on the order of threads.
+    """
+    return F.cross_entropy(logits, classes, reduction="none", ignore_index=UNCOUNTED)
+
+
+def _middle(x: Tensor, output: Tensor) -> Tensor:
+    """The middle of a map, as large as the output. Shape: (B, H, W) -> (B, H', W')"""
+    top, left = ((a - b) // 2 for a, b in zip(x.shape[1:], output.shape[2:], strict=True))
+    return x[:, top : top + output.shape[2], left : left + output.shape[3]]
+
+
+def _counted(classes: Tensor) -> Tensor:
+    """Pixels of each picture that count. Shape: (B, H', W') -> (B,)"""
+    return (classes != UNCOUNTED).sum((1, 2))
+
+
+def _figures(row: Tensor, truth: Tensor, pixels: float, pictures: float) -> SegmentFigures:
+    """Those of one member. Shape: (2 + 2 K,), (K,)"""
+    nats, v_rand = row[:2].tolist()
+    predicted, both = row[2:].view(2, -1)
+    class_iou = _shares(both, truth + predicted - both)
+    class_dice = _shares(2 * both, truth + predicted)
+    return SegmentFigures(
+        error=1 - float(both.sum()) / pixels,
+        nll=nats / pixels,
+        iou=_mean(class_iou),
+        dice=_mean(class_dice),
+        class_iou=class_iou,
+        class_dice=class_dice,
+        v_rand=v_rand / pictures if pictures else None,
+    )
+
+
+def _shares(parts: Tensor, wholes: Tensor) -> list[float | None]:
+    """Of each class; None where there is nothing to share."""
+    return [a / b if b else None for a, b in zip(parts.tolist(), wholes.tolist(), strict=True)]
+
+
+def _mean(shares: Sequence[float | None]) -> float:
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known)
