@@ -24,8 +24,9 @@ def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(help="Check and download data sets.", no_args_is_help=True)
     verbs.command(
         "check",
-        help="Check a data set: class counts, damaged files, duplicates, leakage between splits. Exit status"
-        " 1 if it cannot be trained on.\n\nExample: concord data check photos/",
+        help="Check a data set, images of classes or images with boxes: class counts, damaged files and"
+        " annotations, duplicates, leakage between splits. Exit status 1 if it cannot be trained on."
+        "\n\nExample: concord data check photos/",
     )(check_command)
     verbs.command(
         "get",
@@ -36,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check_command(source: Path_, json_: Json = False) -> None:
-    from concord.data.images.check import check
+    from concord.data.check import check
     from concord.runs.watching import reading
 
     with progress.stop_flag() as stop:
