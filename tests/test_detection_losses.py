@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-import darknet_made as darknet
+import darknet_gradients_made as darknet
 import numpy as np
 import pytest
 import torch
@@ -229,7 +229,7 @@ def test_a_box_whose_centre_is_outside_is_ignored(version):
     head = HEADS[version]
     parts = head.parts(
         output_of(head, 1),
-        target_of([[(1, 1.05, -0.1, 0.3, 0.5), (0, 1.0, 0.5, 0.2, 0.2), (0, 1.3, 1.4, 0.9, 0.9)]]),
+        target_of([[(1, 1.05, -0.1, 0.3, 0.5), (0, 1.0, 0.5, 0.2, 0.2), (0, 3.0, 4.0, 0.9, 0.9)]]),
     )
     assert not parts.chosen.any()
     assert parts.box.item() == 0

@@ -39,6 +39,7 @@ def equal_to_pycocotools(predictions, targets, classes):
     with contextlib.redirect_stdout(io.StringIO()):
         table, summary = pycocotools(predictions, targets, classes)
     got = average_precision(predictions, targets, classes=[str(k) for k in range(classes)])
+    assert list(got.summary) == SUMMARY
     for name in SUMMARY:
         assert got.summary[name] == pytest.approx(summary[name], abs=1e-12), name
     for k in range(classes):
@@ -72,6 +73,13 @@ def test_by_hand_a_hit_a_miss_a_hit_and_a_truth_that_is_never_found():
 @pytest.mark.parametrize("seed", range(6))
 def test_coco_equals_pycocotools(seed):
     equal_to_pycocotools(*scene(seed), 4)
+
+
+def test_how_many_pairs_are_looked_at_together_does_not_matter(monkeypatch):
+    whole = average_precision(*scene(11))
+    for pairs in (1, 7, 50):
+        monkeypatch.setattr("concord.tasks.detection.pairs.AT_ONCE", pairs)
+        assert average_precision(*scene(11)) == whole
 
 
 def test_coco_equals_pycocotools_where_an_image_has_more_than_a_hundred_of_a_class():
@@ -224,6 +232,14 @@ def test_what_lies_in_a_crowd_is_neither_right_nor_wrong():
     assert one_class(found, [crowd, TEN], **flags).means["coco"] == 1  # both lie inside
     assert one_class(found, [crowd, TEN], difficult=[True, False]).means["coco"] == pytest.approx(1 / 3)
     assert one_class(found, [crowd, TEN], **flags).truths == {"0": 1}
+
+
+def test_images_without_a_flag_have_nothing_flagged():
+    predictions, targets = scene(12)
+    for one in targets[::2]:
+        one["crowd"][:] = one["difficult"][:] = False
+    sparse = [one if i % 2 else without([one], "crowd", "difficult")[0] for i, one in enumerate(targets)]
+    assert average_precision(predictions, sparse) == average_precision(predictions, targets)
 
 
 def test_boxes_of_zero_area_are_never_hit_and_give_no_nan():
@@ -419,10 +435,17 @@ def test_arrays_need_no_torch():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_tensors_are_taken_as_they_are():
-    found = {"boxes": torch.tensor([TEN]), "scores": torch.tensor([0.5], requires_grad=True)}
-    true = {"boxes": torch.tensor([TEN]), "labels": torch.tensor([0])}
-    assert average_precision([found | {"labels": torch.tensor([0])}], [true]).mean == 1
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_tensors_are_taken_as_they_are(kind):
+    boxes, labels = torch.tensor([TEN, [0, 0, 10, 5]], dtype=kind), torch.tensor([0, 0])
+    found = {"boxes": boxes, "scores": torch.tensor([0.25, 0.75], dtype=kind, requires_grad=True)}
+    target = {"boxes": boxes[:1], "labels": labels[:1]}
+    got = average_precision([found | {"labels": labels}], [target])
+    assert got.means == pytest.approx({"voc07": 1, "area": 1, "coco50": 1, "coco": (1 + 9 * 0.5) / 10})
+    found, target = ({key: one[None] for key, one in tree.items()} for tree in (found, target))
+    flags = dict.fromkeys(("crowd", "difficult"), torch.zeros(1, 1, dtype=torch.bool))
+    table = rows(found | {"labels": labels[None]}, target | flags)
+    assert figures(table, truths(target | flags, 1), ["0"]).means == got.means
 
 
 def test_the_example_of_the_page_prints_what_the_page_shows(capsys):

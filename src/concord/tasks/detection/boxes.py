@@ -1,7 +1,7 @@
 """Boxes of a batch: which of them are objects, and how far two boxes overlap.
 
-Boxes are x, y, w, h here: centre and sides in pixels of the input. ``corners`` gives x1, y1, x2, y2, the form
-of targets and detections.
+Boxes are x, y, w, h here: centre and sides in pixels of the input. Targets and detections have corners, x1,
+y1, x2, y2.
 """
 
 from collections.abc import Mapping
@@ -38,14 +38,13 @@ def truths(target: Target, size: tuple[int, int], classes: int) -> Truths:
     Raises ShapeError for other shapes, DataError for a label outside of 0 to K - 1.
     """
     _require(target, classes)
-    low, high = target["boxes"].float().chunk(2, -1)
-    labels = target["labels"]
-    centre, sides = (low + high) / 2, high - low
+    boxes, labels = centred(target["boxes"].float()), target["labels"]
+    centre, sides = boxes.chunk(2, -1)
     there = (labels != FILLING) & (sides > 0).all(-1)
     limits = centre.new_tensor(size[::-1])
     inside = ((centre >= 0) & (centre < limits)).all(-1)
     objects = there & inside & ~target["crowd"] & ~target["difficult"]
-    boxes = torch.where(there[..., None], torch.cat([centre, sides], -1), 1.0)
+    boxes = torch.where(there[..., None], boxes, 1.0)
     return Truths(boxes, labels.clamp(min=0), objects, there & ~objects, there & target["crowd"])
 
 
@@ -53,6 +52,12 @@ def corners(boxes: Tensor) -> Tensor:
     """x1, y1, x2, y2 of boxes x, y, w, h. Shape: (..., 4) -> (..., 4)"""
     centre, sides = boxes.chunk(2, -1)
     return torch.cat([centre - sides / 2, centre + sides / 2], -1)
+
+
+def centred(boxes: Tensor) -> Tensor:
+    """x, y, w, h of boxes x1, y1, x2, y2. Shape: (..., 4) -> (..., 4)"""
+    low, high = boxes.chunk(2, -1)
+    return torch.cat([(low + high) / 2, high - low], -1)
 
 
 def overlap(a: Tensor, b: Tensor, crowd: Tensor | None = None) -> Tensor:
