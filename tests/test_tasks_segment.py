@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -154,12 +155,18 @@ def test_v_rand_is_the_mean_over_pictures_with_regions():
     output = torch.cat(
         [one_hot([0] * 6, classes=2), one_hot([0, 0, 1, 0, 0, 0], classes=2), one_hot([0] * 6, classes=2)]
     )
-    figures = task.scores(task.tally([output], [truth]), ["a"]).members["a"]
+
+    def scored(output, truth):
+        pair = [output], [truth]
+        parts = [task.rows([z], [y]) for z, y in zip(output.split(1), truth.split(1), strict=True)]
+        return task.ranked(task.tally(*pair), torch.cat(parts), ["a"])
+
+    figures = scored(output, truth).members["a"]
     second = rand_score(truth[1].numpy() == 0, output[1].argmax(0).numpy() == 0).both
     assert figures.v_rand == pytest.approx((13 / 19 + second) / 2)
-    assert task.read(json.loads(json.dumps(task.scores(task.tally([output], [truth]), ["a"]).to_dict())))
-    without = task.scores(task.tally([output[2:]], [truth[2:]]), ["a"])
-    assert without.members["a"].v_rand is None
+    assert task.read(json.loads(json.dumps(scored(output, truth).to_dict()))) == scored(output, truth)
+    assert scored(output[2:], truth[2:]).members["a"].v_rand is None
+    assert task.scores(task.tally([output], [truth]), ["a"]).members["a"] == replace(figures, v_rand=None)
 
 
 @pytest.mark.parametrize("task", [TASK, Segment(3, regions=1)])

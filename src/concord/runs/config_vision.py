@@ -8,11 +8,14 @@ from concord.runs.section import Section, Text
 
 
 class Segment(Section):
-    """How masks are learned. ``border`` is w0 of the weight map of U-Net, 0 for none, ``sigma`` its width."""
+    """How masks are learned. ``border`` is w0 of the weight map of U-Net, 0 for none, ``sigma`` its width.
+
+    ``objects`` is the class whose connected parts borders separate, and V_rand compares.
+    """
 
     border: Annotated[float, Field(ge=0, le=1000)] = 0.0
     sigma: PositiveFloat = 5.0  # pixels
-    objects: Text | None = None  # the class whose parts the borders separate; default: the first
+    objects: Text | None = None  # default: borders around class 1, no V_rand
 
 
 class Detect(Section):

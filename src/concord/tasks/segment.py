@@ -6,7 +6,7 @@ Departure: their energy is a sum over pixels, the loss here a mean, so that it d
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import log
+from math import log, nan
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from concord.errors import DataError, ShapeError
 from concord.tasks.task import Compared, Watched
 
 UNCOUNTED = -1  # the class of a pixel that counts for nothing
-HEAD = 3  # pixels, pixels on which all agree, pictures with regions
+HEAD = 2  # pixels, pixels on which all agree
 Target = Tensor | Mapping[str, Tensor]
 
 
@@ -35,7 +35,7 @@ class SegmentFigures:
     dice: float  # mean over classes of twice the intersection over the sum of both sizes
     class_iou: list[float | None]
     class_dice: list[float | None]
-    v_rand: float | None  # mean over pictures; None where it is not asked for, or no picture has a region
+    v_rand: float | None  # mean over pictures with regions; None where not asked for, and in training
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "SegmentFigures":
@@ -61,7 +61,8 @@ class Segment:
 
     Where the output is smaller, as without padding, the middle of the target counts. A target may also be
     {"classes": (B, H, W), "weights": (B, H, W)}; weights count in the loss alone. ``regions`` is the class
-    whose connected regions V_rand compares, for two classes at the threshold 1/2; None: it is not computed.
+    whose connected regions V_rand compares in evaluation, for two classes at the threshold 1/2; None: it is
+    not computed.
     """
 
     classes: int
@@ -112,36 +113,53 @@ class Segment:
         return HEAD + self.classes + (members + 1) * self._width
 
     def tally(self, outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
-        """Pixels, how many all agree on, pictures with regions; true sizes of classes.
-
-        Then of each member and the ensemble: nats, the sum of V_rand, predicted sizes of classes, and how
-        many of these pixels are right.
-        """
+        """Pixels and how many all agree on; true sizes of classes; then of each member and the ensemble nats,
+        predicted sizes of classes, and sizes of the intersections."""
         classes, _ = self._parts(outputs[0], targets[0])
         there = classes != UNCOUNTED
         votes = [output.argmax(1) for output in outputs]
         agreed = torch.stack([vote == votes[0] for vote in votes]).all(0) & there
         ensemble = self.combine(outputs)
-        every = zip([*outputs, ensemble], [*votes, ensemble.argmax(1)], strict=True)
-        own, pictures = [], 0
-        for output, vote in every:
+        own = []
+        for output, vote in zip([*outputs, ensemble], [*votes, ensemble.argmax(1)], strict=True):
             nats = _nats(output.double(), classes).sum()
-            pictures, v_rand = self._v_rand(classes, vote)
             right = vote[there & (vote == classes)]
-            own += [nats[None], nats.new_tensor([v_rand]), self._sizes(vote[there]), self._sizes(right)]
-        head = torch.stack([there.sum(), agreed.sum(), torch.full_like(there.sum(), pictures)])
+            own += [nats[None], self._sizes(vote[there]), self._sizes(right)]
+        head = torch.stack([there.sum(), agreed.sum()])
         return torch.cat([head.double(), self._sizes(classes[there]), *own])
 
     def scores(self, tally: Tensor, names: Sequence[str]) -> SegmentScores:
         """Scores of every member and of the ensemble; DataError where no pixel counts."""
-        pixels, agreed, pictures = tally[:HEAD].tolist()
+        return self._scores(tally, names, [None] * (len(names) + 1))
+
+    def rows(self, outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
+        """V_rand of every picture, NaN where it has no regions. Shape: -> (B, M + 1), or (B, 0) without"""
+        classes, _ = self._parts(outputs[0], targets[0])
+        if self.regions is None:
+            return torch.zeros(len(classes), 0, dtype=torch.float64)
+        from concord.tasks.rand import rand_score  # scipy takes long to import
+
+        every = (output.argmax(1) for output in (*outputs, self.combine(outputs)))
+        true, *votes = ((x == self.regions).cpu().numpy() for x in (classes, *every))
+        columns = [[rand_score(*pair) for pair in zip(true, vote, strict=True)] for vote in votes]
+        values = [[score.both if score else nan for score in column] for column in columns]
+        return torch.tensor(values, dtype=torch.float64).T
+
+    def ranked(self, tally: Tensor, rows: Tensor, names: Sequence[str]) -> SegmentScores:
+        """The scores with V_rand, its mean over the pictures that have regions."""
+        columns = rows if rows.shape[1] else rows.new_full((1, len(names) + 1), nan)
+        means = [None if mean != mean else mean for mean in columns.nanmean(0).tolist()]
+        return self._scores(tally, names, means)
+
+    def _scores(self, tally: Tensor, names: Sequence[str], v_rand: Sequence[float | None]) -> SegmentScores:
+        pixels, agreed = tally[:HEAD].tolist()
         if not pixels:
             raise DataError(
                 "no pixel of these masks counts: expected a class for at least one, got -1 for all"
             )
         truth = tally[HEAD : HEAD + self.classes]
-        rows = tally[HEAD + self.classes :].view(-1, self._width)
-        figures = [_figures(row, truth, pixels, pictures) for row in rows]
+        rows = zip(tally[HEAD + self.classes :].view(-1, self._width), v_rand, strict=True)
+        figures = [_figures(row, truth, pixels, mean) for row, mean in rows]
         return SegmentScores(dict(zip(names, figures[:-1], strict=True)), figures[-1], agreed / pixels)
 
     def read(self, plain: Mapping[str, Any]) -> SegmentScores:
@@ -160,21 +178,11 @@ class Segment:
     @property
     def _width(self) -> int:
         """Numbers of each member in a tally."""
-        return 2 + 2 * self.classes
+        return 1 + 2 * self.classes
 
     def _sizes(self, classes: Tensor) -> Tensor:
         """How many pixels each class has. Shape: (N,) -> (K,) float64"""
         return torch.bincount(classes, minlength=self.classes).double()
-
-    def _v_rand(self, truth: Tensor, vote: Tensor) -> tuple[int, float]:
-        """How many pictures have regions, and the sum of their scores. Shape: (B, H', W') twice"""
-        if self.regions is None:
-            return 0, 0.0
-        from concord.tasks.rand import rand_score  # scipy takes long to import
-
-        maps = [(x == self.regions).cpu().numpy() for x in (truth, vote)]
-        scores = [score.both for pair in zip(*maps, strict=True) if (score := rand_score(*pair))]
-        return len(scores), sum(scores)
 
     def _parts(self, output: Tensor, target: Target) -> tuple[Tensor, Tensor | None]:
         """Classes and weights of the pixels of the output; errors as ``loss`` names them."""
@@ -225,20 +233,19 @@ def _counted(classes: Tensor) -> Tensor:
     return (classes != UNCOUNTED).sum((1, 2))
 
 
-def _figures(row: Tensor, truth: Tensor, pixels: float, pictures: float) -> SegmentFigures:
-    """Those of one member. Shape: (2 + 2 K,), (K,)"""
-    nats, v_rand = row[:2].tolist()
-    predicted, both = row[2:].view(2, -1)
+def _figures(row: Tensor, truth: Tensor, pixels: float, v_rand: float | None) -> SegmentFigures:
+    """Those of one member. Shape: (1 + 2 K,), (K,)"""
+    predicted, both = row[1:].view(2, -1)
     class_iou = _shares(both, truth + predicted - both)
     class_dice = _shares(2 * both, truth + predicted)
     return SegmentFigures(
         error=1 - float(both.sum()) / pixels,
-        nll=nats / pixels,
+        nll=float(row[0]) / pixels,
         iou=_mean(class_iou),
         dice=_mean(class_dice),
         class_iou=class_iou,
         class_dice=class_dice,
-        v_rand=v_rand / pictures if pictures else None,
+        v_rand=v_rand,
     )
 
 

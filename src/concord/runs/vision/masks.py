@@ -7,6 +7,7 @@ from concord.data.segmentation.border import Border
 from concord.data.segmentation.crops import Crops
 from concord.data.segmentation.load import Wanted, load
 from concord.data.segmentation.samples import Known, Masks
+from concord.errors import UsageError
 from concord.runs import given
 from concord.runs.config import Config
 from concord.runs.vision.interface import VisionInterface
@@ -57,9 +58,13 @@ def interface_of_parts(parts: given.Parts) -> VisionInterface:
     return VisionInterface("segment", channels, known.table.classes, known.normalise, table=known.table)
 
 
-def task_of(interface: VisionInterface) -> Segment:
-    """What an output means."""
-    return Segment(len(interface.classes))
+def task_of(config: Config, interface: VisionInterface) -> Segment:
+    """What an output means; V_rand is that of the regions of ``segment.objects``."""
+    objects = config.segment.objects if config.segment else None
+    if objects is not None and objects not in interface.classes:
+        known = ", ".join(interface.classes)
+        raise UsageError(f"segment.objects is {objects!r}, the classes are {known}")
+    return Segment(len(interface.classes), None if objects is None else interface.classes.index(objects))
 
 
 def size_of(parts: given.Parts) -> tuple[int, int]:

@@ -48,7 +48,7 @@ def task_of(config: Config, interface: VisionInterface, members: Mapping[str, nn
     """What an output of these members means."""
     if interface.task == DETECT:
         return boxes.task_of(config, interface, members)
-    return masks.task_of(interface)
+    return masks.task_of(config, interface)
 
 
 def new(folder: RunFolder, asked: Config, call: Call) -> Ready[Any]:
