@@ -12,6 +12,7 @@ from torch import nn
 from torchvision.ops import batched_nms, box_iou, nms
 
 from concord.errors import UsageError
+from concord.tasks.detect import Detect
 from concord.tasks.detection.boxes import centred, corners, overlap
 from concord.tasks.detection.decode import candidates, clipped
 from concord.tasks.detection.fuse import merged, weighted
@@ -21,6 +22,7 @@ from concord.tasks.detection.suppress import gaussian, hard, linear, soft
 from concord.tasks.detection.v1 import YoloV1
 from concord.tasks.detection.v2 import YoloV2
 from concord.tasks.detection.v3 import YoloV3
+from concord.zoo.yolo_small import yolo_small_v1, yolo_small_v2, yolo_small_v3
 
 _ = exact  # the fixture, by its name in this module
 
@@ -316,9 +318,56 @@ def test_a_head_is_made_of_the_attributes_of_a_network():
     assert head_of(v3, SIZE) == YoloV3(3, (ANCHORS, ANCHORS), (32, 16))
 
 
+@pytest.mark.parametrize("build", [yolo_small_v1, yolo_small_v2, yolo_small_v3])
+def test_heads_fit_the_networks_of_the_zoo(build):
+    """Every number of an output belongs to a box."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = build(1, 2, width=2).eval()
+    head = head_of(made, SIZE)
+    output = made(torch.rand(2, 1, *SIZE))
+    boxes, scores, size = head.decode(output)
+    leaves = [output] if isinstance(output, torch.Tensor) else output
+    assert size == SIZE
+    numbers = sum(leaf.numel() for leaf in leaves)
+    assert numbers == scores[..., 0].numel() * (7 if made.version > 1 else 5) + (made.cells**2 * 4)
+    assert boxes.shape[:2] == scores.shape[:2]
+
+
 def test_a_network_that_describes_no_head_is_refused():
     with pytest.raises(UsageError, match="Identity lacks version, classes, cells, boxes, strides, anchors"):
         head_of(nn.Identity(), SIZE)
     strange = network(version=4, classes=3, cells=0, boxes=0, strides=(), anchors=())
     with pytest.raises(UsageError, match="got version 4 with 0 maps"):
         head_of(strange, SIZE)
+
+
+class Detecting(nn.Module):
+    """Two maps of one convolution each, and the detections of their head."""
+
+    def __init__(self):
+        super().__init__()
+        self.coarse, self.fine = nn.Conv2d(1, 16, 32, 32), nn.Conv2d(1, 16, 16, 16)
+        self.task = Detect(HEADS["v3"], most=20)
+
+    def forward(self, x):
+        found = self.task.detections((self.coarse(x), self.fine(x)))
+        return found["boxes"], found["scores"], found["labels"]
+
+
+def test_decoding_and_suppression_are_exported_with_a_network(tmp_path):
+    """onnxruntime finds the same boxes in images of three sizes."""
+    pytest.importorskip("onnxscript", reason="the export needs the extra export")
+    runtime = pytest.importorskip("onnxruntime", reason="the check needs the extra export")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Detecting().eval()
+        images = [torch.rand(1, 1, *size) for size in (SIZE, (32, 64), (128, 96))]
+    sides = {2 + i: 32 * torch.export.Dim(name, min=1, max=20) for i, name in enumerate(("h", "w"))}
+    torch.onnx.export(network, (images[0],), dynamo=True, dynamic_shapes=(sides,)).save(tmp_path / "a.onnx")
+    session = runtime.InferenceSession(tmp_path / "a.onnx")
+    for x in images:
+        expected = network(x)
+        assert (expected[2] >= 0).any()
+        for own, other in zip(session.run(None, {"x": x.numpy()}), expected, strict=True):
+            torch.testing.assert_close(torch.from_numpy(own), other.detach(), rtol=1e-4, atol=1e-3)

@@ -225,6 +225,29 @@ def test_coco_gives_a_detection_the_next_truth_where_voc_calls_it_a_double():
     assert got.means["coco50"] == pytest.approx(1)
 
 
+def test_a_detection_takes_the_truth_that_it_overlaps_most_and_leaves_the_other_one():
+    upper, lower = TEN, [0, 2, 10, 12]
+    second = (0.8, [0, 5, 10, 15])  # 7/13 of the lower one, a third of the upper one
+    for true in ([upper, lower], [lower, upper]):
+        got = one_class([(0.9, TEN), second], true)  # the first has 1 of the upper one, 2/3 of the lower
+        assert got.means["coco50"] == got.means["area"] == 1
+
+
+def test_of_two_truths_that_a_detection_overlaps_equally_voc_takes_the_first_and_coco_the_last():
+    upper, lower, between = TEN, [0, 2, 10, 12], [0, 1, 10, 11]
+    second = (0.8, [0, -3, 10, 7])  # 7/13 of the upper one, 5/17 of the lower one
+    both = one_class([(0.9, between), second], [upper, lower])
+    assert both.means["coco50"] == 1  # the first took the lower one
+    assert both.means["area"] == 1 / 2
+    other = one_class([(0.9, between), second], [lower, upper])
+    assert other.means["coco50"] == pytest.approx(51 / 101)
+    assert other.means["area"] == 1
+
+
+def test_coco_equals_pycocotools_where_truths_of_a_class_lie_on_each_other():
+    equal_to_pycocotools(*scene(13, images=40, classes=1, grid=8), 1)
+
+
 def test_what_lies_in_a_crowd_is_neither_right_nor_wrong():
     crowd = [100, 0, 200, 100]
     found = [(0.9, [110, 10, 120, 20]), (0.8, [130, 10, 140, 20]), (0.7, TEN)]

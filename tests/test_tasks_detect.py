@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 from detection_made import ANCHORS, HEADS, SIZE, exact, image_of, output_of, target_of
+from docs_made import ROOT, blocks
 from torch import nn
 
 import concord
 from concord.consensus.costs import kl, l2
-from concord.errors import UsageError
+from concord.errors import DataError, UsageError
 from concord.tasks.detect import Detect
 from concord.tasks.detection.v1 import YoloV1
 from concord.tasks.detection.v2 import YoloV2
@@ -112,14 +113,15 @@ def test_scores_are_means_over_images_and_objects(version):
     for output, figures in zip(outputs, scores.members.values(), strict=True):
         parts = head.parts(output, target)
         assert figures.loss == pytest.approx(task.loss(output, target).mean().item())
-        assert figures.box == pytest.approx(parts.box.mean().item())
-        assert figures.classes == pytest.approx(parts.classes.mean().item())
+        assert figures.box_loss == pytest.approx(parts.box.mean().item())
+        assert figures.class_loss == pytest.approx(parts.classes.mean().item())
         found = parts.overlap[parts.chosen]
         assert figures.iou == pytest.approx(found.mean().item())
         assert figures.recall == pytest.approx((found > 0.5).double().mean().item())
     assert task.read(json.loads(json.dumps(scores.to_dict()))) == scores
-    losses = [figures.loss for figures in scores.members.values()]
-    assert task.watched(scores).value == pytest.approx(sum(losses) / 2)
+    assert (scores.ensemble.ap50, scores.ensemble.loss) == (None, None)
+    with pytest.raises(UsageError, match="average precision is not a sum"):
+        task.watched(scores)
 
 
 @EACH
@@ -176,6 +178,13 @@ def test_members_without_doubt_detect_the_truth_alone_and_together(suppression, 
         assert (found["scores"][0, :2] > 0.99).all()
 
 
+def test_a_box_has_several_classes_or_its_likeliest_alone():
+    head = YoloV3(3, (((16.0, 8.0),),), (32,))
+    output = (torch.tensor([0.0, 0, 0, 0, 5, 3, -1, 4]).view(1, 8, 1, 1),)
+    assert Detect(head, most=4).detections(output)["labels"].tolist() == [[2, 0, 1, -1]]
+    assert Detect(head, most=4, one_class=True).detections(output)["labels"].tolist() == [[2, -1, -1, -1]]
+
+
 def test_detections_are_cut_off_at_the_image_and_above_the_threshold():
     head = YoloV2(1, ((300.0, 200.0),), 32)
     output = torch.zeros(1, 6, 2, 3)
@@ -193,11 +202,54 @@ def test_detections_are_cut_off_at_the_image_and_above_the_threshold():
         ({"fusion": "weigted"}, "fusion is weighted or merged, got 'weigted' .did you mean 'weighted'"),
         ({"threshold": 1.0}, "a threshold is from 0 to below 1"),
         ({"most": 0}, "at least one box is kept"),
+        ({"names": ("a", "b")}, "the head has 3 classes, got 2 names"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(given, words):
     with pytest.raises(UsageError, match=words):
         Detect(HEADS["v2"], **given)
+
+
+def doubtful(version, images):
+    """Outputs of two members of which the second is nearly right."""
+    noise = [output_of(HEADS[version], len(images), seed).float() for seed in (0, 1)]
+    right = torch.cat([perfect(HEADS[version], image) for image in images])
+    return [noise[0] - 1, right + 0.2 * noise[1]]
+
+
+def test_average_precision_is_that_of_the_detections_of_each_member_and_of_the_ensemble():
+    """As ``concord.average_precision`` has it of all images in one list, whatever the batches were."""
+    images = [image_of(seed, 3) for seed in range(6)]
+    task = Detect(HEADS["v2"], names=("red", "white", "small"))
+    outputs, target = doubtful("v2", images), target_of(images, difficult=[(0, 1)], crowd=[(2, 0)])
+    parts = [slice(0, 1), slice(1, 4), slice(4, 6)]
+    batches = [([o[rows] for o in outputs], [part(target, rows)] * 2) for rows in parts]
+    tally, rows = sum(task.tally(*batch) for batch in batches), torch.cat([task.rows(*b) for b in batches])
+    scores = task.ranked(tally, rows, ["a", "b"])
+    found = [*(task.detections(output) for output in outputs), task.combine(outputs)]
+    truths = [{key: value[i] for key, value in target.items()} for i in range(6)]
+    for some, figures in zip(found, (*scores.members.values(), scores.ensemble), strict=True):
+        there = [some["labels"][i] >= 0 for i in range(6)]
+        listed = [{key: value[i][there[i]] for key, value in some.items()} for i in range(6)]
+        expected = concord.average_precision(listed, truths, classes=task.names)
+        assert figures.ap == expected.means["coco"]
+        assert figures.ap50 == expected.means["coco50"]
+        assert (figures.voc07, figures.area) == (expected.means["voc07"], expected.means["area"])
+        assert figures.classes == expected.classes
+    a, b = scores.members.values()
+    assert a.ap50 < 0.3 < b.ap50
+    assert scores.ensemble.ap50 > a.ap50
+    assert a.loss == task.scores(tally, ["a", "b"]).members["a"].loss
+    assert task.watched(scores) == (scores.ensemble.ap50, False)
+    assert task.read(json.loads(json.dumps(scores.to_dict()))) == scores
+    assert isinstance(task, concord.Ranking)
+
+
+def test_without_any_object_average_precision_is_refused():
+    task, target = Detect(HEADS["v2"]), target_of([[], []])
+    outputs = [output_of(HEADS["v2"], 2).float()]
+    with pytest.raises(DataError, match="average precision needs a truth"):
+        task.ranked(task.tally(outputs, [target]), task.rows(outputs, [target]), ["a"])
 
 
 class Small(nn.Module):
@@ -251,11 +303,21 @@ def test_a_pair_of_detectors_learns_together(head):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         members = {"a": Small(head, 12), "b": Small(head, 16)}
-    x, y = squares(48)
+    x, y = squares(32)
     y["boxes"] = y["boxes"].float()
-    ensemble = concord.Ensemble(members, consensus="l2", weight=0.01, task=Detect(head))
+    ensemble = concord.Ensemble(members, consensus="l2", weight=0.01, task=Detect(head, most=10))
     before = ensemble.evaluate((x, y))
-    ensemble.fit((x, y), epochs=6, batch_size=8, optimizer=concord.Adam(0.01))
+    ensemble.fit((x, y), epochs=7, batch_size=8, optimizer=concord.Adam(0.01))
     after = ensemble.evaluate((x, y))
     for name in members:
         assert after.members[name].loss < 0.6 * before.members[name].loss
+        assert 0 < after.members[name].ap50 <= 1
+    assert 0 < after.ensemble.ap50 <= 1
+
+
+def test_the_example_of_the_page_about_detection_runs(capsys):
+    (block,) = blocks(ROOT / "docs/detection.md", "python")
+    given = {}
+    exec(compile(block, "docs/detection.md", "exec"), given)
+    assert given["found"]["boxes"].shape == (8, 100, 4)
+    assert len(capsys.readouterr().out.split()) == 2

@@ -21,8 +21,7 @@ class Report(Protocol):
 
 
 def check(source: str, *, watch: Watch | None = None) -> Report:
-    """On masks where folders or stacks of images and masks lie, on boxes where annotations of such do, else on
-    images of classes."""
+    """On masks where folders or stacks of both lie, on boxes where their annotations do, else on classes."""
     if is_segmentation(source):
         return masks.check(source, watch=watch)
     if recognised(source):

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from concord.errors import UsageError, suggestion
+from concord.tasks.detection import padded
 from concord.tasks.detection.boxes import Target
-from concord.tasks.detection.decode import candidates, clipped
+from concord.tasks.detection.decode import Detections, candidates, clipped
 from concord.tasks.detection.fuse import FUSIONS
 from concord.tasks.detection.head import Head
-from concord.tasks.detection.scores import DetectFigures, DetectScores
+from concord.tasks.detection.scores import DetectFigures, DetectScores, figures_of_ranks, figures_of_sums
 from concord.tasks.detection.suppress import SUPPRESSIONS
 from concord.tasks.task import Compared, Tree, Watched
 
@@ -27,7 +29,7 @@ class Detect:
     Target: {"boxes": (B, T, 4) x1, y1, x2, y2 in pixels, "labels": (B, T), -1 in rows that only fill up,
     "crowd" and "difficult": (B, T) bool}. Detections have a score above ``threshold``, at most ``most`` of an
     image; ``suppression`` is "hard", "linear" or "gaussian", ``fusion`` "weighted" or "merged". With
-    ``one_class`` a box has its likeliest class alone.
+    ``one_class`` a box has its likeliest class alone. ``names`` are those of the classes, else numbers.
     """
 
     head: Head
@@ -36,6 +38,7 @@ class Detect:
     suppression: str = "hard"
     fusion: str = "weighted"
     one_class: bool = False
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, known in (("suppression", SUPPRESSIONS), ("fusion", FUSIONS)):
@@ -46,6 +49,9 @@ class Detect:
                 f"a threshold is from 0 to below 1 and at least one box is kept, got {self.threshold:g} and"
                 f" {self.most}"
             )
+
+        if self.names and len(self.names) != self.head.classes:
+            raise UsageError(f"the head has {self.head.classes} classes, got {len(self.names)} names")
 
     def loss(self, output: Tree, target: Target) -> Tensor:
         """That of the head. Shape: -> (B,)"""
@@ -63,46 +69,79 @@ class Detect:
 
     def combine(self, outputs: Sequence[Tree]) -> dict[str, Tensor]:
         """Detections of the ensemble: those of all members, fused."""
-        return FUSIONS[self.fusion]([self.detections(output) for output in outputs], self.most)
+        return self._fused([self.detections(output) for output in outputs])
 
     def size(self, members: int) -> int:
         """Numbers in a tally."""
-        return OWN * members
+        return self.head.classes + OWN * members
 
     def tally(self, outputs: Sequence[Tree], targets: Sequence[Target]) -> Tensor:
-        """Of each member: images, objects, the three parts of the loss, overlaps, objects found."""
-        rows = []
+        """Objects of each class; sums of each member, see ``figures_of_sums``."""
+        rows = [padded.truths(targets[0], self.head.classes)]
         for output, target in zip(outputs, targets, strict=True):
             parts = self.head.parts(output, target)
             overlaps = parts.overlap[parts.chosen]
-            sums = [parts.box, parts.objectness, parts.classes, overlaps, overlaps > RIGHT]
-            counts = [parts.box.new_tensor(n).double() for n in (len(parts.box), len(overlaps))]
-            rows += [*counts, *(values.double().sum() for values in sums)]
-        return torch.stack(rows)
+            counts = overlaps.new_tensor([len(parts.box), len(overlaps)])
+            sums = (parts.box, parts.objectness, parts.classes, overlaps, overlaps > RIGHT)
+            rows.append(torch.cat([counts.double(), torch.stack([part.double().sum() for part in sums])]))
+        return torch.cat(rows)
 
     def scores(self, tally: Tensor, names: Sequence[str]) -> DetectScores:
-        """Figures of every member."""
-        rows = zip(names, tally.view(-1, OWN).tolist(), strict=True)
-        return DetectScores({name: _figures(*row) for name, row in rows})
+        """What sums can say of every member."""
+        return self._scores(tally, names, [{}] * (len(names) + 1))
+
+    def rows(self, outputs: Sequence[Tree], targets: Sequence[Target]) -> Tensor:
+        """The detections of every member and of the ensemble, matched, behind the number of who has them.
+
+        Shape: -> (R, 1 + 14)
+        """
+        found = [self.detections(output) for output in outputs]
+        parts = [
+            padded.rows(some, target)
+            for some, target in zip((*found, self._fused(found)), (*targets, targets[0]), strict=True)
+        ]
+        return torch.cat([F.pad(part, (1, 0), value=i) for i, part in enumerate(parts)])
+
+    def ranked(self, tally: Tensor, rows: Tensor, names: Sequence[str]) -> DetectScores:
+        """Average precision of every member and of the ensemble, beside what sums can say.
+
+        Raises DataError where no sample has an object.
+        """
+        truths = tally[: self.head.classes]
+        each = [
+            figures_of_ranks(padded.figures(rows[rows[:, 0] == i, 1:], truths, self._names()))
+            for i in range(len(names) + 1)
+        ]
+        return self._scores(tally, names, each)
 
     def read(self, plain: Mapping[str, Any]) -> DetectScores:
         """The scores that ``to_dict`` wrote down."""
-        return DetectScores.read(plain)
+        members = {name: DetectFigures.read(row) for name, row in plain["members"].items()}
+        return DetectScores(members, DetectFigures.read(plain["ensemble"]))
 
     def watched(self, scores: DetectScores) -> Watched:
-        """The mean loss of the members."""
-        losses = [figures.loss for figures in scores.members.values()]
-        return Watched(sum(losses) / len(losses))
+        """COCO's average precision of the ensemble at IoU .5; UsageError for scores of sums alone."""
+        if scores.ensemble.ap50 is None:
+            raise UsageError("average precision is not a sum; watch scores that ``ranked`` made")
+        return Watched(scores.ensemble.ap50, less_is_better=False)
 
     def kept(self, output: Tree) -> Mapping[str, Tensor]:
         """The detections of every image."""
         return self.detections(output)
 
+    def _fused(self, found: Sequence[Detections]) -> dict[str, Tensor]:
+        return FUSIONS[self.fusion](found, self.most)
 
-def _figures(
-    images: float, objects: float, box: float, objectness: float, classes: float, overlap: float, found: float
-) -> DetectFigures:
-    """Means of one member."""
-    losses = [part / images for part in (box, objectness, classes)]
-    shares = (overlap / objects, found / objects) if objects else (None, None)
-    return DetectFigures(sum(losses), *losses, *shares)
+    def _names(self) -> Sequence[str]:
+        return self.names or [str(k) for k in range(self.head.classes)]
+
+    def _scores(
+        self, tally: Tensor, names: Sequence[str], ranks: Sequence[Mapping[str, Any]]
+    ) -> DetectScores:
+        *members, ensemble = ranks
+        sums = tally[self.head.classes :].view(-1, OWN).tolist()
+        rows = zip(names, members, sums, strict=True)
+        return DetectScores(
+            {name: DetectFigures(**own, **figures_of_sums(row)) for name, own, row in rows},
+            DetectFigures(**ensemble),
+        )

@@ -85,23 +85,20 @@ def read(
         output.float().unflatten(1, (len(one.anchors), 5 + classes)).permute(0, 1, 3, 4, 2).flatten(1, 3)
         for output, one in zip(outputs, maps, strict=True)
     ]
-    cells = [_cells(one, raw[0].device) for one in maps]
-    return Places(
-        torch.cat(raw, 1),
-        torch.cat([cell.repeat(len(one.anchors), 1) for cell, one in zip(cells, maps, strict=True)]),
-        torch.cat([torch.full_like(r[0, :, :1], one.stride) for r, one in zip(raw, maps, strict=True)]),
-        torch.cat([r.new_tensor(one.anchors).repeat_interleave(len(cell), 0)
-                   for r, cell, one in zip(raw, cells, maps, strict=True)]),
-        maps,
-    )  # fmt: skip
+    where = [_where(one, own) for one, own in zip(maps, raw, strict=True)]
+    cell, stride, anchor = (torch.cat(parts) for parts in zip(*where, strict=True))
+    return Places(torch.cat(raw, 1), cell, stride, anchor, maps)
 
 
-def _cells(one: Map, device: torch.device) -> Tensor:
-    """Column and row of every cell. Shape: -> (rows columns, 2)"""
-    y, x = torch.meshgrid(
-        torch.arange(one.rows, device=device), torch.arange(one.columns, device=device), indexing="ij"
-    )
-    return torch.stack([x, y], -1).flatten(0, 1)
+def _where(one: Map, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Column and row, stride and anchor of every place of a map. Shape: -> (P, 2), (P, 1), (P, 2)"""
+    rows, columns = (torch.arange(n, device=raw.device) for n in (one.rows, one.columns))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    cells = (
+        torch.stack([x, y], -1).flatten(0, 1)[None].expand(len(one.anchors), -1, -1)
+    )  # (A, rows columns, 2)
+    anchors = raw.new_tensor(one.anchors)[:, None].expand_as(cells)
+    return cells.flatten(0, 1), torch.full_like(raw[0, :, :1], one.stride), anchors.flatten(0, 1)
 
 
 def _require(

@@ -39,12 +39,14 @@ def kept(boxes: Tensor, scores: Tensor, labels: Tensor, *, overlap: float) -> Te
     """Numbers of the rows that suppression within a class leaves, by falling score.
 
     torchvision keeps classes apart by moving each by the largest coordinate. Boxes that begin left of the
-    image would reach into the class before, so they begin at 0 here; in float64, that the moves lose nothing.
+    image would reach into the class before, so they begin at 0 here; in float64, that the moves lose nothing,
+    but in an exported network, since ONNX suppresses in float32 alone.
 
     Shape: (D, 4), (D,), (D,) -> (R,)
     """
-    apart = boxes.double() - boxes.double().amin()
-    return batched_nms(apart, scores.double(), labels, overlap)
+    exact = torch.float32 if torch.compiler.is_exporting() else torch.float64
+    apart = boxes.to(exact) - boxes.min().to(exact)
+    return batched_nms(apart, scores.to(exact), labels, overlap)
 
 
 def soft(

@@ -84,7 +84,8 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError:
-        raise MissingDataError(f"{path}: no such file of a network") from None
+        where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise MissingDataError(f"{path}: no such file of a network{where}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if len(data) > LARGEST:
