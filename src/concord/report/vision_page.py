@@ -29,7 +29,7 @@ def vision_page(view: VisionView) -> str:
     plan: list[tuple[str, str, list[Part]]] = [
         ("scores", "Scores", [figures_table(view.task, rows)]),
         ("classes", "Classes", [class_table(view.task, rows, view.classes)]),
-        ("curves", "Precision and recall", list(_precision(view, rows))),
+        ("curves", "Precision and recall", list(_precision(view))),
         ("pictures", "Pictures", list(_pictures(view))),
         ("learning", "Learning curves", learning_curves(view.lines, list(rows), CURVES[view.task])),
         (
@@ -42,16 +42,15 @@ def vision_page(view: VisionView) -> str:
     return document(f"concord: {view.name}", opening, sections)
 
 
-def _precision(view: VisionView, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Part]:
-    """Curves of the last row, the ensemble where there are several members."""
-    *_, (name, row) = rows.items()
-    curves = row.get("curves") or {}
-    if curves:
-        drawn = {label: (curve["recall"], curve["precision"]) for label, curve in curves.items()}
+def _precision(view: VisionView) -> Iterator[Part]:
+    if view.curves:
+        drawn = {
+            label: (curve.recall.tolist(), curve.precision.tolist()) for label, curve in view.curves.items()
+        }
         yield Drawing(
-            precision_recall(drawn, title=f"Precision and recall of {name}"),
-            f"What share of the boxes that {name} finds is right, against the share of objects found, as the"
-            " least score falls; overlap at least .5.",
+            precision_recall(drawn, title="Precision and recall of the ensemble"),
+            "Share of the boxes found that are right, against the share of the objects that are found, as the"
+            " least score falls; IoU at least .5, matched as VOC does.",
         )
 
 

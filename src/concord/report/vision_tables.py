@@ -25,7 +25,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
 }
 BY_CLASS = {
     "segment": (("class_dice", "Dice %"), ("class_iou", "IoU %")),
-    "detect": (("class_ap50", "AP at .5 %"),),
+    "detect": (("coco50", "AP at .5 %"),),
 }
 HEADLINES = {"segment": "pixel errors", "detect": "AP at .5 (COCO's 101 points)"}
 SIZES = (("parameters", "parameters"), ("macs", "MACs"))
@@ -51,13 +51,20 @@ def figures_table(task: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def class_table(task: str, rows: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> Table:
     """The figures of each class, of every member and of the ensemble."""
-    columns = [(name, key, what) for name in rows for key, what in BY_CLASS[task] if rows[name].get(key)]
+    columns = [(row, key, f"{name}: {what}") for name, row in rows.items() for key, what in BY_CLASS[task]]
     lines = tuple(
-        entries(label, *(percent(rows[name][key][k]) for name, key, _ in columns))
+        entries(label, *(percent(_of_class(row, key, k, label)) for row, key, _ in columns))
         for k, label in enumerate(classes)
     )
-    header = ("class", *(f"{name}: {what}" for name, _, what in columns))
+    header = ("class", *(what for *_, what in columns))
     return Table("Classes; a class that the test part does not have has no figure", header, lines)
+
+
+def _of_class(row: Mapping[str, Any], key: str, number: int, name: str) -> float | None:
+    """A figure of one class: of masks from a list by number, of boxes from a mapping by name."""
+    if key in row:
+        return row[key][number]
+    return ((row.get("classes") or {}).get(name) or {}).get(key)
 
 
 def headline(task: str, rows: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,7 +1,7 @@
 """From the folder of a run of masks or boxes to what its report is made of."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ from concord.data.dataset import Dataset
 from concord.errors import DataError
 from concord.report.boxes import Found, Seen
 from concord.report.masks import Triptych
-from concord.runs.vision.evaluate import parts_of, tested
+from concord.runs.vision.evaluate import parts_of, scored, tested
 from concord.runs.vision.loading import LoadedVision, load_run
 from concord.runs.vision.settings import DATA, DETECT, TRAIN
+from concord.tasks.detect import Detect
+from concord.tasks.detection import padded
+from concord.tasks.detection.precision import Curve
 from concord.training.observer import SILENT, Observer
 
 EPOCH = ("epoch", "train", "valid")  # what every line of metrics.jsonl has
@@ -33,6 +36,7 @@ class VisionView:
     task: str
     classes: tuple[str, ...]
     pictures: tuple[Triptych, ...] | tuple[Seen, ...]
+    curves: Mapping[str, Curve] = field(default_factory=dict)  # of the ensemble, by class, at IoU .5
 
 
 def vision_view(
@@ -42,10 +46,13 @@ def vision_view(
     loaded = load_run(path, allow_code=allow_code, device="cpu", observer=observer)
     result = loaded.folder.json("result.json", ("members", "ensemble"))
     pictures: tuple[Any, ...] = ()
+    curves: Mapping[str, Curve] = {}
     try:
         part = tested(parts_of(loaded, data), whole=data is not None)
         draw = _boxes if loaded.interface.task == DETECT else _masks
         pictures = tuple(draw(loaded, part, i) for i in _some(len(part)))
+        if isinstance(task := loaded.task, Detect):
+            curves = _curves(loaded, task, part)
     except DataError as error:
         observer.notice(f"{error}; the report leaves out pictures")
     return VisionView(
@@ -56,7 +63,17 @@ def vision_view(
         loaded.interface.task,
         loaded.interface.classes,
         pictures,
+        curves,
     )
+
+
+def _curves(loaded: LoadedVision, task: Detect, part: Dataset) -> Mapping[str, Curve]:
+    """Precision over recall of the ensemble on a part."""
+    found = scored(loaded, part)
+    assert found.rows is not None
+    rows = found.rows[found.rows[:, 0] == len(loaded.members), 1:]
+    truths = found.tally[: len(loaded.interface.classes)]
+    return padded.figures(rows, truths, loaded.interface.classes).curves
 
 
 def _settings(loaded: LoadedVision) -> dict[str, Any]:

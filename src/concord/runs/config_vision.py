@@ -27,4 +27,3 @@ class Detect(Section):
     ignore: Annotated[float, Field(gt=0, le=1)] | None = (
         None  # IoU; default: .6 in version 2, .5 in version 3
     )
-    overlap: Annotated[float, Field(gt=0, le=1)] = 0.45  # of boxes of a class of which one is left

@@ -84,7 +84,7 @@ def anchored(
 def task_of(config: Config, interface: VisionInterface, members: Mapping[str, nn.Module]) -> Detect:
     """What an output means; UsageError unless all members have one head."""
     settings = settings_of(config)
-    return Detect(one_head(members, interface, settings))
+    return Detect(one_head(members, interface, settings), names=interface.classes)
 
 
 def at_scales(config: Config, interface: VisionInterface, feed: Feed) -> Feed:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError
@@ -19,13 +18,15 @@ from concord.runs.export_deployed import within_tolerance
 from concord.runs.export_formats import Ask, Free, Inputs, safetensors_file
 from concord.runs.export_made import made
 from concord.runs.machine import settled
-from concord.runs.vision.boxes import settings_of
 from concord.runs.vision.interface import VisionInterface
 from concord.runs.vision.loading import LoadedVision, load_run
 from concord.runs.vision.members import canvas_of
 from concord.runs.vision.settings import DETECT
 from concord.tasks.detect import Detect
+from concord.tasks.detection.decode import clipped
 from concord.tasks.detection.head import Head
+from concord.tasks.detection.suppress import OVERLAP
+from concord.tasks.detection.suppress import kept as suppressed
 from concord.tasks.detection.v1 import YoloV1
 from concord.training.observer import SILENT, Observer
 
@@ -83,23 +84,22 @@ class DeployedBoxes(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, member: nn.Module, head: Head, overlap: float, interface: VisionInterface) -> None:
+    def __init__(self, member: nn.Module, head: Head, interface: VisionInterface) -> None:
         super().__init__()
-        self.member, self.head, self.overlap = member, head, overlap
+        self.member, self.head = member, head
         scale = interface.normalise
         self.register_buffer("mean", torch.tensor(scale.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(scale.std).view(1, -1, 1, 1))
         self.eval()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        boxes, scores, _ = self.head.decode(self.member((pixels.float() - self.mean) / self.std))
+        boxes, scores, size = self.head.decode(self.member((pixels.float() - self.mean) / self.std))
         sure = scores >= LEAST_SCORE  # (B, P, K)
         image, place, label = sure.nonzero(as_tuple=True)
-        found, score = boxes[image, place], scores[sure]
-        # boxes of other pictures and classes lie so far away that they do not overlap
-        apart = (image * scores.shape[2] + label) * (boxes.abs().max() * 2 + 1)
-        kept = nms(found + apart[:, None], score, self.overlap)
-        return found[kept], score[kept], label[kept], image[kept]
+        found = {"boxes": boxes[image, place], "scores": scores[sure], "labels": label}
+        kept = suppressed(found["boxes"], found["scores"], image * scores.shape[2] + label, overlap=OVERLAP)
+        shown = clipped(found, size)["boxes"][kept]
+        return shown, found["scores"][kept], label[kept], image[kept]
 
 
 def export(
@@ -152,7 +152,7 @@ def deployed(loaded: LoadedVision, members: Sequence[nn.Module]) -> nn.Module:
         return DeployedMasks(members, loaded.interface)
     task = loaded.task
     assert isinstance(task, Detect)
-    return DeployedBoxes(members[0], task.head, settings_of(loaded.config).overlap, loaded.interface)
+    return DeployedBoxes(members[0], task.head, loaded.interface)
 
 
 def inputs_of(loaded: LoadedVision, chosen: Mapping[str, nn.Module]) -> Inputs:

@@ -18,10 +18,11 @@ from concord.tasks.detection.boxes import centred
 from concord.tasks.detection.boxes import overlap as overlap_of
 from concord.tasks.detection.decode import Detections, filled, rows_of, taken
 
+OVERLAP = 0.45  # of boxes of a class, above which the less sure one is left out
 LEAST = 0.001  # the score at which a decayed box is left out
 
 
-def hard(found: Detections, most: int = 100, overlap: float = 0.45) -> dict[str, Tensor]:
+def hard(found: Detections, most: int = 100, overlap: float = OVERLAP) -> dict[str, Tensor]:
     """The ``most`` best boxes that overlap no better one of their class by more than ``overlap``.
 
     Shape: D rows -> ``most`` rows
