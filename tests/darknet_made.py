@@ -1,141 +1,150 @@
-"""The gradients that darknet sends into the last layer of a YOLO, cell by cell in plain Python.
+"""Files of darknet for tests, written from the descriptions of the published networks."""
 
-Written from what its detection_layer.c, region_layer.c and yolo_layer.c do (pjreddie/darknet f6afaab), as the
-independent form of the losses in ``concord.tasks.detection``. Darknet goes up along its deltas, so that these
-are minus the gradients of a loss. Truths are (label, x, y, w, h) in shares of the image.
-"""
+import torch
 
-import math
-from itertools import product
-
-import numpy as np
+from concord.zoo.darknet.network import read_network
+from concord.zoo.darknet.weights import stored
 
 
-def logistic(z):
-    return 1 / (1 + math.exp(-z))
+def net(height, width, channels=3):
+    return f"[net]\n# training\nbatch=64\nheight={height}\nwidth = {width}\nchannels={channels}\n"
 
 
-def iou(a, b):
-    """Of two boxes x, y, w, h."""
-    sides = [min(a[i] + a[i + 2] / 2, b[i] + b[i + 2] / 2) - max(a[i] - a[i + 2] / 2, b[i] - b[i + 2] / 2)
-             for i in (0, 1)]  # fmt: skip
-    shared = sides[0] * sides[1] if min(sides) > 0 else 0.0
-    return shared / (a[2] * a[3] + b[2] * b[3] - shared)
+def section(kind, **options):
+    return f"[{kind}]\n" + "".join(f"{key.rstrip('_')}={value}\n" for key, value in options.items())
 
 
-def v1(output, truths, classes, side, boxes):
-    """Of one image: output (S S (K + 5 boxes),), weights 5, 1, .5, 1, with sqrt and rescore."""
-    delta, cells = np.zeros_like(output), side * side
-    at_confidence, at_box = cells * classes, cells * (classes + boxes)
-    grid = {}
-    for label, x, y, w, h in truths:
-        column, row = int(x * side), int(y * side)
-        grid.setdefault(row * side + column, (label, x * side - column, y * side - row, w, h))
-    for cell in range(cells):
-        for j in range(boxes):
-            p = at_confidence + cell * boxes + j
-            delta[p] = 0.5 * (0 - output[p])
-        if cell not in grid:
-            continue
-        label, *truth = grid[cell]
-        for k in range(classes):
-            delta[cell * classes + k] = (k == label) - output[cell * classes + k]
-        aim = (truth[0] / side, truth[1] / side, truth[2], truth[3])
-        best, best_iou, best_rmse = None, 0.0, 20.0
-        for j in range(boxes):
-            x, y, w, h = output[at_box + (cell * boxes + j) * 4 :][:4]
-            out = (x / side, y / side, w * w, h * h)
-            shared, rmse = iou(out, aim), math.dist(out, aim)
-            if best_iou > 0 or shared > 0:
-                if shared > best_iou:
-                    best, best_iou = j, shared
-            elif rmse < best_rmse:
-                best, best_rmse = j, rmse
-        start = at_box + (cell * boxes + best) * 4
-        wanted = (truth[0], truth[1], math.sqrt(truth[2]), math.sqrt(truth[3]))
-        for i in range(4):
-            delta[start + i] = 5 * (wanted[i] - output[start + i])
-        p = at_confidence + cell * boxes + best
-        delta[p] = best_iou - output[p]
-    return delta
+def conv(filters, size=3, stride=1, norm=1, activation="leaky", **options):
+    norm = {"batch_normalize": 1} if norm else {}
+    shape = {"filters": filters, "size": size, "stride": stride, "pad": 1, "activation": activation}
+    return section("convolutional", **norm, **shape, **options)
 
 
-def boxes_of(z, anchors, size, stride):
-    """The box of every (anchor, row, column) of a map (A, 5 + K, H, W), in shares of the image."""
-    found = {}
-    for n, j, i in product(range(z.shape[0]), range(z.shape[2]), range(z.shape[3])):
-        tx, ty, tw, th = z[n, :4, j, i]
-        x, y = (i + logistic(tx)) * stride, (j + logistic(ty)) * stride
-        w, h = math.exp(tw) * anchors[n][0], math.exp(th) * anchors[n][1]
-        found[n, j, i] = (x / size[1], y / size[0], w / size[1], h / size[0])
-    return found
+def head(filters):
+    return conv(filters, 1, norm=0, activation="linear")
 
 
-def box_delta(z, truth, anchor, size, stride, i, j, scale):
-    """Of t_x, t_y after the sigmoid, and of t_w, t_h."""
-    _, x, y, w, h = truth
-    wanted = (x * size[1] / stride - i, y * size[0] / stride - j,
-              math.log(w * size[1] / anchor[0]), math.log(h * size[0] / anchor[1]))  # fmt: skip
-    given = (logistic(z[0]), logistic(z[1]), z[2], z[3])
-    return np.array([scale * (t - g) for t, g in zip(wanted, given, strict=True)])
+def pool(stride=2, size=2):
+    return section("maxpool", size=size, stride=stride)
 
 
-def alike(w, h, truth, size):
-    """IoU of sides in pixels with those of a truth, both boxes around one point."""
-    return iou((0, 0, w / size[1], h / size[0]), (0, 0, *truth[3:]))
+def yolo(mask, anchors, classes):
+    return section("yolo", mask=mask, anchors=anchors, classes=classes, num=len(anchors.split(",")) // 2)
 
 
-def v2(z, truths, anchors, size, stride, pull=0.0, by_prediction=False):
-    """Of one image: z (A, 5 + K, H, W); object_scale 5, the others 1, thresh .6, rescore, softmax classes."""
-    delta, predicted = np.zeros_like(z), boxes_of(z, anchors, size, stride)
-    for (n, j, i), box in predicted.items():
-        best = max((iou(box, truth[1:]) for truth in truths), default=0.0)
-        delta[n, 4, j, i] = 0.0 if best > 0.6 else 0 - logistic(z[n, 4, j, i])
-        if pull:
-            sides = (anchors[n][0] / size[1], anchors[n][1] / size[0])
-            middle = (0, (i + 0.5) * stride / size[1], (j + 0.5) * stride / size[0], *sides)
-            delta[n, :4, j, i] = box_delta(z[n, :, j, i], middle, anchors[n], size, stride, i, j, pull)
-    for truth in truths:
-        label, x, y, w, h = truth
-        i, j = int(x * size[1] / stride), int(y * size[0] / stride)
-        best, n = 0.0, 0
-        for a, (own_w, own_h) in enumerate(anchors):
-            if by_prediction:
-                own_w, own_h = predicted[a, j, i][2] * size[1], predicted[a, j, i][3] * size[0]
-            if (shared := alike(own_w, own_h, truth, size)) > best:
-                best, n = shared, a
-        at = z[n, :, j, i]
-        delta[n, :4, j, i] = box_delta(at, truth, anchors[n], size, stride, i, j, 2 - w * h)
-        delta[n, 4, j, i] = 5 * (iou(predicted[n, j, i], truth[1:]) - logistic(at[4]))
-        p = np.exp(at[5:]) / np.exp(at[5:]).sum()
-        delta[n, 5:, j, i] = (np.arange(len(p)) == label) - p
-    for channel in (0, 1, 4):  # squared errors go back through the sigmoid
-        s = 1 / (1 + np.exp(-z[:, channel]))
-        delta[:, channel] *= s * (1 - s)
-    return delta
+def chain(*filters):
+    return "".join(conv(n) + pool() for n in filters)
 
 
-def v3(maps, truths, anchors, size, strides, ignore=0.5):
-    """Of one image: maps (A, 5 + K, H, W); what is added to the gradients of the logits themselves."""
-    deltas = [np.zeros_like(z) for z in maps]
-    every = [pair for own in anchors for pair in own]
-    starts = [sum(len(own) for own in anchors[:m]) for m in range(len(maps))]
-    for m, (z, delta) in enumerate(zip(maps, deltas, strict=True)):
-        for (n, j, i), box in boxes_of(z, anchors[m], size, strides[m]).items():
-            best = max((iou(box, truth[1:]) for truth in truths), default=0.0)
-            delta[n, 4, j, i] = 0.0 if best > ignore else 0 - logistic(z[n, 4, j, i])
-        for truth in truths:
-            label, x, y, w, h = truth
-            overlaps = [alike(*pair, truth, size) for pair in every]
-            n = overlaps.index(max(overlaps)) - starts[m]
-            if not 0 <= n < len(anchors[m]):
-                continue
-            i, j = int(x * size[1] / strides[m]), int(y * size[0] / strides[m])
-            at = z[n, :, j, i]
-            delta[n, :4, j, i] = box_delta(at, truth, anchors[m][n], size, strides[m], i, j, 2 - w * h)
-            delta[n, 4, j, i] = 1 - logistic(at[4])
-            if delta[n, 5, j, i]:  # another truth named the classes of this place before
-                delta[n, 5 + label, j, i] = 1 - logistic(at[5 + label])
-            else:
-                delta[n, 5:, j, i] = [(k == label) - logistic(at[5 + k]) for k in range(len(at) - 5)]
-    return deltas
+def up(filters, skip):
+    return (
+        section("route", layers=-4)
+        + conv(filters, 1)
+        + section("upsample", stride=2)
+        + section("route", layers=f"-1, {skip}")
+    )
+
+
+def tiny_v3(side=64, classes=80):
+    anchors, outputs = "10,14,  23,27,  37,58,  81,82,  135,169,  344,319", 3 * (5 + classes)
+    return (
+        net(side, side) + chain(16, 32, 64, 128, 256) + conv(512) + pool(stride=1) + conv(1024) + conv(256, 1)
+        + conv(512) + head(outputs) + yolo("3,4,5", anchors, classes)
+        + up(128, 8) + conv(256) + head(outputs) + yolo("0,1,2", anchors, classes)
+    )  # fmt: skip
+
+
+def tiny_v1(classes=20):
+    return (
+        net(448, 448) + chain(16, 32, 64, 128, 256, 512) + conv(1024) + conv(256)
+        + section("connected", output=49 * (classes + 10), activation="linear")
+        + section("detection", classes=classes, coords=4, rescore=1, side=7, num=2, softmax=0, sqrt=1)
+    )  # fmt: skip
+
+
+def released_v1():
+    text = net(448, 448) + conv(64, 7, 2) + pool() + conv(192) + pool()
+    text += conv(128, 1) + conv(256) + conv(256, 1) + conv(512) + pool()
+    text += (conv(256, 1) + conv(512)) * 4 + conv(512, 1) + conv(1024) + pool()
+    text += (conv(512, 1) + conv(1024)) * 2 + conv(1024) + conv(1024, stride=2) + conv(1024) * 2
+    text += section("local", size=3, stride=1, pad=1, filters=256, activation="leaky") + section(
+        "dropout", probability=0.5
+    )
+    return (
+        text
+        + section("connected", output=1715, activation="linear")
+        + section("detection", classes=20, side=7, num=3, sqrt=1)
+    )
+
+
+def darknet19_groups():
+    groups = ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512))
+    text = "".join(
+        "".join(conv(n, 1 if i % 2 else 3) for i, n in enumerate(group)) + pool() for group in groups
+    )
+    return text + "".join(conv(n, 1 if i % 2 else 3) for i, n in enumerate((1024, 512, 1024, 512, 1024)))
+
+
+def darknet19(side=64):
+    return (
+        net(side, side) + darknet19_groups() + head(1000) + section("avgpool") + section("softmax", groups=1)
+    )
+
+
+def v2(side=64, classes=80):
+    anchors = "0.57273, 0.677385, 1.87446, 2.06253, 3.33843, 5.47434, 7.88282, 3.52778, 9.77052, 9.16828"
+    text = net(side, side) + darknet19_groups() + conv(1024) * 2 + section("route", layers=-9) + conv(64, 1)
+    text += (
+        section("reorg", stride=2) + section("route", layers="-1,-4") + conv(1024) + head(5 * (5 + classes))
+    )
+    return text + section(
+        "region", anchors=anchors, classes=classes, coords=4, num=5, softmax=1, bias_match=1
+    )
+
+
+def v3(side=64, classes=80, spp=False):
+    anchors = "10,13,  16,30,  33,23,  30,61,  62,45,  59,119,  116,90,  156,198,  373,326"
+    text = net(side, side) + conv(32)
+    for i, units in enumerate((1, 2, 8, 8, 4)):
+        n = 32 * 2**i
+        text += conv(2 * n, stride=2)
+        text += (conv(n, 1) + conv(2 * n) + section("shortcut", from_=-3, activation="linear")) * units
+    for number, (n, skip) in enumerate(((512, None), (256, 61), (128, 36))):
+        if skip:
+            text += up(n, skip)
+        pyramid = spp and not skip
+        text += (
+            conv(n, 1)
+            + conv(2 * n)
+            + conv(n, 1)
+            + (pyramids(n) if pyramid else "")
+            + conv(2 * n)
+            + conv(n, 1)
+        )
+        first = 6 - 3 * number
+        text += (
+            conv(2 * n) + head(3 * (5 + classes)) + yolo(f"{first},{first + 1},{first + 2}", anchors, classes)
+        )
+    return text
+
+
+def pyramids(n):
+    """Maxima over windows of 5, 9 and 13 beside the map itself, and a 1x1 convolution."""
+    text = pool(1, 5) + section("route", layers=-2) + pool(1, 9) + section("route", layers=-4) + pool(1, 13)
+    return text + section("route", layers="-1,-3,-5,-6") + conv(n, 1)
+
+
+def made(tmp_path, text, name="net.cfg"):
+    path = tmp_path / name
+    path.write_text(text)
+    return read_network(path).eval()
+
+
+@torch.no_grad()
+def unlike(network, seed=0):
+    """Weights as they are, and numbers of norms and biases that are all different."""
+    generator = torch.Generator().manual_seed(seed)
+    for place in stored(network):
+        if place.tensor.ndim < 2:
+            place.tensor.copy_(torch.rand(place.tensor.shape, generator=generator) + 0.5)
+    return network

@@ -202,6 +202,15 @@ def test_what_moves_in_from_outside_is_mirrored_and_counts_for_nothing():
     assert int((moved[1] >= 0).sum()) == 1
 
 
+def test_all_of_a_small_image_stands_somewhere_in_each_crop():
+    places = set()
+    for number in range(200):
+        _, classes, _ = Crops((6, 7), flip=False).drawn(layers(3, 4), number, Draw(0, 0))
+        assert sorted(classes[classes >= 0].tolist()) == list(range(12))
+        places.add(tuple(torch.nonzero(classes == 0)[0].tolist()))
+    assert places == {(y, x) for y in range(4) for x in range(4)}
+
+
 def test_deformation_never_gives_a_class_to_what_lies_outside():
     whole = (torch.full((1, 30, 30), 77, dtype=torch.uint8), torch.ones(30, 30, dtype=torch.int16))
     outside = 0

@@ -47,6 +47,11 @@ def test_fractions_are_cut_off_as_a_function_of_the_seed(tmp_path):
     assert len(tests) > 1
 
 
+def test_a_fraction_takes_one_image_at_least(tmp_path):
+    parts = loaded(folder(tmp_path, TEN), test=0.01, valid=0)
+    assert (len(parts.train.pairs), len(parts.test.pairs)) == (9, 1)
+
+
 @pytest.mark.parametrize(
     ("wanted", "taken"), [("7-9", "789"), ("8, 2-3 ,0", "0238"), ("9 - 30", "9"), ("a,1-1", "1a")]
 )
@@ -70,6 +75,8 @@ def test_frames_of_a_stack_are_held_out_by_number(tmp_path):
     x, y = parts.test.batch(torch.tensor([1]), None)
     assert torch.equal(x[0, 0], torch.from_numpy(picture(5)))
     assert torch.equal(y[0], torch.from_numpy(truth(5)))
+    mean = np.mean([picture(i) for i in (1, 2, 3)])
+    assert parts.known.normalise.mean[0] == pytest.approx(mean)
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,16 @@ def test_colours_are_classes_by_a_table_and_void_counts_for_nothing(kind, tmp_pa
     assert rows == truth(0, values=(0, -1, 1)).tolist()
 
 
+def test_colours_that_differ_in_one_channel_are_no_grey(tmp_path):
+    folder(tmp_path, "a")
+    for channel in range(3):
+        colour = [0, 0, 0]
+        colour[channel] = 128
+        save(tmp_path / "masks/a.png", np.array([[0, 0, 0], colour])[truth(0)])
+        rows, _ = classes(tmp_path, classes={"back": (0, 0, 0), "front": tuple(colour)})
+        assert rows == truth(0).tolist()
+
+
 def test_grey_saved_as_rgb_is_its_value(tmp_path):
     folder(tmp_path, "ab")
     save(tmp_path / "masks/a.png", truth(0), mode="RGB")

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-import darknet_made as darknet
+import darknet_gradients_made as darknet
 import numpy as np
 import pytest
 import torch

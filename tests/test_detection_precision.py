@@ -39,6 +39,7 @@ def equal_to_pycocotools(predictions, targets, classes):
     with contextlib.redirect_stdout(io.StringIO()):
         table, summary = pycocotools(predictions, targets, classes)
     got = average_precision(predictions, targets, classes=[str(k) for k in range(classes)])
+    assert list(got.summary) == SUMMARY
     for name in SUMMARY:
         assert got.summary[name] == pytest.approx(summary[name], abs=1e-12), name
     for k in range(classes):
@@ -72,6 +73,13 @@ def test_by_hand_a_hit_a_miss_a_hit_and_a_truth_that_is_never_found():
 @pytest.mark.parametrize("seed", range(6))
 def test_coco_equals_pycocotools(seed):
     equal_to_pycocotools(*scene(seed), 4)
+
+
+def test_how_many_pairs_are_looked_at_together_does_not_matter(monkeypatch):
+    whole = average_precision(*scene(11))
+    for pairs in (1, 7, 50):
+        monkeypatch.setattr("concord.tasks.detection.pairs.AT_ONCE", pairs)
+        assert average_precision(*scene(11)) == whole
 
 
 def test_coco_equals_pycocotools_where_an_image_has_more_than_a_hundred_of_a_class():
@@ -217,6 +225,29 @@ def test_coco_gives_a_detection_the_next_truth_where_voc_calls_it_a_double():
     assert got.means["coco50"] == pytest.approx(1)
 
 
+def test_a_detection_takes_the_truth_that_it_overlaps_most_and_leaves_the_other_one():
+    upper, lower = TEN, [0, 2, 10, 12]
+    second = (0.8, [0, 5, 10, 15])  # 7/13 of the lower one, a third of the upper one
+    for true in ([upper, lower], [lower, upper]):
+        got = one_class([(0.9, TEN), second], true)  # the first has 1 of the upper one, 2/3 of the lower
+        assert got.means["coco50"] == got.means["area"] == 1
+
+
+def test_of_two_truths_that_a_detection_overlaps_equally_voc_takes_the_first_and_coco_the_last():
+    upper, lower, between = TEN, [0, 2, 10, 12], [0, 1, 10, 11]
+    second = (0.8, [0, -3, 10, 7])  # 7/13 of the upper one, 5/17 of the lower one
+    both = one_class([(0.9, between), second], [upper, lower])
+    assert both.means["coco50"] == 1  # the first took the lower one
+    assert both.means["area"] == 1 / 2
+    other = one_class([(0.9, between), second], [lower, upper])
+    assert other.means["coco50"] == pytest.approx(51 / 101)
+    assert other.means["area"] == 1
+
+
+def test_coco_equals_pycocotools_where_truths_of_a_class_lie_on_each_other():
+    equal_to_pycocotools(*scene(13, images=40, classes=1, grid=8), 1)
+
+
 def test_what_lies_in_a_crowd_is_neither_right_nor_wrong():
     crowd = [100, 0, 200, 100]
     found = [(0.9, [110, 10, 120, 20]), (0.8, [130, 10, 140, 20]), (0.7, TEN)]
@@ -224,6 +255,14 @@ def test_what_lies_in_a_crowd_is_neither_right_nor_wrong():
     assert one_class(found, [crowd, TEN], **flags).means["coco"] == 1  # both lie inside
     assert one_class(found, [crowd, TEN], difficult=[True, False]).means["coco"] == pytest.approx(1 / 3)
     assert one_class(found, [crowd, TEN], **flags).truths == {"0": 1}
+
+
+def test_images_without_a_flag_have_nothing_flagged():
+    predictions, targets = scene(12)
+    for one in targets[::2]:
+        one["crowd"][:] = one["difficult"][:] = False
+    sparse = [one if i % 2 else without([one], "crowd", "difficult")[0] for i, one in enumerate(targets)]
+    assert average_precision(predictions, sparse) == average_precision(predictions, targets)
 
 
 def test_boxes_of_zero_area_are_never_hit_and_give_no_nan():
@@ -419,10 +458,17 @@ def test_arrays_need_no_torch():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_tensors_are_taken_as_they_are():
-    found = {"boxes": torch.tensor([TEN]), "scores": torch.tensor([0.5], requires_grad=True)}
-    true = {"boxes": torch.tensor([TEN]), "labels": torch.tensor([0])}
-    assert average_precision([found | {"labels": torch.tensor([0])}], [true]).mean == 1
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_tensors_are_taken_as_they_are(kind):
+    boxes, labels = torch.tensor([TEN, [0, 0, 10, 5]], dtype=kind), torch.tensor([0, 0])
+    found = {"boxes": boxes, "scores": torch.tensor([0.25, 0.75], dtype=kind, requires_grad=True)}
+    target = {"boxes": boxes[:1], "labels": labels[:1]}
+    got = average_precision([found | {"labels": labels}], [target])
+    assert got.means == pytest.approx({"voc07": 1, "area": 1, "coco50": 1, "coco": (1 + 9 * 0.5) / 10})
+    found, target = ({key: one[None] for key, one in tree.items()} for tree in (found, target))
+    flags = dict.fromkeys(("crowd", "difficult"), torch.zeros(1, 1, dtype=torch.bool))
+    table = rows(found | {"labels": labels[None]}, target | flags)
+    assert figures(table, truths(target | flags, 1), ["0"]).means == got.means
 
 
 def test_the_example_of_the_page_prints_what_the_page_shows(capsys):

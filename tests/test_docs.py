@@ -60,6 +60,14 @@ def test_the_examples_about_sequences_run():
     assert given["shown"].shape == given["ahead"].shape == (2, 10, 1, 64, 64)
 
 
+def test_the_example_about_segmentation_runs():
+    given: dict[str, object] = {"__name__": "segmentation"}
+    for block in blocks(ROOT / "docs/segmentation.md", "python"):
+        exec(compile(block, "docs/segmentation.md", "exec"), given)
+    assert 0 < given["error"] < 1
+    assert given["maps"].shape == (2, 51, 75)
+
+
 def fields(model: type[BaseModel]) -> set[str]:
     found = set(model.model_fields)
     for value in model.model_fields.values():

@@ -182,6 +182,7 @@ def test_whole_numbers_stay_whole_and_fractions_exact():
         (lambda: pooled(X, 3), "window of 3 does not fit into 2"),
         (lambda: pooled(X, 2, kind="sum"), "max or mean, got 'sum'"),
         (lambda: separable([X], [X, X], [[1]]), "channels 1, kernels 2"),
+        (lambda: separable([], [], [[1]]), "channels 0, kernels 0"),
         (lambda: separable([X, [[1]]], [X, X], [[1, 1]]), "channel 2 is 1x1 and channel 1 is 2x2"),
         (lambda: separable([X], [[[1, 2]]], [[1]]), "square, got 1x2"),
         (lambda: separable([X], [X], [[1, 2]]), "rows of pointwise weights have length 2, expected 1"),

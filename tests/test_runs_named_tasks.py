@@ -1,4 +1,4 @@
-"""Tasks of sequences by name, through the Python door: a recurrent and a convolutional member together."""
+"""Tasks of sequences and of pixels by name, through the Python door: two kinds of members together."""
 
 import pytest
 import torch
@@ -9,13 +9,16 @@ from concord.data.sequences.chomsky import words
 from concord.data.sequences.languages import counted, next_symbols
 from concord.data.sequences.synthetic import temporal_order
 from concord.errors import UsageError
+from concord.layers.tiles import Tiled
 from concord.tasks.classify import Classify
 from concord.tasks.ctc import Labelling
+from concord.tasks.segment import Segment
 from concord.tasks.steps import Steps
 from concord.zoo.char_rnn import char_lstm
 from concord.zoo.gru import gru
 from concord.zoo.lstm import peephole_lstm
 from concord.zoo.tcn import char_tcn, tcn_copy, tcn_mnist
+from concord.zoo.unet import unet
 
 FIT = {"valid": 0.25, "epochs": 2, "batch_size": 8}
 
@@ -64,7 +67,21 @@ def ctc():
     )
 
 
-KINDS = {"sequence": sequence, "segments": segments, "language": language, "ctc": ctc}
+def pictures(count, height, width):
+    """Noise, of which the bright pixels are class 1."""
+    x = torch.rand(count, 1, height, width, generator=drawn())
+    return x, (x[:, 0] > 0.7).long()
+
+
+def segment():
+    members = {
+        "deep": Tiled(unet(width=3, depth=2, same=1, dropout=0), largest=56),
+        "flat": unet(width=4, depth=1, same=1, dropout=0),
+    }
+    return members, pictures(20, 16, 12), Segment(2)
+
+
+KINDS = {"sequence": sequence, "segments": segments, "language": language, "ctc": ctc, "segment": segment}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -100,8 +117,45 @@ def test_the_consensus_pulls_a_recurrent_and_a_convolutional_member_together():
 
 
 def test_other_names_and_outputs_are_refused():
-    with pytest.raises(UsageError, match=r"task is \"classify\", .* got 'segment' \(did you mean 'segments'"):
-        concord.Ensemble([nn.Linear(2, 3)], task="segment")
+    with pytest.raises(UsageError, match=r"task is \"classify\", .* got 'segmen' \(did you mean 'segment'"):
+        concord.Ensemble([nn.Linear(2, 3)], task="segmen")
     x, y = torch.randn(12, 5, 2), torch.zeros(12, 5, dtype=torch.int64)
     with pytest.raises(UsageError, match=r"must give logits \(B, T, K\), got"):
         concord.Ensemble([gru(2, 3, hidden=4)], task="segments").fit((x, y), epochs=1)
+    with pytest.raises(UsageError, match=r"must give logits \(B, K, H, W\), got shape \(2, 3\)"):
+        concord.Ensemble([nn.Linear(2, 3)], task="segment").fit((torch.randn(12, 2), y), epochs=1)
+    x, y = pictures(12, 8, 8)
+    with pytest.raises(UsageError, match=r"from 0 to 1, .* got 0 to 255; divide a mask of 0 and 255 by 255"):
+        concord.Ensemble([unet(width=2, depth=1, same=1)], task="segment").fit((x, 255 * y), epochs=1)
+
+
+def test_networks_without_padding_train_on_crops_and_predict_whole_pictures():
+    torch.manual_seed(0)
+    members = [Tiled(unet(width=8, depth=1, norm=1, dropout=0), largest=40) for _ in range(2)]
+    ensemble = concord.Ensemble(members, consensus="l2", weight=0.1, task="segment")
+    data, adam = pictures(60, 30, 24), concord.Adam(lr=0.01)
+    ensemble.fit(data, valid=None, epochs=6, batch_size=4, optimizer=adam)
+    x, y = pictures(3, 45, 17)
+    assert ensemble.predict(x).shape == (3, 2, 45, 17)
+    scores = ensemble.evaluate((x, y))
+    assert scores.ensemble.error < 0.15
+    assert scores.ensemble.error == pytest.approx((ensemble.predict(x).argmax(1) != y).float().mean().item())
+
+
+def test_classes_that_data_name_are_those_of_the_task():
+    class Named(torch.utils.data.Dataset):
+        classes = ("cell", "membrane", "outside")
+
+        def __len__(self):
+            return 12
+
+        def __getitem__(self, i):
+            x, y = pictures(12, 8, 8)
+            return x[i], y[i]
+
+    three = concord.Ensemble([unet(classes=3, width=2, depth=1, same=1)], task="segment")
+    three.fit(Named(), valid=None, epochs=1)
+    assert three.task == Segment(3)
+    two = concord.Ensemble([unet(classes=2, width=2, depth=1, same=1)], task="segment")
+    with pytest.raises(UsageError, match=r"logits \(2, 3, H, W\)"):
+        two.fit(Named(), valid=None, epochs=1)

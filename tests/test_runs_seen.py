@@ -81,6 +81,22 @@ def test_the_field_of_a_u_net_depends_on_the_phase_of_the_unit():
     assert sizes == [10, 8]
 
 
+def test_a_later_map_of_the_same_shape_that_sees_everything_is_not_mistaken_for_it():
+    class Excited(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3, padding=1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return y * y.mean((2, 3), keepdim=True)
+
+    network = Excited()
+    priced = Priced("excited", ((1, 9, 9),), count(network, (1, 9, 9)))
+    seen = look(network, "excited", map_of(priced), torch.arange(81).to(torch.uint8).view(1, 9, 9), (4, 2))
+    assert (seen.layer, seen.rows.gradient, seen.columns.gradient) == ("conv", (3, 5), (1, 3))
+
+
 # --- from a picture ----------------------------------------------------------------
 
 
@@ -113,6 +129,8 @@ def test_a_layer_in_the_middle_sees_less(photo):
     assert (first.map, first.rows.region, first.columns.region) == ((28, 28), (1, 5), (0, 2))
     assert first.rows.gradient == (1, 5)
     assert tuple(first.picture.shape) == (1, 28, 28)
+    last = concord.explain_field("three_layer", photo, (8, 8), layer="features")
+    assert (last.map, last.rows.region) == ((16, 16), (50, 78))
 
 
 def test_a_map_that_a_function_makes_is_found_inside_its_module(photo):

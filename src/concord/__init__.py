@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from concord.bench.cost import bench_cost as bench_cost
     from concord.bench.decode import bench_decode as bench_decode
     from concord.bench.plain import bench_plain as bench_plain
+    from concord.bench.precision import bench_precision as bench_precision
     from concord.bench.stacked import bench_stacked as bench_stacked
     from concord.bench.train import bench_train as bench_train
     from concord.data.dataset import Dataset as Dataset
@@ -117,6 +118,7 @@ _HOMES = {
     "bench_cost": "bench.cost",
     "bench_decode": "bench.decode",
     "bench_plain": "bench.plain",
+    "bench_precision": "bench.precision",
     "bench_stacked": "bench.stacked",
     "ConcordError": "errors",
     "UsageError": "errors",

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from concord.data.images.check import check
+from concord.data.checked import check
 from concord.data.images.get import get
 
 

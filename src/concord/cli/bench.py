@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from concord.cli import bench_cost, bench_decode, bench_plain, bench_sequence, bench_stacked
+from concord.cli import bench_cost, bench_decode, bench_plain, bench_precision, bench_sequence, bench_stacked
 from concord.cli.options import Json, print_json
 
 
@@ -44,6 +44,11 @@ def add_to(app: typer.Typer) -> None:
         help="Images per second decoded on the way beside ImageFolder and DataLoader.\n\n"
         "Example: concord bench decode photos --workers 2",
     )(bench_decode.decode_command)
+    verbs.command(
+        "precision",
+        help="Measure COCO's average precision beside pycocotools and faster-coco-eval.\n\n"
+        "Example: concord bench precision --detections 100",
+    )(bench_precision.precision_command)
     app.add_typer(verbs, name="bench")
 
 

@@ -24,9 +24,9 @@ def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(help="Check and download data sets.", no_args_is_help=True)
     verbs.command(
         "check",
-        help="Check a data set of images, or of images with masks: class counts, damaged files, duplicates,"
-        " leakage between splits. Exit status"
-        " 1 if it cannot be trained on.\n\nExample: concord data check photos/",
+        help="Check a data set: images of classes, with masks or with boxes. Class counts, damaged files and"
+        " annotations, duplicates, leakage between splits. Exit status 1 if it cannot be trained on."
+        "\n\nExample: concord data check photos/",
     )(check_command)
     verbs.command(
         "get",

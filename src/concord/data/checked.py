@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from concord.data.detection import check as boxes
+from concord.data.detection.layout import recognised
 from concord.data.images import check as images
 from concord.data.images.pictures import Watch
-from concord.data.segmentation import check as segmentation
+from concord.data.segmentation import check as masks
 from concord.data.segmentation.read import is_segmentation
 
 
@@ -19,7 +21,9 @@ class Report(Protocol):
 
 
 def check(source: str, *, watch: Watch | None = None) -> Report:
-    """Images with masks where folders or stacks of both lie side by side, else images with labels."""
+    """On masks where folders or stacks of both lie, on boxes where their annotations do, else on classes."""
     if is_segmentation(source):
-        return segmentation.check(source, watch=watch)
+        return masks.check(source, watch=watch)
+    if recognised(source):
+        return boxes.check(source)
     return images.check(source, watch=watch)

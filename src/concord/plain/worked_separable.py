@@ -55,7 +55,7 @@ def separable(
 
 
 def _check(channels: Sequence[Rows], kernels: Sequence[Rows]) -> None:
-    if len(channels) != len(kernels):
+    if not channels or len(channels) != len(kernels):
         raise ValueError(
             f"give one kernel for each channel: channels {len(channels)}, kernels {len(kernels)}"
         )

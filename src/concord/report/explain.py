@@ -13,6 +13,7 @@ from concord.report.over_time import Reach, Stage, reach, stages
 from concord.report.unfolded_parts import Unfolded
 from concord.runs.cost_inputs import Input, own_name, usual_channels, usual_classes, usual_inputs
 from concord.runs.costs import cost_of
+from concord.zoo.build import is_darknet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -127,7 +128,7 @@ def explanation(network: str) -> Explanation:
     priced, inputs = cost_of(network), tuple(usual_inputs(network))
     own = own_name(network)
     if own is None:
-        library = network.rpartition("/")[0] or "torchvision or timm"
+        library = "darknet" if is_darknet(network) else network.rpartition("/")[0] or "torchvision or timm"
         outputs = (tuple(priced.layers[-1].output[1:]),)
         return Explanation(priced, f"as {library} has it", (), inputs, outputs, (), (), None, ())
     return _of_the_zoo(own, priced, inputs)

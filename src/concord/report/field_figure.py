@@ -60,6 +60,7 @@ def _limits(ax: "Axes", rows: Interval | None, columns: Interval | None, picture
     """Show these rows and columns; the whole picture where a unit sees nothing."""
     (top, bottom), (left, right) = rows or (0, picture[0] - 1), columns or (0, picture[1] - 1)
     ax.set(xlim=(left - 1, right + 1), ylim=(bottom + 1, top - 1), xlabel="column", ylabel="row")
+    ax.locator_params(integer=True)
     ax.spines[:].set(visible=True, color=FAINT)
 
 

@@ -59,7 +59,7 @@ def _device_or_auto(name: str) -> str:
 class Member(Headed):
     """One network in training.
 
-    ``network`` is a name of the zoo, torchvision or timm, or package.module:factory.
+    ``network`` is a name of the zoo, torchvision or timm, FILE.cfg of darknet, or package.module:factory.
     """
 
     name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_file_name)] = Field(kw_only=False)

@@ -5,6 +5,7 @@ import operator
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from concord.cost.record import times
@@ -12,6 +13,8 @@ from concord.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from concord.zoo.darknet.network import Described
 
 IMAGENET = 1000
 KINDS = {  # what a network of the zoo takes: ids or numbers, and how many sizes
@@ -100,9 +103,11 @@ def sizes_of(given: "Input | Tensor") -> Input:
 def usual_inputs(network: str) -> list[Input]:
     """Those that the network was made for."""
     from concord.zoo import foreign, registry
-    from concord.zoo.build import sizes_in
+    from concord.zoo.build import is_darknet, sizes_in
     from concord.zoo.build import sizes_of as usual_sizes
 
+    if is_darknet(network):
+        return [Input(_of_darknet(network).input)]
     if (own := own_name(network)) is None:
         return [Input(foreign.usual_input(network))]
     entry = registry.find(own)
@@ -112,12 +117,21 @@ def usual_inputs(network: str) -> list[Input]:
 
 
 def usual_classes(network: str) -> int:
-    """The zoo's default; a thousand for the networks of libraries."""
+    """The zoo's default; a thousand for the networks of libraries; what a file of darknet says."""
     from concord.zoo import registry
+    from concord.zoo.build import is_darknet
 
+    if is_darknet(network):
+        return _of_darknet(network).classes
     if (own := own_name(network)) is None:
         return IMAGENET
     return int(inspect.signature(registry.find(own).build).parameters["classes"].default)
+
+
+def _of_darknet(network: str) -> "Described":
+    from concord.zoo.darknet.network import described
+
+    return described(Path(network))
 
 
 def usual_channels(network: str) -> int:

@@ -31,6 +31,7 @@ from concord.tasks.classify import Classify, ClassScores
 from concord.tasks.ctc import LabelScores
 from concord.tasks.frames import FrameScores
 from concord.tasks.regress import NumberScores
+from concord.tasks.segment import SegmentScores
 from concord.tasks.steps import StepScores
 from concord.tasks.task import S, Task
 from concord.training.beside import Beside
@@ -49,7 +50,7 @@ class Ensemble(Predicts[S]):
     says what an output means; "classify" is the default, its number of classes is found in the labels. Of
     sequences: "sequence" (a class for each), "segments" (for each step), "language" (the next symbol), "ctc"
     (labels without their places). Numbers in place of classes: "regression"; the next frames of films:
-    "frames".
+    "frames"; a class for every pixel of a picture: "segment".
 
     Members stay your modules: they are trained in place, where they lie.
 
@@ -100,6 +101,15 @@ class Ensemble(Predicts[S]):
         members: Members,
         *,
         task: Literal["frames"],
+        **binding: Unpack[Bindings],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Ensemble[SegmentScores]",
+        members: Members,
+        *,
+        task: Literal["segment"],
         **binding: Unpack[Bindings],
     ) -> None: ...
 

@@ -18,6 +18,7 @@ from concord.cost.record import Priced
 from concord.cost.stored import from_data, to_data
 from concord.files import cache as folder
 from concord.runs.cost_inputs import Input
+from concord.zoo.build import is_darknet
 from concord.zoo.registry import listing, names
 
 KIND = "costs"
@@ -69,7 +70,7 @@ def keep_cost(key: Key, priced: Priced) -> None:
 def _of_a_library(network: str) -> bool:
     """Whether concord, torchvision or timm defines it: who imports timm may register networks there."""
     library, _, short = network.rpartition("/")
-    if ":" in network:
+    if ":" in network or is_darknet(network):
         return False
     own = short.partition("(")[0]
     if not library and own in names():

@@ -13,10 +13,11 @@ from concord.tasks.classify import Classify
 from concord.tasks.ctc import Labelling
 from concord.tasks.frames import Frames
 from concord.tasks.regress import Regress
+from concord.tasks.segment import Segment
 from concord.tasks.steps import Steps
 from concord.tasks.task import Task
 
-TaskName = Literal["classify", "sequence", "segments", "language", "ctc", "regression", "frames"]
+TaskName = Literal["classify", "sequence", "segments", "language", "ctc", "regression", "frames", "segment"]
 
 
 class Kind(NamedTuple):
@@ -32,6 +33,7 @@ TASKS: Mapping[str, Kind] = {
     "segments": Kind(Steps, "(B, T, K)"),
     "language": Kind(lambda classes: Steps(classes, watch="nll"), "(B, T, K)"),
     "ctc": Kind(Labelling, "(B, T, K)"),
+    "segment": Kind(Segment, "(B, K, H, W)"),
 }
 WITHOUT_CLASSES: Mapping[str, Task[Any]] = {"regression": Regress(), "frames": Frames()}
 NUMBERS = (names.NONE, "l2", "l1")  # costs between numbers of any meaning
@@ -75,11 +77,11 @@ def refuse_cost(cost: str, task: Any) -> None:
 def named_task(task: Any, members: Mapping[str, nn.Module], data: Given) -> Any:
     """The task of that name with as many classes as members give logits; another task as it is.
 
-    A classifier has as many as the data name, where they do.
+    For classes of samples and of pixels there are as many as the data name, where they do.
     """
     refuse_other(data)
     if not isinstance(task, str):
         return task
     kind = TASKS[task]
-    known = classes_of(data) if kind.make is Classify else None
+    known = classes_of(data) if kind.make in (Classify, Segment) else None
     return kind.make(known or widths(members, sample_inputs(data), kind.logits))

@@ -135,16 +135,16 @@ def output_of(name: str, member: nn.Module, x: Tree) -> Tree:
 
 def widths(members: Mapping[str, nn.Module], x: Tree, shape: str = "(B, K)") -> int:
     """K, the number of logits of that shape that all members give; UsageError if they give something else."""
-    axes = shape.count(",") + 1
+    axes = shape.strip("()").split(", ")
     with _generators_kept(members):
         given = {name: output_of(name, member, x) for name, member in members.items()}
     for name, output in given.items():
-        if not isinstance(output, Tensor) or output.ndim != axes or len(output) != count(x):
+        if not isinstance(output, Tensor) or output.ndim != len(axes) or len(output) != count(x):
             raise UsageError(
                 f"member {name!r} must give logits {shape}, got {_described(output)}; give task= for another"
                 " kind of output"
             )
-    found = {name: output.shape[-1] for name, output in given.items()}
+    found = {name: output.shape[axes.index("K")] for name, output in given.items()}
     if len(set(found.values())) > 1:
         listed = ", ".join(f"{name} {k}" for name, k in found.items())
         raise UsageError(f"members must give the same number of classes, got {listed}")

@@ -63,7 +63,7 @@ class Axis:
         return {"whole": whole, "region": region, "gradient": gradient, "exact": self.exact}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """A unit of a map of a network, and the picture that it looks at."""
 

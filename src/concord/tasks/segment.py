@@ -114,8 +114,8 @@ class Segment:
     def tally(self, outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
         """Pixels, how many all agree on, pictures with regions; true sizes of classes.
 
-        Then of each member and the ensemble: nats, the sum of V_rand, predicted sizes of classes, and how many
-        of these pixels are right.
+        Then of each member and the ensemble: nats, the sum of V_rand, predicted sizes of classes, and how
+        many of these pixels are right.
         """
         classes, _ = self._parts(outputs[0], targets[0])
         there = classes != UNCOUNTED

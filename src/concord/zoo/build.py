@@ -1,6 +1,7 @@
 """One door to every network that can be a member, whoever wrote it.
 
 The forms of a name, tried in this order:
+  * ``FILE.cfg``  a network of darknet, see ``zoo.darknet``
   * ``package.module:factory``, ``file.py:factory``  the user's own code, see ``zoo.own``
   * ``timm/NAME``, ``torchvision/NAME``  a network of that library
   * ``NAME``  the zoo's network, else torchvision's, else timm's
@@ -10,6 +11,7 @@ The forms of a name, tried in this order:
 import inspect
 import re
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from concord.errors import UsageError, suggestion
@@ -37,10 +39,15 @@ def build(
 
     ``allow_code`` holds the very names of user code that may be imported: what the user typed, never what a
     file says. UsageError for an unknown name, code that was not allowed or does not work, a missing library,
-    and pretrained weights that do not exist or cannot be fetched.
+    and pretrained weights that do not exist or cannot be fetched; DataError for a ``.cfg`` that is not right.
     """
     if channels < 1 or classes < 1:
         raise UsageError(f"channels and classes must be at least 1, got {channels} and {classes}")
+    if is_darknet(name):
+        from concord.zoo.darknet.network import network_of
+
+        _refuse_weights(name, pretrained)
+        return network_of(Path(name), channels, classes)
     library, _, short = name.rpartition("/")
     if ":" in name:
         if name not in set(allow_code):
@@ -66,6 +73,11 @@ def build(
     if library == "timm" or (not library and foreign.in_timm(short)):
         return foreign.from_timm(short, channels, classes, pretrained=pretrained)
     raise _unknown(name)
+
+
+def is_darknet(name: str) -> bool:
+    """Whether the name is that of a file of darknet."""
+    return name.endswith(".cfg")
 
 
 def sizes_in(name: str) -> dict[str, int] | None:

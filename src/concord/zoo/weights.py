@@ -1,7 +1,7 @@
 """Weights from a file into a network that may have another number of classes or channels.
 
 A file is safetensors, or what ``torch.save`` wrote of a state dict; the latter is read with ``weights_only``,
-which runs no code of the file.
+which runs no code of the file. ``FILE.weights`` is one of darknet, which fits one network only.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError
+from concord.zoo.darknet.weights import load_darknet
 from concord.zoo.foreign import fit_kernel
 
 WRAPPED = ("state_dict", "model_state_dict", "model")  # keys under which programs put the state dict
@@ -26,8 +27,11 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
     A first convolution for another number of channels is fitted as ``fit_kernel`` says; a last layer for
     another number of classes stays as it starts. CheckpointError for a file that cannot be read or that was
-    made for another network.
+    made for another network; for a file of darknet DataError, see ``zoo.darknet.weights``.
     """
+    if path.suffix == ".weights":
+        load_darknet(network, path)
+        return
     given = {key: value for key, value in read_weights(path).items() if not key.startswith(AUXILIARY)}
     own = network.state_dict()
     strange = sorted(given.keys() - own.keys())

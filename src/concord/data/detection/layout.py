@@ -4,6 +4,7 @@ from pathlib import Path
 
 from concord.data.detection import coco, voc, yolo
 from concord.data.detection.annotated import Found
+from concord.data.detection.folders import there
 from concord.errors import DataError, MissingDataError
 from concord.files.paths import expanded
 from concord.files.text import printable
@@ -22,7 +23,7 @@ def found(source: str | Path) -> Found:
     DataError for what is damaged, MissingDataError where nothing is, and for other layouts what is expected.
     """
     path = expanded(source)
-    if not path.exists():
+    if not there(path):
         raise MissingDataError(f"{printable(path)} does not exist; expected {EXPECTED}")
     listing = _at(path, DEEPEST)
     if listing is None:
@@ -36,9 +37,11 @@ def recognised(source: str | Path) -> bool:
     """Whether annotations of boxes lie there, also damaged ones; never for folders of classes."""
     path = expanded(source)
     try:
-        return path.exists() and _at(path, DEEPEST) is not None
+        return there(path) and _at(path, DEEPEST) is not None
     except DataError:
         return True
+    except OSError:  # a folder that cannot be read
+        return False
 
 
 def _at(path: Path, depth: int) -> Found | None:

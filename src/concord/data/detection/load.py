@@ -71,6 +71,11 @@ def load(wanted: Wanted) -> Parts:
     read = listing(expanded(wanted.source), found(wanted.source), wanted.classes, wanted.largest_image)
     if read.faults:
         raise DataError(refused(read.faults, wanted.source))
+    return divided(read, wanted)
+
+
+def divided(read: Listing, wanted: Wanted) -> Parts:
+    """The parts of what was read; DataError if too little is left to train on."""
     parts = dict(read.parts)
     own_test = bool(parts.get("test"))
     if not parts.get("train"):
@@ -132,17 +137,18 @@ def _shortcomings(parts: dict[str, tuple[Sample, ...]], read: Listing) -> Iterat
         missing = [label for label, count in counts(samples, read.classes).items() if not count]
         if missing and samples:
             yield f"{name} has no box of {', '.join(repr(printable(label)) for label in missing)}"
-    yield from leaks(parts)
+    yield from _copies(parts)
 
 
-def leaks(parts: dict[str, tuple[Sample, ...]]) -> Iterator[str]:
-    """A sentence for each pair of parts that share an image, judged by size and ends of the files."""
+def _copies(parts: dict[str, tuple[Sample, ...]]) -> Iterator[str]:
+    """A sentence for each part, or pair of parts, that has an image twice, by size and ends of the files."""
     first: dict[int, tuple[str, str]] = {}
     shared: dict[tuple[str, str], list[str]] = {}
     for part in ("train", "valid", "test"):
         for sample in parts.get(part, ()):
             other, name = first.setdefault(sample.mark, (part, sample.name))
-            if other != part:
+            if name != sample.name or other != part:
                 shared.setdefault((part, other), []).append(f"{sample.name} = {name}")
     for (part, other), names in shared.items():
-        yield f"{amount(len(names), 'image')} of {part} in {other} too, such as {printable(names[0])}"
+        place = f"there twice in {part}" if part == other else f"of {part} in {other} too"
+        yield f"{amount(len(names), 'image')} {place}, such as {printable(names[0])}"

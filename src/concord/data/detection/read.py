@@ -110,7 +110,7 @@ def _rows(found: Found, largest: float) -> tuple[dict[str, list[Read]], list[str
     """Part -> images with their headers and objects, and the reasons of those that cannot be read."""
     items = [(part, item) for part, of_part in found.parts.items() for item in of_part]
     heads = pictures.headers(Path("/"), [str(item.image.absolute()) for _, item in items], largest=largest)
-    rows: dict[str, list[Read]] = {part: [] for part in found.parts}
+    rows: dict[str, list[Read]] = {part: [] for part in ("train", "valid", "test") if part in found.parts}
     faults = [f"{printable(items[i][1].image)} {reason}" for i, reason in heads.bad.items()]
     for i, (part, item) in enumerate(items):
         if i in heads.bad:

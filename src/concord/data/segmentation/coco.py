@@ -196,7 +196,7 @@ def _polygon(corners: Any, where: str, size: tuple[int, int]) -> NDArray[np.floa
 
 
 def _place(path: Path, file: str) -> Path:
-    """Where an image lies: beside the file, in images/ there, or in NAME/ of annotations/instances_NAME.json."""
+    """Where an image lies: beside the file, in images/, or in NAME/ of annotations/instances_NAME.json."""
     home, name = path.parent, path.stem.rpartition("_")[2]
     places = [home / file, home / "images" / file, home.parent / "images" / file, home.parent / name / file]
     return next((place for place in places if place.exists()), places[0])

@@ -67,7 +67,5 @@ class Deform(v2.Transform):  # type: ignore[misc]
         return {"displacement": displacement(moves)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        mask = isinstance(inpt, Mask)
-        how = v2.InterpolationMode.NEAREST if mask else v2.InterpolationMode.BILINEAR
-        fill = self.mask_fill if mask else self.fill
-        return self._call_kernel(v2.functional.elastic, inpt, **params, interpolation=how, fill=fill)
+        fill = self.mask_fill if isinstance(inpt, Mask) else self.fill
+        return self._call_kernel(v2.functional.elastic, inpt, **params, fill=fill)

@@ -35,7 +35,8 @@ def inferred(values: Values) -> tuple[Table, str]:
     """The table that fits values without one, and the notice that says so; DataError if none does.
 
     0 and 255 are two classes, black and white. The palette of VOC has its 21 classes, and 255 counts for
-    nothing. Other values are the classes 0 to K-1; 255 among them, or many gaps, could mean several things.
+    nothing. Other values are the classes 0 to K-1; where most of these are missing, as with 0, 1 and 255,
+    values could mean several things.
     """
     found = sorted(values.counts)
     if values.colours:
@@ -56,7 +57,7 @@ def inferred(values: Values) -> tuple[Table, str]:
             f"masks hold {len(found)} different values, as photographs and smoothed edges have;"
             f" save one value for each class, or {SAY}"
         )
-    if found[-1] == IGNORED or 2 * len(found) < found[-1] + 1:
+    if 2 * len(found) < found[-1] + 1:
         raise DataError(
             f"masks hold the values {listed(found, False)}: which class each of them is must be said"
             f" (the name ignore is for pixels that count for nothing); {SAY}"

@@ -66,18 +66,13 @@ def load(wanted: Wanted, known: Known | None = None, watch: Watch | None = None)
     mode = found.mode if known is None else known.mode
     looked = {name: pixels(part.pairs, part.sizes, mode, wanted.largest) for name, part in three.items()}
     known = known or Known(found.table, mode, Normalise.of_counts(looked["train"].counts))
-    counts = class_counts(three["train"], known.table)
-    weighting = None
-    if wanted.border is not None:
-        wanted.border.number(known.table.classes)
-        weighting = Weighting(wanted.border, balance(counts))
     marks = {name: _fingerprint(part, looked[name], known) for name, part in three.items()}
     sets = {
         name: Masks(part.pairs, part.sizes, known, marks[name], largest=wanted.largest)
         for name, part in three.items()
     }
     return Parts(
-        replace(sets["train"], crops=wanted.crops, weighting=weighting),
+        replace(sets["train"], crops=wanted.crops, weighting=_weighting(three["train"], wanted, known)),
         sets.get("valid"),
         sets.get("test"),
         known,
@@ -136,6 +131,14 @@ def cut(found: Read, wanted: Wanted) -> dict[str, Part]:
         chosen = sorted(draws.permutation(len(train.pairs), "limit", wanted.seed)[: wanted.limit].tolist())
         parts["train"] = train.some(chosen)
     return parts
+
+
+def _weighting(train: Part, wanted: Wanted, known: Known) -> Weighting | None:
+    """UsageError for objects of an unknown class."""
+    if wanted.border is None:
+        return None
+    wanted.border.number(known.table.classes)
+    return Weighting(wanted.border, balance(class_counts(train, known.table)))
 
 
 def _fingerprint(part: Part, looked: Pixels, known: Known) -> str:

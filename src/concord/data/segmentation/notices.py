@@ -1,6 +1,6 @@
 """What is missing in the parts of images with masks, or stands in two places."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 
 from concord.data.images.parts import CALLED
@@ -23,9 +23,10 @@ def shortcomings(parts: Mapping[str, Part], table: Table) -> list[str]:
     for name, part in parts.items():
         counts = class_counts(part, table)
         if name == "train" and sum(n > 0 for n in counts) < 2:
+            each = ", ".join(f"{printable(c)} {n:,}" for c, n in zip(table.classes, counts, strict=True))
             raise DataError(
                 "the masks of the training part hold fewer than two classes (pixels of each:"
-                f" {pixels_of(counts, table)}); nothing can be learned"
+                f" {each}); nothing can be learned"
             )
         absent = [printable(c) for c, n in zip(table.classes, counts, strict=True) if not n]
         if absent:
@@ -42,10 +43,6 @@ def shortcomings(parts: Mapping[str, Part], table: Table) -> list[str]:
 def empty(counts: Mapping[int, int], table: Table) -> bool:
     """Whether a mask with pixels of these codes holds at most one class."""
     return sum(n > 0 for n in table.counts_of(counts)) < 2
-
-
-def pixels_of(counts: Sequence[int], table: Table) -> str:
-    return ", ".join(f"{printable(c)} {n:,}" for c, n in zip(table.classes, counts, strict=True))
 
 
 def leaks(parts: Mapping[str, Part], looked: Mapping[str, Pixels]) -> list[str]:
@@ -85,6 +82,7 @@ def copies(parts: Mapping[str, Part], looked: Mapping[str, Pixels]) -> list[str]
 
 
 def small(train: Part, sides: tuple[int, int]) -> list[str]:
+    """How many images are smaller than the crops (height, width)."""
     height, width = sides
     less = [size for size in train.sizes if size[0] < height or size[1] < width]
     if not less:

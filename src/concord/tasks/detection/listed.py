@@ -25,8 +25,8 @@ def average_precision(
 
     ``predictions`` has a mapping for each image: ``boxes`` (N, 4) as x1, y1, x2, y2, ``scores`` (N,) and
     ``labels`` (N,), class numbers from 0. ``targets`` has the same images: ``boxes``, ``labels`` and, where
-    there are such, ``crowd`` and ``difficult`` (N,) of true or false, and ``area`` (N,) of the objects, by
-    which COCO tells sizes apart (that of the box if not given). Values are tensors, arrays or lists.
+    an image has such, ``crowd`` and ``difficult`` (N,) of true or false. ``area`` (N,) of the objects, by
+    which COCO tells sizes apart, is that of the box unless it is given. Values are tensors, arrays or lists.
     ``rule`` is the one whose mean is ``mean``: "coco", "coco50", "voc07" or "area"; the result has all four.
     ``classes`` are names of the classes, by number. Boxes are edges, so that a width is x2 - x1; with
     ``inclusive`` x2 and y2 are the last pixels inside, as in VOC's files, and a width is x2 - x1 + 1.
@@ -94,9 +94,12 @@ def _labels(images: Sequence[Image], what: str, image: Array) -> Array:
 
 
 def _flags(images: Sequence[Image], name: str, image: Array) -> Array:
-    if not any(name in one for one in images):
-        return np.zeros(len(image), bool)
-    flag = _column(images, "targets", name, image)
+    """True or false for each box; an image without that key has none that is true."""
+    sizes = np.bincount(image, minlength=len(images)).tolist()
+    given = [
+        one if name in one else {name: np.zeros(size, bool)} for one, size in zip(images, sizes, strict=True)
+    ]
+    flag = _column(given, "targets", name, image)
     _require((flag == 0) | (flag == 1), flag, image, "targets", f"{name} is true or false")
     return flag.astype(bool)
 
@@ -117,6 +120,7 @@ def _array(one: Image, what: str, name: str, i: int) -> Array:
     value = one[name]
     if hasattr(value, "detach"):  # a tensor, without an import of torch
         value = value.detach().cpu()
+        value = value.double() if value.is_floating_point() else value  # NumPy has no bfloat16
     try:
         array = np.asarray(value)
         return array if array.dtype.kind in "biuf" else array.astype(np.float64)

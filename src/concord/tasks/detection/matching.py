@@ -84,7 +84,7 @@ def _coco(found: Pairs, area: Array, truths: Truths, sizes: Sequence[tuple[float
 
 
 def _take(found: Pairs, counts: Array, crowd: Array, outcome: Array) -> None:
-    """Write what detections that meet a truth come to.
+    """Write down the outcome of every detection that takes a truth.
 
     No two detections of one round are in one image and class, so that a round is decided at once: first
     those of the highest score everywhere, then the second ones, and so on.
@@ -93,24 +93,28 @@ def _take(found: Pairs, counts: Array, crowd: Array, outcome: Array) -> None:
     turn = found.rank[found.found[wanted]]
     wanted = wanted[np.lexsort((found.cover[wanted], found.found[wanted], turn))]
     free = np.ones((counts.shape[1], len(counts), len(THRESHOLDS)), bool)  # (M, sizes, thresholds)
-    for one in np.split(wanted, np.flatnonzero(np.diff(np.sort(turn))) + 1):
-        if len(one):
-            _round(found.found[one], found.truth[one], found.cover[one], counts, crowd, free, outcome)
+    for pairs_ in np.split(wanted, np.flatnonzero(np.diff(np.sort(turn))) + 1):
+        detection, truth = found.found[pairs_], found.truth[pairs_]
+        start = np.flatnonzero(np.diff(detection, prepend=-1))
+        open_ = free[truth] & (found.cover[pairs_, None] >= THRESHOLDS)[:, None]
+        best = _best(open_, counts[:, truth].T, start)
+        place, size, threshold = np.nonzero(best >= 0)
+        pair = best[place, size, threshold]
+        taken = truth[pair]
+        hit = counts[size, taken]
+        outcome[size, threshold, detection[pair]] = np.where(hit, HIT, IGNORED)
+        used = ~crowd[taken]
+        free[taken[used], size[used], threshold[used]] = False
 
 
-def _round(
-    detection: Array, truth: Array, cover: Array, counts: Array, crowd: Array, free: Array, outcome: Array
-) -> None:
-    """One detection of each image and class takes its truth. Its pairs stand by rising overlap."""
-    start = np.flatnonzero(np.diff(detection, prepend=-1))
-    pair = np.arange(1, len(detection) + 1, dtype=np.int32)[:, None]
-    # The highest of these numbers wins: a pair behind others, and before all others one that counts.
-    worth = pair + np.int32(len(detection)) * counts[:, truth].T  # (P, sizes)
-    open_ = free[truth] & (cover[:, None] >= THRESHOLDS)[:, None]
-    best = np.maximum.reduceat(worth[:, :, None] * open_, start)  # (detections, sizes, thresholds)
-    place, size, threshold = np.nonzero(best)
-    won = best[place, size, threshold]
-    taken = truth[(won - 1) % len(detection)]
-    outcome[size, threshold, detection[start][place]] = np.where(won > len(detection), HIT, IGNORED)
-    used = ~crowd[taken]
-    free[taken[used], size[used], threshold[used]] = False
+def _best(open_: Array, counts: Array, start: Array) -> Array:
+    """The pair that each detection takes, -1 for none: the last open one, of a truth that counts if it can.
+
+    Pairs of a detection stand by rising overlap. Shape: (P, sizes, 10), (P, sizes) -> (starts, sizes, 10)
+    """
+    if not len(start):
+        return np.empty((0, *open_.shape[1:]), np.int32)
+    # numbered from 1, and those of truths that count before all others, so that the largest number wins
+    worth = np.arange(1, len(open_) + 1, dtype=np.int32)[:, None] + np.int32(len(open_)) * counts
+    largest = np.maximum.reduceat(worth[:, :, None] * open_, start)
+    return np.where(largest > 0, (largest - 1) % len(open_), -1)

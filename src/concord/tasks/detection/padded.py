@@ -27,7 +27,7 @@ def rows(detections: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tens
     """
     _require(detections, "detections", ("labels", "scores"))
     image, label, boxes = _boxes(detections)
-    found = Found(image, label, _filled(detections, "scores").astype(np.float64), boxes)
+    found = Found(image, label, _filled(detections, "scores", torch.float64), boxes)
     got = match(found, _truths(target))
     columns = np.concatenate([(got.label, got.score, got.rank, got.voc), got.coco[0]])
     return torch.from_numpy(np.ascontiguousarray(columns.T)).to(detections["boxes"].device)
@@ -59,18 +59,18 @@ def figures(rows: Tensor, truths: Tensor, classes: Sequence[str], rule: str = "c
 def _truths(target: Mapping[str, Tensor]) -> Truths:
     _require(target, "target", ("labels", "crowd", "difficult"))
     image, label, boxes = _boxes(target)
-    crowd, difficult = (_filled(target, name).astype(bool) for name in ("crowd", "difficult"))
+    crowd, difficult = (_filled(target, name, torch.bool) for name in ("crowd", "difficult"))
     return Truths(image, label, boxes, crowd, difficult, areas(boxes))
 
 
 def _boxes(tree: Mapping[str, Tensor]) -> tuple[Array, Array, Array]:
     """Image, label and corners of the rows that are boxes."""
     image = torch.nonzero(tree["labels"] >= 0)[:, 0].cpu().numpy()
-    return image, _filled(tree, "labels").astype(np.int64), _filled(tree, "boxes").astype(np.float64)
+    return image, _filled(tree, "labels", torch.int64), _filled(tree, "boxes", torch.float64)
 
 
-def _filled(tree: Mapping[str, Tensor], name: str) -> Array:
-    values: Array = tree[name].detach()[tree["labels"] >= 0].cpu().numpy()
+def _filled(tree: Mapping[str, Tensor], name: str, kind: torch.dtype) -> Array:
+    values: Array = tree[name].detach()[tree["labels"] >= 0].cpu().to(kind).numpy()
     return values
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 LEAST = 0.5  # the lowest overlap that any rule accepts
+AT_ONCE = 2**20  # pairs
 
 
 class Found(NamedTuple):
@@ -57,14 +58,24 @@ def pairs(found: Found, truths: Truths) -> Pairs:
     start = np.flatnonzero(np.diff(key, prepend=-1))  # of each image and class
     size = np.diff(start, append=len(key))
     rank = np.arange(len(key)) - start.repeat(size)
-    first = np.searchsorted(truth_key, key[start])
-    count = (np.searchsorted(truth_key, key[start], side="right") - first).repeat(size)  # truths to meet
-    detection = np.arange(len(key)).repeat(count)
-    ahead = (np.cumsum(count) - count).repeat(count)  # pairs of the detections before
-    truth = truth_order[first.repeat(size).repeat(count) + np.arange(len(detection)) - ahead]
-    iou, cover = _overlaps(found.boxes[order[detection]], truths.boxes[truth], truths.crowd[truth])
-    kept = np.flatnonzero(np.maximum(iou, cover) >= LEAST)
-    return Pairs(detection[kept], truth[kept], iou[kept], cover[kept], order, rank)
+    first = np.searchsorted(truth_key, key[start]).repeat(size)
+    count = np.searchsorted(truth_key, key[start], side="right").repeat(size) - first  # truths to meet
+    parts = []
+    for part in np.split(np.arange(len(key)), _cuts(count)):
+        detection = part.repeat(count[part])
+        ahead = (np.cumsum(count[part]) - count[part]).repeat(count[part])  # pairs of the detections before
+        truth = truth_order[first[detection] + np.arange(len(detection)) - ahead]
+        iou, cover = _overlaps(found.boxes[order[detection]], truths.boxes[truth], truths.crowd[truth])
+        near = np.flatnonzero(np.maximum(iou, cover) >= LEAST)
+        parts.append((detection[near], truth[near], iou[near], cover[near]))
+    detection, truth, iou, cover = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Pairs(detection, truth, iou, cover, order, rank)
+
+
+def _cuts(count: Array) -> Array:
+    """Where to cut detections so that about a million pairs are looked at together, which bounds memory."""
+    total = np.cumsum(count)
+    return np.searchsorted(total, np.arange(AT_ONCE, total.max(initial=0), AT_ONCE), side="right")
 
 
 def areas(boxes: Array) -> Array:

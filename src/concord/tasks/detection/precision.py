@@ -105,7 +105,7 @@ def ranked(found: Matched, truths: Array, names: Sequence[str], rule: str) -> Av
         {names[k]: {name: float(values[k]) for name, values in of_rule.items()} for k in kept},
         {names[k]: int(truths[0, k]) for k in kept},
         tuple(names[k] for k in np.flatnonzero(truths[0] == 0).tolist()),
-        _summary(table, recall) | _first(found, truths[0]),
+        _summary(table, recall, found, truths[0]),
         {names[k]: _curve(by_voc, scores, start[k : k + 2], truths[0, k]) for k in kept},
     )
 
@@ -121,24 +121,21 @@ def _coco(outcome: Array, order: Array, start: Array, truths: Array) -> tuple[Ar
     return table, recall
 
 
-def _summary(table: Array, recall: Array) -> dict[str, float | None]:
-    """The names are those of pycocotools' lines: AP, its thresholds and sizes; AR with 100 detections."""
-    found = {"AP": _mean(table[0]), "AP50": _mean(table[0, 0]), "AP75": _mean(table[0, 5])}
-    found |= {f"AP_{name}": _mean(part) for name, part in zip(SMALLER, table[1:], strict=False)}
-    found["AR100"] = _mean(recall[0])
-    return found | {f"AR_{name}": _mean(part) for name, part in zip(SMALLER, recall[1:], strict=False)}
+def _summary(table: Array, recall: Array, found: Matched, truths: Array) -> dict[str, float | None]:
+    """COCO's figures in the order of its evaluator: AP of all, at two thresholds, by size; then AR."""
+    means = {"AP": _mean(table[0]), "AP50": _mean(table[0, 0]), "AP75": _mean(table[0, 5])}
+    means |= {f"AP_{name}": _mean(part) for name, part in zip(SMALLER, table[1:], strict=False)}
+    means |= {f"AR{most}": _recall_of_first(most, found, truths) for most in (1, 10)}
+    means["AR100"] = _mean(recall[0])
+    return means | {f"AR_{name}": _mean(part) for name, part in zip(SMALLER, recall[1:], strict=False)}
 
 
-def _first(found: Matched, truths: Array) -> dict[str, float | None]:
-    """Recall of the first detection, and of the first ten, of each class in an image."""
-    recall = {}
-    for most in (1, 10):
-        first = np.flatnonzero(found.rank < most)
-        label = np.broadcast_to(found.label[first], (found.coco.shape[1], len(first)))
-        hit = label[found.coco[0][:, first] == HIT]
-        count = np.bincount(hit, minlength=len(truths)) / found.coco.shape[1]
-        recall[f"AR{most}"] = _mean(count / np.where(truths > 0, truths, np.nan))
-    return recall
+def _recall_of_first(most: int, found: Matched, truths: Array) -> float | None:
+    """Mean recall of the first detections of each class in each image."""
+    first = np.flatnonzero(found.rank < most)
+    _, place = np.nonzero(found.coco[0][:, first] == HIT)
+    count = np.bincount(found.label[first[place]], minlength=len(truths)) / len(found.coco[0])
+    return _mean(count / np.where(truths > 0, truths, np.nan))
 
 
 def _mean(values: Array) -> float | None:

@@ -1,0 +1,1 @@
+"""Networks and weights of darknet, the program of the YOLO papers: files ``.cfg`` and ``.weights``."""
