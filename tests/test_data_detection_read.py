@@ -247,6 +247,16 @@ def test_wrong_files_of_voc_are_faults(tmp_path):
     assert "concord data check" in str(error.value)
 
 
+def test_difficult_objects_of_voc_are_marked(tmp_path):
+    root = made.voc(tmp_path)
+    text = (root / "a.xml").read_text()
+    (root / "a.xml").write_text(text.replace("<difficult>0", "<difficult>1", 1))
+    assert [sample.truth.difficult.tolist() for sample in read(root).parts["train"]] == [
+        [True, False],
+        [False],
+    ]
+
+
 def test_an_unknown_size_in_an_annotation_and_parts_of_an_object_are_passed_over(tmp_path):
     part = "<part><name>head</name><bndbox><xmin>9</xmin></bndbox></part>\n"
     made.voc(tmp_path, size=(0, 0), extra=part)
@@ -309,9 +319,9 @@ def test_files_without_an_image_and_images_without_a_file_are_reported(tmp_path)
 
 
 def test_boxes_of_zero_area_beyond_the_edge_and_twice_there_are_put_right_with_a_notice(tmp_path):
-    boxes = [("cat", 9, 9, 9, 20), ("cat", 40, -4, 60, 20), ("dog", 1, 2, 9, 9), ("dog", 1, 2, 9, 9)]
-    listed = read(made.voc(tmp_path, {"a": boxes}))
-    assert content(listed) == {"a": [("cat", 40, 0, 48, 20), ("dog", 1, 2, 9, 9)]}
+    twice = [("dog", 1, 2, 9, 9), ("dog", 1, 2, 9, 9), ("cat", 1, 2, 9, 9)]
+    listed = read(made.voc(tmp_path, {"a": [("cat", 9, 9, 9, 20), ("cat", 40, -4, 60, 20), *twice]}))
+    assert content(listed) == {"a": [("cat", 1, 2, 9, 9), ("cat", 40, 0, 48, 20), ("dog", 1, 2, 9, 9)]}
     assert [text.partition(":")[0] for text in listed.notices] == [
         "1 box of zero area left out",
         "1 box beyond the edge of its image clipped",

@@ -49,7 +49,6 @@ class Detect:
                 f"a threshold is from 0 to below 1 and at least one box is kept, got {self.threshold:g} and"
                 f" {self.most}"
             )
-
         if self.names and len(self.names) != self.head.classes:
             raise UsageError(f"the head has {self.head.classes} classes, got {len(self.names)} names")
 

@@ -94,9 +94,8 @@ def _where(one: Map, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Column and row, stride and anchor of every place of a map. Shape: -> (P, 2), (P, 1), (P, 2)"""
     rows, columns = (torch.arange(n, device=raw.device) for n in (one.rows, one.columns))
     y, x = torch.meshgrid(rows, columns, indexing="ij")
-    cells = (
-        torch.stack([x, y], -1).flatten(0, 1)[None].expand(len(one.anchors), -1, -1)
-    )  # (A, rows columns, 2)
+    cell = torch.stack([x, y], -1).flatten(0, 1)  # (rows columns, 2)
+    cells = cell.expand(len(one.anchors), -1, -1)
     anchors = raw.new_tensor(one.anchors)[:, None].expand_as(cells)
     return cells.flatten(0, 1), torch.full_like(raw[0, :, :1], one.stride), anchors.flatten(0, 1)
 
