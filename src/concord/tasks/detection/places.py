@@ -107,8 +107,9 @@ def _require(
     given = [tuple(output.shape) for output in outputs]
     fits = len(given) == len(channels) and all(len(shape) == 4 for shape in given)
     if fits:
-        sizes = {(h * stride, w * stride) for (_, _, h, w), stride in zip(given, strides, strict=True)}
-        fits = len(sizes) == 1 and [shape[1] for shape in given] == channels
+        # compared pair by pair: sizes that are free in an export cannot stand in a set
+        sizes = [(h * stride, w * stride) for (_, _, h, w), stride in zip(given, strides, strict=True)]
+        fits = all(size == sizes[0] for size in sizes) and [shape[1] for shape in given] == channels
     if not fits:
         wanted = ", ".join(f"(B, {c}, H/{s}, W/{s})" for c, s in zip(channels, strides, strict=True))
         raise ShapeError(f"a member must give maps {wanted}, got {', '.join(map(str, given))}")
