@@ -11,8 +11,8 @@ from torch import Tensor
 
 from concord.data.detection.annotated import Corners, Found, Item, Marked, inside
 from concord.data.images import decode, pictures
-from concord.errors import DataError, amount, suggestion
-from concord.files.text import printable
+from concord.errors import DataError, suggestion
+from concord.files.text import counted, printable
 
 LEAST = 1e-3  # pixels, below which a side is zero: boxes are kept in float32
 SHOWN = 10  # faults that a message lists
@@ -60,7 +60,7 @@ class Dropped:
             (self.repeated, "equal to another of the same image left out"),
         ):
             if places:
-                yield f"{amount(len(places), 'box').replace('boxs', 'boxes')} {done}: {_such(places)}"
+                yield f"{counted(len(places), 'box', 'boxes')} {done}: {_such(places)}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from concord.data.detection.folders import NAMES, images_in, names_of_classes, p
 from concord.data.detection.yolo_table import Table, table
 from concord.data.images.files import below, is_image_name
 from concord.errors import DataError, amount
-from concord.files.text import printable
+from concord.files.text import counted, printable
 
 SLACK = 1.01  # fractions up to here are 1 with a rounding error; more are pixels
 LISTS = (*PARTS, "trainval")
@@ -177,6 +177,6 @@ def _class(word: str, classes: tuple[str, ...] | None, where: str) -> str:
     if classes is None:
         return str(k)
     if k >= len(classes):
-        named = amount(len(classes), "class") if len(classes) == 1 else f"{len(classes)} classes"
+        named = counted(len(classes), "class", "classes")
         raise DataError(f"{where}: class {k} is unknown; the table names {named}, 0 to {len(classes) - 1}")
     return classes[k]
