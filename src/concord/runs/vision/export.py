@@ -98,8 +98,8 @@ class DeployedBoxes(nn.Module):
         image, place, label = sure.nonzero(as_tuple=True)
         found, score = boxes[image, place], scores[sure]
         # boxes of other pictures and classes lie so far away that they do not overlap
-        least = boxes.amin()
-        groups = (image * scores.shape[2] + label) * (boxes.amax() - least + 1)
+        least = boxes.min()
+        groups = (image * scores.shape[2] + label) * (boxes.max() - least + 1)
         kept = nms(found - least + groups[:, None], score, OVERLAP)
         return clipped({"boxes": found[kept]}, size)["boxes"], score[kept], label[kept], image[kept]
 
