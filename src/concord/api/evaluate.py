@@ -80,7 +80,7 @@ def predict(
     """
     chosen = [files] if isinstance(files, str | Path) else files
     kind = kind_of_run(Path(run))
-    if kind != "vision" and not (score is to is format is None):
+    if kind != "vision" and any(given is not None for given in (score, to, format)):
         raise UsageError(f"{run} finds neither masks nor boxes: leave score, to and format out")
     if kind == "sequences":
         return sequence_labelling.predict(

@@ -36,8 +36,8 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "predict",
         help="Labels for files, folders and globs, in the order given; - stands for paths on standard input,"
-        " one on each line. Of a run that finds masks or boxes --to FOLDER writes them. The exit status is 3 if"
-        " nothing could be read.\n\n"
+        " one on each line. Of a run that finds masks or boxes --to FOLDER writes them. The exit status is 3"
+        " if nothing could be read.\n\n"
         "Example: concord predict runs/first photos/ 'more/*.png' --top 3 --csv labels.csv\n\n"
         "Example: concord predict runs/cells slides/ --to found --format voc",
     )(predict_command)

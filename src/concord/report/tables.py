@@ -36,7 +36,7 @@ def entries(*texts: str) -> tuple[Entry, ...]:
 def scored(
     values: Sequence[float | None], write: Callable[[float | None], str], *, largest: bool = False
 ) -> list[Entry]:
-    """A column of numbers with the smallest, or the largest, marked as the best; equal ones share the mark."""
+    """A column of numbers, the smallest or the largest marked as the best; equal ones share the mark."""
     known = [value for value in values if value is not None and value == value]
     top = max if largest else min
     return [Entry(write(value), best=value in known and value == top(known)) for value in values]

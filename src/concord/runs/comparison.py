@@ -130,7 +130,7 @@ class Comparison:
 
     def _validation(self, most: int) -> tuple[Samples, Samples]:
         """Some of the pool to train on, and others to validate on."""
-        rest, taken = cut(self.pool, max(1, round(self.read.valid * len(self.pool))), "valid", self.seed)
+        rest, taken = cut(self.pool, max(1, round(self.read.shares[0] * len(self.pool))), "valid", self.seed)
         train = self.pool.subset(rest)
         if most < len(train):
             train = train.subset(cut(train, most, "choose", self.seed)[1])

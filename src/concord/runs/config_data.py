@@ -40,6 +40,13 @@ class Data(Section):
     window: Count | None = None  # characters of a text in one sample: 128
     classes: dict[str, Code] | None = None  # of masks: name -> value or [r, g, b]
 
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The fractions for validation and test, of data whose samples have no names to hold out."""
+        assert not isinstance(self.valid, str)  # see runs.vision.settings.fault
+        assert not isinstance(self.test, str)
+        return self.valid, self.test
+
     def of_pictures(self) -> dict[str, Any]:
         """The arguments of ``load_data``."""
         return self.model_dump(exclude={"window", "classes"})

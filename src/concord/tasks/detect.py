@@ -115,8 +115,7 @@ class Detect:
 
     def read(self, plain: Mapping[str, Any]) -> DetectScores:
         """The scores that ``to_dict`` wrote down."""
-        members = {name: DetectFigures.read(row) for name, row in plain["members"].items()}
-        return DetectScores(members, DetectFigures.read(plain["ensemble"]))
+        return DetectScores.read(plain)
 
     def watched(self, scores: DetectScores) -> Watched:
         """COCO's average precision of the ensemble at IoU .5; UsageError for scores of sums alone."""

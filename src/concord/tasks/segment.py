@@ -54,6 +54,12 @@ class SegmentScores:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "SegmentScores":
+        """The scores that ``to_dict`` wrote down, among values that may be more."""
+        rows = {name: SegmentFigures.read(row) for name, row in plain["members"].items()}
+        return cls(rows, SegmentFigures.read(plain["ensemble"]), plain["agreement"])
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -164,8 +170,7 @@ class Segment:
 
     def read(self, plain: Mapping[str, Any]) -> SegmentScores:
         """The scores that ``to_dict`` wrote down."""
-        rows = {name: SegmentFigures.read(row) for name, row in plain["members"].items()}
-        return SegmentScores(rows, SegmentFigures.read(plain["ensemble"]), plain["agreement"])
+        return SegmentScores.read(plain)
 
     def watched(self, scores: SegmentScores) -> Watched:
         """The pixel error of the ensemble."""

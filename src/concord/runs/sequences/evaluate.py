@@ -50,7 +50,10 @@ def evaluate(
     prices = costs(loaded.members, loaded.interface, longest(parts.train))
     where = Where(str(run), test.fingerprint, longest(parts.train))
     result = document_of(done, prices, where, ())
-    return _with_recall(loaded, found, result, len(test)) if isinstance(result, Result) else result
+    if isinstance(result, Result):
+        return _with_recall(loaded, found, result, len(test))
+    assert isinstance(result, SequenceResult)
+    return result
 
 
 def _figures(loaded: LoadedSequences, found: Evaluated, valid: Evaluated | None) -> Final[Any]:

@@ -35,7 +35,7 @@ def wanted_of(config: Config) -> Wanted:
     """What the settings ask of the data."""
     data, task = config.data, cast("SequenceTask", config.train.task)
     window, streams = data.window or WINDOW, config.train.batch_size if config.train.carry else None
-    return Wanted(data.source, task, data.valid, data.test, data.seed, data.limit, window, streams)
+    return Wanted(data.source, task, *data.shares, data.seed, data.limit, window, streams)
 
 
 def resolved(config: Config) -> Config:

@@ -39,17 +39,16 @@ def load_parts(config: Config, known: VisionInterface | None = None) -> given.Pa
     wanted = Wanted(
         data.source,
         data.size or SIDE,
-        data.valid,
-        data.test,
+        *data.shares,
         data.seed,
         data.limit,
-        classes=known and known.classes,
-        canvas=known and known.canvas,
+        classes=None if known is None else known.classes,
+        canvas=None if known is None else known.canvas,
         largest_image=data.largest_image,
     )
     found = load(wanted)
-    changes = BoxAugment(**{name: getattr(config.augment, name) or 0 for name in CHANGES})
-    train = replace(found.train, augment=changes)
+    changes: dict[str, Any] = {name: getattr(config.augment, name) or 0 for name in CHANGES}
+    train = replace(found.train, augment=BoxAugment(**changes))
     return given.Parts(train, found.valid, found.test, found.notices, data.workers or 0)
 
 

@@ -44,7 +44,8 @@ def evaluate(
         if data is not None:
             observer.notice(f"{data}: {amount(len(test), 'picture')} are scored")
         found = scored(loaded, test, stop)
-        valid = None if parts.valid is None or data is not None else scored(loaded, parts.valid, stop)
+        held = parts.valid if data is None and not isinstance(parts.valid, DataLoader) else None
+        valid = None if held is None else scored(loaded, held, stop)
     size = loaded.interface.canvas or masks.size_of(parts)
     rows = loaded.folder.rows(SPENT)
     seconds, samples = spent(rows)

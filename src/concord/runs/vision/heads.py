@@ -9,6 +9,8 @@ from concord.runs.config_vision import Detect
 from concord.tasks.detection.head import Head
 from concord.tasks.detection.heads import head_of
 from concord.tasks.detection.v1 import YoloV1
+from concord.tasks.detection.v2 import YoloV2
+from concord.tasks.detection.v3 import YoloV3
 
 
 def head_with(network: nn.Module, canvas: tuple[int, int], settings: Detect = Detect()) -> Head:
@@ -22,8 +24,10 @@ def head_with(network: nn.Module, canvas: tuple[int, int], settings: Detect = De
         if changed:
             raise UsageError(f"detect.{changed[0]} belongs to versions 2 and 3, the network is of version 1")
         return head
-    found = replace(head, direct=settings.direct)
-    return found if settings.ignore is None else replace(found, ignore=settings.ignore)
+    if not isinstance(head, YoloV2 | YoloV3):
+        return head
+    ignore = head.ignore if settings.ignore is None else settings.ignore
+    return replace(head, direct=settings.direct, ignore=ignore)
 
 
 def _given(settings: Detect, name: str) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from concord.consensus.names import ENSEMBLE
-from concord.data.dataset import Tree
 from concord.errors import CheckpointError
 from concord.runs import stands
 from concord.runs.config import Config
@@ -18,7 +17,7 @@ from concord.runs.vision.interface import VisionInterface, interface_of
 from concord.runs.vision.members import build_members
 from concord.runs.vision.run import resolved, task_of
 from concord.runs.weights import fill
-from concord.tasks.task import Task
+from concord.tasks.task import Task, Tree
 from concord.training.checkpoint import Checkpoint
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer

@@ -41,7 +41,7 @@ def written(
     """
     masks = [one for one in found if isinstance(one, MaskPrediction) and one.error is None]
     boxes = [one for one in found if isinstance(one, BoxPrediction) and one.error is None]
-    _require_names([one.file for one in (*masks, *boxes)])
+    _require_names([*(one.file for one in masks), *(one.file for one in boxes)])
     content = _of_masks(masks, classes, format) if masks else _of_boxes(boxes, classes, format)
     paths = []
     for name, data in content.items():

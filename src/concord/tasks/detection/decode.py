@@ -43,8 +43,9 @@ def candidates(
 
 def clipped(found: Detections, size: tuple[int, int]) -> dict[str, Tensor]:
     """The same with boxes cut off at the borders of an image of that height and width."""
-    limits = found["boxes"].new_tensor(size[::-1] * 2)
-    return {**found, "boxes": found["boxes"].clamp(min=0).minimum(limits)}
+    height, width = size  # numbers, not a tensor of them: in an export they may be free
+    sides = zip(found["boxes"].unbind(-1), (width, height) * 2, strict=True)
+    return {**found, "boxes": torch.stack([side.clamp(0, limit) for side, limit in sides], -1)}
 
 
 def taken(found: Detections, index: Tensor, scores: Tensor | None = None) -> dict[str, Tensor]:

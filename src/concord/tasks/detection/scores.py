@@ -46,6 +46,12 @@ class DetectScores:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "DetectScores":
+        """The scores that ``to_dict`` wrote down, among values that may be more."""
+        members = {name: DetectFigures.read(row) for name, row in plain["members"].items()}
+        return cls(members, DetectFigures.read(plain["ensemble"]))
+
 
 def figures_of_sums(row: list[float]) -> dict[str, Any]:
     """Figures of the sums of a member: images, objects, three parts of the loss, overlaps, found objects."""
