@@ -101,7 +101,7 @@ LINES = {
     "a name that is taken": (["train", "--members", "ensemble=a"], "'ensemble' is the name of all members"),
     "an unknown device": (["train", "--members", "a", "--device", "mps"], "must be auto, cpu, cuda, or"),
     "another word for a cost": (["train", "--members", "a", "--consensus", "MSE"], "(did you mean 'l2'?)"),
-    "an unknown change": (["train", "--members", "a", "--set", "augment.turn=3"], "there are: brightness,"),
+    "an unknown change": (["train", "--members", "a", "--set", "augment.trun=3"], "did you mean 'turn'"),
     "a zero below": (["attack", "x", "--eps", "8/0"], "4/255,8/255"),
     "eps of bytes": (["attack", "x", "--eps", "8"], "--eps 8/255"),
 }
@@ -135,6 +135,9 @@ def test_every_setting_of_a_run_can_be_set_at_its_place():
         "data.joint",
         "data.drop_duplicates",
         "augment.flip",
+        "augment.turn",
+        "detect.scales",
+        "detect.direct",
         "train.optimizer.nesterov",
         "train.shuffle",
         "train.carry",

@@ -95,9 +95,12 @@ def test_the_settings_shown_are_the_defaults():
 
 
 def test_the_settings_shown_as_examples_are_legal():
-    run, extra, study = (tomllib.loads(block) for block in blocks(ROOT / "docs/configuration.md", "toml"))
+    found = blocks(ROOT / "docs/configuration.md", "toml")
+    run, extra, vision, study = (tomllib.loads(block) for block in found)
     run["members"].append({"name": "big", "network": "resnet18"})
     grid.parse({**run, **extra, **study})
+    for task, table in vision.items():
+        toml.parse({"data": {"source": "d"}, "members": run["members"], "train": {"task": task}, task: table})
 
 
 def test_documents_name_no_folder_of_the_machine_they_were_written_on():

@@ -12,7 +12,7 @@ EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "timm": ("timm",),
     "heic": ("pillow-heif",),
-    "bench": ("fvcore", "ptflops", "thop", "torchinfo"),
+    "bench": ("faster-coco-eval", "fvcore", "ptflops", "pycocotools", "thop", "torchinfo"),
 }
 LEAST_DISK = 2**30
 

@@ -176,7 +176,7 @@ def places(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[
     for name, field in model.model_fields.items():
         inner = _models(field.annotation)
         if not inner:
-            yield prefix + name, field.annotation is bool
+            yield prefix + name, field.annotation in (bool, bool | None)
         elif get_origin(field.annotation) is tuple:  # a list of tables is set whole
             yield prefix + name, False
         elif get_origin(field.annotation) is not list:  # members have an option of their own
