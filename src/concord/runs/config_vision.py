@@ -21,7 +21,8 @@ class Segment(Section):
 class Detect(Section):
     """How boxes are learned and found."""
 
-    anchors: Literal["data", "network"] = "data"  # found by k-means in the boxes, or as the network has them
+    # found by k-means in the boxes, as the network has them, or none: sides are learned without priors
+    anchors: Literal["data", "network", "none"] = "data"
     scales: bool = False  # another size of the pictures every 10 batches
     direct: bool = True  # the middle of a box stays in its cell
     ignore: Annotated[float, Field(gt=0, le=1)] | None = (

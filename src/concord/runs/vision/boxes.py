@@ -66,7 +66,7 @@ def anchored(
     """The interface with as many anchors as the members have, found in the training boxes, and members with
     them; unless the settings leave the networks their own, or they have none."""
     counts = {name: sum(map(len, getattr(net, "anchors", ()))) for name, net in members.items()}
-    if settings_of(config).anchors == "network" or not any(counts.values()):
+    if settings_of(config).anchors != "data" or not any(counts.values()):
         return interface
     if len({*counts.values()}) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())

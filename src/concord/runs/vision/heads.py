@@ -20,12 +20,16 @@ def head_with(network: nn.Module, canvas: tuple[int, int], settings: Detect = De
     """
     head = head_of(network, canvas)
     if isinstance(head, YoloV1):
-        changed = [name for name in ("direct", "ignore", "scales") if _given(settings, name)]
+        changed = [name for name in ("direct", "ignore", "scales", "anchors") if _given(settings, name)]
         if changed:
             raise UsageError(f"detect.{changed[0]} belongs to versions 2 and 3, the network is of version 1")
         return head
     if not isinstance(head, YoloV2 | YoloV3):
         return head
+    if settings.anchors == "none":
+        if not isinstance(head, YoloV2):
+            raise UsageError('detect.anchors = "none" belongs to version 2, the network is of version 3')
+        head = YoloV2.without_anchors(head.classes, len(head.anchors), head.stride)
     ignore = head.ignore if settings.ignore is None else settings.ignore
     return replace(head, direct=settings.direct, ignore=ignore)
 
