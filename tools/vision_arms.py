@@ -82,7 +82,8 @@ def compared(lines: Sequence[Mapping[str, Any]], to: str, figure: str, member: s
             flipped = stats.permutation_test(
                 (differences,), np.mean, permutation_type="samples", vectorized=False
             )
-            text += f"; minus {to} {apart.mean:+.4f} ({apart.low:+.4f} to {apart.high:+.4f}), p {flipped.pvalue:.3f}"
+            text += f"; minus {to} {apart.mean:+.4f} ({apart.low:+.4f} to {apart.high:+.4f})"
+            text += f", p {flipped.pvalue:.3f}"
         yield text
 
 
