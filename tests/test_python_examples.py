@@ -25,8 +25,9 @@ TYPES = [
     "concord.tasks.classify.Figures",
     "int",
     "float",
-    "concord.runs.result.Result | concord.runs.sequences.result.SequenceResult",
-    "float",
+    "concord.runs.result.Result | concord.runs.sequences.result.SequenceResult"
+    " | concord.runs.vision.result.VisionResult[Any]",
+    "float | Any",
     "float",
     "torch.nn.modules.module.Module",
     "float",

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from concord.bench.train import bench_train as bench_train
     from concord.data.dataset import Dataset as Dataset
     from concord.data.load import load_data as load_data
+    from concord.data.loaded import Border as Border
+    from concord.data.loaded import BoxAugment as BoxAugment
+    from concord.data.loaded import Crops as Crops
+    from concord.data.loaded import load_boxes as load_boxes
+    from concord.data.loaded import load_masks as load_masks
     from concord.errors import CheckpointError as CheckpointError
     from concord.errors import ConcordError as ConcordError
     from concord.errors import DataError as DataError
@@ -84,6 +89,11 @@ _HOMES = {
     "resume": "api.train",
     "load": "api.load",
     "load_data": "data.load",
+    "load_masks": "data.loaded",
+    "load_boxes": "data.loaded",
+    "Crops": "data.loaded",
+    "Border": "data.loaded",
+    "BoxAugment": "data.loaded",
     "evaluate": "api.evaluate",
     "predict": "api.evaluate",
     "export": "api.evaluate",

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from concord.data import draws, trees
 from concord.data.dataset import Dataset, Draw, Spec, Streamed, Tree
+from concord.data.loaded import Loaded
 from concord.data.splits import Splits
 from concord.data.tensors import Tensors
 from concord.data.wrapped import Wrapped
@@ -22,7 +23,7 @@ from concord.runs.samples import first_inputs, first_two
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 
-Given = Any  # (x, y), a Dataset, a torch Dataset, a DataLoader; or Splits
+Given = Any  # (x, y), a Dataset, a torch Dataset, a DataLoader; or what is Loaded
 AUTO = "auto"  # of ``valid``: a tenth of data that can be cut, or what the data bring with them
 TENTH = 0.1
 
@@ -76,7 +77,7 @@ def parts_of(data: Given, valid: Given, test: Given, *, task: Task[Any], seed: i
     ``valid="auto"`` cuts nothing, and a notice says so. Raises UsageError for what is not data, and for a
     fraction of a loader.
     """
-    if isinstance(data, Splits):
+    if isinstance(data, Loaded):
         return _of_splits(data, valid, test)
     if _auto(valid):
         if what := _whole(data):
@@ -89,15 +90,16 @@ def parts_of(data: Given, valid: Given, test: Given, *, task: Task[Any], seed: i
     return Parts(train, held, tested)
 
 
-def _of_splits(data: Splits, valid: Given, test: Given) -> Parts:
-    """What ``load_data`` gave has parts of its own, of which the validation part can be left out."""
+def _of_splits(data: Loaded, valid: Given, test: Given) -> Parts:
+    """What was loaded has parts of its own, of which the validation part can be left out."""
     if test is not None or not (valid is None or _auto(valid)):
         raise UsageError(
             "what concord.load_data gives has parts of its own: leave valid and test out (valid=None trains"
             " without validation), or give its .train as data"
         )
-    held = data.valid if _auto(valid) and len(data.valid) else None
-    return Parts(data.train, held, data.test, data.notices, data.workers)
+    held = data.valid if _auto(valid) and data.valid is not None and len(data.valid) else None
+    workers = data.workers if isinstance(data, Splits) else 0
+    return Parts(data.train, held, data.test, data.notices, workers)
 
 
 def _auto(valid: Given) -> bool:
@@ -111,7 +113,7 @@ def part_of(data: Given, task: Task[Any], what: str = "data") -> "Dataset | Data
     targets: Any = "labels" if isinstance(task, Classify) else "any"
     if isinstance(data, DataLoader):
         return data
-    if isinstance(data, Splits):
+    if isinstance(data, Loaded):
         raise UsageError(f"{what} is all parts of a data set: give its .train, .valid or .test")
     try:
         if isinstance(data, tuple | list):
@@ -142,7 +144,7 @@ def refuse_other(data: Given, what: str = "data") -> None:
                 f"{what} is a pair (x, y) of inputs and targets, got {amount(len(data), 'value')}"
             )
         return
-    if isinstance(data, DataLoader | Splits) or of_concord(data):
+    if isinstance(data, DataLoader | Loaded) or of_concord(data):
         return
     sized = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if not sized or isinstance(data, Tensor | np.ndarray | dict):
@@ -179,7 +181,7 @@ def _whole(data: Given) -> str:
 
 def classes_of(data: Given) -> int | None:
     """The number of classes of data that name them; None where they do not."""
-    if isinstance(data, Splits):
+    if isinstance(data, Loaded):
         return len(data.train.classes)
     spec = getattr(data, "spec", None)
     names = spec.classes if isinstance(spec, Spec) else getattr(data, "classes", None)
@@ -192,7 +194,7 @@ def sample_inputs(data: Given) -> Tree:
     """Inputs of the first two samples, or of the first batch of a loader, to see what members give."""
     if isinstance(data, DataLoader):
         return first_inputs(data)
-    if isinstance(data, Splits):
+    if isinstance(data, Loaded):
         data = data.train
     if isinstance(data, tuple | list):
         x, y = (trees.mapped(arrays(tree), lambda leaf: leaf[:2] if np.ndim(leaf) else leaf) for tree in data)

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from concord.data import trees
 from concord.data.batches import ranges
+from concord.data.loaded import Loaded
 from concord.data.loader import Loader
-from concord.data.splits import Splits
 from concord.data.wrapped import Wrapped
 from concord.errors import UsageError
 from concord.runs.samples import HELD, in_order, items_of
@@ -28,7 +28,7 @@ def input_batches(x: Any) -> Iterator[Tree]:
     """
     if isinstance(x, DataLoader):
         return (_loaded(item) for item in items_of(x, HELD, "the loader"))
-    if isinstance(x, Splits):
+    if isinstance(x, Loaded):
         raise UsageError("these are all parts of a data set: give its .train, .valid or .test")
     if isinstance(x, Dataset):
         x = Wrapped(x, targets="any")

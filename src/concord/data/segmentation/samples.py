@@ -65,6 +65,10 @@ class Masks:
         return Spec("masks", (channels, *shape), torch.uint8, self.known.table.classes, self.known.normalise)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return self.known.table.classes
+
+    @property
     def at_once(self) -> int:
         """Samples of a batch for evaluation: about a million pixels, or 1 where sizes differ."""
         sizes = {self.crops.sides} if self.crops else set(self.sizes)
