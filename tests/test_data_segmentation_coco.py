@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from masks_made import coco, folder
 from pycocotools import mask as reference
+from run_made import call
 
+import concord
 from concord.data.segmentation import coco as reader
 from concord.data.segmentation import polygons, rle
 from concord.data.segmentation.load import Wanted, load, refuse
 from concord.data.segmentation.read import read
 from concord.data.segmentation.table import Table
-from concord.errors import DataError
+from concord.errors import DataError, UsageError
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 
@@ -198,3 +200,17 @@ def test_a_folder_of_images_with_a_json_file_is_loaded(tmp_path):
     assert parts.test.name(0).endswith("images/3.png")
     assert parts.known.table.classes == ("background", "dog", "cat")
     assert "no pixel of dog" in parts.notices[0]
+
+
+def test_a_coco_file_is_checked_as_masks_or_as_boxes_as_the_task_says(tmp_path, capsys):
+    names = [f"{i}.png" for i in range(4)]
+    regions = [annotation([square(i, i, 4)], number=i, image_id=i, bbox=[i, i, 4, 4]) for i in range(1, 5)]
+    coco(tmp_path / "all.json", regions, images=names)
+    masks, boxes = (concord.data_check(tmp_path, task=task) for task in ("segment", "detect"))
+    assert masks["pixels"]["train"] == {"background": 4 * 12 * 16 - 64, "dog": 0, "cat": 64}
+    assert boxes["counts"]["train"] == {"cat": 4, "dog": 0}
+    assert concord.data_check(tmp_path) == boxes
+    with pytest.raises(UsageError, match="did you mean 'segment'"):
+        concord.data_check(tmp_path, task="segmnt")
+    status, out, _ = call(capsys, "data", "check", tmp_path, "--task", "segment")
+    assert (status, "pixels background" in out) == (0, True)

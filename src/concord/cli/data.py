@@ -36,12 +36,19 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(verbs, name="data")
 
 
-def check_command(source: Path_, json_: Json = False) -> None:
+def check_command(
+    source: Path_,
+    task: Annotated[
+        str | None,
+        typer.Option(help="classify, segment (masks) or detect (boxes); default: as the files look."),
+    ] = None,
+    json_: Json = False,
+) -> None:
     from concord.data.checked import check
     from concord.runs.watching import reading
 
     with progress.stop_flag() as stop:
-        report = check(source, watch=reading(progress.Lines(), stop))
+        report = check(source, task=task, watch=reading(progress.Lines(), stop))
     if json_:
         print_json(report.as_dict())
     else:

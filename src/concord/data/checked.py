@@ -9,6 +9,7 @@ from concord.data.images import check as images
 from concord.data.images.pictures import Watch
 from concord.data.segmentation import check as masks
 from concord.data.segmentation.read import is_segmentation
+from concord.errors import UsageError, suggestion
 
 
 class Report(Protocol):
@@ -20,10 +21,18 @@ class Report(Protocol):
     def lines(self) -> Iterator[str]: ...
 
 
-def check(source: str, *, watch: Watch | None = None) -> Report:
-    """On masks where folders or stacks of both lie, on boxes where their annotations do, else on classes."""
-    if is_segmentation(source):
+TASKS = ("classify", "segment", "detect")
+
+
+def check(source: str, *, task: str | None = None, watch: Watch | None = None) -> Report:
+    """On masks, boxes or classes, as the task says; without one as the files at that place look.
+
+    A COCO file has outlines and boxes, and is taken for boxes. UsageError for another task.
+    """
+    if task is not None and task not in TASKS:
+        raise UsageError(f"task is {', '.join(TASKS)}, got {task!r}{suggestion(task, TASKS)}")
+    if task == "segment" or (task is None and is_segmentation(source)):
         return masks.check(source, watch=watch)
-    if recognised(source):
+    if task == "detect" or (task is None and recognised(source)):
         return boxes.check(source)
     return images.check(source, watch=watch)
