@@ -64,7 +64,7 @@ def feed_of(
         valid=valid or scored,
         test=scored,
         has_valid=valid is not None,
-        fingerprint=_fingerprint(parts),
+        fingerprint=fingerprint_of(parts),
         notices=(*parts.notices, *_instead_of_test(parts)),
         close=loader.close,
     )
@@ -123,7 +123,7 @@ class _Repeated:
         )
 
 
-def _fingerprint(parts: Parts) -> str:
+def fingerprint_of(parts: Parts) -> str:
     """Of all parts; a loader is known by its length alone."""
     known = [_known(part) for part in (parts.train, parts.valid, parts.test)]
     return hashlib.sha256(repr(known).encode()).hexdigest()

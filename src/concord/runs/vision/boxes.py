@@ -13,7 +13,7 @@ from concord.data.detection.load import SIDE, Wanted, load
 from concord.data.detection.place import MULTIPLE
 from concord.data.detection.read import sides
 from concord.data.detection.scales import rescaled, side_of
-from concord.errors import UsageError
+from concord.errors import DataError, UsageError
 from concord.runs import given
 from concord.runs.config import Config
 from concord.runs.config_vision import Detect as Settings
@@ -74,7 +74,12 @@ def anchored(
     assert isinstance(parts.train, BoxedImages)
     count = next(iter(counts.values()))
     boxes = sides(parts.train.samples, max(parts.train.canvas))
-    found = anchors(boxes, count, seed=config.train.seed).sides
+    try:
+        found = anchors(boxes, count, seed=config.train.seed).sides
+    except DataError as error:
+        raise DataError(
+            f"{error}: use members with fewer anchors, or detect.anchors=network, which leaves them their own"
+        ) from None
     for network in members.values():
         with_anchors(network, found)
     return replace(interface, anchors=found)

@@ -12,6 +12,7 @@ from concord.errors import StoppedError, amount
 from concord.runs import given, machine
 from concord.runs.config import Config
 from concord.runs.evaluate import SPENT, spent
+from concord.runs.feed_of_data import fingerprint_of
 from concord.runs.samples import in_order
 from concord.runs.vision import masks
 from concord.runs.vision.figures import prices
@@ -55,7 +56,7 @@ def evaluate(
         scores_of(loaded.task, found, names),
         None if valid is None else scores_of(loaded.task, valid, names),
         prices(loaded.members, loaded.interface, size),
-        Spent(*about, seconds, rate, len(rows), loaded.found.path.name, test.fingerprint, size),
+        Spent(*about, seconds, rate, len(rows), loaded.found.path.name, fingerprint_of(parts), size),
         (),
     )
 

@@ -81,7 +81,7 @@ def _mask(loaded: LoadedVision, path: Path, member: str) -> MaskPrediction:
     _require_finite(shares, loaded, member)
     best = shares.max(0)
     names = loaded.interface.classes
-    counts = torch.bincount(best.indices.flatten(), minlength=len(names)) / best.indices.numel()
+    counts = torch.bincount(best.indices.flatten(), minlength=len(names)).double() / best.indices.numel()
     kind = torch.uint8 if len(names) <= 256 else torch.int64
     of_class = dict(zip(names, counts.tolist(), strict=True))
     return MaskPrediction(str(path), of_class, best.values.mean().item(), classes=best.indices.to(kind).cpu())

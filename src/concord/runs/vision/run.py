@@ -1,10 +1,13 @@
 """Runs of masks and boxes: from their settings to a job, and from the end of one to its result."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
+from torch.utils.data import DataLoader
 
+from concord.data.loader import Loader
 from concord.errors import CheckpointError, DataError, MissingDataError, UsageError
 from concord.runs import given, machine
 from concord.runs.config import Config
@@ -16,6 +19,7 @@ from concord.runs.own_trial import try_modules
 from concord.runs.plan import looks_at_validation, pointless
 from concord.runs.precision import PRECISIONS
 from concord.runs.ready import Call, Ready, RunResult
+from concord.runs.samples import in_order
 from concord.runs.vision import boxes, masks
 from concord.runs.vision.figures import prices, spent_by
 from concord.runs.vision.interface import VisionInterface, interface_of
@@ -26,6 +30,7 @@ from concord.tasks.detection.scores import DetectScores
 from concord.tasks.segment import SegmentScores
 from concord.tasks.task import Task
 from concord.training.checkpoint import Checkpoint
+from concord.training.evaluate import Samples
 from concord.training.final import Final
 from concord.training.job import Feed, Job
 
@@ -60,13 +65,14 @@ def new(folder: RunFolder, asked: Config, call: Call) -> Ready[Any]:
     members = build_members(config, interface, call.allow_code)
     if detect:
         interface = boxes.anchored(config, parts, interface, members)
-    for notice in (*parts.notices, *pointless(config)):
-        call.observer.notice(notice)
     refuse_idle(members)
     task = task_of(config, interface, members)
     precision = PRECISIONS[config.train.precision]
     try_modules(members, parts, task, call.observer, dense=True, precision=precision)
-    return _ready(folder, config, parts, interface, members, call)
+    ready = _ready(folder, config, parts, interface, members, call)
+    for notice in (*ready.job.feed.notices, *pointless(config)):
+        call.observer.notice(notice)
+    return ready
 
 
 def again(folder: RunFolder, asked: Config, found: Checkpoint | None, call: Call) -> Ready[Any]:
@@ -129,7 +135,7 @@ def _feed(config: Config, parts: given.Parts, task: Task[Any], members: dict[str
         raise UsageError(
             f"{looking} looks at the validation part, which is empty: set data.valid, for example to 0.1"
         )
-    return feed_of(
+    feed = feed_of(
         parts,
         task,
         lambda x, y, where: try_members(members, x, y, task, where),
@@ -138,3 +144,16 @@ def _feed(config: Config, parts: given.Parts, task: Task[Any], members: dict[str
         workers=parts.workers,
         shuffle=config.train.shuffle,
     )
+    return feed if parts.valid or parts.test else _on_whole_pictures(parts, feed)
+
+
+def _on_whole_pictures(parts: given.Parts, feed: Feed) -> Feed:
+    """The feed of training data that are scored too, as ``evaluate`` scores them: whole, not in crops."""
+    assert not isinstance(parts.train, DataLoader)
+    whole = masks.uncut(parts.train)
+    loader = Loader({"data": whole})
+
+    def samples() -> Samples:
+        return in_order(whole, "data", loader)
+
+    return replace(feed, valid=samples, test=samples)
