@@ -124,8 +124,9 @@ def _alike(a: Tensor, b: Tensor) -> Tensor:
 def _background(boxes: Tensor, place: Tensor, given: Truths, ignore: float) -> Tensor:
     """Shape: -> (B, N) bool"""
     there = given.objects | given.ignored
-    near = overlap(boxes[:, :, None], given.boxes[:, None], given.crowd[:, None])  # (B, N, T)
-    covered = ((near > ignore) & there[:, None]).any(2)
+    # places last: they are many, and lie one behind the other in memory
+    near = overlap(boxes[:, None], given.boxes[:, :, None], given.crowd[:, :, None])  # (B, T, N)
+    covered = ((near > ignore) & there[:, :, None]).any(1)
     return ~covered & ~marked(place, there, boxes.shape[1])
 
 

@@ -65,13 +65,21 @@ def overlap(a: Tensor, b: Tensor, crowd: Tensor | None = None) -> Tensor:
 
     Shape: a, b (..., 4) as x, y, w, h, broadcast; crowd (...) -> (...)
     """
-    (a1, a2), (b1, b2) = (corners(boxes).split(2, -1) for boxes in (a, b))
-    shared = (torch.minimum(a2, b2) - torch.maximum(a1, b1)).clamp(min=0).prod(-1)
-    own = a[..., 2:].prod(-1)
-    whole = own + b[..., 2:].prod(-1) - shared
+    # one number of all boxes after the other: on a CPU that takes a third of the time of pairs (x, y)
+    ax, ay, aw, ah, bx, by, bw, bh = (number.contiguous() for boxes in (a, b) for number in boxes.unbind(-1))
+    width, height = (_shared(ax, aw, bx, bw), _shared(ay, ah, by, bh))
+    shared = width * height
+    own = aw * ah
+    whole = own + bw * bh - shared
     if crowd is not None:
         whole = torch.where(crowd, own, whole)
     return shared / whole.clamp(min=torch.finfo(whole.dtype).tiny)
+
+
+def _shared(a: Tensor, a_side: Tensor, b: Tensor, b_side: Tensor) -> Tensor:
+    """How much two lines share, from their middles and lengths."""
+    last = torch.minimum(a + a_side / 2, b + b_side / 2)
+    return (last - torch.maximum(a - a_side / 2, b - b_side / 2)).clamp(min=0)
 
 
 def _require(target: Target, classes: int) -> None:

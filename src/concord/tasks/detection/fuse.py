@@ -7,13 +7,17 @@ min(T, N) / N).
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from concord.errors import UsageError
-from concord.tasks.detection.boxes import FILLING, centred, overlap
+from concord.tasks.detection.boxes import FILLING
 from concord.tasks.detection.decode import Detections, filled, taken
+from concord.tasks.detection.pairs import Array
 from concord.tasks.detection.suppress import hard
+
+TINY = float(np.finfo(np.float64).tiny)
 
 
 def weighted(members: Sequence[Detections], most: int = 100, threshold: float = 0.55) -> dict[str, Tensor]:
@@ -49,27 +53,51 @@ def _joined(members: Sequence[Detections]) -> dict[str, Tensor]:
 
 
 def _clusters(found: Detections, threshold: float) -> tuple[Tensor, Tensor]:
-    """Sums over the boxes of every fused box, and its label; one box of every image at a time.
+    """Sums over the boxes of every fused box, and its label; image by image and box by box.
 
     Shape: D rows by falling score -> (B, D, 6) s x (4), s, count; (B, D)
     """
-    boxes, scores = found["boxes"].double(), found["scores"].double()
-    sums, labels = scores.new_zeros(*scores.shape, 6), torch.full_like(found["labels"], FILLING)
-    lines = torch.arange(len(scores), device=scores.device)
-    for r in range(int((scores > 0).sum(1).max())):
-        own, score, label = boxes[:, r], scores[:, r, None], found["labels"][:, r]
-        near = overlap(centred(_mean(sums)), centred(own)[:, None])  # (B, D)
-        near = torch.where((labels == label[:, None]) & (near > threshold), near, 0.0)
-        nearest, joined = near.max(1)
-        slot = torch.where(nearest > 0, joined, (labels != FILLING).sum(1))  # or the first that is free
-        sums[lines, slot] += torch.cat([score * own, score, torch.ones_like(score)], 1)
-        labels[lines, slot] = label  # rows that only fill up leave the slot free
-    return sums, labels
+    boxes, scores = (found[key].detach().cpu().double().numpy() for key in ("boxes", "scores"))
+    labels = found["labels"].cpu().numpy()
+    images = [_fused(*one, threshold) for one in zip(boxes, scores, labels, strict=True)]
+    sums, names = (torch.from_numpy(np.stack(part)) for part in zip(*images, strict=True))
+    return sums.to(found["boxes"].device), names.to(found["boxes"].device)
+
+
+def _fused(boxes: Array, scores: Array, labels: Array, threshold: float) -> tuple[Array, Array]:
+    """Those of one image, in NumPy, whose operations on few numbers take a fifth of the time of torch's.
+
+    Shape: (D, 4), (D,), (D,) -> (D, 6), (D,)
+    """
+    sums, names = np.zeros((len(scores), 6)), np.full(len(scores), FILLING)
+    means = np.zeros((4, len(scores)))
+    count = 0
+    for box, score, label in zip(boxes, scores, labels, strict=True):
+        if score <= 0:  # so have all that follow
+            break
+        near = np.where(names[:count] == label, _overlaps(means[:, :count], box), 0.0)
+        slot = int(near.argmax()) if count else 0
+        if not (count and near[slot] > threshold):
+            slot, count = count, count + 1
+            names[slot] = label
+        sums[slot] += (*(score * box), score, 1.0)
+        means[:, slot] = sums[slot, :4] / max(sums[slot, 4], TINY)
+    return sums, names
+
+
+def _overlaps(boxes: Array, box: Array) -> Array:
+    """IoU of boxes x1, y1, x2, y2 with one. Shape: (4, N), (4,) -> (N,)"""
+    x1, y1, x2, y2 = boxes
+    width = np.minimum(x2, box[2]) - np.maximum(x1, box[0])
+    height = np.minimum(y2, box[3]) - np.maximum(y1, box[1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    whole = (x2 - x1) * (y2 - y1) + (box[2] - box[0]) * (box[3] - box[1]) - shared
+    return shared / np.maximum(whole, TINY)
 
 
 def _mean(sums: Tensor) -> Tensor:
     """sum s x / sum s. Shape: (B, D, 6) -> (B, D, 4)"""
-    return sums[..., :4] / sums[..., 4:5].clamp(min=torch.finfo(sums.dtype).tiny)
+    return sums[..., :4] / sums[..., 4:5].clamp(min=TINY)
 
 
 FUSIONS = {"weighted": weighted, "merged": merged}

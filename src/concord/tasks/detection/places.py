@@ -55,10 +55,11 @@ class Places(NamedTuple):
         x_a is the centre of the cell: the form of region proposal networks, which YOLO9000 prints with a
         minus. Shape: -> (B, N, 4) as x, y, w, h in pixels
         """
+        moves = self.raw[..., :2].contiguous()  # numbers side by side go through a sigmoid faster
         if direct:
-            centre = (self.raw[..., :2].sigmoid() + self.cell) * self.stride
+            centre = (moves.sigmoid() + self.cell) * self.stride
         else:
-            centre = self.raw[..., :2] * self.anchor + (self.cell + 0.5) * self.stride
+            centre = moves * self.anchor + (self.cell + 0.5) * self.stride
         return torch.cat([centre, self.anchor * self.raw[..., 2:4].clamp(max=LARGEST).exp()], -1)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from concord.tasks.detection.boxes import centred
+from concord.tasks.detection.boxes import FILLING, centred
 from concord.tasks.detection.boxes import overlap as overlap_of
 from concord.tasks.detection.decode import Detections, filled, rows_of, taken
 
@@ -27,13 +27,21 @@ def hard(found: Detections, most: int = 100, overlap: float = OVERLAP) -> dict[s
 
     Shape: D rows -> ``most`` rows
     """
-    rows = [
-        kept(*one, overlap=overlap)
-        for one in zip(found["boxes"], found["scores"], found["labels"], strict=True)
-    ]
+    images = zip(found["boxes"], found["scores"], found["labels"], strict=True)
+    rows = [_kept(*one, overlap=overlap) for one in images]
     spare = rows[0].new_full((most,), found["labels"].shape[1])  # a row that only fills up, behind the last
     index = torch.stack([torch.cat([row, spare])[:most] for row in rows])
     return taken(filled(found, found["labels"].shape[1] + 1), index)
+
+
+def _kept(boxes: Tensor, scores: Tensor, labels: Tensor, *, overlap: float) -> Tensor:
+    """``kept``, without a look at rows that only fill up: they are most where few boxes are sure."""
+    if torch.compiler.is_exporting():
+        return kept(boxes, scores, labels, overlap=overlap)
+    there = (labels != FILLING).nonzero()[:, 0]
+    if not len(there):
+        return there
+    return there[kept(boxes[there], scores[there], labels[there], overlap=overlap)]
 
 
 def kept(boxes: Tensor, scores: Tensor, labels: Tensor, *, overlap: float) -> Tensor:

@@ -77,7 +77,7 @@ class YoloV2:
             apart = (self._offsets(places.raw) - middle).square().sum(-1)
             box = box + self.pull / 2 * (apart * ~answers).sum(1)
         right = ((found.raw[..., 4].sigmoid() - found.overlap).square() * owned.chosen).sum(1)
-        background = (places.raw[..., 4].sigmoid().square() * found.background).sum(1)
+        background = (places.raw[..., 4].contiguous().sigmoid().square() * found.background).sum(1)
         nats = -found.raw[..., 5:].log_softmax(-1).gather(2, given.labels[..., None])[..., 0]
         objectness = (self.object_weight * right + background) / 2
         return Parts(box, objectness, (nats * owned.chosen).sum(1), found.overlap, owned.chosen)

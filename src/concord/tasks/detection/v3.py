@@ -59,7 +59,7 @@ class YoloV3:
         if self.direct:
             wrong = torch.cat([_nats(found.raw[..., :2], found.wanted[..., :2]), wrong[..., 2:]], -1)
         right = F.softplus(-found.raw[..., 4]) * owned.chosen
-        background = F.softplus(places.raw[..., 4]) * found.background
+        background = F.softplus(places.raw[..., 4].contiguous()) * found.background
         named = (owned.same.to(wrong.dtype) @ F.one_hot(given.labels, self.classes).to(wrong.dtype)).clamp(
             max=1
         )
@@ -74,7 +74,8 @@ class YoloV3:
     def decode(self, output: Sequence[Tensor]) -> Decoded:
         """All boxes, with scores sigmoid(t_o) sigmoid(t_k). Shape: -> (B, N, 4), (B, N, K)"""
         places = self._read(output)
-        scores = places.raw[..., 4:5].sigmoid() * places.raw[..., 5:].sigmoid()
+        sure = places.raw[..., 4:].contiguous().sigmoid()
+        scores = sure[..., :1] * sure[..., 1:]
         return Decoded(corners(places.boxes(self.direct)), scores, places.size)
 
     def compare(self, output: Sequence[Tensor], target: Target | None) -> Compared:
