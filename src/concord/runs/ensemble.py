@@ -31,7 +31,7 @@ from concord.tasks.classify import Classify, ClassScores
 from concord.tasks.ctc import LabelScores
 from concord.tasks.frames import FrameScores
 from concord.tasks.regress import NumberScores
-from concord.tasks.segment import SegmentScores
+from concord.tasks.segment_scores import SegmentScores
 from concord.tasks.steps import StepScores
 from concord.tasks.task import S, Task
 from concord.training.beside import Beside

@@ -5,7 +5,7 @@ Departure: their energy is a sum over pixels, the loss here a mean, so that it d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log, nan
 from typing import Any
 
@@ -14,51 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from concord.errors import DataError, ShapeError
+from concord.tasks.segment_scores import SegmentScores, figures_of
 from concord.tasks.task import Compared, Watched
 
 UNCOUNTED = -1  # the class of a pixel that counts for nothing
 HEAD = 2  # pixels, pixels on which all agree
 Target = Tensor | Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class SegmentFigures:
-    """How well one member does, over all pixels of all pictures together.
-
-    Of a class that neither truth nor prediction has, IoU and Dice are None, and means leave it out. Both are
-    0 for a class that is predicted and not there.
-    """
-
-    error: float  # wrong pixels: the pixel error
-    nll: float  # nats per pixel
-    iou: float  # mean over classes of intersection over union
-    dice: float  # mean over classes of twice the intersection over the sum of both sizes
-    class_iou: list[float | None]
-    class_dice: list[float | None]
-    v_rand: float | None  # mean over pictures with regions; None where not asked for, and in training
-
-    @classmethod
-    def read(cls, plain: Mapping[str, Any]) -> "SegmentFigures":
-        """The figures among plain values, which may hold more than these."""
-        return cls(**{key: plain[key] for key in cls.__dataclass_fields__})
-
-
-@dataclass(frozen=True)
-class SegmentScores:
-    """Figures of every member and of the ensemble; ``agreement``: the share of pixels on which all agree."""
-
-    members: Mapping[str, SegmentFigures]
-    ensemble: SegmentFigures
-    agreement: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def read(cls, plain: Mapping[str, Any]) -> "SegmentScores":
-        """The scores that ``to_dict`` wrote down, among values that may be more."""
-        rows = {name: SegmentFigures.read(row) for name, row in plain["members"].items()}
-        return cls(rows, SegmentFigures.read(plain["ensemble"]), plain["agreement"])
 
 
 @dataclass(frozen=True)
@@ -171,7 +132,7 @@ class Segment:
             )
         truth = tally[HEAD : HEAD + self.classes]
         rows = zip(tally[HEAD + self.classes :].view(-1, self._width), v_rand, strict=True)
-        figures = [_figures(row, truth, pixels, mean) for row, mean in rows]
+        figures = [figures_of(row, truth, pixels, mean) for row, mean in rows]
         return SegmentScores(dict(zip(names, figures[:-1], strict=True)), figures[-1], agreed / pixels)
 
     def read(self, plain: Mapping[str, Any]) -> SegmentScores:
@@ -250,29 +211,3 @@ def _middle(x: Tensor, output: Tensor) -> Tensor:
 def _counted(classes: Tensor) -> Tensor:
     """Pixels of each picture that count. Shape: (B, H', W') -> (B,)"""
     return (classes != UNCOUNTED).sum((1, 2))
-
-
-def _figures(row: Tensor, truth: Tensor, pixels: float, v_rand: float | None) -> SegmentFigures:
-    """Those of one member. Shape: (1 + 2 K,), (K,)"""
-    predicted, both = row[1:].view(2, -1)
-    class_iou = _shares(both, truth + predicted - both)
-    class_dice = _shares(2 * both, truth + predicted)
-    return SegmentFigures(
-        error=1 - float(both.sum()) / pixels,
-        nll=float(row[0]) / pixels,
-        iou=_mean(class_iou),
-        dice=_mean(class_dice),
-        class_iou=class_iou,
-        class_dice=class_dice,
-        v_rand=v_rand,
-    )
-
-
-def _shares(parts: Tensor, wholes: Tensor) -> list[float | None]:
-    """Of each class; None where there is nothing to share."""
-    return [a / b if b else None for a, b in zip(parts.tolist(), wholes.tolist(), strict=True)]
-
-
-def _mean(shares: Sequence[float | None]) -> float:
-    known = [share for share in shares if share is not None]
-    return sum(known) / len(known)

@@ -27,7 +27,7 @@ from concord.runs.vision.members import build_members
 from concord.runs.vision.result import VisionResult
 from concord.runs.vision.settings import DETECT
 from concord.tasks.detection.scores import DetectScores
-from concord.tasks.segment import SegmentScores
+from concord.tasks.segment_scores import SegmentScores
 from concord.tasks.task import Task
 from concord.training.checkpoint import Checkpoint
 from concord.training.evaluate import Samples
