@@ -1,7 +1,7 @@
 """Arms of an experiment on masks or boxes, each trained with several seeds, and their paired differences.
 
-    python tools/vision_arms.py docs/results/studies/bccd.toml --data DATA --out bccd.jsonl
-    python tools/vision_arms.py docs/results/studies/bccd.toml --out bccd.jsonl --compare v2 --figure ap50
+    python tools/vision_arms.py docs/results/arms/bccd.toml --data DATA --out bccd.jsonl
+    python tools/vision_arms.py docs/results/arms/bccd.toml --out bccd.jsonl --compare v2 --figure ap50
 
 The file has the settings of a run under ``base`` and, under ``arms``, what each arm changes of them as
 ``"key.path" = value``. Every training is one line of JSON with all test figures; arms and seeds that stand in
