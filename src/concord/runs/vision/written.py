@@ -126,10 +126,11 @@ def _drawn(one: BoxPrediction, classes: Sequence[str]) -> bytes:
     pixels = decode.open_image(Path(one.file), mode="RGB", largest=decode.MOST)
     picture = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
     pen, thick = ImageDraw.Draw(picture), max(1, round(max(picture.size) / 400))
+    last = picture.width - 1, picture.height - 1
     for box in reversed(one.boxes):  # the surest on top
         colour = COLOURS[classes.index(box.label) % len(COLOURS)]
-        x, y = box.corners[:2]
-        pen.rectangle(box.corners, outline=colour, width=thick)
+        x, y, right, bottom = box.corners
+        pen.rectangle((x, y, min(right, last[0]), min(bottom, last[1])), outline=colour, width=thick)
         text = f"{box.label} {box.confidence:.2f}"
         left, top, right, bottom = pen.textbbox((x, max(0, y - 11)), text)
         pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=colour)
