@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from concord.api.train import train as train
     from concord.bench.cost import bench_cost as bench_cost
     from concord.bench.decode import bench_decode as bench_decode
+    from concord.bench.detect import bench_detect as bench_detect
     from concord.bench.plain import bench_plain as bench_plain
     from concord.bench.precision import bench_precision as bench_precision
+    from concord.bench.segment import bench_segment as bench_segment
     from concord.bench.stacked import bench_stacked as bench_stacked
     from concord.bench.train import bench_train as bench_train
     from concord.data.dataset import Dataset as Dataset
@@ -127,8 +129,10 @@ _HOMES = {
     "bench_train": "bench.train",
     "bench_cost": "bench.cost",
     "bench_decode": "bench.decode",
+    "bench_detect": "bench.detect",
     "bench_plain": "bench.plain",
     "bench_precision": "bench.precision",
+    "bench_segment": "bench.segment",
     "bench_stacked": "bench.stacked",
     "ConcordError": "errors",
     "UsageError": "errors",

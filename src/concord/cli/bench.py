@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from concord.cli import bench_cost, bench_decode, bench_plain, bench_precision, bench_sequence, bench_stacked
+from concord.cli import (
+    bench_cost,
+    bench_decode,
+    bench_plain,
+    bench_precision,
+    bench_sequence,
+    bench_stacked,
+    bench_vision,
+)
 from concord.cli.options import Json, print_json
 
 
@@ -49,6 +57,16 @@ def add_to(app: typer.Typer) -> None:
         help="Measure COCO's average precision beside pycocotools and faster-coco-eval.\n\n"
         "Example: concord bench precision --detections 100",
     )(bench_precision.precision_command)
+    verbs.command(
+        "segment",
+        help="Measure a small U-Net beside plain PyTorch, and tiles of a large picture beside one pass.\n\n"
+        "Example: concord bench segment --rounds 3",
+    )(bench_vision.segment_command)
+    verbs.command(
+        "detect",
+        help="Measure a small YOLO v3 beside plain PyTorch: updates, and prediction with suppression.\n\n"
+        "Example: concord bench detect --rounds 3",
+    )(bench_vision.detect_command)
     app.add_typer(verbs, name="bench")
 
 

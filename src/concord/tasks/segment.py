@@ -71,9 +71,8 @@ class Segment:
                 f"members give maps of different sizes ({given}), which have no mean: wrap networks without"
                 " padding into concord.layers.tiles.Tiled"
             )
-        return torch.stack([output.float().log_softmax(1) for output in outputs]).logsumexp(0) - log(
-            len(outputs)
-        )
+        each = [output.float().log_softmax(1) for output in outputs]
+        return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - log(len(each))
 
     def size(self, members: int) -> int:
         """Numbers in a tally."""

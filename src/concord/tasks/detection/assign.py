@@ -15,6 +15,8 @@ from torch import Tensor
 from concord.tasks.detection.boxes import Truths, overlap
 from concord.tasks.detection.places import Places
 
+CACHED = 2**17  # pairs of a box and a truth whose overlaps stay within the cache of a processor
+
 
 class Assigned(NamedTuple):
     """The place of every truth.
@@ -124,10 +126,17 @@ def _alike(a: Tensor, b: Tensor) -> Tensor:
 def _background(boxes: Tensor, place: Tensor, given: Truths, ignore: float) -> Tensor:
     """Shape: -> (B, N) bool"""
     there = given.objects | given.ignored
+    pairs = boxes.shape[1] * max(1, place.shape[1])
+    part = max(1, CACHED // pairs) if boxes.device.type == "cpu" else len(boxes)
+    parts = zip(*(x.split(part) for x in (boxes, given.boxes, given.crowd, there)), strict=True)
+    return ~torch.cat([_covered(*one, ignore) for one in parts]) & ~marked(place, there, boxes.shape[1])
+
+
+def _covered(boxes: Tensor, truths: Tensor, crowd: Tensor, there: Tensor, ignore: float) -> Tensor:
+    """Which places have a box that overlaps a truth by more than ``ignore``. Shape: -> (B, N) bool"""
     # places last: they are many, and lie one behind the other in memory
-    near = overlap(boxes[:, None], given.boxes[:, :, None], given.crowd[:, :, None])  # (B, T, N)
-    covered = ((near > ignore) & there[:, :, None]).any(1)
-    return ~covered & ~marked(place, there, boxes.shape[1])
+    near = overlap(boxes[:, None], truths[:, :, None], crowd[:, :, None])  # (B, T, N)
+    return ((near > ignore) & there[:, :, None]).any(1)
 
 
 def _at(values: Tensor, place: Tensor) -> Tensor:
