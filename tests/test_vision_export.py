@@ -96,9 +96,7 @@ def boxes_v3(maps, anchors, strides, size):
 
 def boxes_v1(numbers, cells, boxes, classes, size):
     """The same of YOLO v1, whose numbers are class shares, confidences, then boxes of all cells."""
-    shares, confidences, places = np.split(
-        numbers, [cells**2 * classes, cells**2 * (classes + boxes)]
-    )
+    shares, confidences, places = np.split(numbers, [cells**2 * classes, cells**2 * (classes + boxes)])
     rows = []
     for cell in range(cells**2):
         for b in range(boxes):
@@ -128,7 +126,9 @@ def suppressed(rows, size, least=0.05, most=0.45):
             if all(overlap(corners, other) <= most for _, other in kept):
                 kept.append((score, corners))
         limits = (size[1], size[0]) * 2
-        found += [(k, s, *(min(max(v, 0), limit) for v, limit in zip(c, limits, strict=True))) for s, c in kept]
+        found += [
+            (k, s, *(min(max(v, 0), limit) for v, limit in zip(c, limits, strict=True))) for s, c in kept
+        ]
     return sorted(found, key=lambda row: -row[1])
 
 
@@ -174,7 +174,9 @@ def test_an_onnx_file_gives_the_boxes_of_the_formulas_on_three_sizes(name, made,
 def test_version_1_is_exported_for_its_own_size(tmp_path, capsys):
     source = write_data(tmp_path, "detect")
     members = {"a": "yolo_small_v1(width=3,cells=4)"}
-    run = concord.train(tables("detect", source, members, epochs=25, optimizer={"lr": 0.01}), tmp_path / "run").path
+    run = concord.train(
+        tables("detect", source, members, epochs=25, optimizer={"lr": 0.01}), tmp_path / "run"
+    ).path
     file = tmp_path / "m.onnx"
     exported(capsys, run, file)
     pictures = np.stack([made_of.rectangles(50 + i)[0].transpose(2, 0, 1) for i in range(3)])
@@ -221,7 +223,9 @@ def test_safetensors_fill_a_new_network_of_the_zoo(task, made, tmp_path, capsys)
 def test_networks_without_padding_are_exported_as_they_are_and_predict_any_size(tmp_path, capsys):
     source = write_data(tmp_path, "segment")
     members = {"a": "unet(width=2,depth=1)", "b": "unet(width=3,depth=1)"}
-    run = concord.train(tables("segment", source, members, data={"size": 20}, epochs=8), tmp_path / "run").path
+    run = concord.train(
+        tables("segment", source, members, data={"size": 20}, epochs=8), tmp_path / "run"
+    ).path
     assert len(concord.Run(run).evaluate().members["a"].class_dice) == 2
     for member, names in (("a", ("a",)), (None, ("a", "b"))):
         file = tmp_path / "m.onnx"

@@ -52,7 +52,19 @@ def build_members(
             network.requires_grad_(False)
         whole = Tiled(network) if isinstance(getattr(network, "grid", None), Grid) else network
         members[member.name] = whole.to(member.device or config.train.device)
+    _require_one_margin(members)
     return members
+
+
+def _require_one_margin(members: Mapping[str, nn.Module]) -> None:
+    """UsageError for members whose maps differ in size in training, where nothing is tiled."""
+    margins = {name: net.grid.margin if isinstance(net, Tiled) else 0 for name, net in members.items()}
+    if len({*margins.values()}) > 1:
+        listed = ", ".join(f"{name} {margin}" for name, margin in margins.items())
+        raise UsageError(
+            f"without padding the map of a member is smaller than the picture, here by different numbers of"
+            f" pixels on each side ({listed}): members of a run have the same depth, or all pad (same=1)"
+        )
 
 
 def _built(member: Member, interface: VisionInterface, allow_code: Collection[str]) -> nn.Module:
