@@ -117,7 +117,7 @@ LINES = {  # task, options, status, words
     "a network that there is not": ("detect", ["--members", "yolo_smal_v3"], 2, "did you mean"),
     "heads of two versions": (
         "detect", ["--members", "yolo_small_v2(boxes=2),yolo_small_v3(boxes=1)"], 2,
-        "members of a run have the same version, anchors and maps",
+        "members that learn together have the same version, anchors and maps",
     ),
     "different numbers of anchors": (
         "detect", ["--members", "yolo_small_v3(boxes=1),b=yolo_small_v3(boxes=2)"], 2,
@@ -126,6 +126,10 @@ LINES = {  # task, options, status, words
     "v1 with settings of v2": (
         "detect", ["--members", "yolo_small_v1", "--set", "detect.direct=false"], 2,
         "detect.direct belongs to versions 2 and 3",
+    ),
+    "v1 with a cost of logits": (
+        "detect", ["--members", "yolo_small_v1,b=yolo_small_v1", "--consensus", "kl", "--weight", "0.1"], 2,
+        "the consensus 'kl' needs logits of classes",
     ),
     "v1 at scales": (
         "detect", ["--members", "yolo_small_v1", "--set", "detect.scales=true"], 2,

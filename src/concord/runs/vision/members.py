@@ -11,11 +11,9 @@ from concord.files.paths import expanded
 from concord.layers.tiles import Grid, Tiled
 from concord.runs.building import bounded_by, import_own, started
 from concord.runs.config import Config, Member
-from concord.runs.config_vision import Detect
 from concord.runs.vision.heads import head_with
 from concord.runs.vision.interface import VisionInterface
 from concord.runs.vision.settings import DETECT, PAIRS, SEGMENT
-from concord.tasks.detection.head import Head
 from concord.training.checkpoint import Checkpoint
 from concord.training.dense import refuse_tensors
 from concord.training.evaluate import output_of
@@ -92,20 +90,6 @@ def canvas_of(interface: VisionInterface) -> tuple[int, int]:
     """Height and width of the pictures that boxes are found in."""
     assert interface.canvas is not None  # of every interface of boxes
     return interface.canvas
-
-
-def one_head(members: Mapping[str, nn.Module], interface: VisionInterface, settings: Detect) -> Head:
-    """The head of all members; UsageError unless they have the same version, anchors and maps."""
-    canvas = canvas_of(interface)
-    found = {name: head_with(network, canvas, settings) for name, network in members.items()}
-    (first, head), *others = found.items()
-    for name, other in others:
-        if other != head:
-            raise UsageError(
-                f"members {first} and {name} have different heads, {head} and {other}: members of a run have"
-                " the same version, anchors and maps"
-            )
-    return head
 
 
 def example(
