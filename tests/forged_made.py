@@ -1,7 +1,10 @@
 """Files of run folders damaged or forged at random, for the tests that read them."""
 
+import random
+import shutil
+
 from hypothesis import HealthCheck
-from trust_made import sealed, with_other_json, with_other_tensors
+from trust_made import files_of, sealed, with_other_json, with_other_tensors
 
 EXAMPLES, SOAK = 100, 2_000
 REFUSED = 4
@@ -56,3 +59,38 @@ def harm(file, runs, numbers):
     else:
         file.write_bytes(damaged(content, numbers))
     return False
+
+
+# a run stands on data, which may be gone (3); what config.toml asks of them may not be met by them
+ALSO = {"config.toml": {3}, "state.json": {3}, "interface.json": {3}}
+
+
+def fresh(path, folder):
+    """A copy under one name, because pages have the name of their run in them."""
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    return shutil.copytree(path, folder / "run")
+
+
+def one_example(seed, made, ask):
+    """One file harmed: the same figures, a refusal, or for a forged file other figures.
+
+    ``made``: a folder, runs by name, and what each verb showed of each; ``ask(verb, path, name)`` gives
+    status, figures and messages.
+    """
+    folder, runs, shown = made
+    numbers = random.Random(seed)
+    name, verb = numbers.choice(sorted(shown))
+    path = fresh(runs[name], folder)
+    file = numbers.choice(files_of(path))
+    forge = harm(file, [path], numbers)
+    status, figures, err = ask(verb, path, name)
+    where = f"seed {seed}: {name} run, {verb}, {file.relative_to(path)}: status {status}: {err}"
+    assert "Traceback" not in err, where
+    if name == "stopped" and "an earlier checkpoint is used" in err:
+        assert str(file.parent) in err, where
+    elif status == 0 and not forge:
+        assert figures == shown[name, verb], where
+    elif forge and "--allow-code" in err:  # a name that was made that of foreign code
+        assert status == 2, where
+    elif status != 0:
+        assert status in {REFUSED} | ALSO.get(file.name, set()), where

@@ -116,6 +116,17 @@ def test_the_bar_by_hand(monkeypatch):
     assert shown.fields == expected | {"figures": "loss 0.500 10.250  agree 67 %  6 samples/s"}
 
 
+def test_outputs_that_are_read_as_boxes_have_no_classes_to_agree_on():
+    shown = Shown()
+    bar = progress.Bar(shown)
+    bar.started(epochs=1, steps=1)
+    target = {"boxes": torch.zeros(4, 1, 4), "labels": torch.zeros(4, 1)}
+    numbers = (torch.zeros(4, 30),) * 2  # of YOLO v1, one row for each picture
+    bar.update(Step(0, torch.zeros(2), torch.tensor(0.0), 0.0, numbers, (target, target), 4))
+    assert shown.fields["figures"].startswith("loss 0.000 0.000")
+    assert "agree" not in shown.fields["figures"]
+
+
 def test_one_member_agrees_with_nobody():
     shown = Shown()
     one = torch.zeros(4, 2)

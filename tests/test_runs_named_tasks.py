@@ -12,6 +12,8 @@ from concord.errors import UsageError
 from concord.layers.tiles import Tiled
 from concord.tasks.classify import Classify
 from concord.tasks.ctc import Labelling
+from concord.tasks.detection.v1 import YoloV1
+from concord.tasks.detection.v2 import YoloV2
 from concord.tasks.segment import Segment
 from concord.tasks.steps import Steps
 from concord.zoo.char_rnn import char_lstm
@@ -100,6 +102,82 @@ def test_members_of_two_kinds_learn_together_under_a_name(name, tmp_path):
     ensemble.save(tmp_path / "saved")
     again = concord.load(tmp_path / "saved", members=KINDS[name]()[0], task=task)
     assert again.evaluate(data) == scores
+
+
+class Detector(nn.Module):
+    """Boxes in cells of 8x8 pixels; the attributes say how the output is read."""
+
+    def __init__(self, width, version=2, classes=2):
+        super().__init__()
+        self.version, self.classes = version, classes
+        self.cells, self.boxes = (4, 2) if version == 1 else (0, 2)
+        self.strides = () if version == 1 else (8,)
+        self.anchors = () if version == 1 else (((8.0, 8.0), (16.0, 12.0)),)
+        numbers = 4 * 4 * (classes + 10) if version == 1 else 2 * (5 + classes)
+        body = [
+            nn.Conv2d(3, width, 3, 4, 1),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(width, width, 3, 2, 1),
+            nn.LeakyReLU(0.1),
+        ]
+        last = (
+            [nn.Flatten(), nn.Linear(16 * width, numbers)] if version == 1 else [nn.Conv2d(width, numbers, 1)]
+        )
+        self.net = nn.Sequential(*body, *last)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def squares(count=24):
+    """Dark pictures with one bright square, red or green."""
+    x, y = torch.zeros(count, 3, 32, 32), torch.zeros(count, 1, 4)
+    labels = torch.arange(count)[:, None] % 2
+    for i in range(count):
+        left, top = (5 * i) % 20, (7 * i) % 20
+        x[i, i % 2, top : top + 10, left : left + 10] = 1
+        y[i, 0] = torch.tensor([left, top, left + 10, top + 10])
+    none = torch.zeros(count, 1, dtype=torch.bool)
+    return x, {"boxes": y, "labels": labels, "crowd": none, "difficult": none}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_detectors_learn_together_under_the_head_that_they_describe(version, tmp_path):
+    torch.manual_seed(0)
+    members = {"small": Detector(6, version), "big": Detector(9, version)}
+    ensemble = concord.Ensemble(members, consensus="l2", weight=0.01, task="detect")
+    history = ensemble.fit(
+        squares(), **FIT | {"epochs": 30}, optimizer=concord.Adam(lr=0.01), out=tmp_path / "run"
+    )
+    head = ensemble.task.head
+    assert head == (YoloV1(2, 4, 2, (32, 32)) if version == 1 else YoloV2(2, ((8.0, 8.0), (16.0, 12.0)), 8))
+    first, *_, last = (epoch.train.members["small"].loss for epoch in history.epochs)
+    assert last < 0.5 * first
+    scores = ensemble.evaluate(squares())
+    assert scores.ensemble.ap50 > (0.2 if version == 1 else 0.5)
+    again = concord.load(
+        tmp_path / "run",
+        members={"small": Detector(6, version), "big": Detector(9, version)},
+        task=ensemble.task,
+    )
+    assert again.evaluate(squares()) == scores
+    found = ensemble.predict(squares()[0])
+    assert found["boxes"].shape == (24, 100, 4)
+
+
+def test_detectors_that_do_not_fit_each_other_or_the_cost_are_refused():
+    both = {"a": Detector(4), "b": Detector(4, classes=3)}
+    with pytest.raises(UsageError, match="members a and b have different heads"):
+        concord.Ensemble(both, task="detect").fit(squares(), epochs=1)
+    with pytest.raises(UsageError, match="member a: a detector has the attributes version"):
+        concord.Ensemble({"a": nn.Conv2d(3, 7, 3)}, task="detect").fit(squares(), epochs=1)
+    with pytest.raises(UsageError, match=r"pictures \(B, C, H, W\), got shape"):
+        concord.Ensemble({"a": Detector(4)}, task="detect").fit((torch.zeros(9, 3), squares(9)[1]), epochs=1)
+    first = {"a": Detector(4, 1), "b": Detector(4, 1)}
+    with pytest.raises(UsageError, match=r"'kl' needs logits of classes, which .* use l2 or l1"):
+        concord.Ensemble(first, consensus="kl", weight=0.1, task="detect").fit(squares(), epochs=1)
+    second = {"a": Detector(4), "b": Detector(4)}
+    concord.Ensemble(second, consensus="kl", weight=0.1, task="detect").fit(squares(), epochs=1)
 
 
 def test_the_consensus_pulls_a_recurrent_and_a_convolutional_member_together():

@@ -1,24 +1,19 @@
 """Every file of a run on sequences damaged or forged at random: the same figures or a refusal."""
 
 import json
-import random
-import shutil
 from contextlib import suppress
 
 import pytest
-from forged_made import EXAMPLES, QUIET, REFUSED, SOAK, Quiet, harm
+from forged_made import EXAMPLES, QUIET, SOAK, Quiet, fresh, one_example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_made import after
 from safetensors.torch import load
 from sequence_runs_made import tables, train, write_data
-from trust_made import OF_THE_FOLDER, files_of, run, sealed
+from trust_made import OF_THE_FOLDER, run, sealed
 
 import concord
 from concord.errors import StoppedError
-
-# a run stands on data, which may be gone (3); what config.toml asks of them may not be met by them
-ALSO = {"config.toml": {3}, "state.json": {3}, "interface.json": {3}}
 
 
 def command(verb, path, task):
@@ -46,12 +41,6 @@ def asked(verb, path, task):
     if verb == "report":
         return 0, (path.parent / "page.html").read_text(), err
     return 0, out, err
-
-
-def fresh(path, folder):
-    """A copy under one name, because pages have the name of their run in them."""
-    shutil.rmtree(folder / "run", ignore_errors=True)
-    return shutil.copytree(path, folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -82,37 +71,21 @@ def kind(name):
     return "language" if name == "language" else "segments"
 
 
-def one_example(seed, made):
-    folder, runs, shown = made
-    numbers = random.Random(seed)
-    name, verb = numbers.choice(sorted(shown))
-    path = fresh(runs[name], folder)
-    file = numbers.choice(files_of(path))
-    forge = harm(file, [path], numbers)
-    status, figures, err = asked(verb, path, kind(name))
-    where = f"seed {seed}: {name} run, {verb}, {file.relative_to(path)}: status {status}: {err}"
-    assert "Traceback" not in err, where
-    if name == "stopped" and "an earlier checkpoint is used" in err:
-        assert str(file.parent) in err, where
-    elif status == 0 and not forge:
-        assert figures == shown[name, verb], where
-    elif forge and "--allow-code" in err:  # a name that was made that of foreign code
-        assert status == 2, where
-    elif status != 0:
-        assert status in {REFUSED} | ALSO.get(file.name, set()), where
+def ask(verb, path, name):
+    return asked(verb, path, kind(name))
 
 
 @settings(max_examples=EXAMPLES, derandomize=True, **QUIET)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_damaged_or_forged_file_gives_the_same_figures_or_a_refusal(seed, made):
-    one_example(seed, made)
+    one_example(seed, made, ask)
 
 
 @pytest.mark.soak
 @settings(max_examples=SOAK, **QUIET)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_so_do_two_thousand(seed, made):
-    one_example(seed, made)
+    one_example(seed, made, ask)
 
 
 def test_forging_is_noticed_where_digests_fit(made):

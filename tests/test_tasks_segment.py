@@ -210,5 +210,7 @@ def test_what_cannot_be_scored_is_refused(batch):
         TASK.scores(TASK.tally(outputs, [torch.full_like(target, -1)] * 2), ["a", "b"])
     with pytest.raises(ShapeError, match=r"different sizes \(3x4, 2x4\)"):
         TASK.combine([outputs[0], outputs[1][:, :, 1:]])
+    with pytest.raises(ShapeError, match=r"different sizes \(3x4, 2x4\)"):
+        TASK.tally([outputs[0], outputs[1][:, :, 1:]], [target] * 2)
     with pytest.raises(ShapeError, match="weights of that shape"):
         TASK.loss(outputs[0], {"classes": target, "weights": torch.ones(2, 5, 5)})

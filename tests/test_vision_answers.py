@@ -55,9 +55,7 @@ def shares_of(run, file, names=("a", "b")):
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b",)])
-def test_rows_of_masks_have_the_shares_and_the_mean_probability_of_the_likeliest_classes(
-    names, made, capsys
-):
+def test_rows_of_masks_have_the_shares_and_the_mean_probability_of_the_likeliest_classes(names, made, capsys):
     run = made["segment"]
     member = [] if len(names) > 1 else ["--member", names[0]]
     rows = rows_of(capsys, run, *pictures(run)[:3], *member)
@@ -129,7 +127,9 @@ def test_boxes_as_coco_have_the_average_precision_of_the_result_by_pycocotools(m
 
 def truth_of(files):
     rows = [
-        (i, k, row) for i, file in enumerate(files, 1) for k, row in enumerate(made_of.rectangles(int(file.stem))[1])
+        (i, k, row)
+        for i, file in enumerate(files, 1)
+        for k, row in enumerate(made_of.rectangles(int(file.stem))[1])
     ]
     return {
         "images": [{"id": i, "width": WIDTH, "height": HEIGHT} for i, _ in enumerate(files, 1)],
@@ -257,7 +257,11 @@ WRONG = {
     "two files of one name": (TASKS, ["00.png", "again/00.png", "--to", "found"], "under one name"),
     "no files": (TASKS, [], "name the files after the run"),
     "a format that there is not": (TASKS, ["00.png", "--to", "found", "--format", "vco"], "got 'vco'"),
-    "masks as VOC": (["segment"], ["00.png", "--to", "found", "--format", "voc"], "writes png, coco, got 'voc'"),
+    "masks as VOC": (
+        ["segment"],
+        ["00.png", "--to", "found", "--format", "voc"],
+        "writes png, coco, got 'voc'",
+    ),
     "a format of no files": (TASKS, ["00.png", "--format", "coco"], "add --to"),
     "a place that is a file": (TASKS, ["00.png", "--to", "00.png"], "00.png is a file"),
     "a score that is none": (TASKS, ["00.png", "--score", "1.5"], "from 0 to 1, got 1.5"),

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from vision_runs_made import CLASSES, MEMBERS, TASKS, tables, train, write_data
 
 import concord
+from concord.runs.vision.export_check import between_boxes
 from concord.runs.vision.loading import load_run
 from concord.zoo.build import build
 
@@ -96,9 +97,7 @@ def boxes_v3(maps, anchors, strides, size):
 
 def boxes_v1(numbers, cells, boxes, classes, size):
     """The same of YOLO v1, whose numbers are class shares, confidences, then boxes of all cells."""
-    shares, confidences, places = np.split(
-        numbers, [cells**2 * classes, cells**2 * (classes + boxes)]
-    )
+    shares, confidences, places = np.split(numbers, [cells**2 * classes, cells**2 * (classes + boxes)])
     rows = []
     for cell in range(cells**2):
         for b in range(boxes):
@@ -128,7 +127,9 @@ def suppressed(rows, size, least=0.05, most=0.45):
             if all(overlap(corners, other) <= most for _, other in kept):
                 kept.append((score, corners))
         limits = (size[1], size[0]) * 2
-        found += [(k, s, *(min(max(v, 0), limit) for v, limit in zip(c, limits, strict=True))) for s, c in kept]
+        found += [
+            (k, s, *(min(max(v, 0), limit) for v, limit in zip(c, limits, strict=True))) for s, c in kept
+        ]
     return sorted(found, key=lambda row: -row[1])
 
 
@@ -174,7 +175,9 @@ def test_an_onnx_file_gives_the_boxes_of_the_formulas_on_three_sizes(name, made,
 def test_version_1_is_exported_for_its_own_size(tmp_path, capsys):
     source = write_data(tmp_path, "detect")
     members = {"a": "yolo_small_v1(width=3,cells=4)"}
-    run = concord.train(tables("detect", source, members, epochs=25, optimizer={"lr": 0.01}), tmp_path / "run").path
+    run = concord.train(
+        tables("detect", source, members, epochs=25, optimizer={"lr": 0.01}), tmp_path / "run"
+    ).path
     file = tmp_path / "m.onnx"
     exported(capsys, run, file)
     pictures = np.stack([made_of.rectangles(50 + i)[0].transpose(2, 0, 1) for i in range(3)])
@@ -221,7 +224,9 @@ def test_safetensors_fill_a_new_network_of_the_zoo(task, made, tmp_path, capsys)
 def test_networks_without_padding_are_exported_as_they_are_and_predict_any_size(tmp_path, capsys):
     source = write_data(tmp_path, "segment")
     members = {"a": "unet(width=2,depth=1)", "b": "unet(width=3,depth=1)"}
-    run = concord.train(tables("segment", source, members, data={"size": 20}, epochs=8), tmp_path / "run").path
+    run = concord.train(
+        tables("segment", source, members, data={"size": 20}, epochs=8), tmp_path / "run"
+    ).path
     assert len(concord.Run(run).evaluate().members["a"].class_dice) == 2
     for member, names in (("a", ("a",)), (None, ("a", "b"))):
         file = tmp_path / "m.onnx"
@@ -238,6 +243,40 @@ def test_networks_without_padding_are_exported_as_they_are_and_predict_any_size(
     around = np.pad(picture, ((8, 8 + 1), (8, 8 + 1)), mode="reflect")[None, None]  # sides 2 k - 4
     (found,) = session(tmp_path / "m.onnx").run(None, {"pixels": around})
     assert np.array_equal(found[0].argmax(0)[:31, :47], row.classes.numpy())
+
+
+def rows(*boxes):
+    """Boxes as they are compared: corners, score, class and picture, far apart."""
+    return torch.tensor(boxes)
+
+
+def test_boxes_are_compared_but_for_few_of_which_rounding_decides():
+    one, other = [0.1, 0.1, 0.3, 0.3, 0.9, 0.0, 0.0], [0.6, 0.6, 0.9, 0.9, 0.5, 10.0, 0.0]
+    moved = [0.6, 0.6, 0.9, 0.9001, 0.5, 10.0, 0.0]
+    assert between_boxes(rows(one, other), rows(moved, one)).item() == pytest.approx(1e-4, rel=1e-2)
+    near = [0.15, 0.1, 0.35, 0.3, 0.7, 0.0, 0.0]  # overlaps the first by more than .45
+    unsure = [0.4, 0.4, 0.5, 0.5, 0.0501, 0.0, 0.0]
+    for more in (near, unsure):
+        assert between_boxes(rows(one, other, more), rows(one, other)).item() == 0
+        assert between_boxes(rows(one, other), rows(one, more, other)).item() == 0
+    sure, elsewhere = [0.4, 0.4, 0.5, 0.5, 0.5, 0.0, 0.0], [*near[:5], 10.0, 0.0]
+    for more in (sure, elsewhere):
+        assert between_boxes(rows(one, other, more), rows(one, other)).item() > 0.05
+    assert between_boxes(rows(one, near, unsure), rows(one)).item() == float("inf")  # more than few
+    assert between_boxes(rows(one), torch.zeros(0, 7)).item() == float("inf")
+    assert between_boxes(torch.zeros(0, 7), torch.zeros(0, 7)).item() == 0
+
+
+@pytest.mark.parametrize("network", ["unet(width=2,depth=3,same=1,norm=1)", "unet(width=2,depth=3)"])
+def test_deep_networks_are_exported_too(network, tmp_path, capsys):
+    source = write_data(tmp_path, "segment")
+    size = 32 if "same" in network else 92
+    settings = tables("segment", source, {"a": network}, data={"size": size}, epochs=1)
+    run = concord.train(settings, tmp_path / "run").path
+    exported(capsys, run, tmp_path / "m.onnx")
+    pixels = noise(2, 1, size + 8, size + 24)
+    (found,) = session(tmp_path / "m.onnx").run(None, {"pixels": pixels})
+    assert found == pytest.approx(softmax(raw(run, "a", pixels).numpy()), abs=1e-5)
 
 
 REFUSED = {

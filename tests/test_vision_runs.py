@@ -1,6 +1,7 @@
 """Runs of masks and boxes from their settings to their figures: what is learned, resumed and scored."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -310,6 +311,32 @@ def test_every_task_has_members_that_fit_if_none_are_named(data, tmp_path, capsy
         status, _, err = call(capsys, *line)
         assert (status, "no members were named" in err) == (0, True), err
         assert list(result_of(out)["members"]) == ["narrow", "wide"]
+
+
+LINES = {
+    "segment": r"valid error %: a \d+\.\d\d  b \d+\.\d\d  ensemble \d+\.\d\d  agreement \d+\.\d  \d+ ",
+    "detect": r"valid AP at \.5 %: a \d+\.\d\d  b \d+\.\d\d  ensemble \d+\.\d\d  \d+ samples/s",
+}
+UNVALIDATED = {
+    "segment": r"train error %: a \d+\.\d\d  b ",
+    "detect": r"train loss: a \d+\.\d\d  b \d+\.\d\d  \d+ ",
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_line_of_every_epoch_has_the_figure_of_the_task(task, data, tmp_path, capsys):
+    members = ",".join(f"{name}={network}" for name, network in MEMBERS[task].items())
+    line = ["train", "--task", task, "--data", data[task], "--members", members, "--epochs", 2]
+    line += ["--set", f"data.size={16 if task == 'segment' else 64}", "--set", "data.workers=0"]
+    status, _, err = call(capsys, *line, "--out", tmp_path / "run")
+    assert status == 0, err
+    assert len(re.findall(rf"epoch   [12]/2  {LINES[task]}", err)) == 2, err
+    rows = [json.loads(row) for row in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    share = rows[-1]["valid"]["ensemble"]["error" if task == "segment" else "ap50"]
+    assert f"ensemble {100 * share:.2f}" in err.splitlines()[-1]
+    status, _, err = call(capsys, *line, "--set", "data.valid=0", "--out", tmp_path / "bare")
+    assert status == 0, err
+    assert len(re.findall(rf"epoch   [12]/2  {UNVALIDATED[task]}", err)) == 2, err
 
 
 def test_figures_without_a_test_part_are_announced(data, tmp_path, capsys):

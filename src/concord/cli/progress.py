@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from concord.training.observer import Observer
 
 PLAIN_SECONDS = 10.0  # between lines when stderr is not a terminal
+SHARES = {"error": (100, "error %"), "ap50": (100, "AP at .5 %")}  # that are shown in per cent
 SHOWN_STEPS = 10  # updates between two looks at losses and agreement
 
 
@@ -60,18 +61,17 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
 
 def epoch_line(epoch: "Epoch[Any]", epochs: int) -> str:
     """One epoch in one line: the first figure of members and ensemble on the validation split, or in
-    training.
-
-    Of classifiers that is the error, in per cent.
+    training; of classes the error, of boxes average precision, or the loss where only that is known.
     """
     split, scores = ("valid", epoch.valid) if epoch.valid is not None else ("train", epoch.train)
     plain = scores.to_dict()
     named = dict(plain["members"])
     if plain["ensemble"] and len(named) > 1:
         named["ensemble"] = plain["ensemble"]
-    figure = next(iter(next(iter(named.values()))))
-    scale, unit = (100, "error %") if figure == "error" else (1, figure)
-    parts = [f"{name} {scale * row[figure]:.2f}" for name, row in named.items()]
+    first = next(iter(named.values()))
+    figure = next(key for key, value in first.items() if isinstance(value, int | float))
+    scale, unit = SHARES.get(figure, (1, figure))
+    parts = [f"{name} {scale * row[figure]:.2f}" for name, row in named.items() if row[figure] is not None]
     if plain.get("agreement") is not None and len(plain["members"]) > 1:
         parts.append(f"agreement {100 * plain['agreement']:.1f}")
     return (
@@ -174,7 +174,8 @@ class Bar(Lines):
 def _agreement(step: "Step") -> str:
     """Share of the batch that all members name alike; nothing for one member, or for other outputs."""
     logits = [output for output in step.outputs if getattr(output, "ndim", 0) == 2]
-    if len(logits) < max(2, len(step.outputs)):
+    of_samples = not any(isinstance(target, Mapping) for target in step.targets)  # others are not classes
+    if len(logits) < max(2, len(step.outputs)) or not of_samples:
         return ""
     named = list(zip(*(rows.argmax(-1).tolist() for rows in logits), strict=True))
     return f"  agree {100 * sum(len(set(row)) == 1 for row in named) / len(named):.0f} %"

@@ -31,7 +31,8 @@ TRAIN_HELP = (
     "Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus l2 --weight 0.01"
     " --epochs 30 --out runs/first\n\n"
     "--data takes digits (scikit-learn's, the default), a folder of class folders, IDX files, CIFAR-10's"
-    " binary version or an .npz file. With --task, sequences: a .csv or .jsonl file with one on each line, a"
+    " binary version or an .npz file. With --task segment images with masks, with detect images with boxes"
+    " (VOC, YOLO or COCO); of sequences: a .csv or .jsonl file with one on each line, a"
     " folder of texts for each class, a text, or a made set such as parity. A member is a network of"
     " `concord zoo`, of torchvision or timm, or your"
     " own package.module:factory, optionally with a name: small=noel2017_st,big=noel2017_m."
@@ -69,8 +70,9 @@ ConsensusEdges = Annotated[
 TaskName = Annotated[
     str | None,
     typer.Option(
-        help="classify (pictures, the default), or of sequences: sequence (a class for each), segments"
-        " (a class for each step), language (the next character), ctc (labels without places).",
+        help="classify (pictures, the default), segment (masks), detect (boxes), or of sequences:"
+        " sequence (a class for each), segments (a class for each step), language (the next character),"
+        " ctc (labels without places).",
         autocompletion=complete.tasks,
     ),
 ]

@@ -29,6 +29,7 @@ from concord.runs.predicts import Predicts
 from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores
 from concord.tasks.ctc import LabelScores
+from concord.tasks.detection.scores import DetectScores
 from concord.tasks.frames import FrameScores
 from concord.tasks.regress import NumberScores
 from concord.tasks.segment_scores import SegmentScores
@@ -50,7 +51,8 @@ class Ensemble(Predicts[S]):
     says what an output means; "classify" is the default, its number of classes is found in the labels. Of
     sequences: "sequence" (a class for each), "segments" (for each step), "language" (the next symbol), "ctc"
     (labels without their places). Numbers in place of classes: "regression"; the next frames of films:
-    "frames"; a class for every pixel of a picture: "segment".
+    "frames"; a class for every pixel of a picture: "segment"; boxes of objects: "detect", of members whose
+    attributes say how their outputs are read (version, classes, cells, boxes, strides, anchors).
 
     Members stay your modules: they are trained in place, where they lie.
 
@@ -110,6 +112,15 @@ class Ensemble(Predicts[S]):
         members: Members,
         *,
         task: Literal["segment"],
+        **binding: Unpack[Bindings],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Ensemble[DetectScores]",
+        members: Members,
+        *,
+        task: Literal["detect"],
         **binding: Unpack[Bindings],
     ) -> None: ...
 
@@ -220,6 +231,7 @@ class Ensemble(Predicts[S]):
         observer = observer_here() if observer is None else observer
         with all_put_back(self.members):
             task: Task[S] = named_task(self._task, self.members, data)
+        refuse_cost(self.binding.settings().cost, task)
         config = config_of(self.members, self.binding, choices, task)
         parts = parts_of(data, valid, test, task=task, seed=config.train.seed)
         self._shape = try_modules(

@@ -181,13 +181,18 @@ def _whole(data: Given) -> str:
 
 def classes_of(data: Given) -> int | None:
     """The number of classes of data that name them; None where they do not."""
+    return len(class_names(data)) or None
+
+
+def class_names(data: Given) -> tuple[Any, ...]:
+    """The classes of data that name them; () where they do not."""
     if isinstance(data, Loaded):
-        return len(data.train.classes)
+        return tuple(data.train.classes)
     spec = getattr(data, "spec", None)
     names = spec.classes if isinstance(spec, Spec) else getattr(data, "classes", None)
     if names is None and hasattr(data, "dataset"):
-        return classes_of(data.dataset)
-    return len(names) if isinstance(names, Sequence) and names else None
+        return class_names(data.dataset)
+    return tuple(names) if isinstance(names, Sequence) else ()
 
 
 def sample_inputs(data: Given) -> Tree:

@@ -65,12 +65,7 @@ class Segment:
 
         Raises ShapeError for members whose outputs differ in size.
         """
-        if len({output.shape for output in outputs}) > 1:
-            given = ", ".join("x".join(map(str, output.shape[2:])) for output in outputs)
-            raise ShapeError(
-                f"members give maps of different sizes ({given}), which have no mean: wrap networks without"
-                " padding into concord.layers.tiles.Tiled"
-            )
+        _require_one_size(outputs)
         each = [output.float().log_softmax(1) for output in outputs]
         return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - log(len(each))
 
@@ -81,6 +76,7 @@ class Segment:
     def tally(self, outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
         """Pixels and how many all agree on; true sizes of classes; then of each member and the ensemble nats,
         predicted sizes of classes, and sizes of the intersections."""
+        _require_one_size(outputs)
         classes, _ = self._parts(outputs[0], targets[0])
         there = classes != UNCOUNTED
         votes = [_likeliest(output) for output in outputs]
@@ -191,6 +187,15 @@ def _likeliest(logits: Tensor) -> Tensor:
     """The first of the classes with the highest logit, as ``argmax`` gives it, which takes ten times as long
     on a CPU. Shape: (B, K, H, W) -> (B, H, W)"""
     return logits.max(1).indices
+
+
+def _require_one_size(outputs: Sequence[Tensor]) -> None:
+    if len({output.shape for output in outputs}) > 1:
+        given = ", ".join("x".join(map(str, output.shape[2:])) for output in outputs)
+        raise ShapeError(
+            f"members give maps of different sizes ({given}), which cannot be compared: train networks that"
+            " pad alike, and wrap those without padding into concord.layers.tiles.Tiled"
+        )
 
 
 def _nats(logits: Tensor, classes: Tensor) -> Tensor:

@@ -84,7 +84,10 @@ class UNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             levels.pop()
             x = up(x)
-            x = merge(torch.cat([cropped(levels[-1], x), x], 1) if self.skips else x)
+            if self.skips:
+                skip = cropped(levels[-1], x) if self.grid.margin else levels[-1]
+                x = torch.cat([skip, x], 1)
+            x = merge(x)
         return self.head(x)
 
 

@@ -17,8 +17,9 @@ from concord.errors import DataError, UsageError
 from concord.runs import given
 from concord.runs.config import Config
 from concord.runs.config_vision import Detect as Settings
+from concord.runs.vision.heads import one_head
 from concord.runs.vision.interface import VisionInterface
-from concord.runs.vision.members import one_head, with_anchors
+from concord.runs.vision.members import canvas_of, with_anchors
 from concord.tasks.detect import Detect
 from concord.training.batch import Batch
 from concord.training.job import Feed
@@ -88,7 +89,7 @@ def anchored(
 def task_of(config: Config, interface: VisionInterface, members: Mapping[str, nn.Module]) -> Detect:
     """What an output means; UsageError unless all members have one head."""
     settings = settings_of(config)
-    return Detect(one_head(members, interface, settings), names=interface.classes)
+    return Detect(one_head(members, canvas_of(interface), settings), names=interface.classes)
 
 
 def at_scales(config: Config, interface: VisionInterface, feed: Feed) -> Feed:

@@ -1,5 +1,6 @@
 """The head of the task, which says what the outputs of members that find boxes mean."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import nn
@@ -32,6 +33,24 @@ def head_with(network: nn.Module, canvas: tuple[int, int], settings: Detect = De
         head = YoloV2.without_anchors(head.classes, len(head.anchors), head.stride)
     ignore = head.ignore if settings.ignore is None else settings.ignore
     return replace(head, direct=settings.direct, ignore=ignore)
+
+
+def one_head(members: Mapping[str, nn.Module], canvas: tuple[int, int], settings: Detect = Detect()) -> Head:
+    """The head of all members; UsageError unless they have the same version, anchors and maps."""
+    found = {}
+    for name, network in members.items():
+        try:
+            found[name] = head_with(network, canvas, settings)
+        except UsageError as error:
+            raise UsageError(f"member {name}: {error}") from None
+    (first, head), *others = found.items()
+    for name, other in others:
+        if other != head:
+            raise UsageError(
+                f"members {first} and {name} have different heads, {head} and {other}: members that learn"
+                " together have the same version, anchors and maps"
+            )
+    return head
 
 
 def _given(settings: Detect, name: str) -> bool:

@@ -11,11 +11,9 @@ from concord.files.paths import expanded
 from concord.layers.tiles import Grid, Tiled
 from concord.runs.building import bounded_by, import_own, started
 from concord.runs.config import Config, Member
-from concord.runs.config_vision import Detect
 from concord.runs.vision.heads import head_with
 from concord.runs.vision.interface import VisionInterface
 from concord.runs.vision.settings import DETECT, PAIRS, SEGMENT
-from concord.tasks.detection.head import Head
 from concord.training.checkpoint import Checkpoint
 from concord.training.dense import refuse_tensors
 from concord.training.evaluate import output_of
@@ -54,7 +52,19 @@ def build_members(
         # channels_last is what the convolutions of oneDNN and cuDNN run fastest on
         home = member.device or config.train.device
         members[member.name] = whole.to(home).to(memory_format=torch.channels_last)
+    _require_one_margin(members)
     return members
+
+
+def _require_one_margin(members: Mapping[str, nn.Module]) -> None:
+    """UsageError for members whose maps differ in size in training, where nothing is tiled."""
+    margins = {name: net.grid.margin if isinstance(net, Tiled) else 0 for name, net in members.items()}
+    if len({*margins.values()}) > 1:
+        listed = ", ".join(f"{name} {margin}" for name, margin in margins.items())
+        raise UsageError(
+            f"without padding the map of a member is smaller than the picture, here by different numbers of"
+            f" pixels on each side ({listed}): members of a run have the same depth, or all pad (same=1)"
+        )
 
 
 def _built(member: Member, interface: VisionInterface, allow_code: Collection[str]) -> nn.Module:
@@ -82,20 +92,6 @@ def canvas_of(interface: VisionInterface) -> tuple[int, int]:
     """Height and width of the pictures that boxes are found in."""
     assert interface.canvas is not None  # of every interface of boxes
     return interface.canvas
-
-
-def one_head(members: Mapping[str, nn.Module], interface: VisionInterface, settings: Detect) -> Head:
-    """The head of all members; UsageError unless they have the same version, anchors and maps."""
-    canvas = canvas_of(interface)
-    found = {name: head_with(network, canvas, settings) for name, network in members.items()}
-    (first, head), *others = found.items()
-    for name, other in others:
-        if other != head:
-            raise UsageError(
-                f"members {first} and {name} have different heads, {head} and {other}: members of a run have"
-                " the same version, anchors and maps"
-            )
-    return head
 
 
 def example(

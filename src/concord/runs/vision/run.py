@@ -14,6 +14,7 @@ from concord.runs.config import Config
 from concord.runs.feed_of_data import feed_of
 from concord.runs.folder import RunFolder
 from concord.runs.job import job_in
+from concord.runs.named_tasks import refuse_cost
 from concord.runs.own_members import refuse_idle, try_members
 from concord.runs.own_trial import try_modules
 from concord.runs.plan import looks_at_validation, pointless
@@ -67,6 +68,7 @@ def new(folder: RunFolder, asked: Config, call: Call) -> Ready[Any]:
         interface = boxes.anchored(config, parts, interface, members)
     refuse_idle(members)
     task = task_of(config, interface, members)
+    refuse_cost(config.consensus.cost, task)
     precision = PRECISIONS[config.train.precision]
     try_modules(members, parts, task, call.observer, dense=True, precision=precision)
     ready = _ready(folder, config, parts, interface, members, call)
