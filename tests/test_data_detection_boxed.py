@@ -242,6 +242,20 @@ def test_boxes_still_enclose_the_blocks_after_any_change(mosaic, canvas, tmp_pat
     assert seen > 40
 
 
+def test_what_is_not_moved_is_what_a_window_of_the_whole_canvas_shows(tmp_path):
+    data = blocks(tmp_path, size=(96, 40))  # grey above and below, and a box that reaches into it
+    beyond = replace(data.samples[0], truth=truth_of([[8, -30, 40, 24], [60, -50, 90, 2]]))
+    data = replace(data, samples=(beyond, *data.samples[1:]), canvas=(64, 96), held=None)
+    index = torch.arange(6)
+    still, moved = (
+        replace(data, augment=BoxAugment(jitter=share)).batch(index, Draw(0, 0)) for share in (0.0, 1e-9)
+    )
+    assert (still[0].int() - moved[0].int()).abs().max() <= 1  # Pillow cuts off what is behind the point
+    assert torch.equal(still[1]["labels"], moved[1]["labels"])
+    torch.testing.assert_close(still[1]["boxes"], moved[1]["boxes"], rtol=0, atol=1e-4)
+    assert still[1]["boxes"][0, 0, 1] == 0  # cut off
+
+
 def test_a_flip_is_that_of_torchvision(tmp_path):
     data = blocks(tmp_path)
     turned = replace(data, augment=BoxAugment(flip=True))

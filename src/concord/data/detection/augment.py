@@ -75,6 +75,9 @@ class BoxAugment:
         return pixels, truth
 
     def _jittered(self, i: int, draw: Draw, stored: Stored, canvas: Size) -> tuple[Tensor, Truth]:
+        if not self.jitter:
+            pixels, place, truth = stored(i)
+            return place.on_canvas(pixels, canvas), remaining(truth, truth.boxes, canvas)
         height, width = canvas
         moves = [self.jitter * (2 * _uniform(i, f"jitter {edge}", draw) - 1) for edge in range(4)]
         left, top, right, bottom = (m * side for m, side in zip(moves, (width, height) * 2, strict=True))

@@ -122,9 +122,12 @@ def window(layers: Layers, corner: tuple[int, ...], sides: tuple[int, int]) -> L
 
     There the image is mirrored at its edges, the class is -1 and the weight 0.
     """
+    (y, x), (height, width), whole = corner, sides, layers[1].shape
+    if min(y, x) >= 0 and y + height <= whole[0] and x + width <= whole[1]:
+        return tuple(layer[..., y : y + height, x : x + width] for layer in layers)
     (rows, above), (columns, beside) = (
         _mirrored(torch.arange(start, start + side), length)
-        for start, side, length in zip(corner, sides, layers[1].shape, strict=True)
+        for start, side, length in zip(corner, sides, whole, strict=True)
     )
     image, classes, *weights = (layer[..., rows[:, None], columns] for layer in layers)
     outside = above[:, None] | beside

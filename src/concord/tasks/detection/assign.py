@@ -129,10 +129,12 @@ def _background(boxes: Tensor, place: Tensor, given: Truths, ignore: float) -> T
     pairs = boxes.shape[1] * max(1, place.shape[1])
     part = max(1, CACHED // pairs) if boxes.device.type == "cpu" else len(boxes)
     parts = zip(*(x.split(part) for x in (boxes, given.boxes, given.crowd, there)), strict=True)
-    return ~torch.cat([_covered(*one, ignore) for one in parts]) & ~marked(place, there, boxes.shape[1])
+    return ~torch.cat([_covered(*one, ignore=ignore) for one in parts]) & ~marked(
+        place, there, boxes.shape[1]
+    )
 
 
-def _covered(boxes: Tensor, truths: Tensor, crowd: Tensor, there: Tensor, ignore: float) -> Tensor:
+def _covered(boxes: Tensor, truths: Tensor, crowd: Tensor, there: Tensor, *, ignore: float) -> Tensor:
     """Which places have a box that overlaps a truth by more than ``ignore``. Shape: -> (B, N) bool"""
     # places last: they are many, and lie one behind the other in memory
     near = overlap(boxes[:, None], truths[:, :, None], crowd[:, :, None])  # (B, T, N)
