@@ -65,12 +65,7 @@ class Segment:
 
         Raises ShapeError for members whose outputs differ in size.
         """
-        if len({output.shape for output in outputs}) > 1:
-            given = ", ".join("x".join(map(str, output.shape[2:])) for output in outputs)
-            raise ShapeError(
-                f"members give maps of different sizes ({given}), which have no mean: wrap networks without"
-                " padding into concord.layers.tiles.Tiled"
-            )
+        _require_one_size(outputs)
         return torch.stack([output.float().log_softmax(1) for output in outputs]).logsumexp(0) - log(
             len(outputs)
         )
@@ -81,7 +76,8 @@ class Segment:
 
     def tally(self, outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
         """Pixels and how many all agree on; true sizes of classes; then of each member and the ensemble nats,
-        predicted sizes of classes, and sizes of the intersections."""
+        predicted sizes of classes, and sizes of the intersections. ShapeError as ``combine`` raises it."""
+        _require_one_size(outputs)
         classes, _ = self._parts(outputs[0], targets[0])
         there = classes != UNCOUNTED
         votes = [_likeliest(output) for output in outputs]
@@ -186,6 +182,15 @@ class Segment:
                 f"masks hold classes from 0 to {self.classes - 1}, and -1 for pixels that do not count, got"
                 f" {low} to {high}{cure}"
             )
+
+
+def _require_one_size(outputs: Sequence[Tensor]) -> None:
+    if len({output.shape for output in outputs}) > 1:
+        given = ", ".join("x".join(map(str, output.shape[2:])) for output in outputs)
+        raise ShapeError(
+            f"members give maps of different sizes ({given}), which have no mean: wrap networks without"
+            " padding into concord.layers.tiles.Tiled, and train those of one margin together"
+        )
 
 
 def _likeliest(logits: Tensor) -> Tensor:
