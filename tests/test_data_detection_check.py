@@ -49,6 +49,16 @@ def test_every_fault_is_listed_and_the_status_is_1(tmp_path, capsys):
     assert given["counts"] == {"train": {"cat": 2, "dog": 1}}
 
 
+def test_images_that_cannot_be_decoded_and_parts_that_cannot_be_scored_are_problems(tmp_path):
+    boxes = dict.fromkeys("abc", made.BOXES["a"]) | {"d": []}
+    root = made.devkit(tmp_path, {"train": "ab", "val": "d", "test": "c"}, boxes)
+    (problem,) = check(str(root)).problems
+    assert "the validation images have no boxes that count" in problem
+    file = root / "JPEGImages/a.png"
+    file.write_bytes(file.read_bytes()[:-300])
+    assert "a.png cannot be decoded" in check(str(root)).problems[0]
+
+
 def test_boxes_that_overlap_are_pairs_of_one_class(tmp_path):
     # of 20 x 20 boxes moved by 1 the IoU is 380 / 420 = .905, by 2 it is 360 / 440
     boxes = [("cat", 1, 1, 21, 21), ("cat", 2, 1, 22, 21), ("dog", 1, 1, 21, 22), ("cat", 4, 1, 24, 21)]

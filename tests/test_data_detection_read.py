@@ -306,6 +306,32 @@ def test_wrong_entries_of_coco_are_faults_with_their_place(tmp_path):
     assert "images[1]: the entry is for an image of 480x320 pixels, the image has 48x32" in size
 
 
+def test_a_coco_file_that_is_damaged_or_lacks_a_list_is_named(tmp_path):
+    root = made.coco(tmp_path, made.coco_content())
+    (file,) = tmp_path.rglob("*.json")
+    whole = file.read_text()
+    file.write_text(whole[:60])
+    with pytest.raises(DataError, match=r"instances_train\.json, line 1: not valid JSON"):
+        found(root)
+    file.write_text(whole.replace('"categories"', '"kinds"'))
+    with pytest.raises(DataError, match=r"instances_train\.json lacks the list categories\)"):
+        found(root)
+
+
+def test_two_coco_files_of_one_part_are_refused(tmp_path):
+    root = made.coco(tmp_path, made.coco_content())
+    (file,) = tmp_path.rglob("*.json")
+    shutil.copy(file, file.with_name("instances_train2014.json"))
+    with pytest.raises(DataError, match=r"train\.json and .*train2014\.json are annotations of one part"):
+        found(root)
+
+
+def test_a_class_that_stands_twice_in_a_table_is_a_fault(tmp_path):
+    root = made.yolo(tmp_path)
+    (root / "classes.txt").write_text("cat\ncat\n")
+    assert any("the class 'cat' stands twice in its table" in fault for fault in read(root).faults)
+
+
 def test_files_without_an_image_and_images_without_a_file_are_reported(tmp_path):
     root = made.yolo(tmp_path)
     (root / "labels/lost.txt").write_text("0 .5 .5 .2 .2\n")

@@ -51,7 +51,7 @@ def test_text_that_is_no_runs_is_refused(text, said):
 
 @pytest.mark.parametrize("runs", [[5], [3, 4], [-1, 7]])
 def test_runs_that_do_not_fill_the_mask_are_refused(runs):
-    with pytest.raises(ValueError, match="add up to"):
+    with pytest.raises(ValueError, match=r"add up to|runs hold -1"):
         rle.decode(runs, (2, 3))
 
 
@@ -123,7 +123,11 @@ REFUSED = {
     "has no segmentation": annotation([]),
     "3 or more corners": annotation([[1, 2, 3, 4]]),
     "3 or more corners x, y; got 7": annotation([[1, 2, 3, 4, 5, 6, 7]]),
-    "corner is not a number": annotation([[1, 2, 3, 4, 5, float("nan")]]),
+    "number that is too large": annotation([[1, 2, 3, 4, 5, 10**400]]),
+    "seems to be in fractions": annotation([[0.1, 0.1, 0.5, 0.1, 0.5, 1]]),
+    "outside the image of 16x12": annotation([[16, 2, 20, 2, 20, 9]]),
+    "list of numbers": annotation([["1", "2", "3", "4", "5", "6"]]),
+    "of size 5": annotation({"size": 5, "counts": [192]}),
     "more than 160 pixels away": annotation([[1, 2, 3, 4, 5, 1e6]]),
     "numbers x, y": annotation([[1, 2, 3, 4, 5, "x"]]),
     "of size": annotation({"size": [16, 12], "counts": [192]}),
@@ -138,14 +142,14 @@ REFUSED = {
 @pytest.mark.parametrize("said", REFUSED)
 def test_annotations_that_cannot_be_drawn_are_refused_by_their_number(said, tmp_path):
     coco(tmp_path / "a.json", [annotation([square(1, 1, 3)], number=4), REFUSED[said]])
-    with pytest.raises(DataError, match=rf"(?s)a\.json.*annotation 1.*{said}"):
+    with pytest.raises(DataError, match=rf"(?s)a\.json.*annotations\[1\].*{said}"):
         read(tmp_path)
 
 
 def test_runs_that_do_not_fill_their_image_are_refused_with_the_annotation(tmp_path):
     coco(tmp_path / "a.json", [annotation({"size": [12, 16], "counts": [100, 20]})])
     found = read(tmp_path)
-    with pytest.raises(DataError, match=r"annotation 1: its runs add up to 120, expected 12 x 16"):
+    with pytest.raises(DataError, match=r"annotations\[0\]: its runs add up to 120, expected 12 x 16"):
         refuse(str(tmp_path), found)
 
 
@@ -166,6 +170,13 @@ def test_other_categories_than_those_of_the_training_are_refused(tmp_path):
         read(tmp_path, known=known)
 
 
+def test_two_images_of_one_number_are_refused(tmp_path):
+    path = coco(tmp_path / "a.json", [annotation([square(0, 0, 3)])], images=("a.png", "b.png"))
+    path.write_text(path.read_text().replace('"id": 2', '"id": 1'))
+    with pytest.raises(DataError, match=r"a\.json: images\[1\]: the image 1 stands there twice"):
+        read(tmp_path)
+
+
 def test_an_image_that_is_too_large_is_refused_before_it_is_drawn():
     with pytest.raises(DataError, match="image 1 is 60000x50000: more than 50 megapixels"):
         reader.Regions("image 1", (50000, 60000), []).read(50)
@@ -174,8 +185,8 @@ def test_an_image_that_is_too_large_is_refused_before_it_is_drawn():
 def test_categories_are_needed_and_differ(tmp_path):
     for categories, said in (
         ([{"id": 1, "name": "background"}], "lists no categories"),
-        ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "two categories have the same id or name"),
-        ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "two categories have the same id or name"),
+        ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "stands there twice"),
+        ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "stands there twice"),
     ):
         with pytest.raises(DataError, match=said):
             reader.in_file(coco(tmp_path / "a.json", [], categories=categories))
@@ -183,7 +194,13 @@ def test_categories_are_needed_and_differ(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("[", "cannot be read as JSON"), ("[]", "no list 'images'"), ('{"images": [1]}', "no list 'images'")],
+    [
+        ("[", "line 1: not valid JSON"),
+        ('{"images": NaN}', "NaN is not a number of JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[]", "expected an object with images"),
+        ('{"images": [1]}', "list categories is missing"),
+    ],
 )
 def test_what_is_not_coco_is_refused(text, said, tmp_path):
     folder(tmp_path, "a")

@@ -349,6 +349,22 @@ def test_a_mask_of_another_size_than_its_image_is_refused(tmp_path):
     assert "masks/b.png: the mask has 12x16 pixels, its image 16x12" in faults(tmp_path)
 
 
+def test_two_masks_of_one_image_are_refused_whatever_ending_they_have(tmp_path):
+    folder(tmp_path, "ab")
+    save(tmp_path / "masks/a_mask.png", truth(7))
+    assert "masks/a_mask.png: has the name of a.png; keep one of them" in faults(tmp_path)
+    (tmp_path / "masks/a.png").unlink()
+    save(tmp_path / "masks/a_label.png", truth(7))
+    assert "masks/a_mask.png: has the name of a_label.png; keep one of them" in faults(tmp_path)
+
+
+@pytest.mark.parametrize("row", ["bg,zero", "bg,-1", "bg;0.5", "bg:1,2,x"])
+def test_a_row_of_a_table_with_something_else_than_whole_numbers_is_refused(row, tmp_path):
+    (tmp_path / "classes.csv").write_text(f"{row}\nfg,1\n")
+    with pytest.raises(DataError, match=r"classes\.csv, line 1: .* is not a row of NAME"):
+        class_file.from_file(tmp_path / "classes.csv")
+
+
 def test_files_that_stand_alone_or_twice_are_refused_and_all_of_them_named(tmp_path):
     folder(tmp_path, "abc")
     (tmp_path / "masks/b.png").unlink()

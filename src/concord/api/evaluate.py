@@ -100,7 +100,7 @@ def predict(
             Path(run),
             [str(file) for file in chosen],
             member=member,
-            score=vision_labelling.SCORE if score is None else score,
+            score=score,
             to=None if to is None else Path(to),
             format=format or "png",
             allow_code=allow_code,

@@ -100,10 +100,10 @@ def predict_command(
         allow_code=allow_code or [],
         observer=progress.Lines(),
     )
-    if to:
+    bad = sum(row.error is not None for row in rows)
+    if to and bad < len(rows):
         progress.tell(f"masks or boxes are in {to}")
     _show(rows, csv_, json_)
-    bad = sum(row.error is not None for row in rows)
     if bad:
         progress.tell(f"{bad:,} of {amount(len(rows), _kind(rows))} could not be read")
         if strict or bad == len(rows):

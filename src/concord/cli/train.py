@@ -70,9 +70,9 @@ ConsensusEdges = Annotated[
 TaskName = Annotated[
     str | None,
     typer.Option(
-        help="classify (pictures, the default), segment (masks), detect (boxes), or of sequences:"
-        " sequence (a class for each), segments (a class for each step), language (the next character),"
-        " ctc (labels without places).",
+        help="classify (pictures, the default), segment (a class for each pixel), detect (boxes), or of"
+        " sequences: sequence (a class for each), segments (a class for each step), language (the next"
+        " character), ctc (labels without places).",
         autocompletion=complete.tasks,
     ),
 ]

@@ -34,5 +34,5 @@ def check(source: str, *, task: str | None = None, watch: Watch | None = None) -
     if task == "segment" or (task is None and is_segmentation(source)):
         return masks.check(source, watch=watch)
     if task == "detect" or (task is None and recognised(source)):
-        return boxes.check(source)
+        return boxes.check(source, watch=watch)
     return images.check(source, watch=watch)

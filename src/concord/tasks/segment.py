@@ -75,7 +75,7 @@ class Segment:
 
     def tally(self, outputs: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
         """Pixels and how many all agree on; true sizes of classes; then of each member and the ensemble nats,
-        predicted sizes of classes, and sizes of the intersections."""
+        predicted sizes of classes, and sizes of the intersections. ShapeError as ``combine`` raises it."""
         _require_one_size(outputs)
         classes, _ = self._parts(outputs[0], targets[0])
         there = classes != UNCOUNTED
@@ -181,6 +181,15 @@ class Segment:
                 f"masks hold classes from 0 to {self.classes - 1}, and -1 for pixels that do not count, got"
                 f" {low} to {high}{cure}"
             )
+
+
+def _require_one_size(outputs: Sequence[Tensor]) -> None:
+    if len({output.shape for output in outputs}) > 1:
+        given = ", ".join("x".join(map(str, output.shape[2:])) for output in outputs)
+        raise ShapeError(
+            f"members give maps of different sizes ({given}), which have no mean: wrap networks without"
+            " padding into concord.layers.tiles.Tiled, and train those of one margin together"
+        )
 
 
 def _likeliest(logits: Tensor) -> Tensor:

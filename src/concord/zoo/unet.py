@@ -155,6 +155,9 @@ def unet(
     Parameters: down 37,568 + 221,440 + 885,248 + 3,539,968 + 14,157,824, up-convolutions 2,097,664 + 524,544
     + 131,200 + 32,832, merging 7,078,912 + 1,769,984 + 442,624 + 110,720, head 130. Padding adds none.
     """
+    for name, flag in (("same", same), ("norm", norm), ("skips", skips)):
+        if flag not in (0, 1):
+            raise UsageError(f"{name} is 0 or 1, got {flag}")
     return UNet(
         channels,
         classes,

@@ -11,8 +11,10 @@ import torch
 from torchvision.ops import box_iou
 
 from concord.data.detection.layout import found
-from concord.data.detection.load import Parts, Wanted, divided
+from concord.data.detection.load import Parts, Wanted, divided, require_scorable
 from concord.data.detection.read import Listing, Sample, counts, listing, sides
+from concord.data.images import decode
+from concord.data.images.pictures import Watch
 from concord.errors import DataError, amount
 from concord.files.paths import expanded
 from concord.files.text import counted, printable
@@ -35,7 +37,7 @@ class Places:
 
 @dataclass(frozen=True)
 class BoxReport:
-    """What ``check`` found. ``ok``: ``load`` takes the set as it is, and gives the same notices."""
+    """What ``check`` found. ``ok``: a training takes the set as it is, and gives the same notices."""
 
     source: str
     kind: str = "unknown"
@@ -107,8 +109,11 @@ def _examples(places: Places) -> Iterator[str]:
         yield f"  and {places.count - len(places.examples):,} more"
 
 
-def check(source: str) -> BoxReport:
-    """The report on what ``load`` with this ``source`` would read, and how it would divide it."""
+def check(source: str, *, watch: Watch | None = None) -> BoxReport:
+    """The report on what ``load`` with this ``source`` would read, and how it would divide it.
+
+    Every image is decoded; ``watch`` hears of each.
+    """
     try:
         read = listing(expanded(source), found(source))
     except DataError as error:
@@ -129,18 +134,32 @@ def check(source: str) -> BoxReport:
         clipped=Places.of(read.dropped.clipped),
         repeated=Places.of(read.dropped.repeated),
         overlapping=Places.of([text for sample in samples for text in overlaps(sample, read.classes)]),
-        problems=(*read.faults, *wrong),
+        problems=(*read.faults, *_undecodable(samples, watch), *wrong),
         notices=tuple(text for text in notices if text not in shown),
         split={} if parts is None else _split(parts),
     )
 
 
 def _as_trained(read: Listing, source: str) -> tuple[Parts | None, tuple[str, ...]]:
-    """The parts as ``load`` makes them, or what it refuses."""
+    """The parts as ``load`` makes them, or None, and what it or a training refuses."""
+    parts = None
     try:
-        return divided(read, Wanted(source)), ()
+        parts = divided(read, Wanted(source))
+        require_scorable(parts, source)
     except DataError as error:
-        return None, (str(error),)
+        return parts, () if read.faults else (str(error),)
+    return parts, ()
+
+
+def _undecodable(samples: Sequence[Sample], watch: Watch | None) -> Iterator[str]:
+    """What is wrong with the pixels of images, file by file."""
+    for done, sample in enumerate(samples, 1):
+        try:
+            decode.open_image(sample.image, mode="RGB")
+        except DataError as error:
+            yield str(error)
+        if watch is not None:
+            watch(done, len(samples))
 
 
 def _split(parts: Parts) -> dict[str, int]:

@@ -4,21 +4,19 @@ Source: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014
 (cocodataset.org, "object detection"): ``bbox`` is x, y, width, height in pixels from the upper left corner.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
 
+from concord.data import coco_file
+from concord.data.coco_file import LARGEST, Entry, text, whole
 from concord.data.detection.annotated import PARTS, Corners, Found, Item, Marked, refuse_normalised, shown
 from concord.data.detection.folders import part_folders, there
 from concord.errors import DataError, amount
 from concord.files import bounded
 from concord.files.text import printable
 
-LARGEST = 2**30  # bytes of one file; the largest of COCO itself has half of that
-KEYS = (b'"images"', b'"annotations"', b'"categories"')
-Entry = Mapping[str, Any]
+KEYS = tuple(f'"{name}"'.encode() for name in coco_file.LISTS)
 
 
 def find(root: Path) -> Found | None:
@@ -42,14 +40,34 @@ def _files(root: Path) -> dict[str, Path]:
 
 
 def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
-    """``instances_val2017.json`` is of the part valid; a single file of no part is all there is."""
-    found: dict[str, Path] = {}
+    """``instances_val2017.json`` is of the part valid; a single file of no part is all there is.
+
+    DataError for two files of one part, and for two that are of no part where none is.
+    """
+    found: dict[str, list[Path]] = {}
     for path in paths:
         words = [word.rstrip("0123456789") for word in path.stem.lower().replace("-", "_").split("_")]
-        part = next((PARTS[word] for word in words if word in PARTS), None)
-        if part is not None:
-            found.setdefault(part, path)
-    return found or ({"train": paths[0]} if paths else {})
+        found.setdefault(next((PARTS[word] for word in words if word in PARTS), ""), []).append(path)
+    rest = found.pop("", [])
+    parts = found or ({"train": rest} if rest else {})
+    for files in parts.values():
+        if len(files) > 1:
+            both = " and ".join(printable(path) for path in files[:2])
+            raise DataError(f"{both} are annotations of one part: give one of the files, or keep one of them")
+    return {part: files[0] for part, files in parts.items()}
+
+
+def near_miss(root: Path) -> str:
+    """What keeps a .json file of a folder from being one of COCO; nothing where there is no such file."""
+    for path in (*sorted(root.glob("*.json")), *sorted((root / "annotations").glob("*.json"))):
+        try:
+            content = coco_file.document(path)
+        except DataError as error:
+            return f" ({error})"
+        lacking = [key for key in coco_file.LISTS if key not in content]
+        if 0 < len(lacking) < len(coco_file.LISTS):
+            return f" ({printable(path)} lacks the list {' and '.join(lacking)})"
+    return ""
 
 
 def _is_coco(path: Path) -> bool:
@@ -65,8 +83,8 @@ def _found(root: Path, files: Mapping[str, Path]) -> Found:
     faults: list[str] = []
     first: dict[int, str] = {}
     for part, path in files.items():
-        content = _parsed(path)
-        categories = _categories(path, content)
+        content = coco_file.document(path)
+        categories = coco_file.categories(path, content)
         first = first or categories
         images = _images(path, content, root, part)
         marked, wrong = _annotations(path, content, images, categories)
@@ -83,79 +101,17 @@ def _found(root: Path, files: Mapping[str, Path]) -> Found:
     return Found("COCO", parts, tuple(first.values()), tuple(faults), categories=tuple(first))
 
 
-def _parsed(path: Path) -> Entry:
-    """The object of a JSON file; DataError for anything else."""
-    try:
-        content = json.loads(bounded.read(path, LARGEST), parse_constant=_refuse)
-    except RecursionError:
-        raise DataError(f"{printable(path)}: not valid JSON (nested too deeply)") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{printable(path)}, line {error.lineno}: not valid JSON ({error.msg})") from None
-    except ValueError as error:
-        raise DataError(f"{printable(path)}: not valid JSON ({printable(error)})") from None
-    except OSError as error:
-        raise DataError(f"{printable(path)} cannot be read: {error.strerror}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{printable(path)}: expected an object with images, annotations and categories")
-    return content
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number of JSON")
-
-
-def _list(path: Path, content: Entry, key: str) -> Iterator[tuple[str, Entry]]:
-    """Where each entry of a list stands, and the entry."""
-    entries = content.get(key)
-    if not isinstance(entries, list):
-        raise DataError(
-            f"{printable(path)}: the list {key} is missing; expected images, annotations, categories"
-        )
-    for place, entry in enumerate(entries):
-        where = f"{printable(path)}: {key}[{place}]"
-        if not isinstance(entry, dict):
-            raise DataError(f"{where} must be an object, got {type(entry).__name__}")
-        yield where, entry
-
-
-def _whole(entry: Entry, key: str, where: str) -> int:
-    value = entry.get(key)
-    if type(value) is not int:
-        raise DataError(f"{where}: {key} must be a whole number, got {printable(value)!r}")
-    return value
-
-
-def _text(entry: Entry, key: str, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value:
-        raise DataError(f"{where}: {key} must be a text, got {printable(value)!r}")
-    return value
-
-
-def _categories(path: Path, content: Entry) -> dict[int, str]:
-    """Number of a category -> its name, in the order of the file."""
-    found: dict[int, str] = {}
-    for where, entry in _list(path, content, "categories"):
-        number, name = _whole(entry, "id", where), _text(entry, "name", where)
-        if number in found or name in found.values():
-            raise DataError(f"{where}: the category {number} {printable(name)!r} stands there twice")
-        found[number] = name
-    return found
-
-
 def _images(
     path: Path, content: Entry, root: Path, part: str
 ) -> dict[int, tuple[Path, tuple[str, int, int]]]:
     """Number of an image -> its file, and where its entry stands with the size that it gives."""
-    found: dict[int, tuple[str, tuple[str, int, int]]] = {}
-    for where, entry in _list(path, content, "images"):
-        number, name = _whole(entry, "id", where), _text(entry, "file_name", where)
-        if number in found:
-            raise DataError(f"{where}: the image {number} stands there twice")
-        width, height = (_whole(entry, side, where) for side in ("width", "height"))
-        found[number] = name, (where, width, height)
-    folder = _folder(path, root, part, [name for name, _ in found.values()])
-    return {number: (folder / name, size) for number, (name, size) in found.items()}
+    entries = coco_file.images(path, content)
+    names = {number: text(entry, "file_name", where) for number, (where, entry) in entries.items()}
+    folder = _folder(path, root, part, list(names.values()))
+    return {
+        number: (folder / names[number], (where, whole(entry, "width", where), whole(entry, "height", where)))
+        for number, (where, entry) in entries.items()
+    }
 
 
 def _folder(path: Path, root: Path, part: str, names: Sequence[str]) -> Path:
@@ -178,9 +134,9 @@ def _annotations(
     """Number of an image -> its objects, and the faults of single annotations."""
     found: dict[int, list[Marked]] = {}
     faults = []
-    for where, entry in _list(path, content, "annotations"):
+    for where, entry in coco_file.entries(path, content, "annotations"):
         try:
-            image = _whole(entry, "image_id", where)
+            image = whole(entry, "image_id", where)
             if image not in images:
                 raise DataError(f"{where}: image_id {image} is not among the images of the file")
             found.setdefault(image, []).append(_marked(entry, categories, where))
@@ -190,7 +146,7 @@ def _annotations(
 
 
 def _marked(entry: Entry, categories: Mapping[int, str], where: str) -> Marked:
-    category = _whole(entry, "category_id", where)
+    category = whole(entry, "category_id", where)
     if category not in categories:
         raise DataError(f"{where}: category_id {category} is not among the categories of the file")
     return Marked(

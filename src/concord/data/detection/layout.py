@@ -28,7 +28,8 @@ def found(source: str | Path) -> Found:
     listing = _at(path, DEEPEST)
     if listing is None:
         raise DataError(
-            f"{printable(path)} holds no annotations of boxes that are recognised; expected {EXPECTED}"
+            f"{printable(path)} holds no annotations of boxes that are recognised{coco.near_miss(path)};"
+            f" expected {EXPECTED}"
         )
     return listing
 

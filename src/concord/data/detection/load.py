@@ -11,8 +11,9 @@ from concord.data import draws
 from concord.data.detection.boxed import BoxedImages
 from concord.data.detection.layout import found
 from concord.data.detection.place import MULTIPLE, Size, canvas_of
-from concord.data.detection.read import Listing, Sample, counts, listing, refused
+from concord.data.detection.read import Listing, Sample, counts, has_objects, listing, refused
 from concord.data.images.decode import LARGEST
+from concord.data.images.parts import CALLED
 from concord.errors import DataError, amount
 from concord.files.paths import expanded
 from concord.files.text import printable
@@ -85,9 +86,10 @@ def divided(read: Listing, wanted: Wanted) -> Parts:
             parts["train"], parts[name] = _cut(parts["train"], share, name, wanted)
     if wanted.limit is not None and wanted.limit < len(parts["train"]):
         parts["train"] = _drawn(parts["train"], wanted.limit, "limit", wanted.seed)[1]
-    if not sum(counts(parts["train"], read.classes).values()):
+    if not has_objects(parts["train"]):
         raise DataError(
-            f"{printable(wanted.source)}: the training images have no boxes; nothing can be learned"
+            f"{printable(wanted.source)}: the training images have no boxes that count;"
+            " nothing can be learned"
         )
     canvas = wanted.canvas or _canvas(parts, wanted)
     made = {
@@ -97,6 +99,17 @@ def divided(read: Listing, wanted: Wanted) -> Parts:
     }
     notices = (*read.notices, *_shortcomings(parts, read))
     return Parts(made["train"], made.get("valid"), made.get("test"), read.format, notices, own_test)
+
+
+def require_scorable(parts: Parts, source: str) -> None:
+    """DataError for a part to score in which no box counts, before a training ends without figures."""
+    for name, part in (("valid", parts.valid), ("test", parts.test)):
+        if part is not None and not has_objects(part.samples):
+            raise DataError(
+                f"{printable(source)}: the {CALLED[name]} images have no boxes that count (crowds and"
+                " difficult ones do not), so that they cannot be scored: add boxes, or set another"
+                f" data.{name} or data.seed"
+            )
 
 
 def _canvas(parts: dict[str, tuple[Sample, ...]], wanted: Wanted) -> Size:

@@ -87,7 +87,8 @@ def listing(
     given = tuple(classes) if classes is not None else found.classes
     labels = {row.label for part in rows.values() for _, _, marked in part for row in marked}
     names = given if given is not None else tuple(sorted(labels))
-    cleaner = _Cleaner(names, [*found.faults, *faults])
+    twice = [f"{printable(root)}: the class {name!r} stands twice in its table" for name in _repeated(names)]
+    cleaner = _Cleaner(names, [*twice, *found.faults, *faults])
     parts = {
         part: tuple(cleaner.sample(root, item, header, marked) for item, header, marked in read)
         for part, read in rows.items()
@@ -179,10 +180,14 @@ class _Cleaner:
         )
 
 
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [printable(name) for name, count in Counter(names).items() if count > 1]
+
+
 def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:
     """Groups of classes that differ in case, spaces, hyphens or underscores only."""
     groups: dict[str, list[str]] = {}
-    for name in classes:
+    for name in dict.fromkeys(classes):
         groups.setdefault("".join(name.casefold().split()).replace("_", "").replace("-", ""), []).append(name)
     return [tuple(names) for names in groups.values() if len(names) > 1]
 
@@ -197,6 +202,11 @@ def refused(faults: Sequence[str], source: str | Path) -> str:
     """The first faults, one a line, and how all are listed."""
     lines = [*faults[:SHOWN], *([f"and {len(faults) - SHOWN:,} more faults"] if len(faults) > SHOWN else [])]
     return "\n".join(lines) + f"\n`concord data check {printable(source)}` lists all of them"
+
+
+def has_objects(samples: Sequence[Sample]) -> bool:
+    """Whether any box counts: one that is neither a crowd nor difficult."""
+    return any(bool((~(s.truth.crowd | s.truth.difficult)).any()) for s in samples)
 
 
 def counts(samples: Sequence[Sample], classes: Sequence[str]) -> dict[str, int]:

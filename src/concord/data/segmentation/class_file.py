@@ -10,6 +10,7 @@ from concord.files.text import printable
 
 FILES = ("classes.csv", "class_dict.csv", "classes.txt", "labelmap.txt")
 LARGEST = 2**20  # bytes
+SEPARATOR = re.compile("[,;:\t]")  # of columns; in a name without quotes it stands before what is no number
 ROW = re.compile(r"(?P<name>.+?)(?P<numbers>(?:[\s,;:]+\d+)*)[\s,;:]*")
 
 
@@ -32,7 +33,8 @@ def from_file(path: Path) -> Table:
         name, numbers = parsed["name"].strip("\"' "), [int(x) for x in re.findall(r"\d+", parsed["numbers"])]
         if at == 0 and not numbers and re.match(r"(name|class|label)s?\s*[,;\t]", line.lower()):
             continue
-        if len(numbers) not in (0, 1, 3):
+        quoted = parsed["name"].startswith(('"', "'"))
+        if len(numbers) not in (0, 1, 3) or (not quoted and SEPARATOR.search(name)):
             given = f"{printable(path)}, line {n}: {printable(line)!r}"
             raise DataError(f"{given} is not a row of NAME, NAME,VALUE or NAME,R,G,B")
         rows.append((name, _code(numbers, len(rows))))

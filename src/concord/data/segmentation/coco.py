@@ -5,26 +5,24 @@ is the background; the other classes are the categories by their id. Where objec
 in front.
 """
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from concord.data import coco_file
+from concord.data.coco_file import Entry, text, whole
 from concord.data.images.folder import SPLITS, class_folders
 from concord.data.segmentation import polygons, rle
 from concord.data.segmentation.pairs import Found, Pair, Place
 from concord.data.segmentation.raster import RED, Raster
 from concord.errors import DataError
-from concord.files import bounded
 from concord.files.text import printable
 
-LARGEST = 2**30  # bytes
 BACKGROUND = "background"
 FARTHEST = 10  # image sides from the image at which a corner may lie
 
@@ -75,29 +73,22 @@ class Regions:
 
 def in_file(path: Path) -> tuple[list[Pair], tuple[str, ...]]:
     """The images of a file and the classes; DataError that names file and entry."""
-    where = printable(path)
-    try:
-        document = json.loads(bounded.read(path, LARGEST))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{where} cannot be read as JSON: {printable(error)}") from error
-    images, annotations, categories = (
-        _entries(document, key, where) for key in ("images", "annotations", "categories")
-    )
-    classes, numbers = _classes(categories, where)
-    sizes = {_field(image, "id", int, f"{where}, images"): _size(image, where) for image in images}
+    content = coco_file.document(path)
+    classes, numbers = _classes(path, content)
+    images = coco_file.images(path, content)
+    sizes = {image: _size(*placed) for image, placed in images.items()}
     regions: dict[int, list[Region]] = defaultdict(list)
-    for annotation in annotations:
-        name = f"{where}, annotation {annotation.get('id', '?')}"
-        image = _field(annotation, "image_id", int, name)
-        category = _field(annotation, "category_id", int, name)
-        if image not in sizes or category not in numbers:
-            what = f"image {image}" if image not in sizes else f"category {category}"
-            raise DataError(f"{name} belongs to {what}, which the file does not list")
-        regions[image].append(_region(annotation, name, numbers[category], sizes[image]))
+    for where, annotation in coco_file.entries(path, content, "annotations"):
+        image = whole(annotation, "image_id", where)
+        category = whole(annotation, "category_id", where)
+        if image not in images or category not in numbers:
+            what = f"image {image}" if image not in images else f"category {category}"
+            raise DataError(f"{where} belongs to {what}, which the file does not list")
+        regions[image].append(_region(annotation, where, numbers[category], sizes[image]))
     pairs = []
-    for image in images:
-        file = _field(image, "file_name", str, f"{where}, image {image['id']}")
-        truth = Regions(f"{where}, image {image['id']}", sizes[image["id"]], regions[image["id"]])
+    for image, (where, entry) in images.items():
+        file = text(entry, "file_name", where)
+        truth = Regions(f"{printable(path)}, image {image}", sizes[image], regions[image])
         pairs.append(Pair(Path(file).with_suffix("").as_posix(), Place(_place(path, file)), truth))
     return pairs, classes
 
@@ -123,53 +114,45 @@ def _only_json(folder: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _entries(document: Any, key: str, where: str) -> list[Any]:
-    entries = document.get(key) if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise DataError(f"{where} has no list {key!r} of objects, as COCO's format has")
-    return entries
-
-
-def _field(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
-    value = entry.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise DataError(
-            f"{where}: {key} must be {'a whole number' if kind is int else 'a text'}, got {value!r}"
-        )
-    return value
-
-
-def _size(image: Mapping[str, Any], where: str) -> tuple[int, int]:
-    field = partial(_field, image, kind=int, where=f"{where}, image {image['id']}")
-    height, width = field("height"), field("width")
+def _size(where: str, image: Entry) -> tuple[int, int]:
+    height, width = whole(image, "height", where), whole(image, "width", where)
     if not (0 < height < RED and 0 < width < RED):
-        raise DataError(f"{where}, image {image['id']}: height and width are {height} and {width}")
+        raise DataError(f"{where}: height and width are {height} and {width}")
     return height, width
 
 
-def _classes(categories: Sequence[Any], where: str) -> tuple[tuple[str, ...], dict[int, int]]:
+def _classes(path: Path, content: Entry) -> tuple[tuple[str, ...], dict[int, int]]:
     """Names, and category id -> number of the class; a category named background is class 0."""
-    named = sorted(
-        (_field(c, "id", int, f"{where}, categories"), _field(c, "name", str, f"{where}, categories"))
-        for c in categories
-    )
-    names = [BACKGROUND, *(name for _, name in named if name != BACKGROUND)]
-    if len({i for i, _ in named}) < len(named) or len(set(names)) < len(names):
-        raise DataError(f"{where}: two categories have the same id or name")
+    named = dict(sorted(coco_file.categories(path, content).items()))
+    names = [BACKGROUND, *(name for name in named.values() if name != BACKGROUND)]
     if len(names) < 2:
-        raise DataError(f"{where} lists no categories")
-    return tuple(names), {i: names.index(name) for i, name in named}
+        raise DataError(f"{printable(path)} lists no categories")
+    return tuple(names), {number: names.index(name) for number, name in named.items()}
 
 
-def _region(annotation: Mapping[str, Any], where: str, number: int, size: tuple[int, int]) -> Region:
+def _region(annotation: Entry, where: str, number: int, size: tuple[int, int]) -> Region:
     given = annotation.get("segmentation")
     if isinstance(given, dict):
-        if list(given.get("size", ())) != list(size):
+        if given.get("size") != list(size):
             raise DataError(f"{where}: its region is of size {given.get('size')}, its image of {list(size)}")
         return Region(where, number, runs=_runs(given.get("counts"), where))
     if not isinstance(given, list) or not given:
         raise DataError(f"{where} has no segmentation; annotations with boxes alone are for --task detect")
-    return Region(where, number, tuple(_polygon(corners, where, size) for corners in given))
+    outlines = tuple(_polygon(corners, where, size) for corners in given)
+    _require_inside(outlines, where, size)
+    return Region(where, number, outlines)
+
+
+def _require_inside(outlines: Sequence[NDArray[np.float64]], where: str, size: tuple[int, int]) -> None:
+    """DataError for outlines that would leave the mask empty: in fractions of the image, or outside of it."""
+    height, width = size
+    x, y = np.concatenate(outlines).reshape(-1, 2).T
+    if max(x.max(), y.max()) <= 1:
+        raise DataError(f"{where}: the outline seems to be in fractions of the image, expected pixels")
+    if x.min() >= width or y.min() >= height or x.max() <= 0 or y.max() <= 0:
+        raise DataError(
+            f"{where}: the outline lies outside the image of {width}x{height} pixels; correct or remove it"
+        )
 
 
 def _runs(counts: Any, where: str) -> NDArray[np.int64]:
@@ -183,12 +166,14 @@ def _runs(counts: Any, where: str) -> NDArray[np.int64]:
 
 
 def _polygon(corners: Any, where: str, size: tuple[int, int]) -> NDArray[np.float64]:
+    if not isinstance(corners, list) or not all(type(number) in (int, float) for number in corners):
+        raise DataError(f"{where}: a polygon is a list of numbers x, y, x, y, ...")
+    if len(corners) < 6 or len(corners) % 2:
+        raise DataError(f"{where}: a polygon has 3 or more corners x, y; got {len(corners)} numbers")
     try:
         polygon = np.array(corners, np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: a polygon is a list of numbers x, y, x, y, ...") from error
-    if polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2:
-        raise DataError(f"{where}: a polygon has 3 or more corners x, y; got {polygon.size} numbers")
+    except OverflowError:
+        raise DataError(f"{where}: a corner is a number that is too large") from None
     far = FARTHEST * max(size)
     if not (np.abs(polygon) <= far).all():  # NaN too
         raise DataError(f"{where}: a corner is not a number or lies more than {far} pixels away")

@@ -18,6 +18,7 @@ from concord.data.segmentation.deform import GRID, displacement, field
 from concord.data.segmentation.table import NOTHING
 from concord.errors import UsageError
 
+LARGEST = 4096  # pixels of a side
 Layers = tuple[Tensor, ...]  # image (C, H, W) uint8, classes (H, W) int16, and weights (H, W) where there are
 
 
@@ -42,8 +43,8 @@ class Crops:
 
     def __post_init__(self) -> None:
         height, width = self.sides
-        if height < 1 or width < 1:
-            raise UsageError(f"the size of crops must be 1 or more, got {height}x{width}")
+        if not 1 <= min(height, width) <= max(height, width) <= LARGEST:
+            raise UsageError(f"the size of crops must be 1 to {LARGEST}, got {height}x{width}")
         if self.turn and height != width:
             raise UsageError(f"quarter turns are for square crops, got {height}x{width}")
         if not 0 <= self.deform < float("inf") or self.grid < 2:

@@ -87,8 +87,11 @@ def _matched(images: Path, masks: Path) -> tuple[list[Pair], list[tuple[str, str
     pictures, truths = _by_name(images, bad), _by_name(masks, bad)
     for name in sorted(truths.keys() - pictures.keys()):
         ending = next((end for end in ENDINGS if name.lower().endswith(end)), "")
-        if ending and name[: -len(ending)] in pictures:
-            truths.setdefault(name[: -len(ending)], truths.pop(name))
+        image = name.removesuffix(name[-len(ending) :]) if ending else ""
+        if image in truths:
+            bad.append((str(truths.pop(name)), _twice(truths[image])))
+        elif image in pictures:
+            truths[image] = truths.pop(name)
     for mine, others, what in ((pictures, truths, "mask"), (truths, pictures, "image")):
         where = printable((masks if what == "mask" else images).name)
         bad += [
@@ -104,11 +107,13 @@ def _by_name(folder: Path, bad: list[tuple[str, str]]) -> dict[str, Path]:
     for name in filter(is_image_name, names_below(folder)):
         stem = name.rpartition(".")[0]
         if stem in files:
-            bad.append(
-                (str(folder / name), f"has the name of {printable(files[stem].name)}; keep one of them")
-            )
+            bad.append((str(folder / name), _twice(files[stem])))
         files.setdefault(stem, folder / name)
     return files
+
+
+def _twice(other: Path) -> str:
+    return f"has the name of {printable(other.name)}; keep one of them"
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -28,7 +28,9 @@ def decode(runs: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
     """The mask of runs; ValueError if they are negative or do not fill it. Shape: -> (H, W)"""
     height, width = size
     lengths = np.asarray(runs, np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != height * width:
+    if lengths.ndim == 1 and (lengths < 0).any():
+        raise ValueError(f"its runs hold {int(lengths.min())}, expected lengths of 0 or more")
+    if lengths.ndim != 1 or int(lengths.sum()) != height * width:
         total = int(lengths.sum()) if lengths.ndim == 1 else "no list"
         raise ValueError(f"its runs add up to {total}, expected {height} x {width} = {height * width}")
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)

@@ -9,7 +9,7 @@ from torch import nn
 from concord.data.detection.anchors import anchors
 from concord.data.detection.augment import BoxAugment
 from concord.data.detection.boxed import BoxedImages
-from concord.data.detection.load import SIDE, Wanted, load
+from concord.data.detection.load import SIDE, Wanted, load, require_scorable
 from concord.data.detection.place import MULTIPLE
 from concord.data.detection.read import sides
 from concord.data.detection.scales import rescaled, side_of
@@ -48,6 +48,7 @@ def load_parts(config: Config, known: VisionInterface | None = None) -> given.Pa
         largest_image=data.largest_image,
     )
     found = load(wanted)
+    require_scorable(found, data.source)
     changes: dict[str, Any] = {name: getattr(config.augment, name) or 0 for name in CHANGES}
     train = replace(found.train, augment=BoxAugment(**changes))
     return given.Parts(train, found.valid, found.test, found.notices, data.workers or 0)

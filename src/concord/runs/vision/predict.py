@@ -27,7 +27,7 @@ def predict(
     files: Sequence[str],
     *,
     member: str = ENSEMBLE,
-    score: float = SCORE,
+    score: float | None = None,
     to: Path | None = None,
     format: str = "png",
     allow_code: Collection[str] = (),
@@ -35,13 +35,16 @@ def predict(
 ) -> list[MaskPrediction] | list[BoxPrediction]:
     """A prediction for every image, in the order given; one that cannot be read has an ``error``.
 
-    ``score``: boxes that are less sure are left out. Masks are found in the size of the picture, tile by
-    tile. With ``to`` what was found is written into that folder. UsageError for a score that is not from 0 to
-    1, and for a format that the task does not have.
+    ``score``: boxes that are less sure are left out, than .25 unless given. Masks are found in the size of
+    the picture, tile by tile. With ``to`` what was found is written into that folder. UsageError for a score
+    that is not from 0 to 1, and for a score or a format that the task does not have.
     """
-    if not 0 <= score <= 1:
+    if score is not None and not 0 <= score <= 1:
         raise UsageError(f"the score is a probability from 0 to 1, got {score}")
     loaded = load_run(run, member=member, allow_code=allow_code, observer=observer)
+    if score is not None and loaded.interface.task != DETECT:
+        raise UsageError(f"a score is of boxes; {run} finds masks")
+    least = SCORE if score is None else score
     if to is not None:
         require(to, format, loaded.interface.task)
     paths = [path for text in files for path in _paths(text)]
@@ -55,7 +58,7 @@ def predict(
                     BoxPrediction(text, error=error) if detect else MaskPrediction(text, error=error)
                 )
             else:
-                found.append(_boxes(loaded, path, member, score) if detect else _mask(loaded, path, member))
+                found.append(_boxes(loaded, path, member, least) if detect else _mask(loaded, path, member))
             observer.counted(len(found), len(paths))
     if to is not None:
         written(found, loaded.interface.classes, to, format)

@@ -37,17 +37,29 @@ def written(
 ) -> list[Path]:
     """Write what was found, without the files that could not be read; gives the paths.
 
-    Files are called as the pictures are; UsageError where two of these have one name.
+    Files are called as the pictures are; UsageError where two of these have one name, and where a file would
+    take the place of a picture.
     """
     masks = [one for one in found if isinstance(one, MaskPrediction) and one.error is None]
     boxes = [one for one in found if isinstance(one, BoxPrediction) and one.error is None]
     _require_names([*(one.file for one in masks), *(one.file for one in boxes)])
     content = _of_masks(masks, classes, format) if masks else _of_boxes(boxes, classes, format)
-    paths = []
-    for name, data in content.items():
-        paths.append(to / name)
-        deliver(paths[-1], data)
+    paths = [to / name for name in content]
+    _require_pictures_kept(paths, [one.file for one in found])
+    for path, data in zip(paths, content.values(), strict=True):
+        deliver(path, data)
     return paths
+
+
+def _require_pictures_kept(paths: Sequence[Path], pictures: Sequence[str]) -> None:
+    """UsageError if a file that is to be written is one of the pictures, by whatever path or link."""
+    kept = {Path(picture).resolve() for picture in pictures}
+    for path in paths:
+        if path.resolve() in kept:
+            raise UsageError(
+                f"{printable(path)} is one of the pictures, which the result would replace: write into"
+                " another folder"
+            )
 
 
 def _require_names(files: Sequence[str]) -> None:
