@@ -57,7 +57,7 @@ def test_a_training_without_its_task_says_which_it_is(task, made, capsys, tmp_pa
 def test_members_with_different_margins_are_refused_before_anything_is_written(made, tmp_path):
     members = {"deep": "unet(width=2,depth=2)", "same": "unet(width=2,depth=2,same=1)"}
     settings = tables("segment", made["segment"].parent / "data", members, data={"size": 60})
-    with pytest.raises(UsageError, match="the same margin, got deep 20, same 0 pixels"):
+    with pytest.raises(UsageError, match=r"different numbers of pixels on each side \(deep 20, same 0\)"):
         concord.train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

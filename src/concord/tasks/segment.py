@@ -183,15 +183,6 @@ class Segment:
             )
 
 
-def _require_one_size(outputs: Sequence[Tensor]) -> None:
-    if len({output.shape for output in outputs}) > 1:
-        given = ", ".join("x".join(map(str, output.shape[2:])) for output in outputs)
-        raise ShapeError(
-            f"members give maps of different sizes ({given}), which have no mean: wrap networks without"
-            " padding into concord.layers.tiles.Tiled, and train those of one margin together"
-        )
-
-
 def _likeliest(logits: Tensor) -> Tensor:
     """The first of the classes with the highest logit, as ``argmax`` gives it, which takes ten times as long
     on a CPU. Shape: (B, K, H, W) -> (B, H, W)"""

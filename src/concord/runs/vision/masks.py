@@ -1,9 +1,6 @@
 """Runs that find masks: their data and their task."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-
-from torch import nn
 
 from concord.data.dataset import Dataset
 from concord.data.segmentation.border import Border
@@ -11,7 +8,6 @@ from concord.data.segmentation.crops import Crops
 from concord.data.segmentation.load import Wanted, load
 from concord.data.segmentation.samples import Known, Masks
 from concord.errors import UsageError
-from concord.layers.tiles import Tiled
 from concord.runs import given
 from concord.runs.config import Config
 from concord.runs.vision.interface import VisionInterface
@@ -62,27 +58,16 @@ def interface_of_parts(parts: given.Parts) -> VisionInterface:
     return VisionInterface("segment", channels, known.table.classes, known.normalise, table=known.table)
 
 
-def task_of(config: Config, interface: VisionInterface, members: Mapping[str, nn.Module]) -> Segment:
+def task_of(config: Config, interface: VisionInterface) -> Segment:
     """What an output means; V_rand is that of the regions of ``segment.objects``.
 
-    UsageError for objects of an unknown class, and unless all members lose the same margin in training.
+    UsageError for objects of an unknown class.
     """
-    _require_one_margin(members)
     objects = config.segment.objects if config.segment else None
     if objects is not None and objects not in interface.classes:
         known = ", ".join(interface.classes)
         raise UsageError(f"segment.objects is {objects!r}, the classes are {known}")
     return Segment(len(interface.classes), None if objects is None else interface.classes.index(objects))
-
-
-def _require_one_margin(members: Mapping[str, nn.Module]) -> None:
-    margins = {name: member.grid.margin for name, member in members.items() if isinstance(member, Tiled)}
-    if len({*margins.values()}) > 1:
-        listed = ", ".join(f"{name} {margin}" for name, margin in margins.items())
-        raise UsageError(
-            f"members meet pixel by pixel, so that in training all lose the same margin, got {listed} pixels:"
-            " give them the same depth, or same=1"
-        )
 
 
 def size_of(parts: given.Parts) -> tuple[int, int]:

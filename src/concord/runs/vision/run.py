@@ -52,7 +52,9 @@ def load_parts(config: Config, known: VisionInterface | None = None) -> given.Pa
 
 def task_of(config: Config, interface: VisionInterface, members: Mapping[str, nn.Module]) -> Task[Any]:
     """What an output of these members means."""
-    return (boxes if interface.task == DETECT else masks).task_of(config, interface, members)
+    if interface.task == DETECT:
+        return boxes.task_of(config, interface, members)
+    return masks.task_of(config, interface)
 
 
 def new(folder: RunFolder, asked: Config, call: Call) -> Ready[Any]:
