@@ -9,6 +9,7 @@ from concord.bench import detect, plain_yolo, segment, vision
 from concord.cli import app
 from concord.layers.tiles import Tiled
 from concord.tasks.detect import Detect
+from concord.tasks.detection.fuse import merged, weighted
 from concord.tasks.detection.v3 import YoloV3
 from concord.zoo.build import build
 
@@ -138,3 +139,43 @@ def test_the_rows_of_segment_are_as_promised_and_its_table_names_the_tiles(capsy
     assert found["tiles"]["same"] == {"count": 4, "side": 324}
     out = called(capsys, "segment", "--side", "600")
     assert "600x600 pixels, same padding: 4 tiles of 324x324, one by one" in out
+
+
+# what was made faster still computes the same
+
+
+def test_an_ensemble_of_one_has_the_figures_of_its_member():
+    task, x = segment.Segment(3), torch.randn(2, 3, 9, 7)
+    y = torch.randint(-1, 3, (2, 9, 7))
+    scores = task.scores(task.tally([x], [y]), ["one"])
+    assert scores.ensemble == scores.members["one"]
+    counted = y != -1
+    nats = torch.nn.functional.cross_entropy(x.double(), y, ignore_index=-1)
+    assert scores.ensemble.nll == pytest.approx(float(nats))
+    assert scores.ensemble.error == pytest.approx(float((x.argmax(1) != y)[counted].double().mean()))
+
+
+def found(*rows):
+    """Detections of one image: (x1, y1, x2, y2), score, label."""
+    boxes, scores, labels = zip(*rows, strict=True)
+    return {
+        "boxes": torch.tensor([boxes], dtype=torch.float32),
+        "scores": torch.tensor([scores]),
+        "labels": torch.tensor([labels]),
+    }
+
+
+FILLING = ((0, 0, 0, 0), 0.0, -1)
+
+
+def test_fusion_keeps_classes_apart_and_suppression_passes_over_rows_that_only_fill_up():
+    box, near, far = (0, 0, 10, 10), (1, 0, 11, 10), (50, 50, 70, 60)
+    first = found((box, 0.9, 0), FILLING, FILLING)
+    second = found((near, 0.8, 1), (far, 0.5, 0), FILLING)
+    apart = weighted([first, second], 4)
+    assert apart["labels"].tolist() == [[0, 1, 0, -1]]
+    assert apart["boxes"][0, :3].tolist() == [list(map(float, one)) for one in (box, near, far)]
+    together = merged([first, second], 4)  # rows that only fill up stand between those of the members
+    assert together["labels"].tolist() == [[0, 1, 0, -1]]
+    assert together["boxes"][0, :3].tolist() == [list(map(float, one)) for one in (box, near, far)]
+    assert merged([found(FILLING), found(FILLING)], 2)["labels"].tolist() == [[-1, -1]]
