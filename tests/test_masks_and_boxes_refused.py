@@ -51,6 +51,8 @@ def test_a_training_without_its_task_says_which_it_is(task, made, capsys, tmp_pa
         capsys, "train", "--data", data, "--members", "noel2017_st", "--out", tmp_path / "r"
     )
     assert (status, f"train with --task {task}" in said) == (2, True)
+    status, _, said = call(capsys, "train", "--data", data, "--out", tmp_path / "r")
+    assert (status, f"train with --task {task}" in said) == (2, True)
     assert not (tmp_path / "r").exists()
 
 
@@ -83,6 +85,33 @@ def test_a_validation_part_without_boxes_is_refused_before_anything_is_written(t
     with pytest.raises(DataError, match="the validation images have no boxes that count"):
         concord.train(tables("detect", data), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"valid": 1.5}, "data.valid is a fraction from 0 to below 1, got 1.5"),
+        ({"test": -0.5}, "data.test is a fraction from 0 to below 1, got -0.5"),
+        ({"valid": float("nan")}, "data.valid is a fraction from 0 to below 1, got nan"),
+        ({"limit": 0}, "data.limit must be 1 or more, got 0"),
+    ],
+)
+def test_parts_of_boxes_that_cannot_be_cut_are_refused_in_python(asked, said, made):
+    with pytest.raises(UsageError, match=said):
+        concord.load_boxes(made["detect"].parent / "data", size=64, **asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"crops": 32}, r"crops is such as Crops\(size=256\), got 32"),
+        ({"classes": ["background", "disc"]}, "classes is a mapping of names to values or colours"),
+        ({"classes": {"background": 0, "disc": "x"}}, "class 'disc' has x; expected a value"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_for_masks_in_python(asked, said, made):
+    with pytest.raises(UsageError, match=said):
+        concord.load_masks(made["segment"].parent / "data", **asked)
 
 
 def test_crops_that_no_memory_holds_are_refused(made, tmp_path):

@@ -11,6 +11,7 @@ from concord.data.segmentation.border import Border
 from concord.data.segmentation.crops import Crops
 from concord.data.segmentation.table import Code
 from concord.data.splits import TEST, VALID, Splits
+from concord.errors import UsageError
 
 __all__ = ["Border", "BoxAugment", "Crops", "Loaded", "load_boxes", "load_masks"]
 
@@ -35,6 +36,10 @@ def load_masks(
     in the masks. ``border`` gives weights to pixels between objects. Raises DataError that names files,
     UsageError for options that describe no training.
     """
+    if not isinstance(crops, Crops):
+        raise UsageError(f"crops is such as Crops(size=256), got {crops!r}")
+    if classes is not None and not isinstance(classes, Mapping):
+        raise UsageError(f"classes is a mapping of names to values or colours in the masks, got {classes!r}")
     return masks.load(masks.Wanted(str(source), crops, valid, test, seed, limit, classes, border))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from concord.data.load import load_data
 from concord.runs import toml
+from concord.runs.classes_only import classes_only
 from concord.runs.config_data import Data
 from concord.runs.task_kinds import PAIRS
 from concord.training.observer import SILENT, Observer
@@ -48,6 +49,7 @@ def _shape_of(data: Data) -> tuple[int, int, int]:
         raise _Seen(shape)
 
     try:
-        return load_data(**data.of_pictures(), accept=stop).train.shape
+        with classes_only(data.source):
+            return load_data(**data.of_pictures(), accept=stop).train.shape
     except _Seen as seen:
         return seen.shape

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from concord.data.detection.layout import recognised
-from concord.data.segmentation.read import is_segmentation
 from concord.data.splits import Splits
-from concord.errors import CheckpointError, DataError, UsageError
-from concord.files.text import printable
+from concord.errors import CheckpointError
 from concord.runs import assemble, machine, threads
+from concord.runs.classes_only import classes_only
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
 from concord.runs.interface import Interface, check_same, interface_of
@@ -18,7 +16,6 @@ from concord.runs.plan import pointless
 from concord.runs.ready import Call, Ready
 from concord.runs.result import Result, diversity_of, ensemble_of, members_of
 from concord.runs.teachers import load_teachers
-from concord.runs.vision.settings import DETECT, SEGMENT
 from concord.runs.watching import reading
 from concord.tasks.classify import ClassScores
 from concord.training.checkpoint import Checkpoint
@@ -28,15 +25,9 @@ from concord.training.job import Job
 
 def new(folder: RunFolder, asked: Config, call: Call) -> Ready[ClassScores]:
     """A training from its settings; what is wrong is refused here, before anything is written."""
-    config, source = machine.resolved(asked), asked.data.source
-    if is_segmentation(source):  # whose two folders would be taken for classes
-        raise UsageError(_of_another_task(source, "masks", SEGMENT))
-    try:
+    config = machine.resolved(asked)
+    with classes_only(config.data.source):
         splits, members = assemble.load_and_build(config, call.allow_code, reading(call.observer, call.stop))
-    except DataError as error:
-        if recognised(source):
-            raise UsageError(_of_another_task(source, "boxes", DETECT)) from error
-        raise
     for notice in (*splits.notices, *pointless(config)):
         call.observer.notice(notice)
     interface = Interface.of(splits)
@@ -49,10 +40,6 @@ def new(folder: RunFolder, asked: Config, call: Call) -> Ready[ClassScores]:
         call.observer.notice(choice.notice)
     job = make_job(folder, choice.config, splits, members, interface, observer=call.observer, stop=call.stop)
     return _ready(job, choice.config, interface, folder.path)
-
-
-def _of_another_task(source: str, what: str, task: str) -> str:
-    return f"{printable(source)} holds images with {what}, no folders of classes: train with --task {task}"
 
 
 def again(folder: RunFolder, asked: Config, found: Checkpoint | None, call: Call) -> Ready[ClassScores]:

@@ -14,7 +14,7 @@ from concord.data.detection.place import MULTIPLE, Size, canvas_of
 from concord.data.detection.read import Listing, Sample, counts, has_objects, listing, refused
 from concord.data.images.decode import LARGEST
 from concord.data.images.parts import CALLED
-from concord.errors import DataError, amount
+from concord.errors import DataError, UsageError, amount
 from concord.files.paths import expanded
 from concord.files.text import printable
 
@@ -35,6 +35,13 @@ class Wanted:
     classes: tuple[str, ...] | None = None  # default: as a file lists them, else the labels by alphabet
     canvas: Size | None = None  # height and width of an earlier training; default: from size and images
     largest_image: float = LARGEST  # megapixels
+
+    def __post_init__(self) -> None:
+        for name, share in (("valid", self.valid), ("test", self.test)):
+            if not 0 <= share < 1:
+                raise UsageError(f"data.{name} is a fraction from 0 to below 1, got {share}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"data.limit must be 1 or more, got {self.limit}")
 
 
 @dataclass(frozen=True, eq=False)

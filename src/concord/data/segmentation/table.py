@@ -47,7 +47,8 @@ class Table:
             kinds.add(isinstance(code, tuple))
             numbers = code if isinstance(code, tuple) else (code,)
             most = 255 if isinstance(code, tuple) else RED - 1
-            if len(numbers) not in (1, 3) or not all(0 <= n <= most for n in numbers):
+            whole = all(isinstance(n, int) and 0 <= n <= most for n in numbers)
+            if len(numbers) not in (1, 3) or not whole:
                 raise UsageError(f"class {name!r} has {code}; expected a value 0 to {RED - 1} or r, g, b")
             left_out = name.lower() in LEFT_OUT
             codes.append((_coded(code), NOTHING if left_out else len(classes)))

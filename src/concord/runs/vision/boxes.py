@@ -20,13 +20,13 @@ from concord.runs.config_vision import Detect as Settings
 from concord.runs.vision.heads import one_head
 from concord.runs.vision.interface import VisionInterface
 from concord.runs.vision.members import canvas_of, with_anchors
+from concord.runs.vision.settings import CHANGES, DETECT
 from concord.tasks.detect import Detect
 from concord.training.batch import Batch
 from concord.training.job import Feed
 from concord.training.seeding import purpose_seed
 
 LEAST, MOST = 0.75, 1.5  # of the size, between which sizes are drawn; 320 to 608 of 416 in the paper
-CHANGES = ("flip", "jitter", "mosaic", "brightness", "contrast", "saturation", "hue")  # of BoxAugment
 
 
 def settings_of(config: Config) -> Settings:
@@ -49,7 +49,7 @@ def load_parts(config: Config, known: VisionInterface | None = None) -> given.Pa
     )
     found = load(wanted)
     require_scorable(found, data.source)
-    changes: dict[str, Any] = {name: getattr(config.augment, name) or 0 for name in CHANGES}
+    changes: dict[str, Any] = {name: getattr(config.augment, name) or 0 for name in CHANGES[DETECT]}
     train = replace(found.train, augment=BoxAugment(**changes))
     return given.Parts(train, found.valid, found.test, found.notices, data.workers or 0)
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from concord.runs.config_data import ELSEWHERE
+
 if TYPE_CHECKING:
     from concord.runs.config import Config
 
@@ -22,7 +24,6 @@ CHANGES = {
     SEGMENT: ("flip", "brightness", "deform", "turn"),
     DETECT: ("flip", "brightness", "contrast", "saturation", "hue", "jitter", "mosaic"),
 }
-OTHERS = ("deform", "turn", "jitter", "mosaic")  # that no classifier takes
 
 
 def fault(config: "Config") -> str | None:
@@ -39,7 +40,7 @@ def fault(config: "Config") -> str | None:
             return f"data.classes belongs to train.task = {SEGMENT}"
     changes = [key for key, value in config.augment.model_dump().items() if value not in (None, 0)]
     if task not in TASKS:
-        return next((f"augment.{key} belongs to {_owner(key)}" for key in changes if key in OTHERS), None)
+        return next((f"augment.{key} belongs to {_owner(key)}" for key in changes if key in ELSEWHERE), None)
     if wrong := [key for key in changes if key not in CHANGES[task]]:
         return (
             f"augment.{wrong[0]} does not belong to the task {task}, which takes {', '.join(CHANGES[task])}"
