@@ -28,7 +28,7 @@ def test_the_defaults_of_data_are_the_same_in_a_settings_file_and_in_python():
     python = {k: p.default for k, p in inspect.signature(load).parameters.items()}
     settings = {key: field.default for key, field in Data.model_fields.items()}
     shared = settings.keys() & python.keys() - {"source"}
-    assert shared == settings.keys() - {"source", "window"}  # which is one of texts
+    assert shared == settings.keys() - {"source", "window", "classes"}  # of texts, and of masks
     assert {key: python[key] for key in shared} == {key: settings[key] for key in shared}
 
 
