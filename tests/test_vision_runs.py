@@ -150,7 +150,11 @@ STOPPED = {
     "masks with borders": ("segment", {"segment": {"border": 5.0, "sigma": 2.0}}, 2),
     "boxes": ("detect", {"augment": {"mosaic": 0.5, "jitter": 0.1, "hue": 0.1}}, 3),
     # 15 updates in an epoch, the first ten of another size than the rest
-    "boxes at scales": ("detect", {"detect": {"scales": True}, "batch_size": 1}, 6),
+    "boxes at scales": (
+        "detect",
+        {"detect": {"scales": True}, "batch_size": 1, "data": {"size": 128}, "seed": 2},
+        6,
+    ),
 }
 
 
