@@ -149,14 +149,21 @@ STOPPED = {
     "masks": ("segment", {"augment": {"deform": 2.0, "turn": True, "flip": True}}, 3),
     "masks with borders": ("segment", {"segment": {"border": 5.0, "sigma": 2.0}}, 2),
     "boxes": ("detect", {"augment": {"mosaic": 0.5, "jitter": 0.1, "hue": 0.1}}, 3),
-    "boxes at scales": ("detect", {"detect": {"scales": True}}, 2),
+    # 15 updates in an epoch, the first ten of another size than the rest
+    "boxes at scales": (
+        "detect",
+        {"detect": {"scales": True}, "batch_size": 1, "data": {"size": 128}, "seed": 2},
+        6,
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", STOPPED)
 def test_a_run_that_was_stopped_again_and_again_ends_as_one_that_was_not(kind, tmp_path):
     task, more, polls = STOPPED[kind]
-    settings = concord.Config(**tables(task, write_data(tmp_path, task), batch_size=2, **more))
+    write = made_of.masks if task == "segment" else made_of.boxes
+    source = write(tmp_path / "data", count=24 if "batch_size" in more else 12)
+    settings = concord.Config(**tables(task, source, **{"batch_size": 2, **more}))
     runs.train(settings, tmp_path / "whole")
     with pytest.raises(StoppedError):
         runs.train(settings, tmp_path / "parts", stop=after(polls))
