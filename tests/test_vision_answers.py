@@ -269,7 +269,11 @@ WRONG = {
     "several labels": (TASKS, ["00.png", "--top", "2"], "are of one label"),
     "probabilities": (TASKS, ["00.png", "--probabilities"], "are of one label"),
     "texts": (TASKS, ["00.png", "--text", "abc"], "give image files, no texts"),
-    "a table of labels": (TASKS, ["00.png", "--csv", "labels.csv"], "written with --to FOLDER"),
+    "a table of labels": (
+        TASKS,
+        ["00.png", "--to", "found", "--csv", "labels.csv"],
+        "written with --to FOLDER",
+    ),
     "a member that there is not": (TASKS, ["00.png", "--member", "c"], "'c'"),
 }
 

@@ -86,7 +86,10 @@ def predict_command(
     if format_ and not to:
         raise UsageError(f"--format {format_} is of the files that --to FOLDER writes: add --to")
     from concord.api.evaluate import predict
+    from concord.runs.kinds import kind_of_run
 
+    if csv_ and kind_of_run(run) == "vision":
+        raise UsageError("--csv is a table of labels; masks and boxes are written with --to FOLDER")
     rows = predict(
         run,
         list(_with_input(files)),
@@ -116,10 +119,7 @@ def _show(rows: "Sequence[Row]", table: Path | None, as_json: bool) -> None:
         from concord.files.text import printable
         from concord.runs.vision.found import BoxPrediction, MaskPrediction
 
-        labelled = [row for row in rows if not isinstance(row, MaskPrediction | BoxPrediction)]
-        if len(labelled) < len(rows):
-            raise UsageError("--csv is a table of labels; masks and boxes are written with --to FOLDER")
-        _write_csv(table, labelled)
+        _write_csv(table, [row for row in rows if not isinstance(row, MaskPrediction | BoxPrediction)])
         bad = sum(row.error is not None for row in rows)
         unread = f"; {bad} could not be read" if bad else ""
         written = f"{printable(table)}: labels of {amount(len(rows) - bad, _kind(rows))}{unread}"

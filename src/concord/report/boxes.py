@@ -84,7 +84,8 @@ def precision_recall(curves: Mapping[str, tuple[Sequence[float], Sequence[float]
     def draw(figure: "Figure") -> None:
         ax = figure.subplots()
         for k, (name, (recall, precision)) in enumerate(curves.items()):
-            ax.plot(recall, precision, color=COLOURS[k % len(COLOURS)], label=short(name, 24))
+            colour, start = COLOURS[k % len(COLOURS)], precision[:1]  # of the surest box, from recall 0 on
+            ax.plot([0.0] * len(start) + [*recall], [*start, *precision], color=colour, label=short(name, 24))
         ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         ax.grid()
         ax.legend()

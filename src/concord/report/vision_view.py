@@ -94,7 +94,7 @@ def _masks(loaded: LoadedVision, part: Dataset, i: int) -> Triptych:
     assert isinstance(x, Tensor)
     assert isinstance(y, Tensor)
     found = loaded.combined(x)[0].argmax(0).cpu()
-    return Triptych(part.name(i), x[0], y[0], found)
+    return Triptych(Path(part.name(i)).name, x[0], y[0], found)
 
 
 def _boxes(loaded: LoadedVision, part: Dataset, i: int) -> Seen:
