@@ -257,7 +257,7 @@ def test_a_change_that_is_switched_on_leaves_the_place_as_it_was():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"size": 0}, "1 or more"),
+        ({"size": 0}, "1 to 4096"),
         ({"size": (8, 9), "turn": True}, "square crops, got 8x9"),
         ({"deform": -1.0}, "deform must be 0 or more"),
         ({"grid": 1}, "grid 2 or more"),

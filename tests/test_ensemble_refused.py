@@ -95,7 +95,7 @@ BINDINGS = {
     "a number as edges": ({"consensus": "l2", "edges": 3}, "a name, a square table"),
     "a temperature of l2": ({"consensus": "l2", "temperature": 2.0}, "temperature belongs to"),
     "a temperature of a function": ({"consensus": torch.dist, "temperature": 2.0}, "temperature belongs to"),
-    "an unknown task": ({"task": "detect"}, "\"classify\", .* or an object.*got 'detect'"),
+    "an unknown task": ({"task": "depth"}, "\"classify\", .* or an object.*got 'depth'"),
     "half a task": ({"task": nn.CrossEntropyLoss()}, "without loss, compare, combine"),
 }
 

@@ -172,7 +172,7 @@ def test_other_data_that_do_not_fit_are_refused_with_file_and_line(kind, made, t
 
 WRONG = {
     "no data": (["--task", "language"], 2, "the task language needs data"),
-    "a task that there is not": (["--task", "segmentz"], 2, "did you mean 'segments'"),
+    "a task that there is not": (["--task", "segmints"], 2, "did you mean 'segments'"),
     "a task of other data": (["--task", "sequnce", "--data", "a.csv"], 2, "did you mean 'sequence'"),
     "no task": (["--data", "parity"], 3, "parity is a made set of sequences: use --task segments"),
     "a text that is read both ways": (
