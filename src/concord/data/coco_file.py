@@ -40,7 +40,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def entries(path: Path, content: Entry, key: str) -> list[tuple[str, Entry]]:
-    """Where each entry of a list stands, and the entry; DataError where one is no object."""
+    """Where each entry of a list stands, and the entry; DataError for one of another kind."""
     found = content.get(key)
     if not isinstance(found, list):
         raise DataError(

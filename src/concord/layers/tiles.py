@@ -29,7 +29,7 @@ class Grid:
 
     multiple: int  # of pixels that are pooled together; sizes are multiple k + rest
     rest: int = 0
-    margin: int = 0  # pixels on each side of the input for which there is no output
+    margin: int = 0  # pixels on each side of the input that have no output
     overlap: int = 0  # pixels on each side of the output that padding changes, a multiple of ``multiple``
 
     def fitting(self, size: int) -> int:

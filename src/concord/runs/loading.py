@@ -24,7 +24,6 @@ from concord.runs.precision import precisions, whole_float32
 from concord.runs.stands import stands_for
 from concord.runs.task_kinds import refuse_other
 from concord.runs.watching import Stop, never, reading
-from concord.runs.weights import fill
 from concord.training.evaluate import outputs
 from concord.training.observer import SILENT, Observer
 
@@ -94,9 +93,7 @@ def load_run(
     config = resolved(stood.config)
     interface = interface_of(folder, found.state, observer.notice)
     members = build_members(stood.needed(config, member), interface, allow_code, saved=found)
-    fill(members, found)
-    for each in members.values():
-        each.eval()
+    stood.fill(members)
     precise = precisions(config, members, interface.shape)
     seen = found.state.get("fingerprint")
     return Loaded(

@@ -12,7 +12,7 @@ from concord.consensus.names import ENSEMBLE, OWN
 from concord.errors import CheckpointError, UsageError, suggestion
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
-from concord.runs.weights import standing
+from concord.runs.weights import fill, standing
 from concord.training import checkpoint
 from concord.training.checkpoint import Checkpoint
 from concord.training.observer import SILENT, Observer
@@ -64,6 +64,12 @@ class Standing:
         """The settings with that member alone, or with all of them for the ensemble."""
         members = [each for each in config.members if member in (each.name, ENSEMBLE)]
         return config.model_copy(update={"members": members})
+
+    def fill(self, members: dict[str, nn.Module]) -> None:
+        """Give members the weights of the checkpoint, in evaluation mode."""
+        fill(members, self.found)
+        for member in members.values():
+            member.eval()
 
 
 def stands_for(

@@ -58,7 +58,7 @@ def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def near_miss(root: Path) -> str:
-    """What keeps a .json file of a folder from being one of COCO; nothing where there is no such file."""
+    """What keeps a .json file of a folder from being one of COCO; nothing without such a file."""
     for path in (*sorted(root.glob("*.json")), *sorted((root / "annotations").glob("*.json"))):
         try:
             content = coco_file.document(path)

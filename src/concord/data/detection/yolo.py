@@ -142,7 +142,7 @@ def _of_table(root: Path, said: Table) -> dict[str, list[Path]]:
 
 
 def objects(path: Path, classes: tuple[str, ...] | None, width: int, height: int) -> list[Marked]:
-    """The objects of one file; DataError with file and line for what is no such line."""
+    """The objects of one file; DataError with file and line for a line of another form."""
     if not path.is_file():
         return []
     return [_object(path, line, text, classes, width, height) for line, text in text_lines(path)]

@@ -10,7 +10,9 @@ from concord.files.text import printable
 
 FILES = ("classes.csv", "class_dict.csv", "classes.txt", "labelmap.txt")
 LARGEST = 2**20  # bytes
-SEPARATOR = re.compile("[,;:\t]")  # of columns; in a name without quotes it stands before what is no number
+SEPARATOR = re.compile(
+    "[,;:\t]"
+)  # of columns; in a name without quotes it stands before other things than numbers
 ROW = re.compile(r"(?P<name>.+?)(?P<numbers>(?:[\s,;:]+\d+)*)[\s,;:]*")
 
 

@@ -5,22 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from concord.data.dataset import Dataset
-from concord.data.loader import Loader
 from concord.data.sequences.load import Parts
-from concord.errors import StoppedError, amount
+from concord.errors import amount
 from concord.runs import machine
-from concord.runs.config import Config
 from concord.runs.evaluate import SPENT, Evaluation, recall_of, spent
 from concord.runs.result import Result
-from concord.runs.samples import in_order
+from concord.runs.scored import at, scored_part
 from concord.runs.sequences.figures import Where, costs, document_of, longest
 from concord.runs.sequences.loading import LoadedSequences, load_run
 from concord.runs.sequences.result import SequenceResult
 from concord.runs.sequences.run import load_again
 from concord.runs.watching import Stop, never
 from concord.tasks.classify import Classify
-from concord.training.evaluate import Evaluated, InterruptedEvaluation
-from concord.training.evaluate import evaluate as evaluated
+from concord.training.evaluate import Evaluated
 from concord.training.final import Final
 from concord.training.observer import SILENT, Observer
 
@@ -93,14 +90,7 @@ def _with_recall(loaded: LoadedSequences, found: Evaluated, result: Result, samp
 
 def parts_of(loaded: LoadedSequences, data: str | None) -> Parts:
     """The data of the run, or others at ``data``."""
-    return load_again(_at(loaded.config, data), loaded.interface, "--data PATH")
-
-
-def _at(config: Config, source: str | None) -> Config:
-    if source is None:
-        return config
-    data = config.data.model_copy(update={"source": source, "limit": None, "valid": 0.0, "test": 0.0})
-    return config.model_copy(update={"data": data})
+    return load_again(at(loaded.config, data), loaded.interface, "--data PATH")
 
 
 def tested(parts: Parts, *, whole: bool) -> Dataset:
@@ -112,9 +102,4 @@ def tested(parts: Parts, *, whole: bool) -> Dataset:
 
 def scored(loaded: LoadedSequences, part: Dataset, stop: Stop = never, *, keep: bool = False) -> Evaluated:
     """Tally of all members on a part; StoppedError when ``stop`` says so."""
-    try:
-        return evaluated(
-            loaded.members, in_order(part, "data", Loader({"data": part})), loaded.task, keep=keep, stop=stop
-        )
-    except InterruptedEvaluation:
-        raise StoppedError("stopped while predicting; nothing was changed") from None
+    return scored_part(loaded.members, part, loaded.task, stop, keep=keep)

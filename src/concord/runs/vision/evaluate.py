@@ -7,21 +7,18 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from concord.data.dataset import Dataset
-from concord.data.loader import Loader
-from concord.errors import StoppedError, amount
+from concord.errors import amount
 from concord.runs import given, machine
-from concord.runs.config import Config
 from concord.runs.evaluate import SPENT, spent
 from concord.runs.feed_of_data import fingerprint_of
-from concord.runs.samples import in_order
+from concord.runs.scored import at, scored_part
 from concord.runs.vision import masks
 from concord.runs.vision.figures import prices
 from concord.runs.vision.loading import LoadedVision, load_run
 from concord.runs.vision.result import Spent, VisionResult
 from concord.runs.vision.run import load_again
 from concord.runs.watching import Stop, never
-from concord.training.evaluate import Evaluated, InterruptedEvaluation, scores_of
-from concord.training.evaluate import evaluate as evaluated
+from concord.training.evaluate import Evaluated, scores_of
 from concord.training.observer import SILENT, Observer
 
 
@@ -63,14 +60,7 @@ def evaluate(
 
 def parts_of(loaded: LoadedVision, data: str | None) -> given.Parts:
     """The data of the run, or others at ``data``."""
-    return load_again(_at(loaded.config, data), loaded.interface, "--data PATH")
-
-
-def _at(config: Config, source: str | None) -> Config:
-    if source is None:
-        return config
-    data = config.data.model_copy(update={"source": source, "limit": None, "valid": 0.0, "test": 0.0})
-    return config.model_copy(update={"data": data})
+    return load_again(at(loaded.config, data), loaded.interface, "--data PATH")
 
 
 def tested(parts: given.Parts, *, whole: bool) -> Dataset:
@@ -85,8 +75,4 @@ def tested(parts: given.Parts, *, whole: bool) -> Dataset:
 
 def scored(loaded: LoadedVision, part: Dataset, stop: Stop = never, *, keep: bool = False) -> Evaluated:
     """Tally and rows of all members on a part; StoppedError when ``stop`` says so."""
-    samples = in_order(part, "data", Loader({"data": part}))
-    try:
-        return evaluated(loaded.members, samples, loaded.task, keep=keep, stop=stop)
-    except InterruptedEvaluation:
-        raise StoppedError("stopped while predicting; nothing was changed") from None
+    return scored_part(loaded.members, part, loaded.task, stop, keep=keep)

@@ -16,7 +16,6 @@ from concord.runs.stands import stands_for
 from concord.runs.vision.interface import VisionInterface, interface_of
 from concord.runs.vision.members import build_members
 from concord.runs.vision.run import resolved, task_of
-from concord.runs.weights import fill
 from concord.tasks.task import Task, Tree
 from concord.training.checkpoint import Checkpoint
 from concord.training.evaluate import outputs
@@ -66,7 +65,5 @@ def load_run(
     if interface.task != config.train.task:
         raise CheckpointError(f"{path / 'interface.json'} is of the task {interface.task}")
     members = build_members(stood.needed(config, member), interface, allow_code, saved=stood.found)
-    fill(members, stood.found)
-    for each in members.values():
-        each.eval()
+    stood.fill(members)
     return LoadedVision(stood.folder, config, interface, members, stood.found, stood.result)
