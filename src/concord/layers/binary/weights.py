@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from concord.errors import UsageError, suggestion
-from concord.layers.binary.sign import inside, sign, with_gradient_of
+from concord.layers.binary.sign import inside, sign, straight_through
 
 
 class Binary(NamedTuple):
@@ -67,14 +67,12 @@ def _exact(weight: Tensor) -> Binary:
 
 
 def _paper(weight: Tensor) -> Binary:
-    """alpha is a constant; the signs, whose gradient is alpha g, have 1/(n alpha) more as derivative."""
-    hard = sign(weight.detach())
-    alpha = alpha_of(weight.detach(), hard)
-    if not torch.is_grad_enabled():
-        return Binary(hard, alpha)
-    total = (alpha * weight[0].numel()).clamp_min(torch.finfo(alpha.dtype).tiny)
-    soft = inside(weight, 1) + weight / total.view(-1, *[1] * (weight.ndim - 1))
-    return Binary(with_gradient_of(soft, hard), alpha)
+    """alpha is a constant; the signs, whose gradient is alpha g, have 1/(n alpha) more as slope."""
+    own = weight.detach()
+    hard = sign(own)
+    alpha = alpha_of(own, hard)
+    total = (alpha * own[0].numel()).clamp_min(torch.finfo(alpha.dtype).tiny).view(-1, *[1] * (own.ndim - 1))
+    return Binary(straight_through(weight, hard, lambda: inside(own, 1) + 1 / total), alpha)
 
 
 GRADIENTS: dict[str, Callable[[Tensor], Binary]] = {"exact": _exact, "paper": _paper}
