@@ -1,7 +1,8 @@
 """Train several networks at once: one update per ``next``.
 
 ``train`` hands back what happened; printing, plotting, saving, changing the learning rate and stopping early
-are done by whoever iterates. It never names an architecture: a member is any ``nn.Module``.
+are done by whoever iterates. It never names an architecture: a member is any ``nn.Module``. What modules of a
+member may ask of it stands in ``contract``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from concord.tasks.task import Tree
 from concord.training import agreement
 from concord.training.batch import Batch, batches_of, joined
 from concord.training.cohort import Cohort, Pass
+from concord.training.contract import after_update
 from concord.training.foreign import backward, blamed, step
 
 Weight = Callable[[int], float]
@@ -135,7 +137,7 @@ def at_once(
         if total.requires_grad:  # members may freeze themselves
             backward(total, cohort.names, index)
         done.append((share * own, share * consensus, rows))
-    apply(cohort, optimizer, rule, index)
+    apply(cohort, cohort.names, optimizer, rule, index)
     parts, costs, pieces = zip(*done, strict=True)
     whole = tuple(joined(list(each)) for each in zip(*pieces, strict=True))
     consensus = per_edge(torch.stack(costs).sum(), cohort.edges)
@@ -181,7 +183,7 @@ def in_turn(
         total = loss + weight * cost
         if total.requires_grad:
             backward(total, cohort.names[i : i + 1], index)
-            apply(cohort, optimizer, rule, index)
+            apply(cohort, cohort.names[i : i + 1], optimizer, rule, index)
         losses.append(loss.detach())
         costs.append(cost.detach())
         outputs.append(output)
@@ -210,12 +212,19 @@ def check(losses: Tensor, cost: Tensor, weight: float, names: Sequence[str], ind
     )
 
 
-def apply(cohort: Cohort, optimizer: torch.optim.Optimizer, rule: Rule, index: int) -> None:
-    """Clip each member's gradient by its own norm, then update: members stay independent of each other."""
+def apply(
+    cohort: Cohort, names: Sequence[str], optimizer: torch.optim.Optimizer, rule: Rule, index: int
+) -> None:
+    """Clip each member's gradient by its own norm, then update: members stay independent of each other.
+
+    Those of ``names`` are updated, and may then change their parameters, see ``contract``.
+    """
     if rule.clip is not None:
         for member in cohort.networks():
             _clip(member, rule.clip)
     step(optimizer, index)
+    for name in names:
+        after_update(name, cohort.members[name], index)
     rule.after(index)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from concord.errors import UsageError, suggestion
+from concord.training.contract import undecayed
 from concord.training.dense import in_order
 
 Rate = Callable[[int], float]
@@ -24,13 +25,16 @@ def groups_of(members: Mapping[str, nn.Module], weight_decay: float, decay: Deca
     """Two groups of parameters per member: what decays and what does not.
 
     ``kernels`` decays parameters of two or more dimensions: weights of convolutions and dense layers, not
-    biases and normalisation. Frozen ones are among them: they have no gradient, are left alone, and learn
-    from the update on at which a member sets them free.
+    biases and normalisation, and not what a module names as ``undecayed``, see ``contract``; ``all`` decays
+    these too. Frozen ones are among them: they have no gradient, are left alone, and learn from the update on
+    at which a member sets them free.
     """
     groups: list[dict[str, Any]] = []
     for name, member in members.items():
         able = [p for p in member.parameters() if p.requires_grad or p.is_floating_point()]
-        kernels, others = [p for p in able if p.ndim >= 2], [p for p in able if p.ndim < 2]
+        spared = {id(p) for p in undecayed(member)}
+        kernels = [p for p in able if p.ndim >= 2 and id(p) not in spared]
+        others = [p for p in able if p.ndim < 2 or id(p) in spared]
         rest = weight_decay if decay == "all" else 0.0
         groups += [
             {"params": params, "weight_decay": own, "member": name}
