@@ -11,7 +11,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-CODE := src tests tools docs/conf.py docs/formulas/pictures
+CODE := src tests tools hatch_build.py docs/conf.py docs/formulas/pictures
 
 .PHONY: install demo test check fix bench docs soak lock clean
 

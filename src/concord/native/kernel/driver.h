@@ -1,0 +1,428 @@
+// One binary convolution, for any set of instructions.
+//
+// The file that includes this defines before it, in an anonymous namespace:
+//   LANES, Mask           numbers in a vector, and that many bits
+//   FILTERS               filters of a tile, a multiple of LANES
+//   PIXELS                most pixels of a tile
+//   Element               of which the bits of a window are read: words, or what `spread` makes of them
+//   Counts<P>             popcounts of P pixels and FILTERS filters: clear, add(run), ints(pixel, part)
+//   below(a, b)           bits of a < b
+//   pack_row              bits of a row of pixels
+// Only plain loops and no C++ library: an inline function of it, compiled here for one processor, could be the
+// copy that the linker keeps for every other.
+#pragma once
+#include <stdlib.h>
+#include <string.h>
+
+#include "api.h"
+#include "tile.h"
+
+namespace {
+
+inline int64_t words_of(int64_t channels) { return (channels + 63) / 64; }
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t rounded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// Sizes that follow from a geometry.
+struct Sizes {
+    int64_t words;     // of one group of a pixel
+    int64_t pixel;     // words of a pixel
+    int64_t row;       // words of a row with its padding
+    int64_t filters;   // of one group
+    int64_t blocks;    // tiles that these fill
+    int64_t places;    // kh kw
+    int64_t block;     // elements of arranged weights of a block
+
+    explicit Sizes(const Geometry &g)
+        : words(words_of(g.c / g.groups)),
+          pixel(words * g.groups),
+          row((g.w + 2 * g.px) * pixel),
+          filters(g.o / g.groups),
+          blocks((filters + FILTERS - 1) / FILTERS),
+          places(g.kh * g.kw),
+          block(places * words * SPREAD * FILTERS) {}
+};
+
+// Arranged weights: a header; sums of signs (blocks of all groups, places, FILTERS) int32; elements of each block.
+inline int64_t sums_bytes(const Geometry &g, const Sizes &s) {
+    return rounded(g.groups * s.blocks * s.places * FILTERS * 4, 64);
+}
+
+struct Layer {
+    const Geometry &g;
+    const Memory &m;
+    Sizes s;
+    const int32_t *sums;
+    const Element *weight;
+
+    Layer(const Geometry &geometry, const Memory &memory)
+        : g(geometry),
+          m(memory),
+          s(geometry),
+          sums((const int32_t *)((const char *)memory.weight + sizeof(Header))),
+          weight((const Element *)((const char *)sums + sums_bytes(geometry, s))) {}
+};
+
+// Where a tile of filters and pixels lies.
+struct Place {
+    int64_t image, y, x, group, block;
+};
+
+// What is counted for the pixels of a tile. The dot product of pixel p is constant[p] - 2 popcount, plus sums of
+// signs where `summed`.
+struct Window {
+    int64_t first, last;  // rows of the kernel that meet the image, last excluded
+    int64_t count;        // runs
+    bool summed;
+    int32_t constant[PIXELS];
+    Run runs[MAX_RUNS];
+};
+
+// Pixels that column kx of the kernel is counted for: one at an end, which alone lies outside there, is left out.
+inline Ends ends_at(const Geometry &g, int64_t x, int64_t pixels, int64_t kx) {
+    const int64_t first = x * g.sx - g.px + kx * g.dx, last = first + (pixels - 1) * g.sx;
+    if (pixels == 1 || g.ones) return BOTH;
+    if (first < 0 && first + g.sx >= 0 && last < g.w) return NO_FIRST;
+    if (first >= 0 && last >= g.w && last - g.sx < g.w) return NO_LAST;
+    return BOTH;
+}
+
+inline bool outside(const Geometry &g, int64_t x, int64_t kx) {
+    const int64_t column = x * g.sx - g.px + kx * g.dx;
+    return column < 0 || column >= g.w;
+}
+
+// Runs of a row of the kernel; words of neighbouring columns follow each other if dx is 1.
+inline void look_along(const Layer &l, const Place &at, int64_t pixels, int64_t ky, int64_t line, Window &window) {
+    const Geometry &g = l.g;
+    const bool joined = g.dx == 1 && g.groups == 1;
+    for (int64_t kx = 0; kx < g.kw; kx++) {
+        const Ends ends = ends_at(g, at.x, pixels, kx);
+        Run &before = window.runs[window.count - 1];
+        if (joined && kx && before.ends == ends)
+            before.words += l.s.words;
+        else
+            window.runs[window.count++] = {
+                line + kx * g.dx * l.s.pixel, (ky * g.kw + kx) * l.s.words, l.s.words, ends};
+    }
+}
+
+inline void look(const Layer &l, const Place &at, int64_t pixels, Window &window) {
+    const Geometry &g = l.g;
+    const int64_t top = at.y * g.sy - g.py;
+    window.first = top < 0 ? smaller((-top + g.dy - 1) / g.dy, g.kh) : 0;
+    window.last = top + (g.kh - 1) * g.dy >= g.h ? (g.h - top + g.dy - 1) / g.dy : g.kh;
+    if (window.last < window.first) window.last = window.first;
+    window.count = 0;
+    window.summed = g.ones && window.last - window.first < g.kh;
+    for (int64_t ky = window.first; ky < window.last; ky++)
+        look_along(l, at, pixels, ky, (top + ky * g.dy) * l.s.row + at.group * l.s.words, window);
+    const int32_t column = (int32_t)((window.last - window.first) * (g.c / g.groups));
+    for (int64_t p = 0; p < PIXELS; p++) {
+        window.constant[p] = column * (int32_t)g.kw;
+        for (int64_t kx = 0; kx < g.kw && p < pixels && !g.ones; kx++) {
+            if (!outside(g, at.x + p, kx)) continue;
+            if (ends_at(g, at.x, pixels, kx) == BOTH)
+                window.summed = true;  // it was counted as +1, and is 0
+            else
+                window.constant[p] -= column;
+        }
+    }
+}
+
+// Sums of signs of pixel p: rows outside, which were left out, are +1; or columns outside were +1, and are 0.
+inline Ints sums_at(const Layer &l, const Place &at, const Window &window, int64_t pixels, int64_t p, int64_t part) {
+    const Geometry &g = l.g;
+    const int32_t *sums = l.sums + (at.group * l.s.blocks + at.block) * l.s.places * FILTERS + part * LANES;
+    Ints sum = {};
+    for (int64_t ky = 0; ky < g.kh; ky++) {
+        const bool counted = ky >= window.first && ky < window.last;
+        for (int64_t kx = 0; kx < g.kw; kx++) {
+            const Ints signs = load(sums + (ky * g.kw + kx) * FILTERS);
+            if (g.ones && !counted)
+                sum += signs;
+            else if (!g.ones && counted && outside(g, at.x + p, kx) && ends_at(g, at.x, pixels, kx) == BOTH)
+                sum -= signs;
+        }
+    }
+    return sum;
+}
+
+// Whether the windows of these output pixels lie within the columns of the image.
+inline bool inside(const Geometry &g, int64_t x, int64_t pixels) {
+    return !outside(g, x, 0) && !outside(g, x + pixels - 1, g.kw - 1);
+}
+
+// From dot products to what is kept: P pixels, `lanes` filters from o on. y points at the pixel of the output.
+template <int P>
+__attribute__((always_inline)) inline void finish(const Layer &l, const Place &at, int64_t o, int lanes, Floats (&y)[P]) {
+    const Geometry &g = l.g;
+    const Memory &m = l.m;
+    const int64_t line = (at.image * g.oh + at.y) * g.ow + at.x;
+    if (m.kmap) EACH(y[p] *= m.kmap[line + p]);
+    if (m.alpha) {
+        const Floats alpha = load(m.alpha + o, lanes);
+        EACH(y[p] *= alpha);
+    }
+    if (m.factor) {
+        const Floats factor = load(m.factor + o, lanes), shift = load(m.shift + o, lanes);
+        EACH(y[p] *= factor);
+        EACH(y[p] += shift);
+    }
+    if (m.bias) {
+        const Floats bias = load(m.bias + o, lanes);
+        EACH(y[p] += bias);
+    }
+    const int64_t from = line * g.o + o;
+    if (m.shortcut) EACH(y[p] += load(m.shortcut + from + p * g.o, lanes));
+    if (m.out) EACH(store(m.out + from + p * g.o, y[p], lanes));
+    if (!m.out_bits) return;
+    if (m.out_side) {
+        const Floats side = load(m.out_side + o, lanes);
+        EACH(y[p] *= side);
+    }
+    const Floats cut = m.out_cut ? load(m.out_cut + o, lanes) : Floats{};
+    const Mask there = (Mask)((1u << lanes) - 1);
+    const int64_t words = words_of(g.o), pixel = (at.image * g.oh + at.y) * (g.ow + 2 * g.out_px) + g.out_px + at.x;
+    Mask *bits = (Mask *)(m.out_bits + pixel * words) + o / LANES;
+    EACH(bits[p * words * 64 / LANES] = below(y[p], cut) & there);
+}
+
+template <int P>
+__attribute__((always_inline)) inline void tile(const Layer &l, const Place &at, const Window &window, const Element *image) {
+    const int64_t step = l.g.sx * l.s.pixel * SPREAD;
+    const Element *from = image + at.x * step;
+    const Element *weight = l.weight + (at.group * l.s.blocks + at.block) * l.s.block;
+    Counts<P> counts;
+    counts.clear();
+    for (int64_t r = 0; r < window.count; r++) {
+        const Run &run = window.runs[r];
+        const Element *input = from + run.input * SPREAD, *filters = weight + run.weight * SPREAD * FILTERS;
+        if (run.ends == BOTH)
+            counts.template add<0, P>(input, step, filters, run.words * SPREAD);
+        else if (run.ends == NO_FIRST)
+            counts.template add<1, P>(input, step, filters, run.words * SPREAD);
+        else
+            counts.template add<0, P - 1>(input, step, filters, run.words * SPREAD);
+    }
+    for (int part = 0; part < FILTERS / LANES; part++) {
+        const int64_t own = at.block * FILTERS + part * LANES, left = l.s.filters - own;
+        if (left <= 0) return;
+        Ints dot[P];
+        Floats y[P];
+        EACH(dot[p] = splat(window.constant[p]) - 2 * counts.ints(p, part));
+        if (window.summed) EACH(dot[p] += sums_at(l, at, window, P, p, part));
+        EACH(y[p] = floats(dot[p]));
+        const int64_t o = at.group * l.s.filters + own;
+        if (left >= LANES)
+            finish<P>(l, at, o, LANES, y);
+        else
+            finish<P>(l, at, o, (int)left, y);
+    }
+}
+
+// Tiles of P pixels at one place, for the filters of some blocks.
+template <int P>
+inline void tiles(const Layer &l, Place at, int64_t from, int64_t to, const Window &window, const Element *image) {
+    for (at.block = from; at.block < to; at.block++) tile<P>(l, at, window, image);
+}
+
+// A row of the output in tiles of even widths, for some blocks of a group of filters.
+inline void row(const Layer &l, Place at, int64_t from, int64_t to, const Element *image) {
+    Window inner, border;
+    inner.count = -1;  // not made yet; it is the same for all tiles within the image
+    const int64_t count = (l.g.ow + PIXELS - 1) / PIXELS;
+    for (int64_t t = 0; t < count; t++) {
+        at.x = l.g.ow * t / count;
+        const int64_t pixels = l.g.ow * (t + 1) / count - at.x;
+        const bool within = inside(l.g, at.x, pixels);
+        Window &window = within ? inner : border;
+        if (!within || inner.count < 0) look(l, at, pixels, window);
+        switch (pixels) {
+            case 1: tiles<1>(l, at, from, to, window, image); break;
+            case 2: tiles<2>(l, at, from, to, window, image); break;
+            case 3: tiles<3>(l, at, from, to, window, image); break;
+            case 4: tiles<4>(l, at, from, to, window, image); break;
+#if PIXELS > 4
+            case 5: tiles<5>(l, at, from, to, window, image); break;
+            case 6: tiles<6>(l, at, from, to, window, image); break;
+            case 7: tiles<7>(l, at, from, to, window, image); break;
+#endif
+        }
+    }
+}
+
+// Memory of a thread that is kept between calls, so that its pages are there.
+inline void *scratch(int which, int64_t bytes) {
+    static thread_local struct Kept {
+        void *memory[2];
+        int64_t bytes[2];
+        ~Kept() { free(memory[0]), free(memory[1]); }
+    } kept = {};
+    if (kept.bytes[which] < bytes) {
+        free(kept.memory[which]);
+        kept.memory[which] = aligned_alloc(64, rounded(bytes, 64));
+        kept.bytes[which] = kept.memory[which] ? bytes : 0;
+    }
+    return kept.memory[which];
+}
+
+// Bits of one image, with columns of 0 at its sides. False where a value is not finite.
+inline bool pack_image(const Geometry &g, const Memory &m, int64_t image, uint64_t *bits) {
+    const Sizes s(g);
+    const int64_t channels = g.c / g.groups;
+    bool finite = true;
+    for (int64_t y = 0; y < g.h; y++) {
+        uint64_t *line = bits + y * s.row;
+        memset(line, 0, g.px * s.pixel * 8);
+        memset(line + (g.px + g.w) * s.pixel, 0, g.px * s.pixel * 8);
+        for (int64_t group = 0; group < g.groups; group++) {
+            const int64_t c = group * channels;
+            const float *x = m.x + image * g.x_n + y * g.x_h + c * g.x_c;
+            const Cut cut = {m.cut ? m.cut + c : nullptr, m.side ? m.side + c : nullptr};
+            finite &= pack_row(x, g.x_c, g.x_w, channels, g.w, cut, line + g.px * s.pixel + group * s.words, s.pixel);
+        }
+    }
+    return finite;
+}
+
+// What a window is read from: the bits, spread if these instructions want it.
+inline const Element *readable(const Layer &l, const uint64_t *bits) {
+    if (SPREAD == 1) return (const Element *)bits;
+    const int64_t words = l.g.h * l.s.row;
+    Element *wide = (Element *)scratch(1, words * SPREAD * sizeof(Element));
+    if (wide) spread(bits, words, wide);
+    return wide;
+}
+
+// Bits of one image, made from floats where they are not given; null where memory is short or a value is none.
+inline const uint64_t *bits_of(const Layer &l, int64_t image, int &status) {
+    if (l.m.bits) return l.m.bits + image * l.g.h * l.s.row;
+    uint64_t *bits = (uint64_t *)scratch(0, l.g.h * l.s.row * 8);
+    if (!bits) {
+        status = NO_MEMORY;
+        return nullptr;
+    }
+    if (pack_image(l.g, l.m, image, bits)) return bits;
+    status = NOT_FINITE;
+    return nullptr;
+}
+
+// Work that is worth a second thread: bit products below which starting it costs more.
+const int64_t WORTH = 8 << 20;
+
+inline int threads_for(const Geometry &g) {
+    const int64_t work = g.n * g.o * g.oh * g.ow * g.kh * g.kw * (g.c / g.groups);
+    return work < WORTH ? 1 : (int)g.threads;
+}
+
+inline void clear_sides(const Geometry &g, const Memory &m) {
+    if (!m.out_bits) return;
+    const int64_t words = words_of(g.o), row = (g.ow + 2 * g.out_px) * words, side = g.out_px * words * 8;
+    const bool partial = g.o % 64 != 0;  // what is written leaves part of the last word
+    for (int64_t line = 0; line < g.n * g.oh; line++) {
+        if (partial) {
+            memset(m.out_bits + line * row, 0, row * 8);
+            continue;
+        }
+        memset(m.out_bits + line * row, 0, side);
+        memset(m.out_bits + (line + 1) * row - g.out_px * words, 0, side);
+    }
+}
+
+// All filters of one image.
+inline int image(const Layer &l, int64_t n, int threads) {
+    int status = DONE;
+    const uint64_t *bits = bits_of(l, n, status);
+    if (!bits) return status;
+    const Element *from = readable(l, bits);
+    if (!from) return NO_MEMORY;
+    // a row for all filters of a group; where rows are few, its filters are shared out
+    const int64_t shares = l.g.oh * l.g.groups < 4 * threads ? smaller(l.s.blocks, threads) : 1;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int64_t i = 0; i < l.g.oh * l.g.groups * shares; i++) {
+        const int64_t share = i % shares, group = i / shares % l.g.groups, y = i / shares / l.g.groups;
+        const int64_t first = l.s.blocks * share / shares, last = l.s.blocks * (share + 1) / shares;
+        row(l, {n, y, 0, group, 0}, first, last, from);
+    }
+    return DONE;
+}
+
+const int64_t MAGIC = 0x31646f636e6f63;  // concod1
+
+int64_t arranged(const Geometry *geometry) {
+    const Sizes s(*geometry);
+    return sizeof(Header) + sums_bytes(*geometry, s) + geometry->groups * s.blocks * s.block * (int64_t)sizeof(Element);
+}
+
+int convolve(const Geometry *geometry, const Memory *memory) {
+    const Layer l(*geometry, *memory);
+    const Header *head = (const Header *)memory->weight;
+    if (head->magic != MAGIC || head->filters != FILTERS || head->spread != SPREAD || head->bytes != arranged(geometry))
+        return OTHER_LAYOUT;
+    const int threads = threads_for(l.g);
+    clear_sides(l.g, l.m);
+    int worst = DONE;
+    if (threads == 1 || l.g.n < threads) {
+        for (int64_t n = 0; n < l.g.n && worst == DONE; n++) worst = image(l, n, threads);
+        return worst;
+    }
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(max : worst)
+    for (int64_t n = 0; n < l.g.n; n++) {
+        const int status = image(l, n, 1);
+        if (status > worst) worst = status;
+    }
+    return worst;
+}
+
+int pack(const Geometry *geometry, const Memory *memory, uint64_t *bits) {
+    const Geometry &g = *geometry;
+    const Sizes s(g);
+    const int threads = g.n * g.c * g.h * g.w < WORTH / 8 ? 1 : (int)g.threads;
+    int worst = DONE;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1) reduction(max : worst)
+    for (int64_t n = 0; n < g.n; n++)
+        if (!pack_image(g, *memory, n, bits + n * g.h * s.row)) worst = NOT_FINITE;
+    return worst;
+}
+
+// Sums of signs and the elements of each block, from weights (O, KH KW, words of a group).
+void arrange(const Geometry *geometry, const uint64_t *weight, uint8_t *to) {
+    const Geometry &g = *geometry;
+    const Sizes s(g);
+    memset(to, 0, arranged(geometry));
+    *(Header *)to = {MAGIC, FILTERS, SPREAD, arranged(geometry), {}};
+    int32_t *sums = (int32_t *)(to + sizeof(Header));
+    Element *elements = (Element *)((char *)sums + sums_bytes(g, s));
+    const int64_t channels = g.c / g.groups;
+    for (int64_t o = 0; o < g.o; o++) {
+        const int64_t group = o / s.filters, own = o % s.filters;
+        const int64_t block = group * s.blocks + own / FILTERS, lane = own % FILTERS;
+        for (int64_t k = 0; k < s.places; k++) {
+            int32_t negative = 0;
+            for (int64_t w = 0; w < s.words; w++) {
+                const uint64_t word = weight[(o * s.places + k) * s.words + w];
+                for (uint64_t rest = word; rest; rest &= rest - 1) negative++;
+                put(elements + block * s.block + (k * s.words + w) * SPREAD * FILTERS + lane, word);
+            }
+            sums[(block * s.places + k) * FILTERS + lane] = (int32_t)channels - 2 * negative;
+        }
+    }
+}
+
+// Words that lie in the nearest cache: what is left is the speed of the instructions.
+int64_t spin(int64_t rounds) {
+    const int64_t words = 9;
+    alignas(64) static Element window[PIXELS * words * SPREAD], weight[words * SPREAD * FILTERS];
+    Counts<PIXELS> counts;
+    counts.clear();
+    for (int64_t i = 0; i < rounds; i++) {
+        counts.template add<0, PIXELS>(window, words * SPREAD, weight, words * SPREAD);
+        __asm__ volatile("" ::: "memory");
+    }
+    volatile int32_t kept = counts.ints(0, 0)[0];
+    (void)kept;
+    return rounds * PIXELS * FILTERS * words * 64;
+}
+
+}  // namespace

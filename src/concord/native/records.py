@@ -1,0 +1,27 @@
+"""The records of the kernel's C interface: 64-bit integers one after the other, as in kernel/api.h."""
+
+import struct
+
+from concord.native.sizes import Sizes
+
+_GEOMETRY = struct.Struct("23q")
+_MEMORY = struct.Struct("15Q")
+BYTES = _GEOMETRY.size * 1000 + _MEMORY.size  # as the library reports its own
+DONE, NOT_FINITE, NO_MEMORY, OTHER_LAYOUT = range(4)
+
+
+def geometry(
+    sizes: Sizes, image: tuple[int, int, int], strides: tuple[int, ...], columns: int, threads: int
+) -> bytes:
+    """A layer on images (N, H, W) whose floats have these strides; ``columns`` pads its bits."""
+    n, h, w = image
+    oh, ow = sizes.output(h, w)
+    return _GEOMETRY.pack(
+        n, sizes.channels, h, w, sizes.filters, oh, ow, *sizes.kernel, *sizes.stride, *sizes.padding,
+        *sizes.dilation, sizes.groups, sizes.ones, *strides, columns, threads,
+    )  # fmt: skip
+
+
+def memory(*addresses: int) -> bytes:
+    """Addresses in the order of the record; 0 is left out."""
+    return _MEMORY.pack(*addresses)
