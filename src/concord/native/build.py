@@ -24,7 +24,7 @@ FLAGS = (
 EVERYWHERE: dict[str, tuple[str, ...]] = {"dispatch": (), "portable": ()}
 X86 = {
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vpopcntdq"),
-    "avx2": ("-mavx2",),
+    "avx2": ("-mavx2", "-mfma"),
     "popcnt": ("-mpopcnt",),
 }
 

@@ -36,9 +36,9 @@ class Inputs(NamedTuple):
     side: Optional = None
     kmap: Optional = None
     alpha: Optional = None
+    bias: Optional = None
     factor: Optional = None
     shift: Optional = None
-    bias: Optional = None
     shortcut: Optional = None
 
 
@@ -97,11 +97,11 @@ def convolve(
 
 
 def _call(loaded: Loaded, how: Plan, given: Inputs, arranged: Tensor, kept: tuple[Optional, ...]) -> int:
-    x, _, _, in_cut, in_side, kmap, alpha, factor, shift, bias, shortcut = given
+    x, _, _, in_cut, in_side, kmap, alpha, bias, factor, shift, shortcut = given
     first = (None, x.contiguous()) if x.dtype == torch.int64 else (x, None)
     if shortcut is not None:
         shortcut = shortcut.contiguous(memory_format=LAST)
-    tensors = (*first, in_cut, in_side, arranged, kmap, alpha, factor, shift, bias, shortcut, *kept)
+    tensors = (*first, in_cut, in_side, arranged, kmap, alpha, bias, factor, shift, shortcut, *kept)
     addresses = [0 if t is None else t.data_ptr() for t in tensors]
     return loaded.functions.concord_convolve(loaded.path, how.geometry, records.memory(*addresses))
 
@@ -110,7 +110,7 @@ def _in_torch(given: Inputs, sizes: Sizes, columns: int, out: Optional, bits: Op
     if given.x.dtype != torch.int64:
         require_finite(bool(given.x.isfinite().all()))
     y = portable.products(given.x, given.weight, sizes, Cut(given.cut, given.side))
-    scales = Scales(given.alpha, given.factor, given.shift, given.bias, given.kmap)
+    scales = Scales(given.alpha, given.bias, given.factor, given.shift, given.kmap)
     y = portable.scaled(y, scales, given.shortcut)
     if out is not None:
         out.copy_(y)

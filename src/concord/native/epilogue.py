@@ -18,10 +18,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Scales:
-    """y kmap alpha, then y factor + shift, then + bias. Shapes: kmap (N, 1, OH, OW), all others (O,)"""
+    """y kmap alpha + bias, then y factor + shift. Shapes: kmap (N, 1, OH, OW), all others (O,)"""
 
     alpha: Tensor | None = None
+    bias: Tensor | None = None
     factor: Tensor | None = None
     shift: Tensor | None = None
-    bias: Tensor | None = None
     kmap: Tensor | None = None

@@ -58,15 +58,18 @@ def binary_conv(
     arranged: Tensor,
     sizes: list[int],
     alpha: Tensor | None = None,
+    bias: Tensor | None = None,
     factor: Tensor | None = None,
     shift: Tensor | None = None,
-    bias: Tensor | None = None,
     kmap: Tensor | None = None,
     shortcut: Tensor | None = None,
     cut: Tensor | None = None,
     side: Tensor | None = None,
 ) -> Tensor:
-    """Convolution of signs, scaled: ((dot K alpha) factor + shift) + bias + shortcut, each step rounded.
+    """Convolution of signs, scaled: (dot K alpha + bias) factor + shift + shortcut.
+
+    Each step is rounded, but for the product with ``factor``, which is rounded with its sum, as in batch
+    normalisation on a processor with fused multiply-add.
 
     x: floats (N, C, H, W), negative where side x < cut, or bits. ``weight``: bits (O, KH KW, words).
     ``sizes``: ``Sizes.flat``. Shape: -> (N, O, OH, OW) float32
@@ -75,7 +78,7 @@ def binary_conv(
     """
     how = planned(x, sizes, 0)
     out = torch.empty(how.maps, device=x.device, memory_format=LAST)
-    given = Inputs(x, weight, arranged, cut, side, kmap, alpha, factor, shift, bias, shortcut)
+    given = Inputs(x, weight, arranged, cut, side, kmap, alpha, bias, factor, shift, shortcut)
     convolve(given, how, 0, out, None, None, None)
     return _formed(out, x)
 
@@ -88,9 +91,9 @@ def binary_conv_bits(
     sizes: list[int],
     columns: int,
     alpha: Tensor | None = None,
+    bias: Tensor | None = None,
     factor: Tensor | None = None,
     shift: Tensor | None = None,
-    bias: Tensor | None = None,
     cut: Tensor | None = None,
     side: Tensor | None = None,
     out_cut: Tensor | None = None,
@@ -103,7 +106,7 @@ def binary_conv_bits(
     """
     how = planned(x, sizes, columns)
     bits = x.new_empty(how.bits, dtype=torch.int64)
-    given = Inputs(x, weight, arranged, cut, side, None, alpha, factor, shift, bias)
+    given = Inputs(x, weight, arranged, cut, side, None, alpha, bias, factor, shift)
     convolve(given, how, columns, None, bits, out_cut, out_side)
     return bits
 
@@ -116,9 +119,9 @@ def binary_conv_both(
     sizes: list[int],
     columns: int,
     alpha: Tensor | None = None,
+    bias: Tensor | None = None,
     factor: Tensor | None = None,
     shift: Tensor | None = None,
-    bias: Tensor | None = None,
     shortcut: Tensor | None = None,
     cut: Tensor | None = None,
     side: Tensor | None = None,
@@ -129,7 +132,7 @@ def binary_conv_both(
     how = planned(x, sizes, columns)
     out = torch.empty(how.maps, device=x.device, memory_format=LAST)
     bits = x.new_empty(how.bits, dtype=torch.int64)
-    given = Inputs(x, weight, arranged, cut, side, None, alpha, factor, shift, bias, shortcut)
+    given = Inputs(x, weight, arranged, cut, side, None, alpha, bias, factor, shift, shortcut)
     convolve(given, how, columns, out, bits, out_cut, out_side)
     return out, bits
 

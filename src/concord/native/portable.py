@@ -36,16 +36,16 @@ def products(x: Tensor, weight: Tensor, sizes: Sizes, cut: Cut) -> Tensor:
 
 
 def scaled(y: Tensor, scales: Scales, shortcut: Tensor | None) -> Tensor:
-    """y K alpha, times factor plus shift, plus bias, plus the shortcut. Shape: (N, O, OH, OW) -> the same"""
+    """y K alpha + bias, times factor plus shift, plus the shortcut. Shape: (N, O, OH, OW) -> the same"""
     if scales.kmap is not None:
         y = y * scales.kmap
     if scales.alpha is not None:
         y = y * scales.alpha[:, None, None]
-    if scales.factor is not None and scales.shift is not None:
-        y = y * scales.factor[:, None, None]
-        y = y + scales.shift[:, None, None]
     if scales.bias is not None:
         y = y + scales.bias[:, None, None]
+    if scales.factor is not None and scales.shift is not None:
+        still, one = torch.zeros_like(scales.factor), torch.ones_like(scales.factor)
+        y = F.batch_norm(y, still, one, scales.factor, scales.shift, eps=0.0)  # rounds as that does here
     return y if shortcut is None else y + shortcut
 
 

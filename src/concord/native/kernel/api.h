@@ -27,8 +27,8 @@ struct Memory {
     const void *weight;              // as concord_arrange has put it
     const float *kmap;               // (N, OH, OW): factor of each pixel
     const float *alpha;              // (O): factor of each filter
-    const float *factor, *shift;     // (O): y factor + shift, each rounded
-    const float *bias;               // (O)
+    const float *bias;               // (O), added
+    const float *factor, *shift;     // (O): y factor + shift, rounded once
     const float *shortcut;           // added last
     float *out;
     uint64_t *out_bits;              // (N, OH, OW + 2 out_px, words of O): 1 where side y < cut

@@ -74,6 +74,9 @@ struct Counts {
 };
 
 inline uint32_t less(__m256 a, __m256 b) { return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
+inline Floats fused(Floats a, Floats b, Floats c) {
+    return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 inline Mask below(Floats a, Floats b) { return (Mask)less((__m256)a, (__m256)b); }
 
 // 1 for each of 8 values that is infinite or none: x - x is then not 0.

@@ -42,6 +42,9 @@ struct Counts {
     }
 };
 
+inline Floats fused(Floats a, Floats b, Floats c) {
+    return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
 inline Mask below(Floats a, Floats b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
 
 const int NO_NUMBER = 0x99;  // of vfpclassps: quiet and signalling NaN, both infinities

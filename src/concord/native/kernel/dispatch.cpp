@@ -17,7 +17,7 @@ static bool has_avx512() {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vpopcntdq");
 }
-static bool has_avx2() { return __builtin_cpu_supports("avx2"); }
+static bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 static bool has_popcnt() { return __builtin_cpu_supports("popcnt"); }
 #endif
 static bool always() { return true; }

@@ -7,6 +7,7 @@
 //   Element               of which the bits of a window are read: words, or what `spread` makes of them
 //   Counts<P>             popcounts of P pixels and FILTERS filters: clear, add(run), ints(pixel, part)
 //   below(a, b)           bits of a < b
+//   fused(a, b, c)        a b + c, rounded once
 //   pack_row              bits of a row of pixels
 // Only plain loops and no C++ library: an inline function of it, compiled here for one processor, could be the
 // copy that the linker keeps for every other.
@@ -164,14 +165,13 @@ __attribute__((always_inline)) inline void finish(const Layer &l, const Place &a
         const Floats alpha = load(m.alpha + o, lanes);
         EACH(y[p] *= alpha);
     }
-    if (m.factor) {
-        const Floats factor = load(m.factor + o, lanes), shift = load(m.shift + o, lanes);
-        EACH(y[p] *= factor);
-        EACH(y[p] += shift);
-    }
     if (m.bias) {
         const Floats bias = load(m.bias + o, lanes);
         EACH(y[p] += bias);
+    }
+    if (m.factor) {
+        const Floats factor = load(m.factor + o, lanes), shift = load(m.shift + o, lanes);
+        EACH(y[p] = fused(y[p], factor, shift));
     }
     const int64_t from = line * g.o + o;
     if (m.shortcut) EACH(y[p] += load(m.shortcut + from + p * g.o, lanes));

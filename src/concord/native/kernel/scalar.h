@@ -29,6 +29,10 @@ struct Counts {
     inline Ints ints(int p, int part) const { return load(sum[p] + part * LANES); }
 };
 
+inline Floats fused(Floats a, const Floats &b, const Floats &c) {
+    for (int i = 0; i < LANES; i++) a[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return a;
+}
 inline Mask below(const Floats &a, const Floats &b) {
     uint32_t mask = 0;
     for (int i = 0; i < LANES; i++) mask |= (uint32_t)(a[i] < b[i]) << i;
