@@ -1,0 +1,183 @@
+"""Join what lies between packed convolutions, so that one hands bits to the next.
+
+The graph of a network is followed by torch.fx. Each function looks for one form in it and rewrites it; layers
+that are called in two places are left alone.
+"""
+
+import operator
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, fx, nn
+
+from concord.layers.packed.convolution import PackedConv2d, PackedLinear
+from concord.layers.packed.frozen import Frozen
+from concord.layers.packed.pool import PackedMaxPool2d
+from concord.layers.packed.thresholds import affine, has_statistics, threshold
+
+ADDITIONS = (operator.add, operator.iadd, torch.add)
+IDLE = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # in evaluation
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Frozen) or super().is_leaf_module(m, module_qualified_name)
+
+
+def fused(network: nn.Module) -> nn.Module:
+    """The network with layers joined; as it is where torch.fx cannot follow its forward method."""
+    try:
+        graph = _Tracer().trace(network)
+    except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError):
+        return (
+            network  # it branches on values or shapes, and whatever its code makes of a stand-in for a tensor
+        )
+    own = fx.GraphModule(network, graph, type(network).__name__)
+    for step in (_drop_idle, _thresholds_before, _scales_after, _shortcuts, _pools, _hand_on):
+        step(own)
+        own.graph.eliminate_dead_code()
+    own.delete_all_unused_submodules()
+    own.graph.lint()
+    own.recompile()
+    return own
+
+
+def _module(own: fx.GraphModule, node: object) -> nn.Module | None:
+    """The module that a node calls with one input."""
+    if not isinstance(node, fx.Node) or node.op != "call_module" or node.kwargs:
+        return None
+    return own.get_submodule(str(node.target))
+
+
+def _once(own: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Module]]:
+    """Nodes with the modules that they alone call."""
+    modules = [(node, _module(own, node)) for node in own.graph.nodes]
+    times = Counter(id(module) for _, module in modules)
+    for node, module in modules:
+        if module is not None and times[id(module)] == 1:
+            yield node, module
+
+
+def _convolutions(own: fx.GraphModule) -> Iterator[tuple[fx.Node, PackedConv2d]]:
+    for node, module in _once(own):
+        if isinstance(module, PackedConv2d):
+            yield node, module
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _replace(own: fx.GraphModule, old: fx.Node, new: fx.Node) -> None:
+    old.replace_all_uses_with(new)
+    own.graph.erase_node(old)
+
+
+def _drop_idle(own: fx.GraphModule) -> None:
+    for node, module in [*_once(own)]:
+        if isinstance(module, IDLE):
+            _replace(own, node, node.args[0])  # type: ignore[arg-type]
+
+
+def _thresholds_before(own: fx.GraphModule) -> None:
+    """norm -> packed: the packed layer compares with thresholds."""
+    for node, module in _once(own):
+        before = node.args[0]
+        norm = _module(own, before)
+        mapped = (
+            isinstance(module, PackedConv2d) and module.windows is None and isinstance(norm, nn.BatchNorm2d)
+        )
+        rows = (
+            isinstance(module, PackedLinear) and not module.scale_inputs and isinstance(norm, nn.BatchNorm1d)
+        )
+        if (mapped or rows) and has_statistics(norm):
+            found = threshold(norm)
+            module.cut, module.side = found.cut, found.side  # type: ignore[assignment]
+            node.update_arg(0, before.args[0])  # type: ignore[union-attr]
+
+
+def _scales_after(own: fx.GraphModule) -> None:
+    """packed -> norm, where nothing else sees what lies between."""
+    for node, module in [*_convolutions(own)]:
+        after = _only_user(node)
+        norm = _module(own, after)
+        if after is not None and module.plain and isinstance(norm, nn.BatchNorm2d) and has_statistics(norm):
+            module.factor, module.shift = affine(norm)
+            _replace(own, after, node)
+
+
+def _shortcuts(own: fx.GraphModule) -> None:
+    """packed + other: added while the sums are at hand."""
+    for node, module in [*_convolutions(own)]:
+        after = _only_user(node)
+        if after is None or after.op != "call_function" or after.target not in ADDITIONS or after.kwargs:
+            continue
+        others = [arg for arg in after.args if arg is not node]
+        if not module.plain or len(others) != 1 or not isinstance(others[0], fx.Node):
+            continue
+        with own.graph.inserting_before(after):
+            joined = own.graph.call_module(str(node.target), (node.args[0], others[0]))
+        _replace(own, after, joined)
+        own.graph.erase_node(node)
+
+
+def _readers(own: fx.GraphModule, node: fx.Node) -> list[tuple[fx.Node, PackedConv2d]]:
+    """Packed convolutions that read the node with one padding and one threshold, those of the first."""
+    found: list[tuple[fx.Node, PackedConv2d]] = []
+    for user, module in _convolutions(own):
+        if user.args[0] is node and module.plain and (not found or _alike(module, found[0][1])):
+            found.append((user, module))
+    return found
+
+
+def _alike(a: PackedConv2d, b: PackedConv2d) -> bool:
+    pairs = ((a.cut, b.cut), (a.side, b.side))
+    same = all(x is y or (x is not None and y is not None and torch.equal(x, y)) for x, y in pairs)
+    return same and a.sizes.padding[1] == b.sizes.padding[1]
+
+
+def _give(module: PackedConv2d, readers: list[tuple[fx.Node, PackedConv2d]], columns: int) -> Tensor | None:
+    """The thresholds of the readers move to the layer that gives the bits; -> their sides."""
+    first = readers[0][1]
+    module.out_cut, module.out_side, module.columns = first.cut, first.side, columns
+    for _, reader in readers:
+        reader.cut = reader.side = None
+    return module.out_side
+
+
+def _pools(own: fx.GraphModule) -> None:
+    """packed -> maximum pooling -> packed: bits are pooled."""
+    for node, module in [*_convolutions(own)]:
+        after = _only_user(node)
+        pool = _module(own, after)
+        if after is None or not module.plain or not isinstance(pool, nn.MaxPool2d) or len(node.args) > 1:
+            continue
+        readers = _readers(own, after)
+        if pool.ceil_mode or pool.return_indices or len(after.users) != len(readers) or not readers:
+            continue
+        side = _give(module, readers, 0)
+        module.gives = "bits"
+        columns = readers[0][1].sizes.padding[1]
+        own.set_submodule(str(after.target), PackedMaxPool2d(pool, side, module.sizes.filters, columns))
+
+
+def _hand_on(own: fx.GraphModule) -> None:
+    """packed -> packed: bits alone, or beside the maps that others read."""
+    for node, module in [*_convolutions(own)]:
+        readers = _readers(own, node)
+        if module.gives != "maps" or not module.plain or not readers:
+            continue
+        _give(module, readers, readers[0][1].sizes.padding[1])
+        module.gives = "bits"
+        if len(node.users) == len(readers) and len(node.args) == 1:
+            continue
+        module.gives = "both"
+        with own.graph.inserting_after(node):
+            bits = own.graph.call_function(operator.getitem, (node, 1))
+            maps = own.graph.call_function(operator.getitem, (node, 0))
+        for reader, _ in readers:
+            reader.update_arg(0, bits)
+        for user in [*node.users]:
+            if user not in (bits, maps):
+                user.replace_input_with(node, maps)
