@@ -56,6 +56,7 @@ def _opened() -> tuple[ctypes.CDLL | None, str]:
     functions.concord_arranged.argtypes = (ctypes.c_int, pointer)
     functions.concord_arrange.argtypes = (ctypes.c_int, pointer, pointer, pointer)
     functions.concord_pool.argtypes = (pointer, pointer, pointer, pointer)
+    functions.concord_first.argtypes = functions.concord_halving.argtypes = (ctypes.c_int, pointer, pointer)
     return functions, ""
 
 

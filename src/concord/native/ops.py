@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from concord.native import floats
 from concord.native.calls import (
     LAST,
     Inputs,
@@ -158,6 +159,52 @@ def binary_max_pool(bits: Tensor, falling: Tensor, channels: int, kernel: list[i
     return pool(bits, falling, channels, kernel, columns)
 
 
+@_operator
+def float_first(
+    x: Tensor,
+    weight: Tensor,
+    arranged: Tensor,
+    factor: Tensor,
+    shift: Tensor,
+    relu: bool,
+    stride: list[int],
+    padding: list[int],
+    pool: list[int],
+) -> Tensor:
+    """max(conv(x) factor + shift, 0 if ``relu``), then maximum pooling (side, 0 for none; stride; padding).
+
+    ``arranged`` is ``weight`` (O, C, KH, KW) as (C KH KW, O). Shape: (N, C, H, W) -> (N, O, H', W')
+    """
+    return floats.first(
+        x, arranged, floats.Folded(weight, factor, shift, relu), _window(weight, stride, padding, pool)
+    )
+
+
+@_operator
+def float_halving(
+    x: Tensor,
+    weight: Tensor,
+    arranged: Tensor,
+    factor: Tensor,
+    shift: Tensor,
+    relu: bool,
+    side: int,
+    ceil_mode: bool,
+) -> Tensor:
+    """Means of windows side x side, then a 1x1 convolution, factor and shift.
+
+    Shape: (N, C, H, W) -> (N, O, H / side, W / side)
+    """
+    return floats.halving(x, arranged, floats.Folded(weight, factor, shift, relu), side, ceil_mode)
+
+
+def _window(weight: Tensor, stride: list[int], padding: list[int], pool: list[int]) -> floats.Window:
+    kernel = (weight.shape[2], weight.shape[3])
+    return floats.Window(
+        kernel, (stride[0], stride[1]), (padding[0], padding[1]), (pool[0], pool[1], pool[2])
+    )
+
+
 def _formed(made: Tensor, x: Tensor) -> Tensor:
     """The maps in the memory format of the input."""
     if x.dtype == torch.int64 or x.is_contiguous(memory_format=LAST):
@@ -201,3 +248,34 @@ def _(
 @_shape_of("binary_max_pool")
 def _(bits: Tensor, falling: Tensor, channels: int, kernel: list[int], columns: int) -> Tensor:
     return bits.new_empty(pooled_shape(bits, channels, kernel, columns))
+
+
+@_shape_of("float_first")
+def _(
+    x: Tensor,
+    weight: Tensor,
+    arranged: Tensor,
+    factor: Tensor,
+    shift: Tensor,
+    relu: bool,
+    stride: list[int],
+    padding: list[int],
+    pool: list[int],
+) -> Tensor:
+    shape = floats.first_shape(tuple(x.shape), len(weight), _window(weight, stride, padding, pool))[1]
+    return torch.empty(shape, device=x.device, memory_format=LAST)
+
+
+@_shape_of("float_halving")
+def _(
+    x: Tensor,
+    weight: Tensor,
+    arranged: Tensor,
+    factor: Tensor,
+    shift: Tensor,
+    relu: bool,
+    side: int,
+    ceil_mode: bool,
+) -> Tensor:
+    shape = floats.halving_shape(tuple(x.shape), len(weight), side, ceil_mode)
+    return torch.empty(shape, device=x.device, memory_format=LAST)

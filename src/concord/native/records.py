@@ -6,7 +6,10 @@ from concord.native.sizes import Sizes
 
 _GEOMETRY = struct.Struct("23q")
 _MEMORY = struct.Struct("15Q")
-BYTES = _GEOMETRY.size * 1000 + _MEMORY.size  # as the library reports its own
+_FLOATING = struct.Struct("23q")
+_FLOAT_MEMORY = struct.Struct("5Qf4x")
+# as the library reports its own
+BYTES = (_GEOMETRY.size * 1000 + _MEMORY.size) * 1000 + _FLOATING.size + _FLOAT_MEMORY.size
 DONE, NOT_FINITE, NO_MEMORY, OTHER_LAYOUT = range(4)
 
 
@@ -25,3 +28,13 @@ def geometry(
 def memory(*addresses: int) -> bytes:
     """Addresses in the order of the record; 0 is left out."""
     return _MEMORY.pack(*addresses)
+
+
+def floating(*numbers: int) -> bytes:
+    """A float layer, in the order of the record."""
+    return _FLOATING.pack(*numbers)
+
+
+def float_memory(addresses: tuple[int, ...], least: float) -> bytes:
+    """Addresses of the input, weight, factor, shift and output, and the least value that is kept."""
+    return _FLOAT_MEMORY.pack(*addresses, least)

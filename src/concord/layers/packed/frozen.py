@@ -10,7 +10,7 @@ from concord.errors import CheckpointError, UsageError
 
 
 class Frozen(nn.Module):
-    """A layer whose state is buffers; ``weight`` is bits, int64 (O, places, words)."""
+    """A layer whose state is buffers; ``weight`` is bits, int64 (O, places, words), but for float layers."""
 
     weight: Tensor
 
@@ -34,9 +34,9 @@ class Frozen(nn.Module):
 
     def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         given = state.get(f"{prefix}weight")
-        if isinstance(given, Tensor) and given.dtype != torch.int64:
+        if isinstance(given, Tensor) and given.dtype != self.weight.dtype:
             raise CheckpointError(
-                f"{prefix}weight: expected packed weights, int64 {tuple(self.weight.shape)}, got"
-                f" {given.dtype} {tuple(given.shape)}. Load these into the network in floats, and pack that"
+                f"{prefix}weight: expected packed weights, {self.weight.dtype} {tuple(self.weight.shape)},"
+                f" got {given.dtype} {tuple(given.shape)}. Load these into the network in floats, and pack that"
             )
         super()._load_from_state_dict(state, prefix, *rest)

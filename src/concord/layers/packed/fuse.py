@@ -5,7 +5,6 @@ that are called in two places are left alone.
 """
 
 import operator
-from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -13,6 +12,8 @@ from torch import Tensor, fx, nn
 
 from concord.layers.packed.convolution import PackedConv2d, PackedLinear
 from concord.layers.packed.frozen import Frozen
+from concord.layers.packed.fuse_floats import join_floats
+from concord.layers.packed.graph import module_of, once, only_user
 from concord.layers.packed.pool import PackedMaxPool2d
 from concord.layers.packed.thresholds import affine, has_statistics, threshold
 
@@ -25,8 +26,11 @@ class _Tracer(fx.Tracer):
         return isinstance(m, Frozen) or super().is_leaf_module(m, module_qualified_name)
 
 
-def fused(network: nn.Module) -> nn.Module:
-    """The network with layers joined; as it is where torch.fx cannot follow its forward method."""
+def fused(network: nn.Module, exact: bool) -> nn.Module:
+    """The network with layers joined, float ones too unless ``exact``.
+
+    It is given back as it is where torch.fx cannot follow its forward method.
+    """
     try:
         graph = _Tracer().trace(network)
     except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError):
@@ -34,7 +38,8 @@ def fused(network: nn.Module) -> nn.Module:
             network  # it branches on values or shapes, and whatever its code makes of a stand-in for a tensor
         )
     own = fx.GraphModule(network, graph, type(network).__name__)
-    for step in (_drop_idle, _thresholds_before, _scales_after, _shortcuts, _pools, _hand_on):
+    steps = [_drop_idle, _thresholds_before, _scales_after, _shortcuts, _pools, _hand_on]
+    for step in steps if exact else [*steps, join_floats]:
         step(own)
         own.graph.eliminate_dead_code()
     own.delete_all_unused_submodules()
@@ -43,30 +48,10 @@ def fused(network: nn.Module) -> nn.Module:
     return own
 
 
-def _module(own: fx.GraphModule, node: object) -> nn.Module | None:
-    """The module that a node calls with one input."""
-    if not isinstance(node, fx.Node) or node.op != "call_module" or node.kwargs:
-        return None
-    return own.get_submodule(str(node.target))
-
-
-def _once(own: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Module]]:
-    """Nodes with the modules that they alone call."""
-    modules = [(node, _module(own, node)) for node in own.graph.nodes]
-    times = Counter(id(module) for _, module in modules)
-    for node, module in modules:
-        if module is not None and times[id(module)] == 1:
-            yield node, module
-
-
 def _convolutions(own: fx.GraphModule) -> Iterator[tuple[fx.Node, PackedConv2d]]:
-    for node, module in _once(own):
+    for node, module in once(own):
         if isinstance(module, PackedConv2d):
             yield node, module
-
-
-def _only_user(node: fx.Node) -> fx.Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _replace(own: fx.GraphModule, old: fx.Node, new: fx.Node) -> None:
@@ -75,16 +60,16 @@ def _replace(own: fx.GraphModule, old: fx.Node, new: fx.Node) -> None:
 
 
 def _drop_idle(own: fx.GraphModule) -> None:
-    for node, module in [*_once(own)]:
+    for node, module in [*once(own)]:
         if isinstance(module, IDLE):
             _replace(own, node, node.args[0])  # type: ignore[arg-type]
 
 
 def _thresholds_before(own: fx.GraphModule) -> None:
     """norm -> packed: the packed layer compares with thresholds."""
-    for node, module in _once(own):
+    for node, module in once(own):
         before = node.args[0]
-        norm = _module(own, before)
+        norm = module_of(own, before)
         mapped = (
             isinstance(module, PackedConv2d) and module.windows is None and isinstance(norm, nn.BatchNorm2d)
         )
@@ -93,15 +78,15 @@ def _thresholds_before(own: fx.GraphModule) -> None:
         )
         if (mapped or rows) and has_statistics(norm):
             found = threshold(norm)
-            module.cut, module.side = found.cut, found.side  # type: ignore[assignment]
+            module.cut, module.side = found.cut, found.side
             node.update_arg(0, before.args[0])  # type: ignore[union-attr]
 
 
 def _scales_after(own: fx.GraphModule) -> None:
     """packed -> norm, where nothing else sees what lies between."""
     for node, module in [*_convolutions(own)]:
-        after = _only_user(node)
-        norm = _module(own, after)
+        after = only_user(node)
+        norm = module_of(own, after)
         if after is not None and module.plain and isinstance(norm, nn.BatchNorm2d) and has_statistics(norm):
             module.factor, module.shift = affine(norm)
             _replace(own, after, node)
@@ -110,7 +95,7 @@ def _scales_after(own: fx.GraphModule) -> None:
 def _shortcuts(own: fx.GraphModule) -> None:
     """packed + other: added while the sums are at hand."""
     for node, module in [*_convolutions(own)]:
-        after = _only_user(node)
+        after = only_user(node)
         if after is None or after.op != "call_function" or after.target not in ADDITIONS or after.kwargs:
             continue
         others = [arg for arg in after.args if arg is not node]
@@ -149,8 +134,8 @@ def _give(module: PackedConv2d, readers: list[tuple[fx.Node, PackedConv2d]], col
 def _pools(own: fx.GraphModule) -> None:
     """packed -> maximum pooling -> packed: bits are pooled."""
     for node, module in [*_convolutions(own)]:
-        after = _only_user(node)
-        pool = _module(own, after)
+        after = only_user(node)
+        pool = module_of(own, after)
         if after is None or not module.plain or not isinstance(pool, nn.MaxPool2d) or len(node.args) > 1:
             continue
         readers = _readers(own, after)

@@ -13,7 +13,7 @@ from concord.layers.packed.fuse import fused
 from concord.layers.packed.weights import PackedWeightsConv2d, PackedWeightsLinear
 
 
-def pack(network: nn.Module) -> nn.Module:
+def pack(network: nn.Module, *, exact: bool = True) -> nn.Module:
     """A copy for use, whose binary weights are bits; what it gives equals the network's own bit for bit.
 
     Batch normalisation before a sign becomes a threshold, that after a convolution a factor and a shift; sums
@@ -21,6 +21,10 @@ def pack(network: nn.Module) -> nn.Module:
     torch.fx cannot follow the forward method, because it branches on values or shapes, each layer is packed
     by itself: the numbers are the same. Float layers run channels last, in which PyTorch may round otherwise;
     and where its batch normalisation does not round as a fused multiply-add, the last bit may differ.
+
+    With ``exact=False`` float layers are joined too: the first convolution with its normalisation and
+    pooling, shortcuts that halve a map, other convolutions with their normalisation. They are faster, and
+    rounded otherwise; a value that lies next to 0 may then get the other sign.
 
     The state dict holds bits and scales: 1 bit for each binary weight on disk. Raises UsageError for a
     network without a binary layer, and for one that is not in float32.
@@ -39,7 +43,7 @@ def pack(network: nn.Module) -> nn.Module:
         return _packed(made)
     if not _replace(made):
         raise UsageError("the network has no binary layer: nothing to pack (see concord.layers.binary)")
-    return fused(made).to(memory_format=torch.channels_last)
+    return fused(made, exact).to(memory_format=torch.channels_last)
 
 
 def _replace(network: nn.Module) -> int:

@@ -35,6 +35,22 @@ struct Memory {
     const float *out_cut, *out_side; // (O); null: y < 0
 };
 
+// A float layer at the edge of a network: least <= factor sum + shift, for O a multiple of 32.
+struct Floating {
+    int64_t n, c, h, w, o, oh, ow;  // of a convolution, oh and ow before pooling
+    int64_t kh, kw, sy, sx, py, px;
+    int64_t x_n, x_c, x_h, x_w;     // strides of the input
+    int64_t pool, pool_s, pool_p, ph, pw;  // maximum pooling: side (0: none), stride, padding, size after it
+    int64_t threads;
+};
+struct FloatMemory {
+    const float *x;
+    const float *weight;            // (C KH KW, O)
+    const float *factor, *shift;    // (O)
+    float *out;                     // channels last
+    float least;                    // 0 for ReLU, else -infinity
+};
+
 enum Status { DONE = 0, NOT_FINITE = 1, NO_MEMORY = 2, OTHER_LAYOUT = 3 };
 
 // What arranged weights begin with: they are of use to one layout alone.
@@ -50,5 +66,7 @@ struct Path {
     int (*pack)(const Geometry *, const Memory *, uint64_t *bits);
     int64_t (*arranged)(const Geometry *);  // bytes
     void (*arrange)(const Geometry *, const uint64_t *weight, uint8_t *arranged);
+    int (*first)(const Floating *, const FloatMemory *);     // a convolution of few channels, then pooling
+    int (*halving)(const Floating *, const FloatMemory *);   // average of kh x kw windows, then a 1x1 convolution
     int64_t (*spin)(int64_t rounds);  // the innermost loop alone; gives the bit products that it made
 };

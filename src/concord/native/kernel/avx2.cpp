@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #define LANES 8
+#define FLOAT_PIXELS 6
 #define PIXELS 4
 
 #include "any.h"
@@ -130,4 +131,4 @@ inline void spread(const uint64_t *bits, int64_t words, Element *to) {
 #include "driver.h"
 
 extern const Path concord_avx2;
-const Path concord_avx2 = {"avx2", FILTERS, SPREAD, convolve, pack, arranged, arrange, spin};
+const Path concord_avx2 = {"avx2", FILTERS, SPREAD, convolve, pack, arranged, arrange, first, halving, spin};

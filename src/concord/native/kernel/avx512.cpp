@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #define LANES 16
+#define FLOAT_PIXELS 14
 #define PIXELS 7
 
 #include "any.h"
@@ -114,4 +115,4 @@ inline void spread(const uint64_t *, int64_t, Element *) {}
 #include "driver.h"
 
 extern const Path concord_avx512;
-const Path concord_avx512 = {"avx512", FILTERS, SPREAD, convolve, pack, arranged, arrange, spin};
+const Path concord_avx512 = {"avx512", FILTERS, SPREAD, convolve, pack, arranged, arrange, first, halving, spin};

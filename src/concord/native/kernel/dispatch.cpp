@@ -36,7 +36,7 @@ static const struct {
 static const int COUNT = sizeof PATHS / sizeof *PATHS;
 
 CONCORD_EXPORT int concord_abi() { return ABI; }
-CONCORD_EXPORT int64_t concord_record_bytes() { return sizeof(Geometry) * 1000 + sizeof(Memory); }
+CONCORD_EXPORT int64_t concord_record_bytes() { return (sizeof(Geometry) * 1000 + sizeof(Memory)) * 1000 + sizeof(Floating) + sizeof(FloatMemory); }
 
 CONCORD_EXPORT int concord_paths() { return COUNT; }
 CONCORD_EXPORT const char *concord_path_name(int path) { return PATHS[path].path.name; }
@@ -53,6 +53,12 @@ CONCORD_EXPORT int64_t concord_arranged(int path, const Geometry *geometry) {
 }
 CONCORD_EXPORT void concord_arrange(int path, const Geometry *geometry, const uint64_t *weight, uint8_t *to) {
     PATHS[path].path.arrange(geometry, weight, to);
+}
+CONCORD_EXPORT int concord_first(int path, const Floating *geometry, const FloatMemory *memory) {
+    return PATHS[path].path.first(geometry, memory);
+}
+CONCORD_EXPORT int concord_halving(int path, const Floating *geometry, const FloatMemory *memory) {
+    return PATHS[path].path.halving(geometry, memory);
 }
 CONCORD_EXPORT int64_t concord_spin(int path, int64_t rounds) { return PATHS[path].path.spin(rounds); }
 

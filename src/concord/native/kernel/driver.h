@@ -12,17 +12,16 @@
 // Only plain loops and no C++ library: an inline function of it, compiled here for one processor, could be the
 // copy that the linker keeps for every other.
 #pragma once
-#include <stdlib.h>
 #include <string.h>
 
 #include "api.h"
+#include "floats.h"
+#include "memory.h"
 #include "tile.h"
 
 namespace {
 
 inline int64_t words_of(int64_t channels) { return (channels + 63) / 64; }
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t rounded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Sizes that follow from a geometry.
 struct Sizes {
@@ -252,21 +251,6 @@ inline void row(const Layer &l, Place at, int64_t from, int64_t to, const Elemen
     }
 }
 
-// Memory of a thread that is kept between calls, so that its pages are there.
-inline void *scratch(int which, int64_t bytes) {
-    static thread_local struct Kept {
-        void *memory[2];
-        int64_t bytes[2];
-        ~Kept() { free(memory[0]), free(memory[1]); }
-    } kept = {};
-    if (kept.bytes[which] < bytes) {
-        free(kept.memory[which]);
-        kept.memory[which] = aligned_alloc(64, rounded(bytes, 64));
-        kept.bytes[which] = kept.memory[which] ? bytes : 0;
-    }
-    return kept.memory[which];
-}
-
 // Bits of one image, with columns of 0 at its sides. False where a value is not finite.
 inline bool pack_image(const Geometry &g, const Memory &m, int64_t image, uint64_t *bits) {
     const Sizes s(g);
@@ -290,7 +274,7 @@ inline bool pack_image(const Geometry &g, const Memory &m, int64_t image, uint64
 inline const Element *readable(const Layer &l, const uint64_t *bits) {
     if (SPREAD == 1) return (const Element *)bits;
     const int64_t words = l.g.h * l.s.row;
-    Element *wide = (Element *)scratch(1, words * SPREAD * sizeof(Element));
+    Element *wide = (Element *)scratch(SPREAD_BITS, words * SPREAD * sizeof(Element));
     if (wide) spread(bits, words, wide);
     return wide;
 }
@@ -298,7 +282,7 @@ inline const Element *readable(const Layer &l, const uint64_t *bits) {
 // Bits of one image, made from floats where they are not given; null where memory is short or a value is none.
 inline const uint64_t *bits_of(const Layer &l, int64_t image, int &status) {
     if (l.m.bits) return l.m.bits + image * l.g.h * l.s.row;
-    uint64_t *bits = (uint64_t *)scratch(0, l.g.h * l.s.row * 8);
+    uint64_t *bits = (uint64_t *)scratch(BITS, l.g.h * l.s.row * 8);
     if (!bits) {
         status = NO_MEMORY;
         return nullptr;

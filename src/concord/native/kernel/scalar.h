@@ -1,6 +1,7 @@
 // One word at a time, with the popcount that the compiler has.
 #pragma once
 #define LANES 8
+#define FLOAT_PIXELS 4
 #define PIXELS 4
 
 #include "any.h"

@@ -5,7 +5,7 @@
 
 // A statement for each pixel p of P.
 #define EACH(...)                 \
-    _Pragma("GCC unroll 7")       \
+    _Pragma("GCC unroll 16")      \
     for (int p = 0; p < P; p++) { \
         __VA_ARGS__;              \
     }

@@ -1,0 +1,129 @@
+"""The float layers at the edges of a binary network, each in one go.
+
+They round otherwise than PyTorch's own layers do: sums run in another order.
+"""
+
+from functools import lru_cache
+from math import inf
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from concord.errors import ResourceError
+from concord.native import records
+from concord.native.library import library
+
+LAST = torch.channels_last
+FILTERS = 32  # the kernel wants a multiple of these
+INPUTS = 2048  # and at most so many numbers in a sum
+Shape = tuple[int, ...]
+
+
+class Folded(NamedTuple):
+    """A float convolution with what follows it: max(conv(x) factor + shift, least)."""
+
+    weight: Tensor  # (O, C, KH, KW)
+    factor: Tensor
+    shift: Tensor
+    relu: bool
+
+
+class Window(NamedTuple):
+    """Height and width are alike in ``pool``: side (0: none), stride and padding."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    pool: tuple[int, int, int] = (0, 1, 0)
+
+
+def size(length: int, kernel: int, stride: int, padding: int, up: bool = False) -> int:
+    """Of the output along one axis; ``up`` rounds up, as ceil_mode does."""
+    room = length + 2 * padding - kernel
+    return -(-room // stride) + 1 if up else room // stride + 1
+
+
+def first_shape(shape: Shape, filters: int, window: Window) -> tuple[Shape, Shape]:
+    """Of the convolution, and of what is pooled from it."""
+    n, _, h, w = shape
+    (kh, kw), (sy, sx), (py, px), (side, step, edge) = window
+    oh, ow = size(h, kh, sy, py), size(w, kw, sx, px)
+    pooled = (size(oh, side, step, edge), size(ow, side, step, edge)) if side else (oh, ow)
+    return (n, filters, oh, ow), (n, filters, *pooled)
+
+
+def first(x: Tensor, arranged: Tensor, layer: Folded, window: Window) -> Tensor:
+    """Convolution of few channels, then maximum pooling. ``arranged``: (C KH KW, O), of the same weights."""
+    filters = len(layer.weight)
+    maps, pooled = first_shape(tuple(x.shape), filters, window)
+    loaded = library()
+    if loaded is None or not x.is_cpu or filters % FILTERS or len(arranged) > INPUTS:
+        return _first_in_torch(x, layer, window)
+    out = torch.empty(pooled, memory_format=LAST)
+    geometry = _first_geometry(tuple(x.shape), x.stride(), maps, pooled, window, torch.get_num_threads())
+    memory = _memory(x, arranged, layer, out)
+    _check(loaded.functions.concord_first(loaded.path, geometry, memory))
+    return out
+
+
+@lru_cache(maxsize=256)
+def _first_geometry(
+    shape: Shape, strides: Shape, maps: Shape, pooled: Shape, window: Window, threads: int
+) -> bytes:
+    kernel, stride, padding, pool = window
+    return records.floating(
+        *shape, *maps[1:], *kernel, *stride, *padding, *strides, *pool, *pooled[2:], threads
+    )
+
+
+def _first_in_torch(x: Tensor, layer: Folded, window: Window) -> Tensor:
+    y = F.conv2d(x, layer.weight, None, window.stride, window.padding)
+    y = _followed(y, layer)
+    side, step, edge = window.pool
+    y = F.max_pool2d(y, side, step, edge) if side else y
+    return y.contiguous(memory_format=LAST)
+
+
+def _followed(y: Tensor, layer: Folded) -> Tensor:
+    y = y * layer.factor[:, None, None] + layer.shift[:, None, None]
+    return F.relu(y) if layer.relu else y
+
+
+def halving_shape(shape: Shape, filters: int, side: int, up: bool) -> Shape:
+    n, _, h, w = shape
+    return n, filters, size(h, side, side, 0, up), size(w, side, side, 0, up)
+
+
+def halving(x: Tensor, arranged: Tensor, layer: Folded, side: int, up: bool) -> Tensor:
+    """Means of windows side x side, then a 1x1 convolution. ``up``: windows cut at the edge count too."""
+    filters, channels = layer.weight.shape[:2]
+    shape = halving_shape(tuple(x.shape), filters, side, up)
+    loaded = library()
+    if loaded is None or not x.is_cpu or filters % FILTERS or channels > INPUTS:
+        y = F.conv2d(F.avg_pool2d(x, side, ceil_mode=up), layer.weight)
+        return _followed(y, layer).contiguous(memory_format=LAST)
+    x = x.contiguous(memory_format=LAST)
+    out = torch.empty(shape, memory_format=LAST)
+    geometry = _halving_geometry(tuple(x.shape), x.stride(), shape, side, torch.get_num_threads())
+    _check(loaded.functions.concord_halving(loaded.path, geometry, _memory(x, arranged, layer, out)))
+    return out
+
+
+@lru_cache(maxsize=256)
+def _halving_geometry(shape: Shape, strides: Shape, made: Shape, side: int, threads: int) -> bytes:
+    n, c, h, w = shape
+    return records.floating(
+        n, c, h, w, *made[1:], side, side, side, side, 0, 0, *strides, 0, 1, 0, *made[2:], threads
+    )
+
+
+def _memory(x: Tensor, arranged: Tensor, layer: Folded, out: Tensor) -> bytes:
+    tensors = (x, arranged, layer.factor, layer.shift, out)
+    return records.float_memory(tuple(t.data_ptr() for t in tensors), 0.0 if layer.relu else -inf)
+
+
+def _check(status: int) -> None:
+    if status != records.DONE:
+        raise ResourceError("memory for the maps of one image was refused: a smaller image takes less")
