@@ -1,4 +1,4 @@
-"""Float layers at the edges of a binary network, joined: the first convolution, shortcuts that halve a map."""
+"""Float layers at the edges of a binary network, joined: the first convolution, halving shortcuts."""
 
 import torch
 from torch import Tensor, nn

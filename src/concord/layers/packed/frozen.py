@@ -37,6 +37,6 @@ class Frozen(nn.Module):
         if isinstance(given, Tensor) and given.dtype != self.weight.dtype:
             raise CheckpointError(
                 f"{prefix}weight: expected packed weights, {self.weight.dtype} {tuple(self.weight.shape)},"
-                f" got {given.dtype} {tuple(given.shape)}. Load these into the network in floats, and pack that"
+                f" got {given.dtype} {tuple(given.shape)}. Load these into the float network, and pack that"
             )
         super()._load_from_state_dict(state, prefix, *rest)
