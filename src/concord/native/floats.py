@@ -4,7 +4,7 @@ They round otherwise than PyTorch's own layers do: sums run in another order.
 """
 
 from functools import lru_cache
-from math import inf
+from math import inf, prod
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from concord.native import records
 from concord.native.library import library
 
 LAST = torch.channels_last
-FILTERS = 32  # the kernel wants a multiple of these
+BLOCK = 32  # filters that lie side by side: the kernel wants a multiple of these
 INPUTS = 2048  # and at most so many numbers in a sum
 Shape = tuple[int, ...]
 
@@ -25,6 +25,7 @@ class Folded(NamedTuple):
     """A float convolution with what follows it: max(conv(x) factor + shift, least)."""
 
     weight: Tensor  # (O, C, KH, KW)
+    arranged: Tensor  # of it
     factor: Tensor
     shift: Tensor
     relu: bool
@@ -54,27 +55,67 @@ def first_shape(shape: Shape, filters: int, window: Window) -> tuple[Shape, Shap
     return (n, filters, oh, ow), (n, filters, *pooled)
 
 
-def first(x: Tensor, arranged: Tensor, layer: Folded, window: Window) -> Tensor:
-    """Convolution of few channels, then maximum pooling. ``arranged``: (C KH KW, O), of the same weights."""
+def arranged(weight: Tensor) -> Tensor:
+    """Filters side by side; empty if O is no multiple of 32. Shape: (O, C, KH, KW) -> (O / 32, C KH KW, 32)"""
+    if len(weight) % BLOCK:
+        return weight.new_empty(0)
+    return weight.detach().flatten(1).unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous()
+
+
+def transformed(weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """G g of the even and of the odd columns of each row, for kernel/winograd.h, where a path has it.
+
+    Shape: (O, C, KH, KW) -> (O / 32, C KH 2 7, 32); empty where it is of no use
+    """
+    filters, columns = len(weight), weight.shape[3]
+    loaded = library()
+    if loaded is None or not loaded.functions.concord_winograd(loaded.path):
+        return weight.new_empty(0)
+    if filters % BLOCK or stride[1] != 2 or not 5 <= columns <= 2 * TAPS:
+        return weight.new_empty(0)
+    taps = F.pad(weight.detach().double(), (0, 2 * TAPS - columns)).unflatten(-1, (TAPS, 2))
+    points = torch.einsum("jk,ocrkp->ocrpj", G, taps)
+    whole = points.flatten(1).float()  # (O, C KH 2 7)
+    return whole.unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous()
+
+
+TAPS = 4  # of the columns of a kernel that are even, or odd
+_POINTS = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0)  # and infinity
+G = torch.tensor(
+    [
+        *([p**k / prod(p - other for other in _POINTS if other != p) for k in range(TAPS)] for p in _POINTS),
+        [0.0, 0.0, 0.0, 1.0],
+    ],
+    dtype=torch.float64,
+)
+WIDEST = 128  # outputs in a row, for transformed weights
+
+
+def first(x: Tensor, layer: Folded, transformed: Tensor, window: Window) -> Tensor:
+    """Convolution of few channels, then maximum pooling; ``transformed`` may be empty."""
     filters = len(layer.weight)
     maps, pooled = first_shape(tuple(x.shape), filters, window)
     loaded = library()
-    if loaded is None or not x.is_cpu or filters % FILTERS or len(arranged) > INPUTS:
+    if loaded is None or not x.is_cpu or filters % BLOCK or layer.weight[0].numel() > INPUTS:
         return _first_in_torch(x, layer, window)
+    fast = (
+        transformed.numel() > 0 and maps[3] <= WIDEST and loaded.functions.concord_winograd(loaded.path) > 0
+    )
     out = torch.empty(pooled, memory_format=LAST)
-    geometry = _first_geometry(tuple(x.shape), x.stride(), maps, pooled, window, torch.get_num_threads())
-    memory = _memory(x, arranged, layer, out)
+    threads = torch.get_num_threads()
+    geometry = _first_geometry(tuple(x.shape), x.stride(), maps, pooled, window, fast, threads)
+    memory = _memory(x, layer._replace(arranged=transformed) if fast else layer, out)
     _check(loaded.functions.concord_first(loaded.path, geometry, memory))
     return out
 
 
 @lru_cache(maxsize=256)
 def _first_geometry(
-    shape: Shape, strides: Shape, maps: Shape, pooled: Shape, window: Window, threads: int
+    shape: Shape, strides: Shape, maps: Shape, pooled: Shape, window: Window, fast: bool, threads: int
 ) -> bytes:
     kernel, stride, padding, pool = window
     return records.floating(
-        *shape, *maps[1:], *kernel, *stride, *padding, *strides, *pool, *pooled[2:], threads
+        *shape, *maps[1:], *kernel, *stride, *padding, *strides, *pool, *pooled[2:], fast, threads
     )
 
 
@@ -96,18 +137,18 @@ def halving_shape(shape: Shape, filters: int, side: int, up: bool) -> Shape:
     return n, filters, size(h, side, side, 0, up), size(w, side, side, 0, up)
 
 
-def halving(x: Tensor, arranged: Tensor, layer: Folded, side: int, up: bool) -> Tensor:
+def halving(x: Tensor, layer: Folded, side: int, up: bool) -> Tensor:
     """Means of windows side x side, then a 1x1 convolution. ``up``: windows cut at the edge count too."""
     filters, channels = layer.weight.shape[:2]
     shape = halving_shape(tuple(x.shape), filters, side, up)
     loaded = library()
-    if loaded is None or not x.is_cpu or filters % FILTERS or channels > INPUTS:
+    if loaded is None or not x.is_cpu or filters % BLOCK or channels > INPUTS:
         y = F.conv2d(F.avg_pool2d(x, side, ceil_mode=up), layer.weight)
         return _followed(y, layer).contiguous(memory_format=LAST)
     x = x.contiguous(memory_format=LAST)
     out = torch.empty(shape, memory_format=LAST)
     geometry = _halving_geometry(tuple(x.shape), x.stride(), shape, side, torch.get_num_threads())
-    _check(loaded.functions.concord_halving(loaded.path, geometry, _memory(x, arranged, layer, out)))
+    _check(loaded.functions.concord_halving(loaded.path, geometry, _memory(x, layer, out)))
     return out
 
 
@@ -115,12 +156,12 @@ def halving(x: Tensor, arranged: Tensor, layer: Folded, side: int, up: bool) -> 
 def _halving_geometry(shape: Shape, strides: Shape, made: Shape, side: int, threads: int) -> bytes:
     n, c, h, w = shape
     return records.floating(
-        n, c, h, w, *made[1:], side, side, side, side, 0, 0, *strides, 0, 1, 0, *made[2:], threads
+        n, c, h, w, *made[1:], side, side, side, side, 0, 0, *strides, 0, 1, 0, *made[2:], 0, threads
     )
 
 
-def _memory(x: Tensor, arranged: Tensor, layer: Folded, out: Tensor) -> bytes:
-    tensors = (x, arranged, layer.factor, layer.shift, out)
+def _memory(x: Tensor, layer: Folded, out: Tensor) -> bytes:
+    tensors = (x, layer.arranged, layer.factor, layer.shift, out)
     return records.float_memory(tuple(t.data_ptr() for t in tensors), 0.0 if layer.relu else -inf)
 
 

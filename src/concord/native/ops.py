@@ -164,6 +164,7 @@ def float_first(
     x: Tensor,
     weight: Tensor,
     arranged: Tensor,
+    transformed: Tensor,
     factor: Tensor,
     shift: Tensor,
     relu: bool,
@@ -173,11 +174,11 @@ def float_first(
 ) -> Tensor:
     """max(conv(x) factor + shift, 0 if ``relu``), then maximum pooling (side, 0 for none; stride; padding).
 
-    ``arranged`` is ``weight`` (O, C, KH, KW) as (C KH KW, O). Shape: (N, C, H, W) -> (N, O, H', W')
+    ``arranged`` and ``transformed`` are made of ``weight`` (O, C, KH, KW) by the functions of that name.
+    Shape: (N, C, H, W) -> (N, O, H', W')
     """
-    return floats.first(
-        x, arranged, floats.Folded(weight, factor, shift, relu), _window(weight, stride, padding, pool)
-    )
+    layer = floats.Folded(weight, arranged, factor, shift, relu)
+    return floats.first(x, layer, transformed, _window(weight, stride, padding, pool))
 
 
 @_operator
@@ -195,7 +196,7 @@ def float_halving(
 
     Shape: (N, C, H, W) -> (N, O, H / side, W / side)
     """
-    return floats.halving(x, arranged, floats.Folded(weight, factor, shift, relu), side, ceil_mode)
+    return floats.halving(x, floats.Folded(weight, arranged, factor, shift, relu), side, ceil_mode)
 
 
 def _window(weight: Tensor, stride: list[int], padding: list[int], pool: list[int]) -> floats.Window:
@@ -255,6 +256,7 @@ def _(
     x: Tensor,
     weight: Tensor,
     arranged: Tensor,
+    transformed: Tensor,
     factor: Tensor,
     shift: Tensor,
     relu: bool,

@@ -6,7 +6,7 @@ from concord.native.sizes import Sizes
 
 _GEOMETRY = struct.Struct("23q")
 _MEMORY = struct.Struct("15Q")
-_FLOATING = struct.Struct("23q")
+_FLOATING = struct.Struct("24q")
 _FLOAT_MEMORY = struct.Struct("5Qf4x")
 # as the library reports its own
 BYTES = (_GEOMETRY.size * 1000 + _MEMORY.size) * 1000 + _FLOATING.size + _FLOAT_MEMORY.size

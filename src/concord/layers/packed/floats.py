@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from concord.layers.packed.frozen import Frozen
 from concord.layers.packed.thresholds import BatchNorm, affine
-from concord.native import ops
+from concord.native import floats, ops
 
 
 class _Joined(Frozen):
@@ -28,14 +28,18 @@ class _Joined(Frozen):
         self.register_buffer("weight", weight)
         self.register_buffer("factor", factor)
         self.register_buffer("shift", shift)
-        self.register_buffer("arranged", weight.flatten(1).t().contiguous(), persistent=False)
+        self.register_buffer("arranged", floats.arranged(weight), persistent=False)
         self.register_load_state_dict_post_hook(_Joined._arrange)
         self.training = False
 
     @staticmethod
     def _arrange(joined: nn.Module, _: object) -> None:
         assert isinstance(joined, _Joined)
-        joined.arranged = joined.weight.flatten(1).t().contiguous()
+        joined.arrange()
+
+    def arrange(self) -> None:
+        """Again, of other weights."""
+        self.arranged = floats.arranged(self.weight)
 
 
 class FloatFirst(_Joined):
@@ -44,14 +48,24 @@ class FloatFirst(_Joined):
     Shape: (B, C, H, W) -> (B, O, H', W')
     """
 
+    transformed: Tensor
+
     def __init__(
         self, conv: nn.Conv2d, norm: BatchNorm | None, relu: bool, pool: tuple[int, int, int]
     ) -> None:
         super().__init__(conv, norm, relu)
         self.stride, self.padding, self.pool = [*conv.stride], [*map(int, conv.padding)], [*pool]
+        self.register_buffer("transformed", self._transformed(), persistent=False)
+
+    def _transformed(self) -> Tensor:
+        return floats.transformed(self.weight, (self.stride[0], self.stride[1]))
+
+    def arrange(self) -> None:
+        super().arrange()
+        self.transformed = self._transformed()
 
     def forward(self, x: Tensor) -> Tensor:
-        own = (self.weight, self.arranged, self.factor, self.shift, self.relu)
+        own = (self.weight, self.arranged, self.transformed, self.factor, self.shift, self.relu)
         return ops.float_first(x, *own, self.stride, self.padding, self.pool)
 
 

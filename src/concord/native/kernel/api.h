@@ -41,11 +41,12 @@ struct Floating {
     int64_t kh, kw, sy, sx, py, px;
     int64_t x_n, x_c, x_h, x_w;     // strides of the input
     int64_t pool, pool_s, pool_p, ph, pw;  // maximum pooling: side (0: none), stride, padding, size after it
+    int64_t winograd;               // weights are transformed: see winograd.h
     int64_t threads;
 };
 struct FloatMemory {
     const float *x;
-    const float *weight;            // (C KH KW, O)
+    const float *weight;            // (O / 32, C KH KW, 32), or transformed (O / 32, C KH 2 7, 32)
     const float *factor, *shift;    // (O)
     float *out;                     // channels last
     float least;                    // 0 for ReLU, else -infinity
@@ -62,6 +63,7 @@ struct Header {
 struct Path {
     const char *name;
     int64_t filters, spread;
+    int64_t winograd;  // whether `first` can take transformed weights
     int (*convolve)(const Geometry *, const Memory *);
     int (*pack)(const Geometry *, const Memory *, uint64_t *bits);
     int64_t (*arranged)(const Geometry *);  // bytes

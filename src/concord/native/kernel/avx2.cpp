@@ -131,4 +131,4 @@ inline void spread(const uint64_t *bits, int64_t words, Element *to) {
 #include "driver.h"
 
 extern const Path concord_avx2;
-const Path concord_avx2 = {"avx2", FILTERS, SPREAD, convolve, pack, arranged, arrange, first, halving, spin};
+const Path concord_avx2 = {"avx2", FILTERS, SPREAD, 0, convolve, pack, arranged, arrange, first, halving, spin};

@@ -6,6 +6,7 @@
 
 #define LANES 16
 #define FLOAT_PIXELS 14
+#define WINOGRAD
 #define PIXELS 7
 
 #include "any.h"
@@ -115,4 +116,4 @@ inline void spread(const uint64_t *, int64_t, Element *) {}
 #include "driver.h"
 
 extern const Path concord_avx512;
-const Path concord_avx512 = {"avx512", FILTERS, SPREAD, convolve, pack, arranged, arrange, first, halving, spin};
+const Path concord_avx512 = {"avx512", FILTERS, SPREAD, 1, convolve, pack, arranged, arrange, first, halving, spin};

@@ -54,6 +54,7 @@ CONCORD_EXPORT int64_t concord_arranged(int path, const Geometry *geometry) {
 CONCORD_EXPORT void concord_arrange(int path, const Geometry *geometry, const uint64_t *weight, uint8_t *to) {
     PATHS[path].path.arrange(geometry, weight, to);
 }
+CONCORD_EXPORT int concord_winograd(int path) { return (int)PATHS[path].path.winograd; }
 CONCORD_EXPORT int concord_first(int path, const Floating *geometry, const FloatMemory *memory) {
     return PATHS[path].path.first(geometry, memory);
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "first.h"
 #include "floats.h"
 #include "memory.h"
 #include "tile.h"

@@ -8,4 +8,4 @@ inline uint64_t ones(uint64_t word) { return (uint64_t)__builtin_popcountll(word
 #include "scalar.h"
 
 extern const Path concord_popcnt;
-const Path concord_popcnt = {"popcnt", FILTERS, SPREAD, convolve, pack, arranged, arrange, first, halving, spin};
+const Path concord_popcnt = {"popcnt", FILTERS, SPREAD, 0, convolve, pack, arranged, arrange, first, halving, spin};

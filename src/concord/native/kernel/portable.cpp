@@ -13,4 +13,4 @@ inline uint64_t ones(uint64_t x) {
 #include "scalar.h"
 
 extern const Path concord_portable;
-const Path concord_portable = {"portable", FILTERS, SPREAD, convolve, pack, arranged, arrange, first, halving, spin};
+const Path concord_portable = {"portable", FILTERS, SPREAD, 0, convolve, pack, arranged, arrange, first, halving, spin};

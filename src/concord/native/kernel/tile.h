@@ -32,6 +32,7 @@ struct Cut {
 };
 
 inline Ints splat(int32_t value) { return Ints{} + value; }
+inline Floats splat(float value) { return value - Floats{}; }  // 0 + value would be an addition
 inline Floats floats(Ints values) { return __builtin_convertvector(values, Floats); }
 inline Ints load(const int32_t *from) { return *(const Ints *)from; }
 
