@@ -1,7 +1,7 @@
 """Binary convolutions beside those of PyTorch and OpenVINO, one thread, everything in one run.
 
 Each engine runs a chain of eight equal layers, so that what a call costs by itself spreads, or a whole
-network; binarising what goes in is part of it. A figure is the least time of many calls in turns, for a layer.
+network; binarising what goes in is part of it. A figure is the least time of many calls, in turns, by layer.
 """
 
 import time

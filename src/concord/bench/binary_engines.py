@@ -63,14 +63,10 @@ def in_floats(network: nn.Module) -> nn.Module:
     for parent in [*made.modules()]:
         for name, child in [*parent.named_children()]:
             if isinstance(child, XNORConv2d):
-                sizes = (
-                    child.in_channels,
-                    child.out_channels,
-                    child.kernel_size,
-                    child.stride,
-                    child.padding,
-                )
-                setattr(parent, name, nn.Conv2d(*sizes, bias=child.bias is not None))
+                windows = child.windows()
+                sizes = (windows.kernel, windows.stride, windows.before)
+                conv = nn.Conv2d(child.in_channels, child.out_channels, *sizes, bias=child.bias is not None)
+                setattr(parent, name, conv)
     return made.eval().requires_grad_(False)
 
 

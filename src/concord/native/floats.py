@@ -56,7 +56,7 @@ def first_shape(shape: Shape, filters: int, window: Window) -> tuple[Shape, Shap
 
 
 def arranged(weight: Tensor) -> Tensor:
-    """Filters side by side; empty if O is no multiple of 32. Shape: (O, C, KH, KW) -> (O / 32, C KH KW, 32)"""
+    """Filters side by side; empty unless 32 divides O. Shape: (O, C, KH, KW) -> (O / 32, C KH KW, 32)"""
     if len(weight) % BLOCK:
         return weight.new_empty(0)
     return weight.detach().flatten(1).unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous()

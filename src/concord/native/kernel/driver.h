@@ -398,7 +398,9 @@ void arrange(const Geometry *geometry, const uint64_t *weight, uint8_t *to) {
 // Words that lie in the nearest cache: what is left is the speed of the instructions.
 int64_t spin(int64_t rounds) {
     const int64_t words = 9;
-    alignas(64) static Element window[PIXELS * words * SPREAD], weight[words * SPREAD * FILTERS];
+    alignas(64) static Element memory[(PIXELS + FILTERS) * words * SPREAD];
+    const Element *window = memory + words * SPREAD * FILTERS, *weight = memory;
+    __asm__ volatile("" : "+r"(window), "+r"(weight));  // what lies there is unknown to the compiler
     Counts<PIXELS> counts;
     counts.clear();
     for (int64_t i = 0; i < rounds; i++) {
