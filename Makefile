@@ -5,7 +5,8 @@
 # make fix       let ruff format and mend
 # make bench     training, counting and plain Python beside their peers
 # make docs      build the site into docs/_build/html; check links, commands, examples, settings, pages
-# make soak      twenty kills, twenty exact resumes; forty signals to every verb; receptive fields of 500 networks; own networks exported, compiled, in bfloat16; 2,000 forged runs, 2,000 forged studies (minutes)
+# make soak      twenty kills, twenty exact resumes; forty signals to every verb; receptive fields of 500 networks; own networks exported, compiled, in bfloat16; 2,000 forged runs, 2,000 forged studies; the kernel of the binary layers under sanitizers (minutes)
+# make wheel     dist/*.whl for this platform, with the kernel of the binary layers, checked with auditwheel
 # make lock      newest versions into requirements.lock
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CODE := src tests tools hatch_build.py docs/conf.py docs/formulas/pictures
 
-.PHONY: install demo test check fix bench docs soak lock clean
+.PHONY: install demo test check fix bench docs soak wheel lock clean
 
 install: $(STAMP)
 
@@ -56,6 +57,14 @@ soak: install
 	$(BIN)/pytest tests/test_cost_network_fuzz.py --soak
 	$(BIN)/pytest tests/test_zoo_contract.py --soak --durations=10
 	$(BIN)/pytest tests/test_foreign_fuzz.py tests/test_sequence_fuzz.py --soak
+	$(BIN)/pytest tests/test_native_memory.py --soak
+
+# OpenMP is torch's own, so auditwheel leaves it out. On an older Linux the wheel is good for more systems.
+wheel: install
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(BIN)/auditwheel show build/wheel/*.whl
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --exclude libgomp.so.1 --wheel-dir dist build/wheel/*.whl
 
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --extra export --extra timm --extra heic --extra bench --extra docs --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -22,10 +22,10 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         try:
             native.build()
         except native.BuildError as error:
-            native.MADE.unlink(missing_ok=True)
             print(f"concord: {error}. Binary layers will run in PyTorch, slowly", file=sys.stderr)
             return
-        build_data["artifacts"].append("src/concord/native/kernel.so")
+        made = (native.MADE, native.MADE.with_suffix(native.SEAL))
+        build_data["artifacts"] += [f"src/concord/native/{path.name}" for path in made]
         if version == "standard":
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"

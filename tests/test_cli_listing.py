@@ -10,6 +10,8 @@ import pytest
 import torch
 from run_made import call
 
+import concord
+from concord.native import library
 from concord.runs.costs import cost_of
 from concord.runs.doctor import EXTRAS
 from concord.runs.packages import NEEDED
@@ -36,6 +38,7 @@ DOCTOR = {
     "disk_free": int,
     "threads": int,
     "processor": str,
+    "native": {"path": str, "runs": [str], "reason": str},
     "device": str,
     "bfloat16": bool,
 }
@@ -63,6 +66,32 @@ def test_doctor_says_no_with_a_cure_for_each_problem(monkeypatch, tmp_path, caps
     assert found["problems"][1].endswith("MiB of disk are free here")
     status, out, _ = call(capsys, "doctor")
     assert (status, found["problems"][0] in out, "ready to train" in out) == (1, True, False)
+
+
+def test_doctor_names_the_kernel_in_use_and_is_content_without_one(monkeypatch, tmp_path, capsys):
+    runs = library.chosen("")[1].runs
+    monkeypatch.setenv("CONCORD_NATIVE", "torch")
+    status, out, _ = call(capsys, "doctor", "--json")
+    reason = library.chosen("torch")[1].reason
+    assert (status, json.loads(out)["native"]) == (0, {"path": "torch", "runs": list(runs), "reason": reason})
+    monkeypatch.delenv("CONCORD_NATIVE")
+    monkeypatch.setattr(library, "FILE", tmp_path / "kernel.so")
+    status, out, _ = call(capsys, "doctor")
+    assert status == 0
+    assert "kernel of binary layers: torch of torch (the kernel was not built: kernel.so is missing" in out
+    found = concord.doctor()
+    assert found["ok"]
+    assert found["native"]["runs"] == ["torch"]
+
+
+def test_doctor_says_no_to_a_kernel_that_does_not_run_here(monkeypatch, capsys):
+    monkeypatch.setenv("CONCORD_NATIVE", "sse9")
+    status, out, _ = call(capsys, "doctor", "--json")
+    found = json.loads(out)
+    assert (status, found["ok"], found["native"]["path"]) == (1, False, None)
+    assert found["native"]["runs"][-1] == "torch"
+    (problem,) = found["problems"]
+    assert problem.startswith("CONCORD_NATIVE=sse9: ")
 
 
 def test_doctor_looks_for_what_the_project_asks_for():

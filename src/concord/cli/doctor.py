@@ -45,5 +45,8 @@ def _print(found: dict[str, Any]) -> None:
         f" {amount(found['threads'], 'thread')} on {amount(found['cores'], 'core')}"
     )
     print(f"native bfloat16: {'yes' if found['bfloat16'] else 'no, training uses float32'}")
+    native = found["native"]
+    why = f" ({native['reason']})" if native["reason"] else ""
+    print(f"kernel of binary layers: {native['path'] or 'none'} of {', '.join(native['runs'])}{why}")
     print(f"disk free here: {found['disk_free'] / 2**30:.1f} GiB")
     print("\n".join(found["problems"]) or "ready to train")

@@ -6,16 +6,19 @@ library that was built on one machine runs on every machine of its platform. The
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).parent
 SOURCES = HERE / "kernel"
 MADE = HERE / "kernel.so"
+SEAL = ".sha256"  # suffix of the file beside it with its checksum, by which a damaged library is found
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
     "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
@@ -33,13 +36,14 @@ class BuildError(Exception):
     """The kernel cannot be compiled here; the text says why."""
 
 
-def compiler() -> str:
-    """The C++ compiler: that of the variable CXX, or the first that is found."""
-    named = os.environ.get("CXX")
-    found = shutil.which(named) if named else next(filter(None, map(shutil.which, COMPILERS)), None)
+def compiler() -> list[str]:
+    """The C++ compiler: that of the variable CXX, which may have arguments, or the first that is found."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    names = named[:1] or COMPILERS
+    found = next(filter(None, map(shutil.which, names)), None)
     if not found:
-        raise BuildError(f"no C++ compiler is installed ({named or ', '.join(COMPILERS)})")
-    return found
+        raise BuildError(f"no C++ compiler is installed ({', '.join(names)})")
+    return [found, *named[1:]]
 
 
 def build(made: Path = MADE) -> None:
@@ -48,6 +52,8 @@ def build(made: Path = MADE) -> None:
         raise BuildError(
             f"the kernel is written for GCC and Clang on Linux and macOS, this is {sys.platform}"
         )
+    if sys.byteorder != "little":
+        raise BuildError("the kernel is written for little-endian processors")
     cxx = compiler()
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, MADE.name)
@@ -55,22 +61,28 @@ def build(made: Path = MADE) -> None:
             _compile(cxx, library, ("-fopenmp",))
         except BuildError:
             _compile(cxx, library, ())  # one thread
-        part = made.with_suffix(".part")
-        shutil.copy(library, part)
-        part.replace(made)
+        _place(library.read_bytes(), made)
 
 
-def _compile(cxx: str, library: Path, threads: tuple[str, ...]) -> None:
+def _place(library: bytes, made: Path) -> None:
+    """The library and its checksum, each whole or as it was before."""
+    for path, content in ((made, library), (made.with_suffix(SEAL), sha256(library).hexdigest().encode())):
+        part = path.with_name(f"{path.name}.part")
+        part.write_bytes(content)
+        part.replace(path)
+
+
+def _compile(cxx: list[str], library: Path, threads: tuple[str, ...]) -> None:
     intel = platform.machine().lower() in ("x86_64", "amd64")
     files = EVERYWHERE | X86 if intel else EVERYWHERE
     objects = {name: library.with_name(f"{name}.o") for name in files}
     _run_all(
-        [cxx, *FLAGS, *threads, *own, "-c", str(SOURCES / f"{name}.cpp"), "-o", str(objects[name])]
+        [*cxx, *FLAGS, *threads, *own, "-c", str(SOURCES / f"{name}.cpp"), "-o", str(objects[name])]
         for name, own in files.items()
     )
     # what is left of the C++ library is built in; that of OpenMP is torch's own, found by its plain name
     still = ("-static-libstdc++", "-static-libgcc") if sys.platform == "linux" else ()
-    _run_all([[cxx, "-shared", *threads, *still, *map(str, objects.values()), "-o", str(library)]])
+    _run_all([[*cxx, "-shared", *threads, *still, *map(str, objects.values()), "-o", str(library)]])
 
 
 def _run_all(commands: Iterable[list[str]]) -> None:

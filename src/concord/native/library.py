@@ -8,13 +8,16 @@ import ctypes
 import os
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from concord.errors import UsageError
 from concord.native.records import BYTES
 
-ABI = 1
+ABI = 2
 FILE = Path(__file__).with_name("kernel.so")
+SEAL = FILE.with_suffix(".sha256")  # written by concord.native.build
+AGAIN = "install concord again"
 VARIABLE = "CONCORD_NATIVE"  # name of a path, or "torch" for the one without the library
 
 
@@ -38,26 +41,40 @@ class Loaded:
 
 def _opened() -> tuple[ctypes.CDLL | None, str]:
     if not FILE.exists():
-        return None, f"the kernel was not built: {FILE.name} is missing (a C++ compiler, then install again)"
+        return (
+            None,
+            f"the kernel was not built: {FILE.name} is missing (install a C++ compiler, then concord again)",
+        )
     try:
+        if SEAL.read_text() != sha256(FILE.read_bytes()).hexdigest():
+            return None, f"{FILE.name} is damaged: its checksum differs from that of {SEAL.name}; {AGAIN}"
         functions = ctypes.CDLL(str(FILE))
-        abi = functions.concord_abi()
-    except (OSError, AttributeError) as error:
-        return None, f"{FILE.name} cannot be loaded: {error}"
-    functions.concord_record_bytes.restype = ctypes.c_int64
-    if abi != ABI or functions.concord_record_bytes() != BYTES:
-        return None, f"{FILE.name} was built for another version of concord: install again"
-    functions.concord_path_name.restype = ctypes.c_char_p
-    functions.concord_arranged.restype = functions.concord_spin.restype = ctypes.c_int64
-    functions.concord_spin.argtypes = (ctypes.c_int, ctypes.c_int64)
-    pointer = ctypes.c_void_p
-    functions.concord_convolve.argtypes = (ctypes.c_int, pointer, pointer)
-    functions.concord_pack.argtypes = (ctypes.c_int, pointer, pointer, pointer)
-    functions.concord_arranged.argtypes = (ctypes.c_int, pointer)
-    functions.concord_arrange.argtypes = (ctypes.c_int, pointer, pointer, pointer)
-    functions.concord_pool.argtypes = (pointer, pointer, pointer, pointer)
-    functions.concord_first.argtypes = functions.concord_halving.argtypes = (ctypes.c_int, pointer, pointer)
+        if functions.concord_abi() != ABI:
+            return None, f"{FILE.name} was built for another version of concord; {AGAIN}"
+        _declare(functions)
+    except (OSError, AttributeError) as error:  # not readable, of another platform, without a function
+        return None, f"{FILE.name} cannot be loaded: {error}; {AGAIN}"
+    if functions.concord_record_bytes() != BYTES:
+        return None, f"{FILE.name} has records of another version of concord; {AGAIN}"
     return functions, ""
+
+
+def _declare(functions: ctypes.CDLL) -> None:
+    """Types of the functions. AttributeError where one is missing."""
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    functions.concord_path_name.restype = ctypes.c_char_p
+    functions.concord_record_bytes.restype = ctypes.c_int64
+    functions.concord_arranged.restype = functions.concord_spin.restype = ctypes.c_int64
+    functions.concord_paths.argtypes = ()
+    functions.concord_path_name.argtypes = functions.concord_path_runs.argtypes = (number,)
+    functions.concord_spin.argtypes = (number, ctypes.c_int64)
+    functions.concord_convolve.argtypes = (number, pointer, pointer)
+    functions.concord_pack.argtypes = (number, pointer, pointer, pointer)
+    functions.concord_arranged.argtypes = (number, pointer)
+    functions.concord_arrange.argtypes = (number, pointer, pointer, pointer)
+    functions.concord_pool.argtypes = (pointer, pointer, pointer, pointer)
+    functions.concord_winograd.argtypes = (number,)
+    functions.concord_first.argtypes = functions.concord_halving.argtypes = (number, pointer, pointer)
 
 
 def chosen(wanted: str) -> tuple[Loaded | None, State]:
@@ -69,15 +86,17 @@ def chosen(wanted: str) -> tuple[Loaded | None, State]:
     functions, reason = _opened()
     if functions is None:
         if wanted not in ("", "torch"):
-            raise UsageError(f"{VARIABLE}={wanted}: {reason}")
+            raise UsageError(f"{VARIABLE}={wanted}: {reason}. Set it to torch, or unset it")
         return None, State("torch", ("torch",), reason)
     names = [functions.concord_path_name(i).decode() for i in range(functions.concord_paths())]
     runs = [name for i, name in enumerate(names) if functions.concord_path_runs(i)]
     if wanted == "torch":
-        return None, State("torch", (*runs, "torch"), f"{VARIABLE} says so")
+        return None, State("torch", (*runs, "torch"), f"{VARIABLE}=torch asks for it")
     if wanted and wanted not in runs:
-        known = "this processor lacks its instructions" if wanted in names else "no path has that name"
-        raise UsageError(f"{VARIABLE}={wanted}: {known}; those that run here are {', '.join(runs)}, torch")
+        why = "this processor lacks its instructions" if wanted in names else "no path has that name"
+        raise UsageError(
+            f"{VARIABLE}={wanted}: {why}; set it to one of {', '.join(runs)}, torch, or unset it"
+        )
     name = wanted or runs[0]
     return Loaded(functions, names.index(name), name), State(name, (*runs, "torch"), "")
 
@@ -89,5 +108,5 @@ def library() -> Loaded | None:
 
 
 def state() -> State:
-    """What ``concord doctor`` says of it."""
+    """Which path the environment asks for, which run here, and why if the library is not used."""
     return chosen(os.environ.get(VARIABLE, ""))[1]

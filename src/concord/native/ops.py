@@ -15,15 +15,14 @@ from concord.native import floats
 from concord.native.calls import (
     LAST,
     Inputs,
-    Shape,
     convolve,
     pack,
     packed_shape,
     planned,
-    pool,
-    pooled_shape,
     shapes,
 )
+from concord.native.checks import Shape
+from concord.native.pooling import pool, pooled_shape
 from concord.native.sizes import Sizes
 
 P = ParamSpec("P")
@@ -78,7 +77,7 @@ def binary_conv(
     Raises ShapeError for other shapes, DataError for values that are infinite or no numbers.
     """
     how = planned(x, sizes, 0)
-    out = torch.empty(how.maps, device=x.device, memory_format=LAST)
+    out = _empty(how.maps, x)
     given = Inputs(x, weight, arranged, cut, side, kmap, alpha, bias, factor, shift, shortcut)
     convolve(given, how, 0, out, None, None, None)
     return _formed(out, x)
@@ -131,7 +130,7 @@ def binary_conv_both(
 ) -> tuple[Tensor, Tensor]:
     """Both the maps, channels last, and their bits."""
     how = planned(x, sizes, columns)
-    out = torch.empty(how.maps, device=x.device, memory_format=LAST)
+    out = _empty(how.maps, x)
     bits = x.new_empty(how.bits, dtype=torch.int64)
     given = Inputs(x, weight, arranged, cut, side, None, alpha, bias, factor, shift, shortcut)
     convolve(given, how, columns, out, bits, out_cut, out_side)
@@ -206,6 +205,10 @@ def _window(weight: Tensor, stride: list[int], padding: list[int], pool: list[in
     )
 
 
+def _empty(maps: Shape, x: Tensor) -> Tensor:
+    return torch.empty(maps, dtype=torch.float32, device=x.device, memory_format=LAST)
+
+
 def _formed(made: Tensor, x: Tensor) -> Tensor:
     """The maps in the memory format of the input."""
     if x.dtype == torch.int64 or x.is_contiguous(memory_format=LAST):
@@ -220,7 +223,7 @@ def _shapes(x: Tensor, sizes: list[int], columns: int) -> tuple[Shape, Shape]:
 @_shape_of("binary_conv")
 def _(x: Tensor, weight: Tensor, arranged: Tensor, sizes: list[int], *_: Tensor | None) -> Tensor:
     maps = _shapes(x, sizes, 0)[0]
-    return _formed(torch.empty(maps, device=x.device, memory_format=LAST), x)
+    return _formed(_empty(maps, x), x)
 
 
 @_shape_of("binary_conv_bits")
@@ -235,7 +238,7 @@ def _(
     x: Tensor, weight: Tensor, arranged: Tensor, sizes: list[int], columns: int, *_: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     maps, bits = _shapes(x, sizes, columns)
-    out = torch.empty(maps, device=x.device, memory_format=LAST)
+    out = _empty(maps, x)
     return out, x.new_empty(bits, dtype=torch.int64)
 
 

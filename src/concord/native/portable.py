@@ -28,6 +28,8 @@ def products(x: Tensor, weight: Tensor, sizes: Sizes, cut: Cut) -> Tensor:
         x = words.to_maps(x[:, :, side : x.shape[2] - side], sizes.channels, sizes.groups)
     else:
         x = signs_of(x, cut)
+    # oneDNN reads beyond small maps of one channel whose strides are those of channels last (torch 2.15)
+    x = x.clone(memory_format=torch.contiguous_format)
     (py, px), padding = sizes.padding, sizes.padding
     if sizes.ones:
         x, padding = F.pad(x, (px, px, py, py), value=1.0), (0, 0)

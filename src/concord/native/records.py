@@ -5,12 +5,12 @@ import struct
 from concord.native.sizes import Sizes
 
 _GEOMETRY = struct.Struct("23q")
-_MEMORY = struct.Struct("15Q")
+_MEMORY = struct.Struct("16Q")
 _FLOATING = struct.Struct("24q")
 _FLOAT_MEMORY = struct.Struct("5Qf4x")
 # as the library reports its own
 BYTES = (_GEOMETRY.size * 1000 + _MEMORY.size) * 1000 + _FLOATING.size + _FLOAT_MEMORY.size
-DONE, NOT_FINITE, NO_MEMORY, OTHER_LAYOUT = range(4)
+DONE, NOT_FINITE, NO_MEMORY, OTHER_LAYOUT, OTHER_LAYER = range(5)
 
 
 def geometry(
@@ -25,9 +25,13 @@ def geometry(
     )  # fmt: skip
 
 
-def memory(*addresses: int) -> bytes:
-    """Addresses in the order of the record; 0 is left out."""
-    return _MEMORY.pack(*addresses)
+def memory(*fields: int) -> bytes:
+    """Addresses, and the bytes of the weights behind theirs, in the order of the record; 0 is left out.
+
+    Fields that are not given are 0.
+    """
+    missing = 16 - len(fields)
+    return _MEMORY.pack(*fields, *(0,) * missing) if missing else _MEMORY.pack(*fields)
 
 
 def floating(*numbers: int) -> bytes:

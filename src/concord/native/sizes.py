@@ -7,6 +7,8 @@ from typing import Self
 from concord.errors import ShapeError
 
 Pair = tuple[int, int]
+PLACES = 1024  # as MAX_RUNS of kernel/tile.h
+PRODUCTS = 1 << 24  # up to which sums of signs are exact in float32
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,23 @@ class Sizes:
     dilation: Pair = (1, 1)
     groups: int = 1
     ones: bool = False
+
+    def __post_init__(self) -> None:
+        """ShapeError for what no layer has."""
+        positive = (self.channels, self.filters, *self.kernel, *self.stride, *self.dilation, self.groups)
+        if min(positive) < 1 or min(self.padding) < 0:
+            raise ShapeError(f"sizes of a binary layer are at least 1, those of its padding 0; got {self}")
+        if self.channels % self.groups or self.filters % self.groups:
+            raise ShapeError(
+                f"channels and filters are multiples of the groups; got {self.channels} and {self.filters}"
+                f" for {self.groups} groups"
+            )
+        places = self.kernel[0] * self.kernel[1]
+        if places > PLACES or places * self.channels // self.groups > PRODUCTS:
+            raise ShapeError(
+                f"a binary kernel has at most {PLACES:,} places and {PRODUCTS:,} weights per filter; got"
+                f" {self.kernel} for {self.channels // self.groups:,} channels"
+            )
 
     def flat(self) -> list[int]:
         """As integers, the form in which operators of torch take it."""
@@ -46,6 +65,8 @@ class Sizes:
 
     def output(self, height: int, width: int) -> Pair:
         """Height and width of the output. ShapeError where the kernel is larger than the padded image."""
+        if height < 1 or width < 1:
+            raise ShapeError(f"an image has at least one pixel, got {height}x{width}")
         made = []
         for size, k, s, p, d in zip(
             (height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True

@@ -6,19 +6,26 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from concord.errors import UsageError
+from concord.native.library import chosen, state
 from concord.runs.packages import NEEDED
 
 EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "timm": ("timm",),
     "heic": ("pillow-heif",),
+    "openvino": ("openvino",),
     "bench": ("faster-coco-eval", "fvcore", "ptflops", "pycocotools", "thop", "torchinfo"),
 }
 LEAST_DISK = 2**30
 
 
 def doctor() -> dict[str, Any]:
-    """Versions, threads, disk and device; ``ok`` is false if something that training needs is missing."""
+    """Versions, threads, disk, device and the kernel of binary layers.
+
+    ``ok`` is false if something that training needs is missing. A kernel that was not built does not
+    count: PyTorch gives the same numbers then, slowly.
+    """
     versions = {name: _version(name) for name in NEEDED}
     extras = {name: all(map(_version, packages)) for name, packages in EXTRAS.items()}
     free = shutil.disk_usage(".").free
@@ -27,7 +34,7 @@ def doctor() -> dict[str, Any]:
         problems.append(f"only {free / 2**20:.0f} MiB of disk are free here")
     if not os.access(".", os.W_OK):
         problems.append("the current folder cannot be written to; give --out a folder elsewhere")
-    found = _torch(problems)
+    found = _torch(problems) | {"native": _native(problems)}
     return {
         "ok": not problems,
         "problems": problems,
@@ -46,6 +53,16 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _native(problems: list[str]) -> dict[str, Any]:
+    """Path in use (None if the variable names a wrong one), paths that run here, why if not the kernel."""
+    try:
+        used = state()
+    except UsageError as error:
+        problems.append(str(error))
+        return {"path": None, "runs": list(chosen("torch")[1].runs), "reason": str(error)}
+    return {"path": used.path, "runs": list(used.runs), "reason": used.reason}
 
 
 def _torch(problems: list[str]) -> dict[str, Any]:

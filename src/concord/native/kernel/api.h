@@ -25,6 +25,7 @@ struct Memory {
     const uint64_t *bits;            // its bits (N, H, W + 2 px, words); columns of padding are 0
     const float *cut, *side;         // (C): a bit is 1 where side x < cut; null: where x < 0
     const void *weight;              // as concord_arrange has put it
+    int64_t weight_bytes;
     const float *kmap;               // (N, OH, OW): factor of each pixel
     const float *alpha;              // (O): factor of each filter
     const float *bias;               // (O), added
@@ -52,11 +53,12 @@ struct FloatMemory {
     float least;                    // 0 for ReLU, else -infinity
 };
 
-enum Status { DONE = 0, NOT_FINITE = 1, NO_MEMORY = 2, OTHER_LAYOUT = 3 };
+enum Status { DONE = 0, NOT_FINITE = 1, NO_MEMORY = 2, OTHER_LAYOUT = 3, OTHER_LAYER = 4 };
 
-// What arranged weights begin with: they are of use to one layout alone.
+// What arranged weights begin with: they are of use to one layout and one layer alone.
 struct Header {
-    int64_t magic, filters, spread, bytes, rest[4];
+    int64_t magic, filters, spread, bytes;
+    int64_t layer[4];  // channels, filters, kernel, groups
 };
 
 // What a set of instructions offers.

@@ -1,7 +1,8 @@
 // AVX2, which has no popcount: a table of 16 bytes answers for four channels and 32 filters at once.
 //
 // For a nibble a of the activations, entry w of the table is popcount(a ^ w), so that one shuffle, with the
-// nibbles of 32 filters as its indices, does the exclusive or and the count. Byte sums hold 63 of these.
+// nibbles of 32 filters as its indices, does the exclusive or and the count. Byte sums hold 63 of these, sums of
+// 16 bits 260 times as many; what a larger filter counts is moved to 32 bits.
 #include <immintrin.h>
 
 #define LANES 8
@@ -31,13 +32,28 @@ alignas(64) const uint8_t DIFFERENT[16][16] = {
 template <int P>
 struct Counts {
     alignas(64) uint16_t sum[P][FILTERS];
+    alignas(64) uint32_t wide[P][FILTERS];  // of use where `moved`
+    int chunks;
+    bool moved;
 
-    inline void clear() { memset(sum, 0, sizeof sum); }
+    inline void clear() {
+        memset(sum, 0, sizeof sum);
+        chunks = 0, moved = false;
+    }
+
+    __attribute__((noinline)) void move() {
+        if (!moved) memset(wide, 0, sizeof wide);
+        for (int p = 0; p < P; p++)
+            for (int f = 0; f < FILTERS; f++) wide[p][f] += sum[p][f];
+        memset(sum, 0, sizeof sum);
+        chunks = 0, moved = true;
+    }
 
     // Elements of the window are offsets into the table, of the weights nibbles.
     template <int FROM, int TO>
     inline void add(const Element *window, int64_t step, const Element *weight, int64_t nibbles) {
         for (int64_t i = 0; i < nibbles; i += 63) {
+            if (chunks++ == 260) move(), chunks = 1;
             const int64_t last = i + 63 < nibbles ? i + 63 : nibbles;
             some<FROM, TO>(window, step, weight, i, last);
         }
@@ -70,7 +86,8 @@ struct Counts {
             }
     }
     inline Ints ints(int p, int part) const {
-        return (Ints)_mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)(sum[p] + part * LANES)));
+        const Ints few = (Ints)_mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)(sum[p] + part * LANES)));
+        return moved ? few + load((const int32_t *)wide[p] + part * LANES) : few;
     }
 };
 

@@ -6,7 +6,7 @@
 
 #include "api.h"
 
-#define ABI 1
+#define ABI 2
 
 extern const Path concord_portable;
 #if defined(__x86_64__)
@@ -36,7 +36,9 @@ static const struct {
 static const int COUNT = sizeof PATHS / sizeof *PATHS;
 
 CONCORD_EXPORT int concord_abi() { return ABI; }
-CONCORD_EXPORT int64_t concord_record_bytes() { return (sizeof(Geometry) * 1000 + sizeof(Memory)) * 1000 + sizeof(Floating) + sizeof(FloatMemory); }
+CONCORD_EXPORT int64_t concord_record_bytes() {
+    return (sizeof(Geometry) * 1000 + sizeof(Memory)) * 1000 + sizeof(Floating) + sizeof(FloatMemory);
+}
 
 CONCORD_EXPORT int concord_paths() { return COUNT; }
 CONCORD_EXPORT const char *concord_path_name(int path) { return PATHS[path].path.name; }
@@ -65,15 +67,17 @@ CONCORD_EXPORT int64_t concord_spin(int path, int64_t rounds) { return PATHS[pat
 
 // Maximum pooling of bits (N, H, W, words) to (N, OH, OW + 2 out_px, words). A maximum is negative where all are;
 // in channels of `any`, where one is: there the values fall as what was compared rises. c, kernel, stride,
-// padding, dilation and sizes are those of the geometry.
+// padding, dilation and sizes are those of the geometry. A window without a place in the
+// image holds minus infinity, as in PyTorch.
 CONCORD_EXPORT void concord_pool(const Geometry *geometry, const uint64_t *bits, const uint64_t *any, uint64_t *out) {
     const Geometry &g = *geometry;
     const int64_t words = (g.c + 63) / 64, row = (g.ow + 2 * g.out_px) * words;
+    const uint64_t last = ~0ull >> (words * 64 - g.c);  // channels of the last word
     memset(out, 0, g.n * g.oh * row * 8);
     for (int64_t line = 0; line < g.n * g.oh; line++)
         for (int64_t x = 0; x < g.ow; x++)
             for (int64_t w = 0; w < words; w++) {
-                uint64_t all = ~0ull, one = 0;
+                uint64_t all = w == words - 1 ? last : ~0ull, one = 0;
                 for (int64_t ky = 0; ky < g.kh; ky++) {
                     const int64_t y = line % g.oh * g.sy - g.py + ky * g.dy;
                     if (y < 0 || y >= g.h) continue;

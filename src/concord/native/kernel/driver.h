@@ -12,6 +12,7 @@
 // Only plain loops and no C++ library: an inline function of it, compiled here for one processor, could be the
 // copy that the linker keeps for every other.
 #pragma once
+#include <stddef.h>
 #include <string.h>
 
 #include "api.h"
@@ -99,9 +100,8 @@ inline void look_along(const Layer &l, const Place &at, int64_t pixels, int64_t 
     const bool joined = g.dx == 1 && g.groups == 1;
     for (int64_t kx = 0; kx < g.kw; kx++) {
         const Ends ends = ends_at(g, at.x, pixels, kx);
-        Run &before = window.runs[window.count - 1];
-        if (joined && kx && before.ends == ends)
-            before.words += l.s.words;
+        if (joined && kx && window.runs[window.count - 1].ends == ends)
+            window.runs[window.count - 1].words += l.s.words;
         else
             window.runs[window.count++] = {
                 line + kx * g.dx * l.s.pixel, (ky * g.kw + kx) * l.s.words, l.s.words, ends};
@@ -340,11 +340,21 @@ int64_t arranged(const Geometry *geometry) {
     return sizeof(Header) + sums_bytes(*geometry, s) + geometry->groups * s.blocks * s.block * (int64_t)sizeof(Element);
 }
 
+Header header(const Geometry &g) { return {MAGIC, FILTERS, SPREAD, arranged(&g), {g.c, g.o, g.kh << 32 | g.kw, g.groups}}; }
+
+// Whether arranged weights are of this layout and of this layer, and whole.
+int fitting(const Geometry &g, const Memory &m) {
+    if (m.weight_bytes < (int64_t)sizeof(Header) || (uintptr_t)m.weight % 8) return OTHER_LAYOUT;
+    const Header &own = header(g), &given = *(const Header *)m.weight;
+    if (memcmp(&own, &given, offsetof(Header, bytes))) return OTHER_LAYOUT;
+    if (memcmp(own.layer, given.layer, sizeof own.layer)) return OTHER_LAYER;
+    return given.bytes == own.bytes && m.weight_bytes == own.bytes ? DONE : OTHER_LAYOUT;
+}
+
 int convolve(const Geometry *geometry, const Memory *memory) {
+    const int fits = fitting(*geometry, *memory);
+    if (fits != DONE) return fits;
     const Layer l(*geometry, *memory);
-    const Header *head = (const Header *)memory->weight;
-    if (head->magic != MAGIC || head->filters != FILTERS || head->spread != SPREAD || head->bytes != arranged(geometry))
-        return OTHER_LAYOUT;
     const int threads = threads_for(l.g);
     clear_sides(l.g, l.m);
     int worst = DONE;
@@ -376,7 +386,7 @@ void arrange(const Geometry *geometry, const uint64_t *weight, uint8_t *to) {
     const Geometry &g = *geometry;
     const Sizes s(g);
     memset(to, 0, arranged(geometry));
-    *(Header *)to = {MAGIC, FILTERS, SPREAD, arranged(geometry), {}};
+    *(Header *)to = header(g);
     int32_t *sums = (int32_t *)(to + sizeof(Header));
     Element *elements = (Element *)((char *)sums + sums_bytes(g, s));
     const int64_t channels = g.c / g.groups;
