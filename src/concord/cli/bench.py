@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from concord.cli import (
+    bench_binary,
     bench_cost,
     bench_decode,
     bench_plain,
@@ -67,6 +68,11 @@ def add_to(app: typer.Typer) -> None:
         help="Measure a small YOLO v3 beside plain PyTorch: updates, and prediction with suppression.\n\n"
         "Example: concord bench detect --rounds 3",
     )(bench_vision.detect_command)
+    verbs.command(
+        "binary",
+        help="Measure binary convolutions beside PyTorch (float32, bfloat16, int8) and OpenVINO.\n\n"
+        "Example: concord bench binary --batch 1,64",
+    )(bench_binary.binary_command)
     app.add_typer(verbs, name="bench")
 
 
