@@ -21,6 +21,16 @@ from concord.zoo.registry import register
 SMALLEST, LARGEST = 223, 230
 
 
+def require_alexnet_pictures(x: Tensor, channels: int) -> None:
+    """ShapeError unless x is (B, channels, H, W) with sides that end in maps of 6x6."""
+    require_pictures(x, channels)
+    if not (SMALLEST <= x.shape[2] <= LARGEST and SMALLEST <= x.shape[3] <= LARGEST):
+        raise ShapeError(
+            f"height and width must be {SMALLEST} to {LARGEST} (224 in the paper), "
+            f"got {x.shape[2]}x{x.shape[3]}; resize the pictures"
+        )
+
+
 def response_norm() -> nn.Module:
     """b_i = a_i / (2 + 1e-4 sum_{j = i-2}^{i+2} a_j^2)^0.75; torch divides alpha by the 5 maps of the sum."""
     return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
@@ -77,12 +87,7 @@ class AlexNet(nn.Module):
             nn.init.constant_(biases, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        require_pictures(x, self.channels)
-        if not (SMALLEST <= x.shape[2] <= LARGEST and SMALLEST <= x.shape[3] <= LARGEST):
-            raise ShapeError(
-                f"height and width must be {SMALLEST} to {LARGEST} (224 in the paper), "
-                f"got {x.shape[2]}x{x.shape[3]}; resize the pictures"
-            )
+        require_alexnet_pictures(x, self.channels)
         return self.classifier(self.features(x).flatten(1))
 
 
