@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from concord.errors import ShapeError
 from concord.layers.binary.arithmetic import Windows, input_scales, scaled_maps
 from concord.layers.binary.convolution import XNORConv2d
 from concord.layers.binary.dense import XNORLinear
@@ -89,7 +90,8 @@ class PackedConv2d(Packed):
         # whether layers can be joined to it: one group, no K, and as much padding on one side as on the other
         self.plain = windows.groups == 1 and self.cropped == (0, 0) and not layer.scale_inputs
 
-    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, input: Tensor, shortcut: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        x = input
         own = (x, self.weight, self.arranged, self.flat)
         scales = (self.alpha, self.bias, self.factor, self.shift)
         before, after = (self.cut, self.side), (self.out_cut, self.out_side)
@@ -97,12 +99,20 @@ class PackedConv2d(Packed):
             return self._unfolded(x)
         if self.gives == "bits":
             return ops.binary_conv_bits(*own, self.columns, *scales, *before, *after)
-        if shortcut is not None and shortcut.shape != self._shape(x):  # it is repeated along an axis
+        if shortcut is not None and not self._joins(shortcut, x):
             maps = ops.binary_conv(*own, *scales, None, None, *before) + shortcut
             return maps if self.gives == "maps" else (maps, ops.binary_pack(maps, self.columns, *after))
         if self.gives == "both":
             return ops.binary_conv_both(*own, self.columns, *scales, shortcut, *before, *after)
         return ops.binary_conv(*own, *scales, None, shortcut, *before)
+
+    def _joins(self, shortcut: object, x: Tensor) -> bool:
+        """Not a number, whole numbers, or what is repeated along an axis."""
+        return (
+            isinstance(shortcut, Tensor)
+            and shortcut.dtype == torch.float32
+            and shortcut.shape == self._shape(x)
+        )
 
     def _shape(self, x: Tensor) -> tuple[int, ...]:
         """Of the maps that come out, from maps or bits."""
@@ -128,11 +138,17 @@ class PackedLinear(Packed):
         self.flat = sizes.flat()
         self.scale_inputs = layer.scale_inputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(1, 1, -1, self.sizes.channels).movedim(-1, 1)  # (1, D, 1, N): samples are columns
+    def forward(self, input: Tensor) -> Tensor:
+        x = input
+        features, filters = self.sizes.channels, self.sizes.filters
+        if x.ndim < 1 or x.shape[-1] != features:
+            raise ShapeError(f"expected (..., {features}), got {tuple(x.shape)}")
+        rows = x.reshape(1, 1, -1, features).movedim(-1, 1)  # (1, D, 1, N): samples are columns
+        if rows.shape[-1] == 0:
+            return x.new_empty(*x.shape[:-1], filters)
         k = rows.abs().mean(1, keepdim=True) if self.scale_inputs else None
         y = ops.binary_conv(
             rows, self.weight, self.arranged, self.flat, self.alpha, self.bias, None, None, k, None,
             self.cut, self.side,
         )  # fmt: skip
-        return y.movedim(1, -1).reshape(*x.shape[:-1], self.sizes.filters)
+        return y.movedim(1, -1).reshape(*x.shape[:-1], filters)

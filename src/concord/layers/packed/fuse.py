@@ -14,16 +14,21 @@ from concord.layers.packed.convolution import PackedConv2d, PackedLinear
 from concord.layers.packed.frozen import Frozen
 from concord.layers.packed.fuse_floats import join_floats
 from concord.layers.packed.graph import module_of, once, only_user
+from concord.layers.packed.in_place import Noted, settled
 from concord.layers.packed.pool import PackedMaxPool2d
 from concord.layers.packed.thresholds import affine, has_statistics, threshold
 
 ADDITIONS = (operator.add, operator.iadd, torch.add)
+THRESHOLDS = "thresholds"  # meta of a node: the batch normalisation that they are made of
 IDLE = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # in evaluation
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Frozen) or super().is_leaf_module(m, module_qualified_name)
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Noted(node, self)
 
 
 def fused(network: nn.Module, exact: bool) -> nn.Module:
@@ -34,10 +39,10 @@ def fused(network: nn.Module, exact: bool) -> nn.Module:
     try:
         graph = _Tracer().trace(network)
     except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError):
-        return (
-            network  # it branches on values or shapes, and whatever its code makes of a stand-in for a tensor
-        )
+        return network  # it branches on values or shapes; or whatever its code makes of a stand-in
     own = fx.GraphModule(network, graph, type(network).__name__)
+    if not settled(own):
+        return network
     steps = [_drop_idle, _thresholds_before, _scales_after, _shortcuts, _pools, _hand_on]
     for step in steps if exact else [*steps, join_floats]:
         step(own)
@@ -79,6 +84,7 @@ def _thresholds_before(own: fx.GraphModule) -> None:
         if (mapped or rows) and has_statistics(norm):
             found = threshold(norm)
             module.cut, module.side = found.cut, found.side
+            node.meta[THRESHOLDS] = before.target  # type: ignore[union-attr]
             node.update_arg(0, before.args[0])  # type: ignore[union-attr]
 
 
@@ -103,23 +109,32 @@ def _shortcuts(own: fx.GraphModule) -> None:
             continue
         with own.graph.inserting_before(after):
             joined = own.graph.call_module(str(node.target), (node.args[0], others[0]))
+        joined.meta.update(node.meta)
         _replace(own, after, joined)
         own.graph.erase_node(node)
 
 
 def _readers(own: fx.GraphModule, node: fx.Node) -> list[tuple[fx.Node, PackedConv2d]]:
-    """Packed convolutions that read the node with one padding and one threshold, those of the first."""
+    """Packed convolutions that read the node with one padding and one threshold, those of the first.
+
+    Thresholds are the same where they come from one layer, not where they are equal: so what is joined does
+    not depend on the numbers, and the state dict of a network with other numbers fits.
+    """
     found: list[tuple[fx.Node, PackedConv2d]] = []
     for user, module in _convolutions(own):
-        if user.args[0] is node and module.plain and (not found or _alike(module, found[0][1])):
+        if user.args[0] is node and module.plain and (not found or _alike((user, module), found[0])):
             found.append((user, module))
     return found
 
 
-def _alike(a: PackedConv2d, b: PackedConv2d) -> bool:
-    pairs = ((a.cut, b.cut), (a.side, b.side))
-    same = all(x is y or (x is not None and y is not None and torch.equal(x, y)) for x, y in pairs)
-    return same and a.sizes.padding[1] == b.sizes.padding[1]
+def _alike(a: tuple[fx.Node, PackedConv2d], b: tuple[fx.Node, PackedConv2d]) -> bool:
+    same = a[0].meta.get(THRESHOLDS) == b[0].meta.get(THRESHOLDS)
+    return same and a[1].sizes.padding[1] == b[1].sizes.padding[1]
+
+
+def _need_bits_alone(node: fx.Node, readers: list[tuple[fx.Node, PackedConv2d]]) -> bool:
+    """Whether nothing else reads the node, nor a reader as its shortcut too."""
+    return len(node.users) == len(readers) and all(node not in user.args[1:] for user, _ in readers)
 
 
 def _give(module: PackedConv2d, readers: list[tuple[fx.Node, PackedConv2d]], columns: int) -> Tensor | None:
@@ -139,12 +154,14 @@ def _pools(own: fx.GraphModule) -> None:
         if after is None or not module.plain or not isinstance(pool, nn.MaxPool2d) or len(node.args) > 1:
             continue
         readers = _readers(own, after)
-        if pool.ceil_mode or pool.return_indices or len(after.users) != len(readers) or not readers:
+        if not readers or not _need_bits_alone(after, readers):
             continue
         side = _give(module, readers, 0)
         module.gives = "bits"
         columns = readers[0][1].sizes.padding[1]
-        own.set_submodule(str(after.target), PackedMaxPool2d(pool, side, module.sizes.filters, columns))
+        name = f"{after.target}_{after.name}_bits"  # the pooling itself may be called elsewhere
+        own.add_submodule(name, PackedMaxPool2d(pool, side, module.sizes.filters, columns))
+        after.target = name
 
 
 def _hand_on(own: fx.GraphModule) -> None:
@@ -155,7 +172,7 @@ def _hand_on(own: fx.GraphModule) -> None:
             continue
         _give(module, readers, readers[0][1].sizes.padding[1])
         module.gives = "bits"
-        if len(node.users) == len(readers) and len(node.args) == 1:
+        if len(node.args) == 1 and _need_bits_alone(node, readers):
             continue
         module.gives = "both"
         with own.graph.inserting_after(node):

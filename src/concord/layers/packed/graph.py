@@ -15,9 +15,10 @@ def module_of(own: fx.GraphModule, node: object) -> nn.Module | None:
 
 def once(own: fx.GraphModule) -> Iterator[tuple[fx.Node, nn.Module]]:
     """Nodes with the modules that they alone call."""
-    modules = [(node, module_of(own, node)) for node in own.graph.nodes]
-    times = Counter(id(module) for _, module in modules)
-    for node, module in modules:
+    called = [node for node in own.graph.nodes if node.op == "call_module"]
+    times = Counter(id(own.get_submodule(node.target)) for node in called)
+    for node in called:
+        module = module_of(own, node)
         if module is not None and times[id(module)] == 1:
             yield node, module
 

@@ -50,9 +50,11 @@ def _replace(network: nn.Module) -> int:
     """Puts packed layers in the place of binary ones; a layer that stands in two places stays one."""
     done: dict[int, nn.Module] = {}
     for parent in [*network.modules()]:
-        for name, child in [*parent.named_children()]:
-            if type(child) in _BINARY:
-                setattr(parent, name, done.setdefault(id(child), done.get(id(child)) or _packed(child)))
+        for name, child in [*parent._modules.items()]:  # named_children leaves out the second name of a child
+            if child is not None and type(child) in _BINARY:
+                if id(child) not in done:
+                    done[id(child)] = _packed(child)
+                setattr(parent, name, done[id(child)])
     return len(done)
 
 

@@ -41,7 +41,8 @@ def threshold(norm: BatchNorm) -> Threshold:
     while (low < high).any():  # the answer lies in low..high
         middle = (low + high).div(2, rounding_mode="floor")
         positive = _normalised(norm, side * _numbered(middle)) >= 0
-        low, high = torch.where(positive, low, middle + 1), torch.where(positive, middle, high)
+        above = (low < high) & ~positive  # a channel whose answer is found stays
+        low, high = torch.where(above, middle + 1, low), torch.where(positive, middle, high)
     cut = _numbered(low)
     never = _normalised(norm, side * torch.full_like(side, -_LARGEST)) >= 0
     return Threshold(torch.where(never, -torch.inf, cut), side)

@@ -38,7 +38,7 @@ class _Weights(Frozen):
     @staticmethod
     def _again(own: nn.Module, _: object) -> None:
         assert isinstance(own, _Weights)
-        own.signs = own._signs()
+        own.signs.copy_(own._signs())  # which keeps the memory format, and so how sums are rounded
 
     def extra_repr(self) -> str:
         return f"{self.channels}, {len(self.weight)}, kernel={self.kernel}"
@@ -51,8 +51,8 @@ class PackedWeightsConv2d(_Weights):
         super().__init__(layer.weight, layer.bias, isinstance(layer, BWNConv2d))
         self.windows = layer.windows()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return scaled_maps(convolve(x, self.signs, self.windows), self.alpha, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return scaled_maps(convolve(input, self.signs, self.windows), self.alpha, self.bias)
 
 
 class PackedWeightsLinear(_Weights):
@@ -61,7 +61,7 @@ class PackedWeightsLinear(_Weights):
     def __init__(self, layer: BWNLinear | BinaryConnectLinear) -> None:
         super().__init__(layer.weight[:, :, None, None], layer.bias, isinstance(layer, BWNLinear))
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] != self.channels:
-            raise ShapeError(f"expected (..., {self.channels}), got {tuple(x.shape)}")
-        return scaled_rows(nn.functional.linear(x, self.signs[:, :, 0, 0]), self.alpha, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim < 1 or input.shape[-1] != self.channels:
+            raise ShapeError(f"expected (..., {self.channels}), got {tuple(input.shape)}")
+        return scaled_rows(nn.functional.linear(input, self.signs[:, :, 0, 0]), self.alpha, self.bias)
