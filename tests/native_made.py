@@ -20,9 +20,9 @@ def forced(path):
     """Operators take this path of the kernel."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(library.VARIABLE, path)
-        library.library.cache_clear()
+        library.in_use.cache_clear()
         yield
-    library.library.cache_clear()
+    library.in_use.cache_clear()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ PyTorch, slowly: ``library()`` is then None and ``state()`` says why.
 
 import ctypes
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -74,6 +77,7 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.concord_arrange.argtypes = (number, pointer, pointer, pointer)
     functions.concord_pool.argtypes = (pointer, pointer, pointer, pointer)
     functions.concord_winograd.argtypes = (number,)
+    functions.concord_replay.argtypes = (number, pointer, ctypes.c_int64)
     functions.concord_first.argtypes = functions.concord_halving.argtypes = (number, pointer, pointer)
 
 
@@ -102,9 +106,27 @@ def chosen(wanted: str) -> tuple[Loaded | None, State]:
 
 
 @cache
-def library() -> Loaded | None:
+def in_use() -> Loaded | None:
     """The library with the path in use; None where PyTorch does the work. The environment is asked once."""
     return chosen(os.environ.get(VARIABLE, ""))[0]
+
+
+def library() -> Loaded | None:
+    """``in_use``, or what stands in for it in this thread."""
+    return getattr(_standing_in, "loaded", None) or in_use()
+
+
+_standing_in = threading.local()
+
+
+@contextmanager
+def lent(loaded: Loaded) -> Iterator[None]:
+    """It stands in for the library in this thread."""
+    _standing_in.loaded = loaded
+    try:
+        yield
+    finally:
+        _standing_in.loaded = None
 
 
 def state() -> State:

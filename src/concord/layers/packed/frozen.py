@@ -13,6 +13,12 @@ class Frozen(nn.Module):
     """A layer whose state is buffers; ``weight`` is bits, int64 (O, places, words), but for float layers."""
 
     weight: Tensor
+    changes = 0  # of buffers of any packed layer, by assignment
+
+    def __setattr__(self, name: str, value: Tensor | nn.Module | object) -> None:
+        if name in self.__dict__.get("_buffers", ()):
+            Frozen.changes += 1
+        super().__setattr__(name, value)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> Self:
         if mode:
@@ -24,6 +30,7 @@ class Frozen(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         made = super()._apply(fn, recurse)
+        Frozen.changes += 1
         for name, buffer in self.named_buffers(recurse=False):
             if buffer.is_floating_point() and buffer.dtype != torch.float32:
                 raise UsageError(

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from concord.layers.packed.convolution import PackedConv2d, PackedLinear
 from concord.layers.packed.frozen import Frozen
+from concord.layers.packed.fuse_chains import chain_up
 from concord.layers.packed.fuse_floats import join_floats
 from concord.layers.packed.graph import module_of, once, only_user
 from concord.layers.packed.in_place import Noted, settled
@@ -48,6 +49,7 @@ def fused(network: nn.Module, exact: bool) -> nn.Module:
         step(own)
         own.graph.eliminate_dead_code()
     own.delete_all_unused_submodules()
+    chain_up(own)
     own.graph.lint()
     own.recompile()
     return own

@@ -63,6 +63,36 @@ CONCORD_EXPORT int concord_first(int path, const Floating *geometry, const Float
 CONCORD_EXPORT int concord_halving(int path, const Floating *geometry, const FloatMemory *memory) {
     return PATHS[path].path.halving(geometry, memory);
 }
+// Calls that were recorded, one after the other, up to the first that fails. See concord/native/replay.py.
+struct Step {
+    int64_t kind;
+    const void *geometry, *memory;
+};
+
+CONCORD_EXPORT void concord_pool(const Geometry *geometry, const uint64_t *bits, const uint64_t *any, uint64_t *out);
+
+static int again(const Path &path, const Step &step) {
+    const void *const *at = (const void *const *)step.memory;
+    switch (step.kind) {
+        case 0: return path.convolve((const Geometry *)step.geometry, (const Memory *)step.memory);
+        case 1: return path.first((const Floating *)step.geometry, (const FloatMemory *)step.memory);
+        case 2: return path.halving((const Floating *)step.geometry, (const FloatMemory *)step.memory);
+        case 3:
+            concord_pool(
+                (const Geometry *)step.geometry, (const uint64_t *)at[0], (const uint64_t *)at[1], (uint64_t *)at[2]
+            );
+    }
+    return DONE;
+}
+
+CONCORD_EXPORT int concord_replay(int path, const Step *steps, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        const int status = again(PATHS[path].path, steps[i]);
+        if (status != DONE) return status;
+    }
+    return DONE;
+}
+
 CONCORD_EXPORT int64_t concord_spin(int path, int64_t rounds) { return PATHS[path].path.spin(rounds); }
 
 // Maximum pooling of bits (N, H, W, words) to (N, OH, OW + 2 out_px, words). A maximum is negative where all are;

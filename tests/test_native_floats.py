@@ -1,0 +1,107 @@
+"""Float layers at the edges of a packed network: they equal PyTorch's up to rounding."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from native_made import PATHS, forced
+from torch import nn
+
+from concord import zoo
+from concord.layers import pack
+from concord.layers.packed.floats import FloatFirst, FloatHalving
+from concord.native import floats, ops
+
+LAST = torch.channels_last
+
+
+def layer(filters: int, channels: int, *kernel: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(filters)
+    weight = torch.randn(filters, channels, *kernel)
+    return {"weight": weight, "factor": torch.randn(filters), "shift": torch.randn(filters)}
+
+
+def expected_first(x, own, relu, stride, padding, pool):
+    """In float64."""
+    y = F.conv2d(x.double(), own["weight"].double(), None, stride, padding)
+    y = y * own["factor"].double()[:, None, None] + own["shift"].double()[:, None, None]
+    y = y.relu() if relu else y
+    return F.max_pool2d(y, *pool) if pool[0] else y
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "padding", "pool", "size"),
+    [
+        (3, (7, 7), [2, 2], [3, 3], [3, 2, 1], (37, 45)),  # transformed, tiles that end beyond the row
+        (3, (7, 7), [2, 2], [3, 3], [3, 2, 1], (32, 224)),
+        (1, (5, 6), [1, 2], [0, 2], [0, 1, 0], (11, 20)),
+        (2, (3, 8), [2, 2], [1, 0], [2, 2, 0], (16, 18)),
+        (4, (3, 3), [1, 1], [1, 1], [2, 2, 0], (9, 8)),
+        (3, (7, 7), [2, 2], [3, 3], [3, 2, 1], (8, 300)),  # too wide to be transformed
+        (1, (2, 1), [3, 2], [0, 0], [0, 1, 0], (5, 3)),  # narrower than a tile
+    ],
+)
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_first_layer_equals_convolution_normalisation_and_pooling(
+    path, channels, kernel, stride, padding, pool, size, relu
+):
+    own = layer(64, channels, *kernel)
+    x = torch.randn(2, channels, *size)
+    with forced(path):
+        made = floats.arranged(own["weight"]), floats.transformed(own["weight"], (stride[0], stride[1]))
+        for each in (x, x.to(memory_format=LAST)):
+            y = ops.float_first(
+                each, own["weight"], *made, own["factor"], own["shift"], relu, stride, padding, pool
+            )
+            whole = expected_first(x, own, relu, stride, padding, pool)
+            torch.testing.assert_close(y.double(), whole, rtol=1e-5, atol=3e-5)
+            assert y.is_contiguous(memory_format=LAST)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("side", "ceil_mode", "size"), [(2, False, (9, 6)), (2, True, (9, 7)), (3, True, (3, 8))]
+)
+def test_a_halving_shortcut_equals_average_convolution_and_normalisation(path, side, ceil_mode, size):
+    own = layer(96, 20, 1, 1)
+    x = torch.randn(3, 20, *size)
+    mean = F.avg_pool2d(x.double(), side, ceil_mode=ceil_mode)
+    whole = F.conv2d(mean, own["weight"].double()) * own["factor"].double()[:, None, None]
+    whole = whole + own["shift"].double()[:, None, None]
+    with forced(path):
+        made = floats.arranged(own["weight"])
+        y = ops.float_halving(x, own["weight"], made, own["factor"], own["shift"], False, side, ceil_mode)
+    torch.testing.assert_close(y.double(), whole, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_network_with_joined_floats_gives_what_the_exact_one_gives_but_for_rounding():
+    torch.manual_seed(0)
+    network = zoo.build("xnor_resnet18", channels=3, classes=5).train()
+    for _ in range(3):  # statistics of the maps that there are
+        network(torch.randn(8, 3, 48, 48))
+    network.eval()
+    joined, exact = pack(network, exact=False), pack(network)
+    kinds = [type(module) for module in joined.modules()]
+    assert (kinds.count(FloatFirst), kinds.count(FloatHalving)) == (1, 3)
+    assert FloatFirst not in map(type, exact.modules())
+    x = torch.randn(4, 3, 48, 48)
+    one, other = joined(x), exact(x)
+    # a value next to 0 may get the other sign, and is worth little
+    assert (one - other).norm() < 0.1 * other.norm()
+    assert (one.argmax(1) == other.argmax(1)).all()
+
+
+def test_layers_that_do_not_fit_stay_what_they_are():
+    torch.manual_seed(0)
+    from concord.layers.binary.convolution import XNORConv2d
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, dilation=2),
+        nn.BatchNorm2d(8),
+        XNORConv2d(8, 8, 3),
+        nn.MaxPool2d(2, ceil_mode=True),
+    ).eval()
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(pack(network, exact=False)(x), pack(network)(x))
