@@ -4,21 +4,14 @@ The first time that an input of some shape comes, the layers run one by one and 
 after that the recorded ones are made again. The numbers are the same.
 """
 
-import threading
 from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from concord.layers.packed.frozen import Frozen
-from concord.native.library import library
-from concord.native.replay import Program, recorded
-
-SHAPES = 8  # that are remembered for a thread
-LARGEST = 2**26  # bytes of maps that are kept for a shape
+from concord.layers.packed.repeats import Repeats, repeatable
 
 
-class Chain(nn.Module):
+class Chain(Repeats):
     """Runs ``layers``, whose modules have their places elsewhere in the network.
 
     Shape: that of the input of the first layer -> that of the output of the last
@@ -31,22 +24,9 @@ class Chain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         layers: fx.GraphModule = self.__dict__["layers"]
-        if not _plain(x):
+        if not repeatable(x):
             return layers(x)
-        key = (threading.get_ident(), x.shape, x.stride(), torch.get_num_threads(), Frozen.changes, library())
-        programs: dict[object, Program | None] = self.__dict__.setdefault("programs", {})
-        if key in programs:
-            program = programs[key]
-            return layers(x) if program is None else program(x)
-        program, out = recorded(self._run, x, layers.buffers())
-        small = program is not None and sum(t.nbytes for t in program.kept) <= LARGEST
-        while len(programs) >= SHAPES:
-            programs.pop(next(iter(programs)))
-        programs[key] = program if small else None
-        return out
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "programs"}
+        return self.repeat(self._run, x, layers.buffers)
 
     def _run(self, x: Tensor) -> list[Tensor]:
         """Every map and all bits that are made, the output last."""
@@ -66,18 +46,3 @@ class _Noting(fx.Interpreter):
         result = super().call_module(target, args, kwargs)
         self.made += result if isinstance(result, tuple) else (result,)
         return result
-
-
-def _plain(x: Tensor) -> bool:
-    """Whether it is a tensor of numbers on the CPU, and nothing watches or traces what is done with it."""
-    return (
-        type(x) is Tensor
-        and x.is_cpu
-        and x.numel() > 0
-        and x.dtype is torch.float32
-        and not (x.requires_grad and torch.is_grad_enabled())
-        and not torch.compiler.is_compiling()
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._len_torch_function_stack() == 0
-        and library() is not None
-    )

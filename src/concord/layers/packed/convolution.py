@@ -16,6 +16,7 @@ from concord.layers.binary.convolution import XNORConv2d
 from concord.layers.binary.dense import XNORLinear
 from concord.layers.binary.weights import binary
 from concord.layers.packed.frozen import Frozen
+from concord.layers.packed.repeats import repeatable
 from concord.native import calls, ops, words
 from concord.native.sizes import Sizes
 
@@ -92,6 +93,8 @@ class PackedConv2d(Packed):
 
     def forward(self, input: Tensor, shortcut: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         x = input
+        if shortcut is None and self.gives == "maps" and self.plain and repeatable(x):
+            return self.repeat(lambda maps: [self._maps(maps)], x, self.buffers)
         own = (x, self.weight, self.arranged, self.flat)
         scales = (self.alpha, self.bias, self.factor, self.shift)
         before, after = (self.cut, self.side), (self.out_cut, self.out_side)
@@ -105,6 +108,11 @@ class PackedConv2d(Packed):
         if self.gives == "both":
             return ops.binary_conv_both(*own, self.columns, *scales, shortcut, *before, *after)
         return ops.binary_conv(*own, *scales, None, shortcut, *before)
+
+    def _maps(self, x: Tensor) -> Tensor:
+        scales = (self.alpha, self.bias, self.factor, self.shift)
+        own = (x, self.weight, self.arranged, self.flat)
+        return ops.binary_conv(*own, *scales, None, None, self.cut, self.side)
 
     def _joins(self, shortcut: object, x: Tensor) -> bool:
         """Not a number, whole numbers, or what is repeated along an axis."""

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from concord.errors import CheckpointError, UsageError
+from concord.layers.packed.repeats import Repeats
 
 
-class Frozen(nn.Module):
+class Frozen(Repeats):
     """A layer whose state is buffers; ``weight`` is bits, int64 (O, places, words), but for float layers."""
 
     weight: Tensor
-    changes = 0  # of buffers of any packed layer, by assignment
 
     def __setattr__(self, name: str, value: Tensor | nn.Module | object) -> None:
         if name in self.__dict__.get("_buffers", ()):
-            Frozen.changes += 1
+            Repeats.changes += 1
         super().__setattr__(name, value)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> Self:
@@ -30,7 +30,7 @@ class Frozen(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         made = super()._apply(fn, recurse)
-        Frozen.changes += 1
+        Repeats.changes += 1
         for name, buffer in self.named_buffers(recurse=False):
             if buffer.is_floating_point() and buffer.dtype != torch.float32:
                 raise UsageError(
