@@ -140,6 +140,15 @@ def test_pooling_of_bits_is_the_maximum_of_what_they_stand_for(
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_a_window_without_a_place_in_the_image_holds_minus_infinity(path):
+    """Rows -1 and 2 of an image of two rows: negative, in a channel that falls +1, and 0 behind the last."""
+    bits, falling = torch.zeros(1, 2, 1, 2, dtype=torch.int64), torch.tensor([0b10, 0])
+    with forced(path):
+        own = ops.binary_max_pool(bits, falling, 66, [2, 1, 1, 1, 1, 0, 3, 1], 0)
+    assert own.flatten().tolist() == [-1 - 0b10, 0b11]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_worked_convolution(path):
     """Signs + - / - - of one channel, filter - + / + +, padding 0, alpha 3: at the corner 3 (+1 of +).
 
@@ -171,6 +180,17 @@ def test_sums_beyond_16_bits_are_exact(path):
     with forced(path):
         y = ops.binary_conv(x, bits, torch.empty(0, dtype=torch.uint8), sizes.flat())
     assert y[0, :, 0, 2].tolist() == [-70_000, 0, -70_000]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("filters", [1, 7, 33, 70])
+def test_bits_behind_the_last_filter_are_0(path, filters):
+    """Sums of signs alone: where no filter is, they are not multiplied by an alpha of 0."""
+    made, x = layer(Sizes(9, filters, (2, 2))), images(2, 9, 5, 8)
+    with forced(path):
+        given_ = (x, made.bits, made.arranged(), made.sizes.flat())
+        sums, bits = ops.binary_conv(*given_), ops.binary_conv_bits(*given_, 1)
+    assert torch.equal(bits, words.from_maps(sums < 0, 1))
 
 
 @pytest.mark.parametrize("path", PATHS)
