@@ -2,8 +2,8 @@
 
 Source: M. Rastegari, V. Ordonez, J. Redmon, A. Farhadi, "XNOR-Net", 2016, arXiv:1603.05279, section 4, and
 the authors' code (allenai/XNOR-Net, models/alexnetxnor.lua and models/alexnet.lua): sizes, biases, eps and
-start. Top-1 accuracy there on ImageNet: BWN 56.8 % and XNOR-Net 44.2 % in the paper, 56.8 % and 43.3 % with the
-weights that were published.
+start. Top-1 accuracy there on ImageNet: BWN 56.8 % and XNOR-Net 44.2 % in the paper, 56.8 % and 43.3 % with
+the weights that were published.
 
 The first convolution and the classifier are float. Fully connected layers are convolutions, 6x6 and 1x1.
 
