@@ -81,6 +81,10 @@ def test_drawn_signs_are_plus_one_as_often_as_the_hard_sigmoid_says():
     assert shares[2:4] == pytest.approx([0.25, 0.6], abs=5 * 0.5 / 20_000**0.5)
 
 
+def test_a_drawn_sign_of_nan_is_nan():
+    assert drawn_sign(torch.tensor([torch.nan, 1.0])).isnan().tolist() == [True, False]
+
+
 def test_drawn_signs_pass_gradients_as_the_sign_does():
     weight = torch.tensor([-1.5, -1.0, 0.2, 1.01], requires_grad=True)
     drawn_sign(weight).backward(torch.tensor([2.0, 3, 5, 7]))

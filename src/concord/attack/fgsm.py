@@ -8,8 +8,8 @@ Departures from the paper:
   * The gradient is that of the sum of the losses of a batch; the paper's mean has the same sign.
   * A pixel whose derivative is not a finite number stays as it is, as one of derivative 0 does.
 
-Through the sign of a binary layer the gradient is a pseudo-gradient, that of its straight-through estimator: the
-attack's success against such networks underestimates what is possible.
+Through the sign of a binary layer the gradient is a pseudo-gradient, that of its straight-through
+estimator: the attack's success against such networks underestimates what is possible.
 """
 
 from torch import Tensor

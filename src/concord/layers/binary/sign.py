@@ -35,12 +35,12 @@ def sign(x: Tensor, clip: float = 1.0, estimator: str = "clip") -> Tensor:
 
 
 def drawn_sign(weight: Tensor) -> Tensor:
-    """+1 with probability clip((w + 1) / 2, 0, 1), else -1, from torch's global generator.
+    """+1 with probability clip((w + 1) / 2, 0, 1), else -1, from torch's global generator; NaN stays NaN.
 
     Backward it is ``sign`` with a clip of 1. Shape: any -> the same
     """
     own = weight.detach()
-    hard = (2 * torch.rand_like(own) < own + 1).to(own.dtype).mul_(2).sub_(1)
+    hard = (2 * torch.rand_like(own) < own + 1).to(own.dtype).mul_(2).sub_(1).add_(own.clamp(0, 0))
     return straight_through(weight, hard, lambda: inside(own, 1))
 
 
