@@ -135,6 +135,7 @@ def _refuse_together(networks: int, depth: int | None, worked: bool, json_: bool
 
 
 def _texts(several: Sequence["Priced"], depth: int | None, worked: bool) -> list[str]:
+    from concord.report.cost_binary import binary_table
     from concord.report.cost_tables import layer_table, rules_table
     from concord.report.cost_totals import comparison, totals
     from concord.report.cost_worked import worked_answer
@@ -146,10 +147,12 @@ def _texts(several: Sequence["Priced"], depth: int | None, worked: bool) -> list
             texts.append("\n".join(worked_answer(priced)))
         elif len(several) == 1:
             layers, rules = layer_table(priced, depth), rules_table(priced, depth)
+            binary = binary_table(priced)
             deeper = [f"{note} Use --depth {(depth or 1) + 1} for one more level." for note in layers.notes]
             texts += [
                 as_text(replace(layers, notes=tuple(deeper))),
                 *([as_text(rules)] if rules.rows else []),
+                *([as_text(binary)] if binary.rows else []),
             ]
             texts.append("\n".join(f"{name:18}{text}" for name, text in totals(priced)))
     return [*texts, *([as_text(comparison(several))] if len(several) > 1 else [])]

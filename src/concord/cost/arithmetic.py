@@ -11,6 +11,7 @@ from typing import NamedTuple
 from concord.cost.field import Field
 from concord.cost.field_rules import transposed, window
 from concord.cost.rules import Rule, in_sizes, substituted
+from concord.cost.signs import Signs
 
 Shape = tuple[int, ...]
 Fields = tuple[
@@ -40,6 +41,7 @@ class Work(NamedTuple):
     rule: Rule
     parameters: int = 0  # as many as the rule says
     windows: Windows | None = None  # of a convolution
+    signs: Signs | None = None  # of a binary layer
 
 
 class Answer(NamedTuple):

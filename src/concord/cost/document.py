@@ -39,6 +39,10 @@ class LayerDocument(TypedDict):
     other_operations: int
     activations: int
     calls: int
+    parameter_bits: int
+    binary_operations: int
+    memory_ratio: float | None  # predicted, of a binary layer
+    predicted_speed: float | None  # of a layer with binary inputs too; a count of operations, not a time
     receptive_field: PerAxis
     exact: bool
     rule: str
@@ -56,6 +60,9 @@ class CostDocument(TypedDict):
     other_operations: int
     activations: int
     peak_activations: int
+    parameter_bits: int  # 1 for each sign of a binary layer, 32 for all other numbers
+    bits_per_parameter: float | None
+    binary_operations: int  # products of signs and signs, among the MACs
     bytes: dict[str, int]  # bits of each number -> size of the file
     energy_joules: list[float]
     receptive_field: FieldDocument | None
@@ -96,6 +103,9 @@ def document(priced: "Priced") -> CostDocument:
         "other_operations": spent.other_operations,
         "activations": spent.activations,
         "peak_activations": spent.peak_activations,
+        "parameter_bits": spent.parameter_bits,
+        "bits_per_parameter": spent.parameter_bits / spent.parameters if spent.parameters else None,
+        "binary_operations": spent.binary_operations,
         "bytes": {str(bits): spent.file_bytes(bits) for bits in BITS},
         "energy_joules": list(energy(spent)),
         "receptive_field": None if spent.receptive_field is None else _field(spent.receptive_field),
@@ -124,6 +134,7 @@ def _one(numbers: Sequence[Number]) -> PerAxis:
 
 
 def _layer(layer: "Layer") -> LayerDocument:
+    signs = layer.one_call.signs
     return {
         "path": layer.path,
         "type": layer.type,
@@ -134,6 +145,10 @@ def _layer(layer: "Layer") -> LayerDocument:
         "other_operations": layer.other_operations,
         "activations": layer.activations,
         "calls": layer.calls,
+        "parameter_bits": layer.parameter_bits,
+        "binary_operations": layer.binary_operations,
+        "memory_ratio": None if signs is None else signs.memory_ratio,
+        "predicted_speed": None if signs is None else signs.predicted_speed,
         "receptive_field": _one([f.unbounded for f in layer.fields if f is not None] or [None]),
         "exact": all(f.exact for f in layer.fields if f is not None),
         "rule": layer.rule,

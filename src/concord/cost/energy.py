@@ -2,9 +2,9 @@
 
     E = 4.6 pJ MACs + 0.9 pJ others + DRAM (parameters + buffers + 2 activations)
 
-with 32-bit floats (a product 3.7 pJ, a sum 0.9 pJ) and 0.65 to 1.3 nJ for each number that is fetched from or
-written to DRAM. Every weight is read once and every activation written and read once, as if no cache held
-anything: real hardware does better on small maps and worse on large ones.
+with 32-bit floats, in binary layers too (a product 3.7 pJ, a sum 0.9 pJ), and 0.65 to 1.3 nJ for each number
+that is fetched from or written to DRAM. Every weight is read once and every activation written and read once,
+as if no cache held anything: real hardware does better on small maps and worse on large ones.
 
 Source: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9: 45
 nm, 0.9 V; DRAM 1.3 to 2.6 nJ for 64 bits.

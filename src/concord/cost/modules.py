@@ -6,15 +6,14 @@ It gives None for whatever is out of the ordinary (another input, another kind o
 runs as it is, and torch decides. Where the meta device takes what a processor refuses, it raises Doubt.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from concord.cost.arithmetic import Answer, Fields, Windows, convolution, linear, per_element
+from concord.cost.binary import BINARY
+from concord.cost.fitting import Leaf, require, shaped, typed
 from concord.layers.normalisation import ShiftBatchNorm2d
-
-Leaf = Callable[[Any, Tensor, Fields], Answer | None]
 
 ACTIVATIONS = (
     "CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish ReLU ReLU6 SELU SiLU "
@@ -36,10 +35,6 @@ AXES: dict[type[nn.Module], tuple[int, ...]] = {
 }
 
 
-class Doubt(TypeError):
-    """The tensors of a layer fit neither each other nor its input: only numbers can tell what torch does."""
-
-
 def _convolution(m: Any, x: Tensor, fields: Fields) -> Answer | None:
     weight = m.weight
     if not isinstance(weight, Tensor) or x.ndim not in AXES[type(m)] or weight.ndim != x.ndim:
@@ -50,8 +45,8 @@ def _convolution(m: Any, x: Tensor, fields: Fields) -> Answer | None:
         return None
     if not isinstance(m.groups, int) or m.groups < 1 or x.shape[1] != each * m.groups or 0 in x.shape:
         return None
-    _require(_typed(weight, x) and _typed(m.bias, x) and _shaped(m.bias, filters) and filters % m.groups == 0)
-    _require(min(*m.stride, *m.dilation) > 0 <= min(m.padding))
+    require(typed(weight, x) and typed(m.bias, x) and shaped(m.bias, filters) and filters % m.groups == 0)
+    require(min(*m.stride, *m.dilation) > 0 <= min(m.padding))
     windows = Windows(tuple(kernel), *moved)
     shape = tuple(x.shape)
     return convolution(shape, fields, filters, windows, groups=m.groups, bias=m.bias is not None)
@@ -65,8 +60,8 @@ def _linear(m: Any, x: Tensor, fields: Fields) -> Answer | None:
     weight = m.weight
     if not isinstance(weight, Tensor) or weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
         return None
-    _require(_typed(weight, x) and _typed(m.bias, x))
-    if not _shaped(m.bias, weight.shape[0]):  # one for all
+    require(typed(weight, x) and typed(m.bias, x))
+    if not shaped(m.bias, weight.shape[0]):  # one for all
         return None
     return linear(tuple(x.shape), fields, weight.shape[0], bias=m.bias is not None)
 
@@ -75,28 +70,15 @@ def _batch_norm(m: Any, x: Tensor, fields: Fields) -> Answer | None:
     if x.ndim not in AXES[type(m)] or m.running_mean is None or m.running_var is None:
         return None
     tensors = (m.running_mean, m.running_var, m.weight, m.bias)
-    _require(x.is_floating_point() and all(_shaped(t, x.shape[1]) for t in tensors))
-    if not all(_typed(t, x) for t in tensors):  # statistics in more bits than maps
+    require(x.is_floating_point() and all(shaped(t, x.shape[1]) for t in tensors))
+    if not all(typed(t, x) for t in tensors):  # statistics in more bits than maps
         return None
     owned = sum(p is not None for p in m._parameters.values())
     return per_element(tuple(x.shape), fields, 2, owned)
 
 
-def _typed(held: Tensor | None, x: Tensor) -> bool:
-    return held is None or held.dtype == x.dtype
-
-
-def _shaped(held: Tensor | None, length: int) -> bool:
-    return held is None or tuple(held.shape) == (length,)
-
-
-def _require(fits: bool) -> None:
-    if not fits:
-        raise Doubt("the tensors of the layer do not fit each other or the type of its input")
-
-
 def _activation(m: Any, x: Tensor, fields: Fields) -> Answer:
-    _require(x.is_floating_point())
+    require(x.is_floating_point())
     return per_element(tuple(x.shape), fields, 1)
 
 
@@ -122,6 +104,7 @@ LEAVES: dict[type[nn.Module], Leaf] = {
     **{getattr(nn, name): _activation for name in ACTIVATIONS.split()},
     **{getattr(nn, name): _dropout for name in DROPOUTS.split()},
     nn.Identity: _identity,
+    **BINARY,
 }
 SAME_TENSOR = frozenset(kind for kind, leaf in LEAVES.items() if leaf in (_dropout, _identity))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from concord.cost.arithmetic import Fields, Shape, Work
 from concord.cost.rules import worked
+from concord.cost.signs import FLOAT
 
 if TYPE_CHECKING:
     from concord.cost.document import CostDocument
@@ -26,6 +27,18 @@ class Layer:
     calls: int
     one_call: Work = field(repr=False)
     fields: Fields = field(repr=False)
+
+    @property
+    def binary_operations(self) -> int:
+        """Products of signs and signs, which are among the MACs."""
+        signs = self.one_call.signs
+        return 0 if signs is None else self.calls * signs.products
+
+    @property
+    def parameter_bits(self) -> int:
+        """32 for each parameter; of binary layers 1 for each sign and 32 for each scale."""
+        signs = self.one_call.signs
+        return FLOAT * self.parameters if signs is None else signs.bits(self.parameters)
 
     @property
     def rule(self) -> str:
@@ -104,6 +117,21 @@ class Cost:
     def flops(self) -> int:
         """2 x MACs."""
         return 2 * self.macs
+
+    @property
+    def binary_operations(self) -> int:
+        """Products of signs and signs; all other MACs are products of floats."""
+        return sum(layer.binary_operations for layer in self.layers)
+
+    @property
+    def parameter_bits(self) -> int:
+        """Bits of the parameters where those of binary layers are signs."""
+        return sum(layer.parameter_bits for layer in self.layers)
+
+    @property
+    def binary_layers(self) -> tuple[Layer, ...]:
+        """Layers whose weights are signs."""
+        return tuple(layer for layer in self.layers if layer.one_call.signs is not None)
 
     def bits(self, each: int = 32) -> int:
         """Size of the parameters with ``each`` bits per number."""

@@ -15,6 +15,7 @@ from concord.cost.arithmetic import INPUTS, KERNELS, NAMES, Fields, Windows, Wor
 from concord.cost.field import Field, Place
 from concord.cost.record import Cost, Layer, Priced, ReceptiveField
 from concord.cost.rules import LETTER, Rule
+from concord.cost.signs import Signs
 
 Data = dict[str, object]  # objects, lists, strings, whole numbers, floats, booleans and nulls: JSON
 FIGURES = ("parameters", "buffers", "macs", "other_operations", "activations", "peak_activations")
@@ -82,7 +83,7 @@ def _layer_data(layer: Layer, axes: Mapping[Field, int]) -> list[object]:
             layer.activations,
             layer.calls,
         ),
-        [work.macs, work.other, rule, work.parameters, windows],
+        [work.macs, work.other, rule, work.parameters, windows, work.signs and list(work.signs)],
         _numbered(layer.fields, axes),
     ]
 
@@ -143,12 +144,13 @@ def _fields(numbers: Sequence[Any], axes: Sequence[Field]) -> Fields:
 
 
 def _work(one: Sequence[Any], output: Sequence[int]) -> Work:
-    macs, other, (letters, *formulas), parameters, windows = _list(one)
+    macs, other, (letters, *formulas), parameters, windows, signs = _list(one)
     rule = Rule({_is(str, name): _count(n) for name, n in letters.items()}, *map(_formula, formulas))
     used = set(chain.from_iterable(map(LETTER.findall, rule[1:])))
     _require(used <= rule.letters.keys(), "letters of a rule")
     moved = None if windows is None else _windows(windows, rule.letters, len(output))
-    return Work(_count(macs), _count(other), rule, _count(parameters), moved)
+    made = None if signs is None else _signs(signs, _count(macs))
+    return Work(_count(macs), _count(other), rule, _count(parameters), moved, made)
 
 
 def _formula(text: object) -> str:
@@ -163,6 +165,12 @@ def _windows(sizes: Sequence[Any], letters: Mapping[str, int], axes_of_output: i
     named = ("B", "M", "N", "G", "K", *NAMES[n], *INPUTS[n], *KERNELS[n])
     _require(min(letters[name] for name in named) > 0, "letters of a convolution")
     return windows
+
+
+def _signs(numbers: Sequence[Any], macs: int) -> Signs:
+    signs = Signs(*map(_count, _list(numbers)))
+    _require(signs.weights > 0 and signs.products <= macs, "signs of a layer")
+    return signs
 
 
 def _seen(one: Sequence[Any], axes: Sequence[Field], inputs: int) -> ReceptiveField:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from concord.cost.modules import Doubt
+from concord.cost.fitting import Doubt
 
 VALUES = "_concord_values"
 MOST = 1 << 20  # more numbers than that are not carried

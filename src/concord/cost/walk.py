@@ -17,8 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from concord.cost import local, values
 from concord.cost.arithmetic import Answer, Fields, Shape, Work, numbers, owning
 from concord.cost.cells import recurrence_of
+from concord.cost.fitting import Doubt
 from concord.cost.memory import Memory, dense
-from concord.cost.modules import LEAVES, Doubt, in_place
+from concord.cost.modules import LEAVES, in_place
 from concord.cost.operations import NOTHING, work
 from concord.cost.record import Layer
 from concord.cost.recurrent import Run

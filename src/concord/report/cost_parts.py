@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from concord.cost.record import Block, Layer, Priced, grouped, times
+from concord.report.cost_binary import binary_table
 from concord.report.cost_tables import RULES, field_of, layers_of, rule_rows, share
 from concord.report.cost_totals import totals
 from concord.report.parts import Folded, Part
@@ -28,7 +29,8 @@ def cost_parts(priced: Priced) -> list[Part]:
     """The whole network's figures, then its modules, folded."""
     rows = tuple(entries(name, text) for name, text in totals(priced))
     whole_network = Table(f"{priced.name}, input {priced.given}", ("figure", "value"), rows, 2)
-    return [whole_network, *_opened(grouped(priced.cost.layers), priced)]
+    binary = [binary_table(priced)] if priced.cost.binary_layers else []
+    return [whole_network, *binary, *_opened(grouped(priced.cost.layers), priced)]
 
 
 def _opened(parts: Sequence[Block | Layer], priced: Priced) -> list[Part]:

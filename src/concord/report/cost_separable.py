@@ -68,7 +68,7 @@ class Two(NamedTuple):
 def if_separable(layer: Layer) -> Iterator[str]:
     """What a convolution of all maps would cost in two steps; nothing where that saves nothing."""
     rule, windows = layer.one_call.rule, layer.one_call.windows
-    if windows is None or len(set(windows.kernel)) > 1 or rule.letters["G"] > 1:
+    if windows is None or len(set(windows.kernel)) > 1 or rule.letters["G"] > 1 or layer.one_call.signs:
         return
     bias = rule.parameters.endswith(" + N")
     two = Two(rule.letters, len(windows.kernel), (bias, bias))

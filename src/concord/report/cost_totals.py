@@ -6,11 +6,13 @@ from concord.cost.document import BITS
 from concord.cost.energy import energy
 from concord.cost.record import Cost, Priced, ReceptiveField, times
 from concord.files.text import printable
+from concord.report.cost_binary import binary_note, binary_totals
 from concord.report.cost_tables import share, strides
 from concord.report.tables import Table, entries
 from concord.report.text import MISSING, whole
 
-LINEAR = ("Linear", "addmm", "mm")  # layers, and products with weights outside a layer
+# layers, and products with weights outside a layer
+LINEAR = ("Linear", "BinaryConnectLinear", "BWNLinear", "XNORLinear", "addmm", "mm")
 
 
 def size_of(count: float) -> str:
@@ -36,6 +38,7 @@ def totals(priced: Priced) -> list[tuple[str, str]]:
         ("parameters", f"{cost.parameters:,}, and {cost.buffers:,} values in buffers"),
         ("size with buffers", f"{sizes} bits each"),
         ("MACs", f"{cost.macs:,} ({cost.flops:,} FLOPs, at two for each)"),
+        *binary_totals(cost),
         ("other operations", f"{cost.other_operations:,}"),
         ("activations", f"{cost.activations:,} elements, at most {cost.peak_activations:,} alive at once"),
     ]
@@ -110,6 +113,7 @@ def comparison(several: Sequence[Priced]) -> Table:
         f"Ratios are to {several[0].name}; linear %: share of the parameters in linear layers; other: other "
         "operations; peak: most activations alive at once; field: what a unit of the last local layer sees "
         "where no border cuts it.",
+        *[f"{one.name}: {binary_note(one.cost)}" for one in several if one.cost.binary_layers],
         *[f"{one.name}: {name} {text}." for one in several for name, text in reservations(one.cost)],
     )
     return Table("Cost side by side", header, rows, 2, notes)

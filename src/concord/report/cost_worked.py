@@ -6,7 +6,9 @@ from concord.cost.arithmetic import INPUTS, NAMES
 from concord.cost.field import Field
 from concord.cost.record import Cost, Layer, Priced, times
 from concord.cost.rules import worked
+from concord.cost.signs import Signs
 from concord.files.text import printable
+from concord.report.cost_binary import bits_worked
 from concord.report.cost_separable import if_separable, pairs
 from concord.report.cost_tables import share, strides
 from concord.report.cost_totals import LINEAR, linear_parameters, reservations
@@ -38,8 +40,19 @@ def _layer(layer: Layer) -> Iterator[str]:
     yield f"  MACs        {worked(rule.macs, letters, layer.one_call.macs)}"
     if layer.calls > 1:
         yield f"              {layer.calls} times: {layer.macs:,}"
+    if signs := layer.one_call.signs:
+        yield f"  bits        {bits_worked(layer, signs)}"
+        yield f"  predicted   {_predicted(signs)}"
     yield from _fields(layer)
     yield from if_separable(layer)
+
+
+def _predicted(signs: Signs) -> str:
+    n, speed = signs.each, signs.predicted_speed
+    ratio = f"memory 32·{n}/({n} + 32) = {signs.memory_ratio:.2f} times less"
+    if not signs.scales:
+        ratio = "memory 32 times less"
+    return ratio if speed is None else f"{ratio}, S = 64·{n}/({n} + 64) = {speed:.2f} (operations, not time)"
 
 
 def _groups(letters: Mapping[str, int]) -> str:
