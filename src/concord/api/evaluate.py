@@ -126,12 +126,16 @@ def export(
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Exported:
-    """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2 or .safetensors.
+    """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2, .xml or .safetensors.
 
     ONNX and torch.export take pixels (B, C, H, W) as uint8, in any batch, and give probabilities (B, K):
     normalisation and softmax are inside, and the file describes how a picture becomes these pixels. Both are
     checked against ``predict`` on three batch sizes. ``script`` is a Python file to write beside an ONNX
     file: it labels image files with onnxruntime, pillow and numpy alone.
+
+    OpenVINO files, of classifiers of pictures alone, are the same for one image (``model.reshape`` gives
+    another batch); weights are in FILE.bin, and XNOR layers are its BinaryConvolution. The check allows 1e-3
+    where a member has binary layers, because a sign turns on the last bit of a number.
 
     Of a run on sequences they take ``x`` (B, T) or (B, T, D) and, but for windows of a text, ``lengths``
     (B,), in any batch of any number of steps. Of a run that finds masks the probabilities are (B, K, H, W),
@@ -146,6 +150,8 @@ def export(
     if kind != "pictures":
         if script is not None:
             raise UsageError("the script labels image files; only a classifier of pictures has one")
+        if exporting.suffix_of(Path(to)) == ".xml":
+            raise UsageError(f"{to}: OpenVINO files are of classifiers of pictures; export to .onnx or .pt2")
         other = sequence_exporting if kind == "sequences" else vision_exporting
         return other.export(Path(run), Path(to), member=member, allow_code=allow_code, observer=observer)
     return exporting.export(

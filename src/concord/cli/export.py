@@ -18,9 +18,9 @@ from concord.consensus.names import ENSEMBLE
 def add_to(app: typer.Typer) -> None:
     app.command(
         "export",
-        help="One member or the ensemble as ONNX or torch.export, which take uint8 pixels and are checked"
-        " against concord predict, or as safetensors, which holds the weights. With ONNX comes a Python"
-        " script that labels image files without concord.\n\n"
+        help="One member or the ensemble as ONNX, torch.export or OpenVINO, which take uint8 pixels and are"
+        " checked against concord predict, or as safetensors, which holds the weights. With ONNX comes a"
+        " Python script that labels image files without concord.\n\n"
         "Example: concord export runs/first --member noel2017_st --to st.onnx --script label.py",
     )(export_command)
 
@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 def export_command(
     run: Run,
     to: Annotated[
-        Path, typer.Option(help="The file to write: .onnx, .safetensors or .pt2.", show_default=False)
+        Path, typer.Option(help="The file to write: .onnx, .pt2, .xml or .safetensors.", show_default=False)
     ],
     member: MemberName = ENSEMBLE,
     script: Annotated[

@@ -11,16 +11,26 @@ from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError, amount
 from concord.files.atomic import deliver
 from concord.files.place import require_folder_of
-from concord.runs.export_deployed import BATCHES, Deployed, largest_difference, pictures
+from concord.layers.packed.network import has_binary_layers
+from concord.runs.export_deployed import (
+    BATCHES,
+    TOLERANCE,
+    TOLERANCE_OF_SIGNS,
+    Deployed,
+    example,
+    largest_difference,
+    pictures,
+)
 from concord.runs.export_description import described
-from concord.runs.export_formats import need_packages, safetensors_file
+from concord.runs.export_formats import ConversionError, need_packages, safetensors_file
 from concord.runs.export_made import made
+from concord.runs.export_openvino import openvino_files
 from concord.runs.export_script import script_for
 from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
 from concord.training.observer import SILENT, Observer
 
-FORMATS = {".onnx": "onnx", ".pt2": "torch.export", ".safetensors": "safetensors"}
+FORMATS = {".onnx": "onnx", ".pt2": "torch.export", ".safetensors": "safetensors", ".xml": "openvino"}
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,10 @@ def export(
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Exported:
-    """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2 or .safetensors.
+    """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2, .xml or .safetensors.
 
-    ``script`` is a Python file to write beside an ONNX file, which labels image files without concord.
+    Of OpenVINO the weights are a second file, FILE.bin. ``script`` is a Python file to write beside an ONNX
+    file, which labels image files without concord.
 
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
@@ -76,8 +87,10 @@ def export(
     if suffix == ".safetensors" and len(chosen) > 1:
         raise UsageError(f"safetensors holds the weights of one member: name one of {', '.join(chosen)}")
     with settled(loaded.config):
-        content, worst = _made(loaded, chosen, member, suffix)
+        content, weights, worst = _made(loaded, chosen, member, suffix)
     text = _script(loaded, to, script) if suffix == ".onnx" else None
+    if weights:
+        deliver(to.with_suffix(".bin"), weights)
     deliver(to, content)
     if script and text:
         deliver(script, text.encode())
@@ -85,7 +98,7 @@ def export(
         to,
         member,
         loaded.interface.classes,
-        len(content),
+        len(content) + len(weights),
         FORMATS[suffix],
         () if worst is None else BATCHES,
         largest_difference=worst,
@@ -127,13 +140,15 @@ def _script(loaded: Loaded, to: Path, script: Path | None) -> str | None:
 
 def _made(
     loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, suffix: str
-) -> tuple[bytes, float | None]:
-    """The file, and the largest difference of any probability from what ``predict`` gives."""
+) -> tuple[bytes, bytes, float | None]:
+    """The file, a second one of weights, and the largest difference of any probability from ``predict``'s."""
     about, normalise = described(loaded, member), loaded.interface.normalise
     if suffix == ".safetensors":
         (network,) = chosen.values()
-        return safetensors_file(network, about, loaded.interface.plain()), None
-    return made(
+        return safetensors_file(network, about, loaded.interface.plain()), b"", None
+    if suffix == ".xml":
+        return _openvino(loaded, chosen, member, about)
+    content, worst = made(
         chosen,
         lambda members: Deployed(members, normalise),
         pictures(loaded.interface.shape),
@@ -141,3 +156,19 @@ def _made(
         suffix,
         lambda ask: largest_difference(ask, loaded, member),
     )
+    return content, b"", worst
+
+
+def _openvino(
+    loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, about: Mapping[str, str]
+) -> tuple[bytes, bytes, float]:
+    network = Deployed(list(chosen.values()), loaded.interface.normalise)
+    most = TOLERANCE_OF_SIGNS if has_binary_layers(network) else TOLERANCE
+    try:
+        files = openvino_files(network, example(loaded.interface.shape, 1), about)
+        return files.xml, files.weights, largest_difference(files.ask, loaded, member, most)
+    except ConversionError as error:
+        raise UsageError(
+            f"{member} cannot be exported as .xml: {error}. Change that part of the network, or export to"
+            " .onnx, .pt2 (torch.export) or .safetensors (the weights of one member)"
+        ) from error

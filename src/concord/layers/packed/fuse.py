@@ -170,7 +170,7 @@ def _pools(own: fx.GraphModule) -> None:
         if after is None or not module.plain or not isinstance(pool, nn.MaxPool2d) or len(node.args) > 1:
             continue
         readers = _readers(own, after)
-        if not readers or not _need_bits_alone(after, readers):
+        if pool.ceil_mode or pool.return_indices or not readers or not _need_bits_alone(after, readers):
             continue
         side = _give(module, readers, 0)
         module.gives = "bits"

@@ -13,14 +13,15 @@ from concord.layers.packed.fuse import fused
 from concord.layers.packed.weights import PackedWeightsConv2d, PackedWeightsLinear
 
 
-def pack(network: nn.Module) -> nn.Module:
+def pack(network: nn.Module, *, joined: bool = True) -> nn.Module:
     """A copy for use, whose binary weights are bits; what it gives equals the network's own bit for bit.
 
     Batch normalisation before a sign becomes a threshold, that after a convolution a factor and a shift; sums
     with a shortcut join the convolution; layers that follow each other hand on bits instead of floats. Where
     torch.fx cannot follow the forward method, because it branches on values or shapes, each layer is packed
-    by itself: the numbers are the same. Float layers run channels last, in which PyTorch may round otherwise;
-    and where its batch normalisation does not round as a fused multiply-add, the last bit may differ.
+    by itself, as it is with ``joined=False``: the numbers are the same. Float layers run channels last, in
+    which PyTorch may round otherwise; and where its batch normalisation does not round as a fused multiply-
+    add, the last bit may differ.
 
     The state dict holds bits and scales: 1 bit for each binary weight on disk. Raises UsageError for a
     network without a binary layer, and for one that is not in float32.
@@ -39,7 +40,12 @@ def pack(network: nn.Module) -> nn.Module:
         return _packed(made)
     if not _replace(made):
         raise UsageError("the network has no binary layer: nothing to pack (see concord.layers.binary)")
-    return fused(made).to(memory_format=torch.channels_last)
+    return (fused(made) if joined else made).to(memory_format=torch.channels_last)
+
+
+def has_binary_layers(network: nn.Module) -> bool:
+    """Whether ``pack`` finds a layer in it."""
+    return any(type(module) in _BINARY for module in network.modules())
 
 
 def _replace(network: nn.Module) -> int:
