@@ -35,6 +35,12 @@ def export_command(
         Path | None,
         typer.Option(help="Write the script that labels image files with the ONNX file here."),
     ] = None,
+    packed: Annotated[
+        bool,
+        typer.Option(
+            "--packed", help="Binary weights as bits in a .safetensors file, which concord predict takes."
+        ),
+    ] = False,
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
@@ -42,15 +48,22 @@ def export_command(
     from concord.files.text import printable
 
     written = export(
-        run, to, member=member, script=script, allow_code=allow_code or [], observer=progress.Quiet()
+        run,
+        to,
+        member=member,
+        script=script,
+        packed=packed,
+        allow_code=allow_code or [],
+        observer=progress.Quiet(),
     )
     if json_:
         print_json(written.to_dict())
         return
     steps = ", ".join(map(str, written.checked_steps))
     steps = f" with {steps} steps" if steps else ""
+    far = f" within {written.largest_difference:.0e}" if written.largest_difference else ", bit for bit,"
     checked = (
-        f"; equal to concord predict within {written.largest_difference:.0e} for batches of"
+        f"; equal to concord predict{far} for batches of"
         f" {', '.join(map(str, written.checked_batches))}{steps}"
         if written.largest_difference is not None
         else ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from concord.consensus.names import ENSEMBLE
@@ -28,6 +29,7 @@ from concord.runs.export_openvino import openvino_files
 from concord.runs.export_script import script_for
 from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
+from concord.runs.packed_file import opened, packed_file
 from concord.training.observer import SILENT, Observer
 
 FORMATS = {".onnx": "onnx", ".pt2": "torch.export", ".safetensors": "safetensors", ".xml": "openvino"}
@@ -44,7 +46,7 @@ class Exported:
     format: str
     checked_batches: tuple[int, ...] = ()
     checked_steps: tuple[int, ...] = ()  # of sequences
-    largest_difference: float | None = None  # None for safetensors, which computes nothing
+    largest_difference: float | None = None  # None for weights alone, which compute nothing
     script: str | None = None  # of an ONNX file of pictures: a program that labels image files with it
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def export(
     *,
     member: str = ENSEMBLE,
     script: Path | None = None,
+    packed: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Exported:
@@ -78,16 +81,23 @@ def export(
     Of OpenVINO the weights are a second file, FILE.bin. ``script`` is a Python file to write beside an ONNX
     file, which labels image files without concord.
 
+    ``packed``: a .safetensors file of one member of the zoo, whose binary weights are bits; ``predict`` takes
+    it in the place of a run.
+
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
     suffix = require_format(to, script)
+    if packed:
+        require_safetensors(to)
     loaded = load_run(run, member=member, allow_code=allow_code, device="cpu", observer=observer)
     chosen = loaded.chosen(member)
     if suffix == ".safetensors" and len(chosen) > 1:
         raise UsageError(f"safetensors holds the weights of one member: name one of {', '.join(chosen)}")
     with settled(loaded.config):
-        content, weights, worst = _made(loaded, chosen, member, suffix)
+        content, weights, worst = (
+            (_packed(to, loaded, chosen), b"", 0.0) if packed else _made(loaded, chosen, member, suffix)
+        )
     text = _script(loaded, to, script) if suffix == ".onnx" else None
     if weights:
         deliver(to.with_suffix(".bin"), weights)
@@ -104,6 +114,12 @@ def export(
         largest_difference=worst,
         script=text,
     )
+
+
+def require_safetensors(to: Path) -> None:
+    """UsageError for a packed file of another suffix."""
+    if to.suffix.lower() != ".safetensors":
+        raise UsageError(f"{to}: a packed file is a .safetensors file")
 
 
 def require_format(to: Path, script: Path | None = None) -> str:
@@ -157,6 +173,19 @@ def _made(
         lambda ask: largest_difference(ask, loaded, member),
     )
     return content, b"", worst
+
+
+def _packed(to: Path, loaded: Loaded, chosen: Mapping[str, nn.Module]) -> bytes:
+    """The packed file of one member, whose probabilities equal those of the run bit for bit."""
+    ((member, network),) = chosen.items()
+    (zoo_name,) = (m.network for m in loaded.config.members if m.name == member)
+    content = packed_file(network, member, zoo_name, described(loaded, member), loaded.interface)
+    read = opened(to, content)
+    for batch in BATCHES:
+        pixels = example(loaded.interface.shape, batch)
+        if not torch.equal(read.probabilities(pixels), loaded.probabilities(pixels, member)):
+            raise UsageError(f"{member} packed differs from `concord predict`; nothing was written")
+    return content
 
 
 def _openvino(
