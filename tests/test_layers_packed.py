@@ -16,6 +16,7 @@ from concord.layers import pack
 from concord.layers.binary.convolution import BinaryConnectConv2d, BWNConv2d, XNORConv2d
 from concord.layers.binary.dense import BinaryConnectLinear, BWNLinear, XNORLinear
 from concord.layers.packed.convolution import PackedConv2d, PackedLinear
+from concord.layers.packed.weights import PackedWeightsConv2d
 
 CONVOLUTIONS = [BinaryConnectConv2d, BWNConv2d, XNORConv2d]
 DENSE = [BinaryConnectLinear, BWNLinear, XNORLinear]
@@ -117,6 +118,8 @@ def test_a_state_dict_carries_a_packed_network_to_another(tmp_path):
     assert not torch.equal(one(x), other(x))
     other.load_state_dict(one.state_dict())
     assert torch.equal(one(x), other(x))
+    signs = [m.signs for m in other.modules() if isinstance(m, PackedWeightsConv2d)]
+    assert [s.is_contiguous(memory_format=torch.channels_last) for s in signs] == [True, True]
     save_file(contiguous(one.state_dict()), tmp_path / "packed.safetensors")
     again = pack(network().eval())
     again.load_state_dict(load_file(tmp_path / "packed.safetensors"))

@@ -201,6 +201,20 @@ def test_one_map_is_read_with_two_thresholds(same):
     assert sum("cut" in names for names in folded(made).values()) == (0 if same else 1)
 
 
+def test_one_map_is_read_with_two_paddings():
+    def forward(self, x):
+        y = self.conv(x)
+        return self.left(y)[:, :, 1:-1, 1:-1] + self.right(y)[:, :, 2:-2, 2:-2]
+
+    wide = {"left": binary(64, 5, padding=1), "right": binary(64, 5, padding=2)}
+    packed_as_floats(filled(Wired(forward, conv=binary(64), **wide)), maps(2, 64, 6, 6))
+
+
+def test_a_pooling_that_rounds_its_size_up_is_left_alone():
+    own = filled(nn.Sequential(binary(64), nn.MaxPool2d(2, ceil_mode=True), binary(64, 5)))
+    assert folded(packed_as_floats(own, maps(2, 64, 5, 7)))["0"] == ("maps",)
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_what_is_joined_does_not_depend_on_the_numbers(same):
     """A state dict fits a network whose thresholds, equal at the start, still are."""
@@ -291,6 +305,13 @@ def change_a_view(self, x):
     return self.next(y)
 
 
+def change_behind_a_view(self, x):
+    x = x * 1
+    z = x.transpose(2, 3)
+    x += self.conv(self.norm(x))
+    return x + self.next(z)
+
+
 def change_a_part(self, x):
     y = self.conv(x)
     y[:, 0] = -1
@@ -305,6 +326,7 @@ def change_a_part(self, x):
         change_what_is_read_later,
         change_an_alias,
         change_a_view,
+        change_behind_a_view,
         change_a_part,
     ],
 )

@@ -81,7 +81,7 @@ def test_a_network_with_joined_floats_gives_what_the_exact_one_gives_but_for_rou
     for _ in range(3):  # statistics of the maps that there are
         network(torch.randn(8, 3, 48, 48))
     network.eval()
-    joined, exact = pack(network, exact=False), pack(network)
+    joined, exact = pack(network, joined="floats"), pack(network)
     kinds = [type(module) for module in joined.modules()]
     assert (kinds.count(FloatFirst), kinds.count(FloatHalving)) == (1, 3)
     assert FloatFirst not in map(type, exact.modules())
@@ -104,4 +104,4 @@ def test_layers_that_do_not_fit_stay_what_they_are():
     ).eval()
     x = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
-        torch.testing.assert_close(pack(network, exact=False)(x), pack(network)(x))
+        torch.testing.assert_close(pack(network, joined="floats")(x), pack(network)(x))

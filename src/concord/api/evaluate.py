@@ -75,7 +75,8 @@ def predict(
     are as sure as ``score``, .25 unless given. ``to`` is a folder to write these into, as "png" or "coco",
     boxes also as "json" or "voc" (``format``).
 
-    ``files`` is a file, a folder or a pattern, or several of them. With ``top`` above 1 each prediction has
+    ``run`` may be a packed file (``export`` with ``packed``). ``files`` is a file, a folder or a pattern, or
+    several of them. With ``top`` above 1 each prediction has
     the ``top`` likeliest classes too, with ``probabilities`` those of all classes.
     """
     chosen = [files] if isinstance(files, str | Path) else files
@@ -123,20 +124,28 @@ def export(
     *,
     member: str = "ensemble",
     script: str | Path | None = None,
+    packed: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Exported:
-    """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2 or .safetensors.
+    """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2, .xml or .safetensors.
 
     ONNX and torch.export take pixels (B, C, H, W) as uint8, in any batch, and give probabilities (B, K):
     normalisation and softmax are inside, and the file describes how a picture becomes these pixels. Both are
     checked against ``predict`` on three batch sizes. ``script`` is a Python file to write beside an ONNX
     file: it labels image files with onnxruntime, pillow and numpy alone.
 
+    OpenVINO files, of classifiers of pictures alone, are the same for one image (``model.reshape`` gives
+    another batch); weights are in FILE.bin, and XNOR layers are its BinaryConvolution. The check allows 1e-3
+    where a member has binary layers, because a sign turns on the last bit of a number.
+
     Of a run on sequences they take ``x`` (B, T) or (B, T, D) and, but for windows of a text, ``lengths``
     (B,), in any batch of any number of steps. Of a run that finds masks the probabilities are (B, K, H, W),
     of pictures of any size that fits; of one that finds boxes decoding and suppression are inside, and the
     outputs are boxes (N, 4), scores, labels and images (N,).
+
+    ``packed``: a .safetensors file of one member of the zoo, whose binary weights are bits; ``predict`` takes
+    the file in the place of a run, and gives the very numbers of the run.
 
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
@@ -146,6 +155,10 @@ def export(
     if kind != "pictures":
         if script is not None:
             raise UsageError("the script labels image files; only a classifier of pictures has one")
+        if packed:
+            raise UsageError(f"{run} is not a classifier of pictures, and packed files are of these alone")
+        if exporting.suffix_of(Path(to)) == ".xml":
+            raise UsageError(f"{to}: OpenVINO files are of classifiers of pictures; export to .onnx or .pt2")
         other = sequence_exporting if kind == "sequences" else vision_exporting
         return other.export(Path(run), Path(to), member=member, allow_code=allow_code, observer=observer)
     return exporting.export(
@@ -153,6 +166,7 @@ def export(
         Path(to),
         member=member,
         script=None if script is None else Path(script),
+        packed=packed,
         allow_code=allow_code,
         observer=observer,
     )

@@ -94,9 +94,9 @@ class Run(Document):
             allow_code=self.allow_code,
         )
 
-    def export(self, member: str, to: str | Path) -> Exported:
-        """Write one member, or "ensemble", as .onnx, .pt2 or .safetensors; see ``concord.export``."""
-        return finished.export(self.path, to, member=member, allow_code=self.allow_code)
+    def export(self, member: str, to: str | Path, *, packed: bool = False) -> Exported:
+        """Write one member, or "ensemble", as .onnx, .pt2, .xml or .safetensors; see ``concord.export``."""
+        return finished.export(self.path, to, member=member, packed=packed, allow_code=self.allow_code)
 
 
 def _is_page(to: str | Path | None) -> bool:

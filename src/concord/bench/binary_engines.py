@@ -48,7 +48,7 @@ def networks(name: str, batch: int) -> Mapping[str, Callable[[], Call]]:
     binary = zoo.build(name, channels=entry.example[0], classes=1000).eval()
     x = torch.randn(batch, *entry.example).to(memory_format=LAST)
     return {
-        "concord": lambda: _calling(pack(binary, exact=False), x),
+        "concord": lambda: _calling(pack(binary, joined="floats"), x),
         "concord exact": lambda: _calling(pack(binary), x),
         "torch": lambda: _faster(in_floats(binary), x),
         "bfloat16": lambda: _calling(in_floats(binary).bfloat16().to(memory_format=LAST), x.bfloat16()),
@@ -103,4 +103,15 @@ def _int8(channels: int, x: Tensor, deep: int) -> Call:
 
 
 def _openvino(network: nn.Module, x: Tensor) -> Call:
-    raise Missing("pip install openvino")
+    """Its input and output keep their memory from call to call, which PyTorch's do not."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise Missing("pip install openvino") from error
+    from concord.runs.export_openvino import openvino_model
+
+    model = openvino_model(network.eval(), x)
+    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    request.set_input_tensor(openvino.Tensor(x.contiguous().numpy()))
+    return request.infer

@@ -18,9 +18,9 @@ from concord.consensus.names import ENSEMBLE
 def add_to(app: typer.Typer) -> None:
     app.command(
         "export",
-        help="One member or the ensemble as ONNX or torch.export, which take uint8 pixels and are checked"
-        " against concord predict, or as safetensors, which holds the weights. With ONNX comes a Python"
-        " script that labels image files without concord.\n\n"
+        help="One member or the ensemble as ONNX, torch.export or OpenVINO, which take uint8 pixels and are"
+        " checked against concord predict, or as safetensors, which holds the weights. With ONNX comes a"
+        " Python script that labels image files without concord.\n\n"
         "Example: concord export runs/first --member noel2017_st --to st.onnx --script label.py",
     )(export_command)
 
@@ -28,13 +28,19 @@ def add_to(app: typer.Typer) -> None:
 def export_command(
     run: Run,
     to: Annotated[
-        Path, typer.Option(help="The file to write: .onnx, .safetensors or .pt2.", show_default=False)
+        Path, typer.Option(help="The file to write: .onnx, .pt2, .xml or .safetensors.", show_default=False)
     ],
     member: MemberName = ENSEMBLE,
     script: Annotated[
         Path | None,
         typer.Option(help="Write the script that labels image files with the ONNX file here."),
     ] = None,
+    packed: Annotated[
+        bool,
+        typer.Option(
+            "--packed", help="Binary weights as bits in a .safetensors file, which concord predict takes."
+        ),
+    ] = False,
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
@@ -42,15 +48,22 @@ def export_command(
     from concord.files.text import printable
 
     written = export(
-        run, to, member=member, script=script, allow_code=allow_code or [], observer=progress.Quiet()
+        run,
+        to,
+        member=member,
+        script=script,
+        packed=packed,
+        allow_code=allow_code or [],
+        observer=progress.Quiet(),
     )
     if json_:
         print_json(written.to_dict())
         return
     steps = ", ".join(map(str, written.checked_steps))
     steps = f" with {steps} steps" if steps else ""
+    far = f" within {written.largest_difference:.0e}" if written.largest_difference else ", bit for bit,"
     checked = (
-        f"; equal to concord predict within {written.largest_difference:.0e} for batches of"
+        f"; equal to concord predict{far} for batches of"
         f" {', '.join(map(str, written.checked_batches))}{steps}"
         if written.largest_difference is not None
         else ""

@@ -5,22 +5,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError, amount
 from concord.files.atomic import deliver
 from concord.files.place import require_folder_of
-from concord.runs.export_deployed import BATCHES, Deployed, largest_difference, pictures
+from concord.layers.packed.network import has_binary_layers
+from concord.runs.export_deployed import (
+    BATCHES,
+    TOLERANCE,
+    TOLERANCE_OF_SIGNS,
+    Deployed,
+    example,
+    largest_difference,
+    pictures,
+)
 from concord.runs.export_description import described
-from concord.runs.export_formats import need_packages, safetensors_file
+from concord.runs.export_formats import ConversionError, need_packages, safetensors_file
 from concord.runs.export_made import made
+from concord.runs.export_openvino import openvino_files
 from concord.runs.export_script import script_for
 from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
+from concord.runs.packed_file import opened, packed_file
 from concord.training.observer import SILENT, Observer
 
-FORMATS = {".onnx": "onnx", ".pt2": "torch.export", ".safetensors": "safetensors"}
+FORMATS = {".onnx": "onnx", ".pt2": "torch.export", ".safetensors": "safetensors", ".xml": "openvino"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Exported:
     format: str
     checked_batches: tuple[int, ...] = ()
     checked_steps: tuple[int, ...] = ()  # of sequences
-    largest_difference: float | None = None  # None for safetensors, which computes nothing
+    largest_difference: float | None = None  # None for weights alone, which compute nothing
     script: str | None = None  # of an ONNX file of pictures: a program that labels image files with it
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,24 +72,35 @@ def export(
     *,
     member: str = ENSEMBLE,
     script: Path | None = None,
+    packed: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Exported:
-    """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2 or .safetensors.
+    """Write one member or the ensemble to ``to``; its suffix decides: .onnx, .pt2, .xml or .safetensors.
 
-    ``script`` is a Python file to write beside an ONNX file, which labels image files without concord.
+    Of OpenVINO the weights are a second file, FILE.bin. ``script`` is a Python file to write beside an ONNX
+    file, which labels image files without concord.
+
+    ``packed``: a .safetensors file of one member of the zoo, whose binary weights are bits; ``predict`` takes
+    it in the place of a run.
 
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
     suffix = require_format(to, script)
+    if packed:
+        require_safetensors(to)
     loaded = load_run(run, member=member, allow_code=allow_code, device="cpu", observer=observer)
     chosen = loaded.chosen(member)
     if suffix == ".safetensors" and len(chosen) > 1:
         raise UsageError(f"safetensors holds the weights of one member: name one of {', '.join(chosen)}")
     with settled(loaded.config):
-        content, worst = _made(loaded, chosen, member, suffix)
+        content, weights, worst = (
+            (_packed(to, loaded, chosen), b"", 0.0) if packed else _made(loaded, chosen, member, suffix)
+        )
     text = _script(loaded, to, script) if suffix == ".onnx" else None
+    if weights:
+        deliver(to.with_suffix(".bin"), weights)
     deliver(to, content)
     if script and text:
         deliver(script, text.encode())
@@ -85,12 +108,18 @@ def export(
         to,
         member,
         loaded.interface.classes,
-        len(content),
+        len(content) + len(weights),
         FORMATS[suffix],
         () if worst is None else BATCHES,
         largest_difference=worst,
         script=text,
     )
+
+
+def require_safetensors(to: Path) -> None:
+    """UsageError for a packed file of another suffix."""
+    if to.suffix.lower() != ".safetensors":
+        raise UsageError(f"{to}: a packed file is a .safetensors file")
 
 
 def require_format(to: Path, script: Path | None = None) -> str:
@@ -127,13 +156,15 @@ def _script(loaded: Loaded, to: Path, script: Path | None) -> str | None:
 
 def _made(
     loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, suffix: str
-) -> tuple[bytes, float | None]:
-    """The file, and the largest difference of any probability from what ``predict`` gives."""
+) -> tuple[bytes, bytes, float | None]:
+    """The file, a second one of weights, and the largest difference of any probability from ``predict``'s."""
     about, normalise = described(loaded, member), loaded.interface.normalise
     if suffix == ".safetensors":
         (network,) = chosen.values()
-        return safetensors_file(network, about, loaded.interface.plain()), None
-    return made(
+        return safetensors_file(network, about, loaded.interface.plain()), b"", None
+    if suffix == ".xml":
+        return _openvino(loaded, chosen, member, about)
+    content, worst = made(
         chosen,
         lambda members: Deployed(members, normalise),
         pictures(loaded.interface.shape),
@@ -141,3 +172,32 @@ def _made(
         suffix,
         lambda ask: largest_difference(ask, loaded, member),
     )
+    return content, b"", worst
+
+
+def _packed(to: Path, loaded: Loaded, chosen: Mapping[str, nn.Module]) -> bytes:
+    """The packed file of one member, whose probabilities equal those of the run bit for bit."""
+    ((member, network),) = chosen.items()
+    (zoo_name,) = (m.network for m in loaded.config.members if m.name == member)
+    content = packed_file(network, member, zoo_name, described(loaded, member), loaded.interface)
+    read = opened(to, content)
+    for batch in BATCHES:
+        pixels = example(loaded.interface.shape, batch)
+        if not torch.equal(read.probabilities(pixels), loaded.probabilities(pixels, member)):
+            raise UsageError(f"{member} packed differs from `concord predict`; nothing was written")
+    return content
+
+
+def _openvino(
+    loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, about: Mapping[str, str]
+) -> tuple[bytes, bytes, float]:
+    network = Deployed(list(chosen.values()), loaded.interface.normalise)
+    most = TOLERANCE_OF_SIGNS if has_binary_layers(network) else TOLERANCE
+    try:
+        files = openvino_files(network, example(loaded.interface.shape, 1), about)
+        return files.xml, files.weights, largest_difference(files.ask, loaded, member, most)
+    except ConversionError as error:
+        raise UsageError(
+            f"{member} cannot be exported as .xml: {error}. Change that part of the network, or export to"
+            " .onnx, .pt2 (torch.export) or .safetensors (the weights of one member)"
+        ) from error

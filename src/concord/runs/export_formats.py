@@ -76,6 +76,8 @@ class ConversionError(Exception):
 
 def need_packages(suffix: str) -> None:
     """UsageError if a package is missing that this format needs."""
+    if suffix == ".xml":
+        need_openvino()
     if suffix != ".onnx":
         return
     try:
@@ -86,6 +88,14 @@ def need_packages(suffix: str) -> None:
         raise UsageError(f"ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from None
 
 
+def need_openvino() -> None:
+    """UsageError if it is missing."""
+    try:
+        import openvino  # noqa: F401
+    except ImportError:
+        raise UsageError("an OpenVINO file needs openvino: pip install 'concord[openvino]'") from None
+
+
 def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> tuple[bytes, Ask]:
     """An ONNX file with these inputs and outputs, and ONNX Runtime on it.
 
@@ -94,7 +104,7 @@ def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> t
     import onnx
     import onnxruntime
 
-    with _converting():
+    with converting():
         program = torch.onnx.export(
             network,
             tuple(inputs.example.values()),
@@ -116,7 +126,7 @@ def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> t
 
     def ask(*given: Tensor) -> Any:
         named = {name: x.numpy() for name, x in zip(inputs.example, given, strict=True)}
-        with _converting():
+        with converting():
             found = tuple(map(torch.from_numpy, session.run(None, named)))
         return found if len(found) > 1 else found[0]
 
@@ -127,12 +137,12 @@ def pt2_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> tu
     """A file of torch.export, and its program. ConversionError if it cannot be made or run."""
     file = BytesIO()
     program = traced(network, inputs)
-    with _converting():
+    with converting():
         torch.export.save(program, file, extra_files={"concord.json": json.dumps(dict(about))})
         module = program.module()
 
     def ask(*given: Tensor) -> Any:
-        with _converting(), torch.no_grad():
+        with converting(), torch.no_grad():
             return module(*given)
 
     return file.getvalue(), ask
@@ -140,7 +150,7 @@ def pt2_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> tu
 
 def traced(network: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
     """The program of torch.export. ConversionError if it cannot be made."""
-    with _converting():
+    with converting():
         return torch.export.export(network, tuple(inputs.example.values()), dynamic_shapes=inputs.shapes())
 
 
@@ -150,7 +160,7 @@ def safetensors_file(network: nn.Module, about: Mapping[str, str], interface: Ma
 
 
 @contextmanager
-def _converting() -> Iterator[None]:
+def converting() -> Iterator[None]:
     """Whatever the libraries raise is a ConversionError; their logs and warnings do not reach the user."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

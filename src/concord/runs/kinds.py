@@ -20,5 +20,10 @@ def kind_of(config: Config) -> Kind:
 
 
 def kind_of_run(run: Path) -> KindName:
-    """The kind of a run folder; CheckpointError if it is not a run."""
+    """The kind of a run folder; a file, which may be a packed one, labels pictures.
+
+    CheckpointError for a folder that is not a run.
+    """
+    if run.is_file():
+        return "pictures"
     return kind_name(RunFolder(run).config().train.task)

@@ -1,18 +1,20 @@
-"""Labels for image files, by a run."""
+"""Labels for image files, by a run or by a packed file."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from concord.consensus.names import ENSEMBLE
-from concord.data.images.decode import Mode, expand, open_image
+from concord.data.images.decode import LARGEST, Mode, expand, open_image
 from concord.errors import DataError, DivergedError, UsageError
 from concord.runs.loading import Loaded, load_run
-from concord.runs.machine import settled
+from concord.runs.machine import settled, steady
+from concord.runs.packed_file import PackedMember, read_packed
 from concord.training.observer import SILENT, Observer
 
 BATCH = 64
@@ -58,14 +60,33 @@ def predict(
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, got {top}")
-    loaded = load_run(run, member=member, allow_code=allow_code, observer=observer)
+    loaded = _packed(run, member) if run.is_file() else _of_run(run, member, allow_code, observer)
     rows = [row for text in files for row in _rows_of(text)]
-    with settled(loaded.config):
+    with loaded.machine:
         for start in range(0, len(rows), BATCH):
             some = slice(start, start + BATCH)
             rows[some] = _predicted(loaded, rows[some], member, top, probabilities)
             observer.counted(min(start + BATCH, len(rows)), len(rows))
     return rows
+
+
+class Labelling(NamedTuple):
+    """What gives probabilities, how the process is set meanwhile, and the megapixels of a picture at most."""
+
+    source: Loaded | PackedMember
+    machine: AbstractContextManager[None]
+    largest: float
+
+
+def _of_run(run: Path, member: str, allow_code: Collection[str], observer: Observer) -> Labelling:
+    loaded = load_run(run, member=member, allow_code=allow_code, observer=observer)
+    return Labelling(loaded, settled(loaded.config), loaded.config.data.largest_image)
+
+
+def _packed(file: Path, member: str) -> Labelling:
+    found = read_packed(file)
+    found.require(member)
+    return Labelling(found, steady(["cpu"]), LARGEST)
 
 
 def _rows_of(text: str) -> list[Prediction]:
@@ -77,37 +98,36 @@ def _rows_of(text: str) -> list[Prediction]:
 
 
 def _predicted(
-    loaded: Loaded, rows: Sequence[Prediction], member: str, top: int, every: bool
+    loaded: Labelling, rows: Sequence[Prediction], member: str, top: int, every: bool
 ) -> list[Prediction]:
     """The rows with label and confidence, or with the error."""
     done = [_read(loaded, row) for row in rows]
     images = [image for image in done if isinstance(image, Tensor)]
     shares = _shares(loaded, torch.stack(images), member) if images else iter(())
     return [
-        _row(row.file, next(shares), loaded.interface.classes, top, every)
+        _row(row.file, next(shares), loaded.source.interface.classes, top, every)
         if isinstance(found, Tensor)
         else found
         for row, found in zip(rows, done, strict=True)
     ]
 
 
-def _shares(loaded: Loaded, pixels: Tensor, member: str) -> Iterator[Tensor]:
+def _shares(loaded: Labelling, pixels: Tensor, member: str) -> Iterator[Tensor]:
     """Probabilities of every image; DivergedError where they are no numbers, which name no class."""
-    found = loaded.probabilities(pixels, member)
+    found = loaded.source.probabilities(pixels, member)
     if not found.isfinite().all():
-        raise DivergedError(f"{loaded.checkpoint}: {member} does not give finite numbers for an image")
+        raise DivergedError(f"{loaded.source.checkpoint}: {member} does not give finite numbers for an image")
     return iter(found)
 
 
-def _read(loaded: Loaded, row: Prediction) -> Tensor | Prediction:
+def _read(loaded: Labelling, row: Prediction) -> Tensor | Prediction:
     """The pixels of the file, or the row with the error."""
     if row.error is not None:
         return row
-    channels, *size = loaded.interface.shape
+    channels, *size = loaded.source.interface.shape
     mode: Mode = "L" if channels == 1 else "RGB"
-    largest = loaded.config.data.largest_image
     try:
-        return open_image(Path(row.file), mode=mode, size=(size[0], size[1]), largest=largest)
+        return open_image(Path(row.file), mode=mode, size=(size[0], size[1]), largest=loaded.largest)
     except DataError as error:
         return Prediction(row.file, error=str(error))
 

@@ -32,8 +32,8 @@ class _Tracer(fx.Tracer):
         return Noted(node, self)
 
 
-def fused(network: nn.Module, exact: bool) -> nn.Module:
-    """The network with layers joined, float ones too unless ``exact``.
+def fused(network: nn.Module, floats: bool) -> nn.Module:
+    """The network with layers joined, with ``floats`` float ones too.
 
     It is given back as it is where torch.fx cannot follow its forward method.
     """
@@ -45,7 +45,7 @@ def fused(network: nn.Module, exact: bool) -> nn.Module:
     if not settled(own):
         return network
     steps = [_drop_idle, _thresholds_before, _scales_after, _shortcuts, _pools, _hand_on]
-    for step in steps if exact else [*steps, join_floats]:
+    for step in [*steps, join_floats] if floats else steps:
         step(own)
         own.graph.eliminate_dead_code()
     own.delete_all_unused_submodules()
@@ -156,7 +156,7 @@ def _pools(own: fx.GraphModule) -> None:
         if after is None or not module.plain or not isinstance(pool, nn.MaxPool2d) or len(node.args) > 1:
             continue
         readers = _readers(own, after)
-        if not readers or not _need_bits_alone(after, readers):
+        if pool.ceil_mode or pool.return_indices or not readers or not _need_bits_alone(after, readers):
             continue
         side = _give(module, readers, 0)
         module.gives = "bits"

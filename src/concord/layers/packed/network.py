@@ -1,6 +1,7 @@
 """Turn a trained network with binary layers into one for use."""
 
 import copy
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -12,17 +13,20 @@ from concord.layers.packed.convolution import PackedConv2d, PackedLinear
 from concord.layers.packed.fuse import fused
 from concord.layers.packed.weights import PackedWeightsConv2d, PackedWeightsLinear
 
+Joined = Literal["no", "exact", "floats"]
 
-def pack(network: nn.Module, *, exact: bool = True) -> nn.Module:
+
+def pack(network: nn.Module, *, joined: Joined = "exact") -> nn.Module:
     """A copy for use, whose binary weights are bits; what it gives equals the network's own bit for bit.
 
     Batch normalisation before a sign becomes a threshold, that after a convolution a factor and a shift; sums
     with a shortcut join the convolution; layers that follow each other hand on bits instead of floats. Where
     torch.fx cannot follow the forward method, because it branches on values or shapes, each layer is packed
-    by itself: the numbers are the same. Float layers run channels last, in which PyTorch may round otherwise;
-    and where its batch normalisation does not round as a fused multiply-add, the last bit may differ.
+    by itself, as it is with ``joined="no"``: the numbers are the same. Float layers run channels last, in
+    which PyTorch may round otherwise; and where its batch normalisation does not round as a fused multiply-
+    add, the last bit may differ.
 
-    With ``exact=False`` float layers are joined too: the first convolution with its normalisation and
+    With ``joined="floats"`` float layers are joined too: the first convolution with its normalisation and
     pooling, shortcuts that halve a map, other convolutions with their normalisation. They are faster, and
     rounded otherwise; a value that lies next to 0 may then get the other sign.
 
@@ -35,6 +39,8 @@ def pack(network: nn.Module, *, exact: bool = True) -> nn.Module:
     >>> pack(small)(torch.ones(1, 3)).shape
     torch.Size([1, 2])
     """
+    if joined not in get_args(Joined):
+        raise UsageError(f"joined is one of {', '.join(get_args(Joined))}; got {joined!r}")
     made = copy.deepcopy(network).eval().requires_grad_(False)
     other = {p.dtype for p in made.parameters() if p.is_floating_point()} - {torch.float32}
     if other:
@@ -43,7 +49,14 @@ def pack(network: nn.Module, *, exact: bool = True) -> nn.Module:
         return _packed(made)
     if not _replace(made):
         raise UsageError("the network has no binary layer: nothing to pack (see concord.layers.binary)")
-    return fused(made, exact).to(memory_format=torch.channels_last)
+    if joined != "no":
+        made = fused(made, floats=joined == "floats")
+    return made.to(memory_format=torch.channels_last)
+
+
+def has_binary_layers(network: nn.Module) -> bool:
+    """Whether ``pack`` finds a layer in it."""
+    return any(type(module) in _BINARY for module in network.modules())
 
 
 def _replace(network: nn.Module) -> int:
