@@ -42,7 +42,7 @@ class Repeats(nn.Module):
 
 
 def repeatable(x: Tensor) -> bool:
-    """Whether it is a plain tensor on the CPU, and nothing watches, traces or records what is done with it."""
+    """Whether it is a plain tensor on the CPU, and nothing watches, traces or records what it does."""
     return (
         type(x) is Tensor
         and x.is_cpu
