@@ -8,7 +8,7 @@ from torch import fx, nn
 from concord import zoo
 from concord.errors import ShapeError, UsageError
 from concord.layers.binary.latent import LatentConv2d, LatentLinear
-from concord.zoo.xnor_alexnet import xnor_alexnet
+from concord.zoo.xnor_alexnet import bwn_alexnet, xnor_alexnet
 from concord.zoo.xnor_lenet5 import bwn_lenet5, xnor_lenet5
 from concord.zoo.xnor_resnet18 import WIDTHS, BWNUnit, XNORUnit, xnor_resnet18
 
@@ -72,6 +72,25 @@ def test_alexnet_is_the_order_of_layers_of_the_authors():
         y = F.relu(norm(state, "head.0", y, 1e-3))
         y = F.conv2d(y, state["head.2.weight"], state["head.2.bias"]).flatten(1)
         torch.testing.assert_close(network(x), y)
+
+
+def test_steps_of_both_alexnets_are_those_of_the_authors():
+    """Kinds of layers in order, with eps and the share that drops out; signs do not show eps."""
+
+    def steps(network):
+        leaves = [m for m in network.modules() if not [*m.children()]]
+        return [(type(m).__name__.rstrip("2d"), getattr(m, "eps", getattr(m, "p", None))) for m in leaves]
+
+    with torch.device("meta"):
+        xnor, bwn = steps(xnor_alexnet()), steps(bwn_alexnet())
+    pool, active, drop = ("MaxPool", None), ("ReLU", None), ("Dropout", 0.1)
+    block, last = [("BatchNorm", 1e-4), ("XNORConv", None)], ("Conv", None)
+    stem = [last, ("BatchNorm", 1e-5), active, pool]
+    head = [("BatchNorm", 1e-3), active, last]
+    assert xnor == [*stem, *block, pool, *block, *block, *block, pool, *block, *block, *head]
+
+    block, stem = [("BWNConv", None), ("BatchNorm", 1e-3), active], [last, ("BatchNorm", 1e-3), active, pool]
+    assert bwn == [*stem, *block, pool, *block, *block, *block, pool, drop, *block, drop, *block, last]
 
 
 def test_lenet_is_normalisation_sign_layer_pooling():
