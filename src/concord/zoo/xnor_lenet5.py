@@ -104,3 +104,23 @@ def bwn_lenet5(channels: int = 1, classes: int = 10) -> nn.Module:
         nn.ReLU(inplace=True),
     )
     return BinaryLeNet5(channels, classes, binary)
+
+
+@register(
+    example=(1, 28, 28),
+    parameters=432_220,
+    source="Rastegari et al. 2016: LeNet of 20 and 50 maps in floats",
+)
+def float_lenet5(channels: int = 1, classes: int = 10) -> nn.Module:
+    """The layers of ``bwn_lenet5`` with float weights."""
+    layers = nn.Sequential(
+        nn.Conv2d(20, 50, 5),
+        nn.BatchNorm2d(50),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Flatten(),  # (B, 800)
+        nn.Linear(800, 500),
+        nn.BatchNorm1d(500),
+        nn.ReLU(inplace=True),
+    )
+    return BinaryLeNet5(channels, classes, layers)
