@@ -19,9 +19,11 @@ from concord.native.library import Loaded, lent, library
 from concord.native.records import DONE, NOT_FINITE
 
 KINDS = ("concord_convolve", "concord_first", "concord_halving", "concord_pool")
+SHORTCUT, OUT = 11, 12  # fields of a convolution
 WRITTEN = ((12, 13), (4,), (4,), (2,))  # fields of what each kind writes
 NUMBERS = ((5,), (5,), (5,), ())  # and those that are no addresses
 WORD = struct.Struct("Q")
+Call = tuple[int, bytes, bytes]  # kind, geometry, memory
 
 
 class Step(ctypes.Structure):
@@ -47,7 +49,7 @@ class Recorder:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        self.calls: list[tuple[int, bytes, bytes]] = []
+        self.calls: list[Call] = []
 
     def __getattr__(self, name: str) -> Callable[..., int]:
         function: Callable[..., int] = getattr(self.loaded.functions, name)
@@ -72,7 +74,7 @@ class Program:
     def __init__(
         self,
         loaded: Loaded,
-        calls: list[tuple[int, bytes, bytes]],
+        calls: list[Call],
         x: Tensor,
         out: Tensor,
         kept: list[Tensor],
@@ -88,9 +90,9 @@ class Program:
             *(Step(kind, *where) for (kind, _, _), where in zip(calls, addresses, strict=True))
         )
         self.places = [
-            Place(memory, at, address == out.data_ptr())
+            Place(memory, at * WORD.size, address == out.data_ptr())
             for _, memory in self.records
-            for at, address in _words(memory.raw)
+            for at, address in enumerate(_fields(memory.raw))
             if address in (x.data_ptr(), out.data_ptr())
         ]
 
@@ -123,15 +125,33 @@ def recorded(
     made = {t.data_ptr() for t in maps}
     known, written = {0, x.data_ptr(), *made, *(t.data_ptr() for t in own)}, set()
     for kind, _, memory in recorder.calls:
-        fields = [address for _, address in _words(memory)]
+        fields = _fields(memory)
         written |= {fields[at] for at in WRITTEN[kind]}
         if not known.issuperset(a for at, a in enumerate(fields) if at not in NUMBERS[kind]):
             return None, maps[-1]
     if not made <= written:
         return None, maps[-1]
-    return Program(loaded, recorder.calls, x, maps[-1], [*maps[:-1], *own]), maps[-1]
+    calls = _in_place(recorder.calls, {x.data_ptr(), maps[-1].data_ptr()})
+    return Program(loaded, calls, x, maps[-1], [*maps[:-1], *own]), maps[-1]
 
 
-def _words(record: bytes) -> Iterable[tuple[int, int]]:
-    """Fields with their places."""
-    return ((at, *WORD.unpack_from(record, at)) for at in range(0, len(record), WORD.size))
+def _in_place(calls: list[Call], ends: set[int]) -> list[Call]:
+    """A sum with a shortcut takes the place of the shortcut where nothing reads that after it.
+
+    Maps that are written over each other stay in a near cache.
+    """
+    fields = [list(_fields(memory)) for _, _, memory in calls]
+    for i, (kind, _, _) in enumerate(calls):
+        shortcut, out = fields[i][SHORTCUT : OUT + 1] if KINDS[kind] == "concord_convolve" else (0, 0)
+        read_later = any(shortcut in later for later in fields[i + 1 :])
+        if shortcut and out and not read_later and not {shortcut, out} & ends:
+            fields = [*fields[:i], *([shortcut if a == out else a for a in own] for own in fields[i:])]
+    return [
+        (kind, geometry, b"".join(map(WORD.pack, own)))
+        for (kind, geometry, _), own in zip(calls, fields, strict=True)
+    ]
+
+
+def _fields(record: bytes) -> tuple[int, ...]:
+    """The record as addresses, or what else its fields are."""
+    return struct.unpack(f"{len(record) // WORD.size}Q", record)
