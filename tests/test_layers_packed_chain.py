@@ -128,3 +128,29 @@ def test_values_that_are_no_numbers_are_refused_when_a_chain_runs_again():
     x[0, 3, 2, 1] = torch.nan
     with pytest.raises(DataError, match="infinite or no number"):
         packed(x)
+
+
+@torch.no_grad()
+def test_memory_of_a_large_output_is_used_again_only_when_nobody_holds_it():
+    packed, x = pack(units()), image(16, 40, 32, 32)  # 2.6 MB
+    expected = packed(x).clone()
+    first = packed(x)
+    view, array, alias = packed(x)[3:5], packed(x).numpy(), packed(x).detach()
+    packed(2 * x + 1)
+    assert torch.equal(first, expected)
+    assert torch.equal(view, expected[3:5])
+    assert torch.equal(torch.from_numpy(array), expected)
+    assert torch.equal(alias, expected)
+    del first, view, array, alias
+    again, once_more = packed(x).data_ptr(), packed(x).data_ptr()
+    assert again == once_more
+
+
+@torch.no_grad()
+def test_outputs_of_inference_mode_are_not_mixed_with_others():
+    packed, x = pack(units()), image(16, 40, 32, 32)
+    with torch.inference_mode():
+        packed(x)
+        assert packed(x).is_inference()
+    packed(x)
+    assert not packed(x).is_inference()

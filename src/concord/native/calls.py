@@ -143,6 +143,8 @@ def _call(
     if shortcut is not None:
         shortcut = shortcut.contiguous(memory_format=LAST)
     tensors = (*first, *vectors[:7], shortcut, out, bits, *vectors[7:])
+    if loaded.hold is not None:
+        loaded.hold(tensors)
     fields = [0 if t is None else t.data_ptr() for t in tensors]
     fields[4:4] = (arranged.data_ptr(), arranged.nbytes) if arranged.is_cpu else (0, 0)
     return loaded.functions.concord_convolve(loaded.path, how.geometry, records.memory(*fields))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from concord.errors import ResourceError
 from concord.native import records
-from concord.native.library import library
+from concord.native.library import Loaded, library
 
 LAST = torch.channels_last
 BLOCK = 32  # filters that lie side by side: the kernel wants a multiple of these
@@ -104,7 +104,7 @@ def first(x: Tensor, layer: Folded, transformed: Tensor, window: Window) -> Tens
     out = torch.empty(pooled, memory_format=LAST)
     threads = torch.get_num_threads()
     geometry = _first_geometry(tuple(x.shape), x.stride(), maps, pooled, window, fast, threads)
-    memory = _memory(x, layer._replace(arranged=transformed) if fast else layer, out)
+    memory = _memory(loaded, x, layer._replace(arranged=transformed) if fast else layer, out)
     _check(loaded.functions.concord_first(loaded.path, geometry, memory))
     return out
 
@@ -148,7 +148,7 @@ def halving(x: Tensor, layer: Folded, side: int, up: bool) -> Tensor:
     x = x.contiguous(memory_format=LAST)
     out = torch.empty(shape, memory_format=LAST)
     geometry = _halving_geometry(tuple(x.shape), x.stride(), shape, side, torch.get_num_threads())
-    _check(loaded.functions.concord_halving(loaded.path, geometry, _memory(x, layer, out)))
+    _check(loaded.functions.concord_halving(loaded.path, geometry, _memory(loaded, x, layer, out)))
     return out
 
 
@@ -160,8 +160,10 @@ def _halving_geometry(shape: Shape, strides: Shape, made: Shape, side: int, thre
     )
 
 
-def _memory(x: Tensor, layer: Folded, out: Tensor) -> bytes:
+def _memory(loaded: Loaded, x: Tensor, layer: Folded, out: Tensor) -> bytes:
     tensors = (x, layer.arranged, layer.factor, layer.shift, out)
+    if loaded.hold is not None:
+        loaded.hold(tensors)
     return records.float_memory(tuple(t.data_ptr() for t in tensors), 0.0 if layer.relu else -inf)
 
 

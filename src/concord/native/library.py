@@ -7,12 +7,14 @@ PyTorch, slowly: ``library()`` is then None and ``state()`` says why.
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+
+from torch import Tensor
 
 from concord.errors import UsageError
 from concord.native.records import BYTES
@@ -35,11 +37,16 @@ class State:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The library and the number of the path in use."""
+    """The library and the number of the path in use.
+
+    ``hold`` is called with the tensors of each call: who records calls keeps them, because memory that is
+    freed may be given to another tensor while addresses are still compared.
+    """
 
     functions: ctypes.CDLL
     path: int
     name: str
+    hold: Callable[[Iterable[Tensor | None]], object] | None = None
 
 
 def _opened() -> tuple[ctypes.CDLL | None, str]:

@@ -22,6 +22,8 @@ def pool(bits: Tensor, falling: Tensor, channels: int, kernel: list[int], column
     n, h, w, _ = bits.shape
     geometry = records.geometry(windows, (n, h, w), (0, 0, 0, 0), columns, 1)
     bits, falling = bits.contiguous(), falling.contiguous()
+    if loaded.hold is not None:
+        loaded.hold((bits, falling, out))
     loaded.functions.concord_pool(geometry, bits.data_ptr(), falling.data_ptr(), out.data_ptr())
     return out
 

@@ -10,11 +10,11 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from concord.errors import ResourceError
 from concord.native.checks import require_finite
+from concord.native.kept import Kept
 from concord.native.library import Loaded, lent, library
 from concord.native.records import DONE, NOT_FINITE
 
@@ -80,7 +80,7 @@ class Program:
         kept: list[Tensor],
     ) -> None:
         self.loaded, self.kept = loaded, kept
-        self.shape, self.strides = out.shape, out.stride()
+        self.outputs = Kept(tuple(out.shape), out.stride(), out.nbytes)
         self.records = [
             (ctypes.create_string_buffer(g, len(g)), ctypes.create_string_buffer(m, len(m)))
             for _, g, m in calls
@@ -97,7 +97,7 @@ class Program:
         ]
 
     def __call__(self, x: Tensor) -> Tensor:
-        out = torch.empty_strided(self.shape, self.strides)
+        out = self.outputs.empty()
         ends = (x.data_ptr(), out.data_ptr())
         for record, offset, output in self.places:
             WORD.pack_into(record, offset, ends[output])
@@ -119,7 +119,8 @@ def recorded(
     loaded = library()
     assert loaded is not None
     recorder = Recorder(loaded)
-    with lent(Loaded(recorder, loaded.path, loaded.name)):  # type: ignore[arg-type]
+    held: list[Tensor | None] = []
+    with lent(Loaded(recorder, loaded.path, loaded.name, held.extend)):  # type: ignore[arg-type]
         maps = run(x)
     own = [*weights]
     made = {t.data_ptr() for t in maps}
