@@ -1,5 +1,7 @@
 """Chains of packed layers: calls of the kernel that are recorded once and made again."""
 
+import copy
+import io
 import threading
 
 import pytest
@@ -10,7 +12,9 @@ from torch import nn
 from concord.errors import DataError
 from concord.layers import pack
 from concord.layers.binary.convolution import XNORConv2d
+from concord.layers.packed import repeats
 from concord.layers.packed.chain import Chain
+from concord.layers.packed.repeats import Record
 from concord.native.library import library
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the kernel is not built here")
@@ -34,6 +38,10 @@ def chains(network: nn.Module) -> list[Chain]:
     return [module for module in network.modules() if isinstance(module, Chain)]
 
 
+def records(chain: Chain) -> list[Record]:
+    return [*chain.__dict__["records"].values()]
+
+
 def image(*shape: int, seed: int = 0) -> torch.Tensor:
     made = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return made.to(memory_format=torch.channels_last)
@@ -48,7 +56,7 @@ def test_what_is_made_again_equals_what_was_recorded_and_the_network():
         for seed in range(3):  # the first is recorded
             x = image(n, 40, side, side, seed=seed)
             assert torch.equal(packed(x), network(x))
-    assert sum(program is not None for program in chain.__dict__["programs"].values()) == 2
+    assert [record.program is not None for record in records(chain)] == [True, True]
 
 
 @torch.no_grad()
@@ -80,6 +88,142 @@ def test_strides_of_the_input_are_looked_at():
     for each in (x, x.contiguous(), x.transpose(2, 3), x):
         assert torch.equal(packed(each), packed(each))
         assert torch.equal(packed(each), network(each))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("side", [3, 8, 13, 20, 26])
+def test_a_shortcut_that_is_copied_on_the_way_is_not_recorded(side):
+    """The copy is freed after the call, and the next map may lie where it lay."""
+    network = units()
+    packed = pack(network)
+    for seed in range(3):
+        x = torch.randn(2, 40, side, side, generator=torch.Generator().manual_seed(seed))
+        assert torch.equal(packed(x), network(x))
+
+
+@torch.no_grad()
+def test_a_chain_may_end_in_bits():
+    """They take twice the memory of as many floats."""
+
+    class Parted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(*(XNORConv2d(64, 64, 1) for _ in range(3)))
+            self.last = XNORConv2d(64, 64, 1)
+
+        def forward(self, x):
+            y = self.layers(x)
+            other = torch.relu(x)  # between the layers and the one that reads their bits
+            return self.last(y) + other
+
+    torch.manual_seed(0)
+    network = Parted().eval()
+    packed = pack(network)
+    for seed in range(3):
+        x = image(1, 64, 20, 20, seed=seed)
+        assert torch.equal(packed(x), network(x))
+    (chain,) = chains(packed)
+    assert records(chain)[0].program.outputs.dtype == torch.int64
+
+
+@torch.no_grad()
+def test_buffers_that_are_replaced_or_moved_are_those_that_count():
+    network, other, x = units(), units(), image(1, 40, 7, 7)
+    for parameter in other.parameters():
+        parameter.copy_(torch.randn_like(parameter))
+    packed, stranger = pack(network), pack(other)
+    packed(x), stranger(x)
+    replaced = torch.func.functional_call(packed, dict(stranger.named_buffers()), (x,))
+    assert torch.equal(replaced, other(x))
+    assert torch.equal(packed(x), network(x))
+    alpha = packed.get_submodule("1.conv").alpha
+    alpha.data = 2 * alpha.data
+    network.get_submodule("1.conv").weight *= 2
+    assert torch.equal(packed(x), network(x))
+
+
+@torch.no_grad()
+def test_hooks_of_layers_are_called_every_time():
+    network, x, seen = units(), image(1, 40, 7, 7), []
+    packed = pack(network)
+    packed(x)
+    hook = packed.get_submodule("2.conv").register_forward_hook(lambda *_: seen.append(1))
+    for _ in range(3):
+        assert torch.equal(packed(x), network(x))
+    hook.remove()
+    packed(x)
+    assert len(seen) == 3
+
+
+@torch.no_grad()
+def test_what_is_not_a_plain_tensor_is_not_taken_for_one():
+    network, x = units(), image(1, 40, 7, 7)
+    packed = pack(network)
+    packed(x)
+    assert torch.equal(packed(torch._neg_view(x)), network(-x))
+    several = torch.stack([x, 2 - x])
+    with pytest.warns(UserWarning, match="performance drop"):
+        made = torch.vmap(packed)(several)
+    assert torch.equal(made, torch.stack([network(x), network(2 - x)]))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(packed(x), network(x))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@torch.no_grad()
+def test_maps_that_are_kept_are_bounded_for_all_shapes_together(monkeypatch):
+    network = units(4, 64)
+    packed = pack(network)
+    (chain,) = chains(packed)
+    packed(image(1, 64, 8, 8))
+    one = records(chain)[0].bytes
+    assert one >= 3 * 64 * 64 * 4  # three maps between four layers
+    monkeypatch.setattr(repeats, "LARGEST", 3 * one)
+    for n in (1, 2, 3, 4, 5):
+        x = image(n, 64, 8, 8)
+        for _ in range(2):
+            assert torch.equal(packed(x), network(x))
+        assert sum(record.bytes for record in records(chain)) <= 3 * one
+    assert records(chain)[-1].program is None  # of five images, too large
+
+
+@torch.no_grad()
+def test_more_threads_than_records_run_one_chain():
+    network, x, failed = units(3, 16), image(1, 16, 5, 5), []
+    packed, expected = pack(network), network(x)
+
+    def run() -> None:
+        try:
+            with torch.no_grad():
+                failed.extend(1 for _ in range(60) if not torch.equal(packed(x), expected))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2 * repeats.SHAPES)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+@torch.no_grad()
+def test_copies_and_pickles_of_a_chain_run_with_weights_of_their_own():
+    network, other, x = units(), units(), image(1, 40, 7, 7)
+    for parameter in other.parameters():
+        parameter.copy_(torch.randn_like(parameter))
+    packed = pack(network)
+    packed(x)
+    file = io.BytesIO()
+    torch.save(packed, file)
+    file.seek(0)
+    for made in (copy.deepcopy(packed), torch.load(file, weights_only=False)):
+        assert torch.equal(made(x), network(x))
+        made.load_state_dict(pack(other).state_dict())
+        assert torch.equal(made(x), other(x))
+        assert torch.equal(packed(x), network(x))
 
 
 @torch.no_grad()

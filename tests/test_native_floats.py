@@ -7,11 +7,13 @@ from native_made import PATHS, forced
 from torch import nn
 
 from concord import zoo
+from concord.errors import ShapeError, UsageError
 from concord.layers import pack
 from concord.layers.packed.floats import FloatFirst, FloatHalving
 from concord.native import floats, ops
 
 LAST = torch.channels_last
+EMPTY = torch.empty(0)
 
 
 def layer(filters: int, channels: int, *kernel: int) -> dict[str, torch.Tensor]:
@@ -90,6 +92,89 @@ def test_a_network_with_joined_floats_gives_what_the_exact_one_gives_but_for_rou
     # a value next to 0 may get the other sign, and is worth little
     assert (one - other).norm() < 0.1 * other.norm()
     assert (one.argmax(1) == other.argmax(1)).all()
+
+
+def first_of(own, x, relu=False, pool=(3, 2, 1), **other):
+    """A first layer 7x7 of stride 2, whose tensors ``other`` replaces."""
+    given = {
+        **own,
+        "arranged": floats.arranged(own["weight"]),
+        "transformed": floats.transformed(own["weight"], (2, 2)),
+        **other,
+    }
+    return ops.float_first(x, relu=relu, stride=[2, 2], padding=[3, 3], pool=[*pool], **given)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("width", [40, 300])  # transformed, and not
+def test_what_is_not_a_number_stays_so_through_relu_and_pooling(path, relu, width):
+    """A binary layer behind it then refuses the image, as it does where float layers are PyTorch's."""
+    own, x = layer(32, 3, 7, 7), torch.randn(2, 3, 24, width)
+    x[1, 2, 11, 20] = torch.nan
+    with forced(path):
+        made = first_of(own, x, relu)
+        assert made[0].isfinite().all()
+        assert (made.isnan() | ~expected_first(x, own, relu, 2, 3, (3, 2, 1)).isnan()).all()
+        deep = layer(32, 4, 1, 1)
+        mean = torch.randn(1, 4, 6, 6)
+        mean[0, 2, 5, 1] = torch.nan
+        arranged = floats.arranged(deep["weight"])
+        halved = ops.float_halving(mean, **deep, arranged=arranged, relu=relu, side=2, ceil_mode=False)
+        assert torch.equal(halved.isnan().nonzero()[:, 2:], torch.tensor([[2, 0]] * 32))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_tensors_that_do_not_fit_a_float_layer_are_refused(path):
+    own, x = layer(32, 3, 7, 7), torch.randn(2, 3, 24, 24)
+    with forced(path):
+        for wrong in (x.double(), x.bfloat16(), x[:, :1], torch.cat([x, x], 1), x[0], x.int()):
+            with pytest.raises(ShapeError, match=r"expects float32 \(N, 3, H, W\), got"):
+                first_of(own, wrong)
+            with pytest.raises(ShapeError, match=r"expects float32 \(N, 3, H, W\), got"):
+                ops.float_halving(
+                    wrong, **layer(32, 3, 1, 1), arranged=EMPTY, relu=False, side=2, ceil_mode=False
+                )
+        for name in ("factor", "shift"):
+            with pytest.raises(ShapeError, match=rf"{name} of a float layer must be float32 \(32,\)"):
+                first_of(own, x, **{name: torch.ones(31)})
+        with pytest.raises(ShapeError, match="image of 0x24 is too small"):
+            first_of(own, x[:, :, :0])
+        with pytest.raises(ShapeError, match="pooling of 5x5 with padding 0"):
+            first_of(own, x[:, :, :5, :5], pool=(5, 1, 0))
+        with pytest.raises(ShapeError, match="map of 1x24 is smaller than a window of 2x2"):
+            ops.float_halving(
+                x[:, :, :1], **layer(32, 3, 1, 1), arranged=EMPTY, relu=False, side=2, ceil_mode=False
+            )
+        with pytest.raises(ShapeError, match="two strides"):
+            ops.float_first(
+                x, own["weight"], EMPTY, EMPTY, own["factor"], own["shift"], True, [2], [3, 3], [0, 1, 0]
+            )
+        with pytest.raises(UsageError, match="no gradient"):
+            first_of(own, x.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_arranged_weights_of_another_layer_are_made_again(path):
+    own, x = layer(32, 3, 7, 7), torch.randn(1, 3, 24, 24)
+    other = layer(32, 2, 7, 7)["weight"]
+    with forced(path):
+        wrong = floats.arranged(other), floats.transformed(other, (2, 2))
+        made = first_of(own, x, arranged=wrong[0], transformed=wrong[1])
+        torch.testing.assert_close(
+            made.double(), expected_first(x, own, False, 2, 3, (3, 2, 1)), rtol=1e-5, atol=3e-5
+        )
+
+
+def test_float_layers_are_float32_whatever_the_default_type():
+    own, x = layer(32, 3, 7, 7), torch.randn(1, 3, 24, 24)
+    expected = first_of(own, x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        made = first_of(own, x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(made, expected)
 
 
 def test_layers_that_do_not_fit_stay_what_they_are():

@@ -13,7 +13,7 @@ from concord.native import build
 
 ROOT = Path(__file__).parents[1]
 CHECKED = "-g -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined"
-RUN = ("equal", "threads", "refused")
+RUN = ("equal", "threads", "refused", "floats")
 
 
 def found(library):

@@ -108,6 +108,7 @@ def test_inputs_that_are_neither_maps_nor_bits_of_the_layer_are_refused(path):
         ([4, 4, 3, 3, 0, 1, 0, 0, 1, 1, 1, 0], "at least 1"),
         ([4, 4, 3, 3, 1, 1, -1, 0, 1, 1, 1, 0], "its padding 0"),
         ([4, 4, 3, 3, 1, 1, 0, 0, 1, 1, 3, 0], "multiples of the groups"),
+        ([4, 4, 3, 3], "are 12 integers"),
         ([4, 4, 33, 33, 1, 1, 0, 0, 1, 1, 1, 0], "at most 1,024 places"),
     ],
 )
@@ -124,6 +125,8 @@ def test_pooling_of_other_channels_or_with_too_much_padding_is_refused(path):
             ops.binary_max_pool(bits, falling, 129, [2, 2, 2, 2, 0, 0, 1, 1], 0)
         with pytest.raises(ShapeError, match="falling"):
             ops.binary_max_pool(bits, falling[:1], 70, [2, 2, 2, 2, 0, 0, 1, 1], 0)
+        with pytest.raises(ShapeError, match="has 8 integers"):
+            ops.binary_max_pool(bits, falling, 70, [2, 2], 0)
         with pytest.raises(ShapeError, match="at most half its window"):
             ops.binary_max_pool(bits, falling, 70, [2, 3, 2, 2, 1, 2, 1, 1], 0)
 

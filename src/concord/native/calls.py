@@ -15,6 +15,7 @@ from concord.native.checks import (
     fitting,
     refuse_gradient,
     require_finite,
+    require_floats,
     require_weight,
     vectors_of,
 )
@@ -105,7 +106,7 @@ def convolve(
     on_cpu = given.x.is_cpu
     vectors = fitting((*given[3:10], cut, side), how.vectors, on_cpu)
     if given.shortcut is not None:
-        fitting((given.shortcut,), (("shortcut", how.maps),), on_cpu)
+        require_floats("shortcut", given.shortcut, how.maps, on_cpu)
     if (given.factor is None) is not (given.shift is None):
         raise UsageError("factor and shift of a binary layer belong together; give both or neither")
     loaded = library()

@@ -29,11 +29,16 @@ def fitting(tensors: Iterable[Tensor | None], those: Expected, on_cpu: bool) -> 
     held = []
     for tensor, (name, shape) in zip(tensors, those, strict=True):
         if tensor is not None:
-            if tensor.shape != shape or tensor.dtype is not torch.float32 or tensor.is_cpu is not on_cpu:
-                raise _unfitting(name, tensor, shape, torch.float32)
+            require_floats(name, tensor, shape, on_cpu)
             tensor = tensor.contiguous()
         held.append(tensor)
     return held
+
+
+def require_floats(name: str, floats: Tensor, shape: Shape, on_cpu: bool) -> None:
+    """ShapeError unless they are float32 of this shape, and lie where the input does."""
+    if floats.shape != shape or floats.dtype is not torch.float32 or floats.is_cpu is not on_cpu:
+        raise _unfitting(name, floats, shape, torch.float32)
 
 
 def require_words(name: str, words: Tensor, shape: Shape, on_cpu: bool) -> None:

@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from concord.errors import ResourceError
+from concord.errors import ResourceError, ShapeError
 from concord.native import records
+from concord.native.checks import refuse_gradient
 from concord.native.library import Loaded, library
 
 LAST = torch.channels_last
 BLOCK = 32  # filters that lie side by side: the kernel wants a multiple of these
-INPUTS = 2048  # and at most so many numbers in a sum
+INPUTS = 2048  # and at most this many numbers in a sum
+PLACES = 2**31  # and fewer numbers in a padded image
 Shape = tuple[int, ...]
 
 
@@ -47,11 +49,16 @@ def size(length: int, kernel: int, stride: int, padding: int, up: bool = False) 
 
 
 def first_shape(shape: Shape, filters: int, window: Window) -> tuple[Shape, Shape]:
-    """Of the convolution, and of what is pooled from it."""
+    """Of the convolution, and of what is pooled from it. ShapeError where nothing comes out."""
     n, _, h, w = shape
     (kh, kw), (sy, sx), (py, px), (side, step, edge) = window
     oh, ow = size(h, kh, sy, py), size(w, kw, sx, px)
     pooled = (size(oh, side, step, edge), size(ow, side, step, edge)) if side else (oh, ow)
+    if min(oh, ow, *pooled) < 1 or 2 * edge > side:
+        raise ShapeError(
+            f"an image of {h}x{w} is too small for a convolution of {kh}x{kw} with padding {window.padding},"
+            f" then pooling of {side}x{side} with padding {edge}"
+        )
     return (n, filters, oh, ow), (n, filters, *pooled)
 
 
@@ -92,21 +99,73 @@ WIDEST = 128  # outputs in a row, for transformed weights
 
 
 def first(x: Tensor, layer: Folded, transformed: Tensor, window: Window) -> Tensor:
-    """Convolution of few channels, then maximum pooling; ``transformed`` may be empty."""
+    """Convolution of few channels, then maximum pooling; ``transformed`` may be empty.
+
+    Raises ShapeError for tensors that do not fit, UsageError where a gradient is wanted.
+    """
+    _require_fitting(x, layer)
     filters = len(layer.weight)
     maps, pooled = first_shape(tuple(x.shape), filters, window)
     loaded = library()
-    if loaded is None or not x.is_cpu or filters % BLOCK or layer.weight[0].numel() > INPUTS:
+    large = layer.weight[0].numel() > INPUTS or _padded(tuple(x.shape), window) >= PLACES
+    if loaded is None or not x.is_cpu or filters % BLOCK or large:
         return _first_in_torch(x, layer, window)
+    layer = _laid(layer)
+    _, channels, rows, _ = layer.weight.shape
     fast = (
-        transformed.numel() > 0 and maps[3] <= WIDEST and loaded.functions.concord_winograd(loaded.path) > 0
+        _readable(transformed, (filters // BLOCK, channels * rows * 2 * len(G), BLOCK))
+        and maps[3] <= WIDEST
+        and loaded.functions.concord_winograd(loaded.path) > 0
     )
-    out = torch.empty(pooled, memory_format=LAST)
+    out = torch.empty(pooled, dtype=torch.float32, memory_format=LAST)
     threads = torch.get_num_threads()
     geometry = _first_geometry(tuple(x.shape), x.stride(), maps, pooled, window, fast, threads)
     memory = _memory(loaded, x, layer._replace(arranged=transformed) if fast else layer, out)
     _check(loaded.functions.concord_first(loaded.path, geometry, memory))
     return out
+
+
+def _require_fitting(x: Tensor, layer: Folded) -> None:
+    """ShapeError unless all are float32 on one device, and fit each other; UsageError for a gradient."""
+    refuse_gradient(x)
+    filters, channels = layer.weight.shape[:2]
+    if x.ndim != 4 or x.dtype is not torch.float32 or x.shape[1] != channels:
+        raise ShapeError(
+            f"a float layer of a packed network expects float32 (N, {channels}, H, W), got {x.dtype}"
+            f" {tuple(x.shape)}"
+        )
+    for name, tensor, shape in (
+        ("weight", layer.weight, layer.weight.shape),
+        ("factor", layer.factor, (filters,)),
+        ("shift", layer.shift, (filters,)),
+    ):
+        if tensor.dtype is not torch.float32 or tensor.shape != shape or tensor.device != x.device:
+            raise ShapeError(
+                f"{name} of a float layer must be float32 {tuple(shape)} on {x.device}, got {tensor.dtype}"
+                f" {tuple(tensor.shape)} on {tensor.device}"
+            )
+
+
+def _padded(shape: Shape, window: Window) -> int:
+    """Numbers of one image with its padding."""
+    (py, px), (_, c, h, w) = window.padding, shape
+    return c * (h + 2 * py) * (w + 2 * px)
+
+
+def _laid(layer: Folded) -> Folded:
+    """With numbers one after the other, and weights arranged where they are not."""
+    filters, each = len(layer.weight), layer.weight[0].numel()
+    own = layer.arranged
+    if not _readable(own, (filters // BLOCK, each, BLOCK)):
+        own = arranged(layer.weight)
+    return layer._replace(arranged=own, factor=layer.factor.contiguous(), shift=layer.shift.contiguous())
+
+
+def _readable(weight: Tensor, shape: Shape) -> bool:
+    """Whether the kernel can read it as weights of this shape."""
+    return (
+        weight.shape == shape and weight.dtype is torch.float32 and weight.is_cpu and weight.is_contiguous()
+    )
 
 
 @lru_cache(maxsize=256)
@@ -133,20 +192,28 @@ def _followed(y: Tensor, layer: Folded) -> Tensor:
 
 
 def halving_shape(shape: Shape, filters: int, side: int, up: bool) -> Shape:
+    """ShapeError where nothing comes out."""
     n, _, h, w = shape
-    return n, filters, size(h, side, side, 0, up), size(w, side, side, 0, up)
+    oh, ow = size(h, side, side, 0, up), size(w, side, side, 0, up)
+    if min(h, w, oh, ow) < 1:
+        raise ShapeError(f"a map of {h}x{w} is smaller than a window of {side}x{side}")
+    return n, filters, oh, ow
 
 
 def halving(x: Tensor, layer: Folded, side: int, up: bool) -> Tensor:
-    """Means of windows side x side, then a 1x1 convolution. ``up``: windows cut at the edge count too."""
+    """Means of windows side x side, then a 1x1 convolution. ``up``: windows cut at the edge count too.
+
+    Raises what ``first`` does.
+    """
+    _require_fitting(x, layer)
     filters, channels = layer.weight.shape[:2]
     shape = halving_shape(tuple(x.shape), filters, side, up)
     loaded = library()
     if loaded is None or not x.is_cpu or filters % BLOCK or channels > INPUTS:
         y = F.conv2d(F.avg_pool2d(x, side, ceil_mode=up), layer.weight)
         return _followed(y, layer).contiguous(memory_format=LAST)
-    x = x.contiguous(memory_format=LAST)
-    out = torch.empty(shape, memory_format=LAST)
+    x, layer = x.contiguous(memory_format=LAST), _laid(layer)
+    out = torch.empty(shape, dtype=torch.float32, memory_format=LAST)
     geometry = _halving_geometry(tuple(x.shape), x.stride(), shape, side, torch.get_num_threads())
     _check(loaded.functions.concord_halving(loaded.path, geometry, _memory(loaded, x, layer, out)))
     return out

@@ -4,6 +4,8 @@ Pages of new memory cost more than the arithmetic: a layer of 64 channels on 64 
 51 MB, whose first writing takes 10 ms of 60.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -13,19 +15,19 @@ LEAST = 2**21  # bytes: what is smaller comes from memory that the process has a
 class Kept:
     """Empty tensors of one shape, in the memory of the last one where that is free."""
 
-    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...], nbytes: int) -> None:
-        self.shape, self.strides, self.large = shape, strides, nbytes >= LEAST
+    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> None:
+        self.shape, self.strides, self.dtype = shape, strides, dtype
+        self.large = dtype.itemsize * prod(shape) >= LEAST
         self.storage: torch.UntypedStorage | None = None
 
     def empty(self) -> Tensor:
         """Contents are whatever was there."""
-        if not self.large or ALONE == UNKNOWN:
-            return torch.empty_strided(self.shape, self.strides)
-        if self.storage is None or _users(self.storage) != ALONE:
-            made = torch.empty_strided(self.shape, self.strides)
-            self.storage = made.untyped_storage()
-            return made
-        return torch.empty(0).set_(self.storage, 0, self.shape, self.strides)
+        if self.large and self.storage is not None and _users(self.storage) == ALONE != UNKNOWN:
+            made = torch.empty(0, dtype=self.dtype, device="cpu")
+            return made.set_(self.storage, 0, self.shape, self.strides)
+        made = torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="cpu")
+        self.storage = made.untyped_storage() if self.large else None
+        return made
 
 
 UNKNOWN = -1

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from concord.errors import ShapeError
 from concord.native import floats
 from concord.native.calls import (
     LAST,
@@ -199,6 +200,11 @@ def float_halving(
 
 
 def _window(weight: Tensor, stride: list[int], padding: list[int], pool: list[int]) -> floats.Window:
+    if (weight.ndim, len(stride), len(padding), len(pool)) != (4, 2, 2, 3) or min(*stride, pool[1]) < 1:
+        raise ShapeError(
+            "a first layer has weights (O, C, KH, KW), two strides of at least 1, two paddings, and side,"
+            f" stride and padding of its pooling; got {tuple(weight.shape)}, {stride}, {padding}, {pool}"
+        )
     kernel = (weight.shape[2], weight.shape[3])
     return floats.Window(
         kernel, (stride[0], stride[1]), (padding[0], padding[1]), (pool[0], pool[1], pool[2])
@@ -268,7 +274,7 @@ def _(
     pool: list[int],
 ) -> Tensor:
     shape = floats.first_shape(tuple(x.shape), len(weight), _window(weight, stride, padding, pool))[1]
-    return torch.empty(shape, device=x.device, memory_format=LAST)
+    return _empty(shape, x)
 
 
 @_shape_of("float_halving")
@@ -283,4 +289,4 @@ def _(
     ceil_mode: bool,
 ) -> Tensor:
     shape = floats.halving_shape(tuple(x.shape), len(weight), side, ceil_mode)
-    return torch.empty(shape, device=x.device, memory_format=LAST)
+    return _empty(shape, x)

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
+from concord.errors import ShapeError
 from concord.native import portable, records
 from concord.native.checks import Shape, require_pooled
 from concord.native.library import library
@@ -37,5 +38,10 @@ def pooled_shape(bits: Tensor, channels: int, kernel: list[int], columns: int) -
 
 @lru_cache(maxsize=1024)
 def _windows(channels: int, kernel: tuple[int, ...]) -> Sizes:
+    if len(kernel) != 8:
+        raise ShapeError(
+            "a pooling has 8 integers, height and width of kernel, stride, padding and dilation; got"
+            f" {[*kernel]}"
+        )
     ky, kx, sy, sx, py, px, dy, dx = kernel
     return Sizes(channels, channels, (ky, kx), (sy, sx), (py, px), (dy, dx))

@@ -23,7 +23,7 @@ SHORTCUT, OUT = 11, 12  # fields of a convolution
 WRITTEN = ((12, 13), (4,), (4,), (2,))  # fields of what each kind writes
 NUMBERS = ((5,), (5,), (5,), ())  # and those that are no addresses
 WORD = struct.Struct("Q")
-Call = tuple[int, bytes, bytes]  # kind, geometry, memory
+Call = tuple[int, bytes, bytes]  # kind and records
 
 
 class Step(ctypes.Structure):
@@ -71,16 +71,10 @@ class Recorder:
 class Program:
     """Recorded calls, for one thread at a time and inputs with the shape and strides of the recorded one."""
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        calls: list[Call],
-        x: Tensor,
-        out: Tensor,
-        kept: list[Tensor],
-    ) -> None:
+    def __init__(self, loaded: Loaded, calls: list[Call], x: Tensor, out: Tensor, kept: list[Tensor]) -> None:
         self.loaded, self.kept = loaded, kept
-        self.outputs = Kept(tuple(out.shape), out.stride(), out.nbytes)
+        self.bytes = sum(t.nbytes for t in kept)
+        self.outputs = Kept(tuple(out.shape), out.stride(), out.dtype)  # floats, or bits
         self.records = [
             (ctypes.create_string_buffer(g, len(g)), ctypes.create_string_buffer(m, len(m)))
             for _, g, m in calls
@@ -113,8 +107,9 @@ def recorded(
 ) -> tuple[Program | None, Tensor]:
     """``run`` gives all maps that it makes, the output last. None where it does what cannot be recorded.
 
-    That is so where a call reads memory that is neither the input, one of these maps nor one of ``weights``,
-    as a copy is that was made on the way, and where one of the maps was not made by a call.
+    That is so where one of the maps was not made by a call, and where a call reads what is neither the input,
+    one of ``weights`` nor a map that a call before it has made. A copy that was made on the way is none of
+    these; it is held, so that no later map lies where it lies.
     """
     loaded = library()
     assert loaded is not None
@@ -122,18 +117,25 @@ def recorded(
     held: list[Tensor | None] = []
     with lent(Loaded(recorder, loaded.path, loaded.name, held.extend)):  # type: ignore[arg-type]
         maps = run(x)
-    own = [*weights]
     made = {t.data_ptr() for t in maps}
-    known, written = {0, x.data_ptr(), *made, *(t.data_ptr() for t in own)}, set()
+    there = {0, x.data_ptr(), *(t.data_ptr() for t in weights)}
+    written: set[int] = set()
     for kind, _, memory in recorder.calls:
-        fields = _fields(memory)
-        written |= {fields[at] for at in WRITTEN[kind]}
-        if not known.issuperset(a for at, a in enumerate(fields) if at not in NUMBERS[kind]):
+        reads, writes = _accesses(kind, memory)
+        if not (there | written).issuperset(reads) or not made.issuperset(writes):
             return None, maps[-1]
+        written |= writes
     if not made <= written:
         return None, maps[-1]
     calls = _in_place(recorder.calls, {x.data_ptr(), maps[-1].data_ptr()})
-    return Program(loaded, calls, x, maps[-1], [*maps[:-1], *own]), maps[-1]
+    return Program(loaded, calls, x, maps[-1], maps[:-1]), maps[-1]
+
+
+def _accesses(kind: int, memory: bytes) -> tuple[set[int], set[int]]:
+    """Addresses that a call reads, 0 for what is left out, and those that it writes."""
+    fields = {at: address for at, address in enumerate(_fields(memory)) if at not in NUMBERS[kind]}
+    writes = {fields.pop(at) for at in WRITTEN[kind]}
+    return {*fields.values()}, writes - {0}
 
 
 def _in_place(calls: list[Call], ends: set[int]) -> list[Call]:

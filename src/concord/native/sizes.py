@@ -54,7 +54,9 @@ class Sizes:
 
     @classmethod
     def of(cls, flat: Sequence[int]) -> Self:
-        """The reverse of ``flat``."""
+        """The reverse of ``flat``. ShapeError for another number of integers."""
+        if len(flat) != 12:
+            raise ShapeError(f"sizes of a binary layer are 12 integers, as Sizes.flat gives; got {[*flat]}")
         c, o, kh, kw, sy, sx, py, px, dy, dx, groups, ones = flat
         return cls(c, o, (kh, kw), (sy, sx), (py, px), (dy, dx), groups, bool(ones))
 

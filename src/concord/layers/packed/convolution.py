@@ -94,7 +94,7 @@ class PackedConv2d(Packed):
     def forward(self, input: Tensor, shortcut: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         x = input
         if shortcut is None and self.gives == "maps" and self.plain and repeatable(x):
-            return self.repeat(lambda maps: [self._maps(maps)], x, self.buffers)
+            return self.repeat(self._maps, lambda maps: [self._maps(maps)], x, self)
         own = (x, self.weight, self.arranged, self.flat)
         scales = (self.alpha, self.bias, self.factor, self.shift)
         before, after = (self.cut, self.side), (self.out_cut, self.out_side)

@@ -1,6 +1,5 @@
 """Float layers at the edges of a binary network, joined: the first convolution, halving shortcuts."""
 
-import torch
 from torch import Tensor, nn
 
 from concord.layers.packed.frozen import Frozen
@@ -19,7 +18,7 @@ class _Joined(Frozen):
     def __init__(self, conv: nn.Conv2d, norm: BatchNorm | None, relu: bool) -> None:
         super().__init__()
         weight = conv.weight.detach().clone()
-        factor, shift = torch.ones(len(weight)), torch.zeros(len(weight))
+        factor, shift = weight.new_ones(len(weight)), weight.new_zeros(len(weight))
         if norm is not None:
             factor, shift = affine(norm)
         if conv.bias is not None:

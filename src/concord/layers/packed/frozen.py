@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from concord.errors import CheckpointError, UsageError
 from concord.layers.packed.repeats import Repeats
@@ -14,11 +14,6 @@ class Frozen(Repeats):
     """A layer whose state is buffers; ``weight`` is bits, int64 (O, places, words), but for float layers."""
 
     weight: Tensor
-
-    def __setattr__(self, name: str, value: Tensor | nn.Module | object) -> None:
-        if name in self.__dict__.get("_buffers", ()):
-            Repeats.changes += 1
-        super().__setattr__(name, value)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> Self:
         if mode:
@@ -30,7 +25,6 @@ class Frozen(Repeats):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         made = super()._apply(fn, recurse)
-        Repeats.changes += 1
         for name, buffer in self.named_buffers(recurse=False):
             if buffer.is_floating_point() and buffer.dtype != torch.float32:
                 raise UsageError(

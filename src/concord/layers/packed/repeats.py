@@ -1,7 +1,8 @@
 """Modules whose calls of the kernel are recorded the first time that an input of some shape comes."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,36 +10,80 @@ from torch import Tensor, nn
 from concord.native.library import in_use, library
 from concord.native.replay import Program, recorded
 
-SHAPES = 8  # that are remembered
-LARGEST = 2**26  # bytes of maps that are kept for a shape
+SHAPES = 8  # that are remembered, of inputs and by thread
+LARGEST = 2**26  # bytes of maps that a module keeps for all of them
+_adding = threading.Lock()
+
+
+class Homes:
+    """Buffers of modules, and where their numbers lay."""
+
+    def __init__(self, weights: nn.Module) -> None:
+        self.dicts = [module._buffers for module in weights.modules()]
+        self.buffers = [buffer for own in self.dicts for buffer in own.values() if buffer is not None]
+        self.ids, self.addresses = self._ids(), self._addresses()
+
+    def _ids(self) -> list[int]:
+        return [id(buffer) for own in self.dicts for buffer in own.values()]
+
+    def _addresses(self) -> list[int]:
+        return [buffer.data_ptr() for buffer in self.buffers]
+
+    def same(self) -> bool:
+        """Whether none was replaced or moved."""
+        return self._ids() == self.ids and self._addresses() == self.addresses
+
+
+class Record(NamedTuple):
+    """Without a program where the calls cannot be recorded, or their maps are too large to keep."""
+
+    program: Program | None
+    homes: Homes
+
+    @property
+    def bytes(self) -> int:
+        """Of the maps that are kept."""
+        return self.program.bytes if self.program else 0
 
 
 class Repeats(nn.Module):
-    """``repeat`` gives what ``run`` gives last; from the second time on by what was recorded."""
-
-    changes = (
-        0  # of buffers of any packed layer, by assignment: what was recorded before is not used after it
-    )
+    """``repeat`` gives what ``run`` gives; from the second time on by what was recorded."""
 
     def repeat(
-        self, run: Callable[[Tensor], list[Tensor]], x: Tensor, weights: Callable[[], Iterable[Tensor]]
+        self,
+        run: Callable[[Tensor], Tensor],
+        noting: Callable[[Tensor], list[Tensor]],
+        x: Tensor,
+        weights: nn.Module,
     ) -> Tensor:
-        """``run`` gives all maps that it makes, of ``weights`` and x alone, by calls of the kernel alone."""
-        threads = torch.get_num_threads()
-        key = (threading.get_ident(), x.shape, x.stride(), threads, Repeats.changes, in_use())
-        programs: dict[object, Program | None] = self.__dict__.setdefault("programs", {})
-        if key in programs:
-            program = programs[key]
-            return run(x)[-1] if program is None else program(x)
-        program, out = recorded(run, x, weights())
-        while len(programs) >= SHAPES:
-            programs.pop(next(iter(programs)), None)
-        small = program is not None and sum(t.nbytes for t in program.kept) <= LARGEST
-        programs[key] = program if small else None
+        """``noting`` does what ``run`` does and gives all maps that it makes, the last one last.
+
+        They are made of x and of the buffers of ``weights`` alone. Buffers that were replaced or moved since
+        are recorded again.
+        """
+        key = (threading.get_ident(), x.shape, x.stride(), torch.get_num_threads(), in_use())
+        records: dict[object, Record] = self.__dict__.setdefault("records", {})
+        record = records.get(key)
+        if record is not None and record.homes.same():
+            return run(x) if record.program is None else record.program(x)
+        homes = Homes(weights)
+        program, out = recorded(noting, x, homes.buffers)
+        with _adding:
+            _add(records, key, Record(program, homes))
         return out
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "programs"}
+        return {name: value for name, value in self.__dict__.items() if name != "records"}
+
+
+def _add(records: dict[object, Record], key: object, record: Record) -> None:
+    """The oldest make room for it."""
+    records.pop(key, None)
+    if record.bytes > LARGEST:
+        record = record._replace(program=None)
+    while len(records) >= SHAPES or sum(r.bytes for r in records.values()) + record.bytes > LARGEST:
+        records.pop(next(iter(records)))
+    records[key] = record
 
 
 def repeatable(x: Tensor) -> bool:
@@ -49,8 +94,11 @@ def repeatable(x: Tensor) -> bool:
         and x.dtype is torch.float32
         and not (x.requires_grad and torch.is_grad_enabled())
         and not torch.compiler.is_compiling()
+        and not torch._C._is_tracing()
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._len_torch_function_stack() == 0
+        and torch._C._functorch.peek_interpreter_stack() is None
         and library() is in_use() is not None
+        and not x.is_neg()
         and x.numel() > 0
     )

@@ -34,7 +34,7 @@ inline void pool_row(const Floating &g, const float *ring, int64_t y, float *out
             for (int64_t row = top; row < bottom; row++)
                 for (int64_t column = left; column < right; column++) {
                     const Floats v = load(ring + (row % g.pool * g.ow + column) * g.o + o, LANES);
-                    most = v > most ? v : most;
+                    most = (v > most) | (v != v) ? v : most;  // NaN stays
                 }
             store(out + x * g.o + o, most, LANES);
         }

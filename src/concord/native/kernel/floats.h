@@ -45,7 +45,7 @@ __attribute__((always_inline)) inline void dense(
         for (int half = 0; half < 2; half++) {
             const int64_t o = f + half * LANES;
             Floats y = fused(half ? high[p] : low[p], load(m.factor + o, LANES), load(m.shift + o, LANES));
-            y = y > least ? y : least;
+            y = least > y ? least : y;  // NaN stays
             store(out + p * filters + o, y, LANES);
         }
 }

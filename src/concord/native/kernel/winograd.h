@@ -4,8 +4,8 @@
 // neighbouring outputs are A [sum (G g) (B d)] of 7 products for each tap row, where direct sums take 16. The
 // points are 0, 1, -1, 1/2, -1/2, 2 and infinity, with which rounding errors are about twice those of direct sums.
 //
-// Weights are (O / 32, C, KH, 2, POINTS, 32) here. Source: A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", 2016, arXiv:1509.09308. G is
-// applied to the weights before, in Python.
+// Weights are (O / 32, C, KH, 2, POINTS, 32) here; G is applied to them before, in Python.
+// Source: A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", 2016, arXiv:1509.09308.
 #pragma once
 #include "floats.h"
 
@@ -110,7 +110,7 @@ __attribute__((always_inline)) inline void two_tiles(
         for (int i = 0; i < OUTPUTS; i++) {
             const int64_t x = (t + q / 2) * OUTPUTS + i;
             Floats v = fused(made[i], factor, shift);
-            v = v > least ? v : least;
+            v = least > v ? least : v;  // NaN stays
             if (x < g.ow) store(out + x * g.o + o, v, LANES);
         }
     }
