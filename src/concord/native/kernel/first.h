@@ -44,7 +44,7 @@ inline void pool_row(const Floating &g, const float *ring, int64_t y, float *out
 // Rows from..to of the output of one image; row(y, out) makes one of the convolution.
 template <typename Row>
 inline bool pooled_rows(
-    const Floating &g, const FloatMemory &m, int64_t image, int64_t from, int64_t to, const Row &row
+    const Floating &g, const FloatMemory &m, int64_t image, int64_t from, int64_t to, Row &row
 ) {
     if (!g.pool) {
         for (int64_t y = from; y < to; y++) row(y, m.out + (image * g.oh + y) * g.ow * g.o);
@@ -61,16 +61,31 @@ inline bool pooled_rows(
     return true;
 }
 
-// The rows of an image are shared out among threads, which make those at their borders twice.
-template <typename Row>
-inline bool shared_rows(const Floating &g, const FloatMemory &m, int64_t image, const Row &row) {
+// The rows of an image are shared out among threads, which make those at their borders twice. make() gives what
+// makes the rows of a thread, with `ring` null where memory is short.
+template <typename Make>
+inline bool shared_rows(const Floating &g, const FloatMemory &m, int64_t image, const Make &make) {
     const int64_t height = g.pool ? g.ph : g.oh, shares = smaller(g.threads, height);
     bool there = true;
 #pragma omp parallel for schedule(static) num_threads(shares) if (shares > 1) reduction(&& : there)
-    for (int64_t i = 0; i < shares; i++)
-        there = there && pooled_rows(g, m, image, height * i / shares, height * (i + 1) / shares, row);
+    for (int64_t i = 0; i < shares; i++) {
+        auto row = make();
+        there = there && row.ring && pooled_rows(g, m, image, height * i / shares, height * (i + 1) / shares, row);
+    }
     return there;
 }
+
+// Rows of the output by direct sums.
+struct Direct {
+    const Floating &g;
+    const FloatMemory &m;
+    const Inputs &in;
+    const float *ring;  // the image with zeros around it
+
+    void operator()(int64_t y, float *out) const {
+        dense_row(in, m, ring + y * g.sy * (g.w + 2 * g.px), g.ow, g.o, out);
+    }
+};
 
 inline bool direct(const Floating &g, const FloatMemory &m, int64_t image) {
     const int64_t line = g.w + 2 * g.px, rows = g.h + 2 * g.py;
@@ -79,16 +94,12 @@ inline bool direct(const Floating &g, const FloatMemory &m, int64_t image) {
         for (int64_t ky = 0; ky < g.kh; ky++)
             for (int64_t kx = 0; kx < g.kw; kx++) in.offset[in.count++] = (int32_t)((c * rows + ky) * line + kx);
     const float *planes = planes_of(g, m, image);
-    return planes && shared_rows(g, m, image, [&](int64_t y, float *out) {
-               dense_row(in, m, planes + y * g.sy * line, g.ow, g.o, out);
-           });
+    return shared_rows(g, m, image, [&] { return Direct{g, m, in, planes}; });
 }
 
 #ifdef WINOGRAD
 inline bool halved(const Floating &g, const FloatMemory &m, int64_t image) {
-    const float *rows = transformed(g, m, image);
-    const Inputs steps = steps_of(g);
-    return rows && shared_rows(g, m, image, [&](int64_t y, float *out) { winograd_row(g, m, steps, rows, y, out); });
+    return shared_rows(g, m, image, [&] { return Transformed(g, m, image); });
 }
 #endif
 

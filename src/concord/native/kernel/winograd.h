@@ -14,7 +14,7 @@ namespace {
 const int POINTS = 7;
 const int OUTPUTS = 4;
 
-// Transformed rows of the image lie as (rows, C, 2, TILES / 2, POINTS, 2): outputs are at most 4 TILES wide.
+// A transformed row of the image lies as (C, 2, TILES / 2, POINTS, 2): outputs are at most 4 TILES wide.
 const int64_t TILES = 32;
 const int64_t PHASE = POINTS * TILES;
 const int TOGETHER = 2;  // tiles
@@ -51,38 +51,30 @@ inline void transform_line(const float *strided, float *to) {
         }
 }
 
-// Null where memory is short.
-inline const float *transformed(const Floating &g, const FloatMemory &m, int64_t image) {
-    const int64_t height = g.h + 2 * g.py, row = g.c * 2 * PHASE;
-    float *rows = (float *)scratch(PLANES, height * row * 4);
-    if (!rows) return nullptr;
+// Row y of the padded image. Shape: -> (C, 2, TILES / 2, POINTS, 2)
+inline void transform_row(const Floating &g, const FloatMemory &m, int64_t image, int64_t y, float *to) {
+    if (y < g.py || y >= g.py + g.h) {
+        memset(to, 0, g.c * 2 * PHASE * 4);
+        return;
+    }
     float strided[8 * LINE] = {};
-    for (int64_t y = 0; y < height; y++)
-        for (int64_t c = 0; c < g.c; c++) {
-            float *to = rows + y * row + c * 2 * PHASE;
-            if (y < g.py || y >= g.py + g.h) {
-                memset(to, 0, 2 * PHASE * 4);
-                continue;
-            }
-            const float *from = m.x + image * g.x_n + c * g.x_c + (y - g.py) * g.x_h;
-            for (int64_t x = 0; x < g.w; x++) strided[(x + g.px) % 8 * LINE + (x + g.px) / 8] = from[x * g.x_w];
-            transform_line(strided, to);
-        }
-    return rows;
+    for (int64_t c = 0; c < g.c; c++, to += 2 * PHASE) {
+        const float *from = m.x + image * g.x_n + c * g.x_c + (y - g.py) * g.x_h;
+        for (int64_t x = 0; x < g.w; x++) strided[(x + g.px) % 8 * LINE + (x + g.px) / 8] = from[x * g.x_w];
+        transform_line(strided, to);
+    }
 }
 
 // Two tiles, of two vectors of filters: eight pixels of output row y.
 __attribute__((always_inline)) inline void two_tiles(
-    const Floating &g, const FloatMemory &m, const Inputs &steps, const float *rows, int64_t y, int64_t t, int64_t f,
-    float *out
+    const Floating &g, const FloatMemory &m, const Inputs &steps, const float *rows, int64_t t, int64_t f, float *out
 ) {
     Floats sum[POINTS][2][2];
 #pragma GCC unroll 7
     for (int j = 0; j < POINTS; j++) sum[j][0][0] = sum[j][0][1] = sum[j][1][0] = sum[j][1][1] = Floats{};
     const float *weight = m.weight + f * steps.count * POINTS;
-    const float *row = rows + y * g.sy * g.c * 2 * PHASE + t * POINTS;
     for (int64_t i = 0; i < steps.count; i++, weight += POINTS * FLOAT_FILTERS) {
-        const float *value = row + steps.offset[i];
+        const float *value = rows + steps.offset[i] + t * POINTS;
 #pragma GCC unroll 7
         for (int j = 0; j < POINTS; j++) {
             Floats low = load(weight + j * FLOAT_FILTERS, LANES), high = load(weight + j * FLOAT_FILTERS + LANES, LANES);
@@ -116,21 +108,34 @@ __attribute__((always_inline)) inline void two_tiles(
     }
 }
 
-// Where the phases of the rows under a kernel lie, from its first row on.
-inline Inputs steps_of(const Floating &g) {
-    Inputs steps = {0, 0, {}};
-    for (int64_t c = 0; c < g.c; c++)
-        for (int64_t ky = 0; ky < g.kh; ky++)
-            for (int64_t phase = 0; phase < 2; phase++)
-                steps.offset[steps.count++] = (int32_t)(((ky * g.c + c) * 2 + phase) * PHASE);
-    return steps;
-}
+// Rows of the output from the top on. As many transformed rows of the image are kept as a kernel is high: all of
+// them would not fit in a near cache.
+struct Transformed {
+    const Floating &g;
+    const FloatMemory &m;
+    int64_t image, made;  // rows that were transformed
+    float *ring;          // null where memory is short
 
-inline void winograd_row(
-    const Floating &g, const FloatMemory &m, const Inputs &steps, const float *rows, int64_t y, float *out
-) {
-    for (int64_t f = 0; f < g.o; f += FLOAT_FILTERS)
-        for (int64_t t = 0; t * OUTPUTS < g.ow; t += TOGETHER) two_tiles(g, m, steps, rows, y, t, f, out);
-}
+    Transformed(const Floating &geometry, const FloatMemory &memory, int64_t number)
+        : g(geometry),
+          m(memory),
+          image(number),
+          made(0),
+          ring((float *)scratch(PLANES, geometry.kh * geometry.c * 2 * PHASE * 4)) {}
+
+    float *place(int64_t y) const { return ring + y % g.kh * g.c * 2 * PHASE; }
+
+    void operator()(int64_t y, float *out) {
+        const int64_t top = y * g.sy;
+        for (made = larger(made, top); made < top + g.kh; made++) transform_row(g, m, image, made, place(made));
+        Inputs steps = {0, 0, {}};
+        for (int64_t c = 0; c < g.c; c++)
+            for (int64_t ky = 0; ky < g.kh; ky++)
+                for (int64_t phase = 0; phase < 2; phase++)
+                    steps.offset[steps.count++] = (int32_t)(place(top + ky) - ring + (c * 2 + phase) * PHASE);
+        for (int64_t f = 0; f < g.o; f += FLOAT_FILTERS)
+            for (int64_t t = 0; t * OUTPUTS < g.ow; t += TOGETHER) two_tiles(g, m, steps, ring, t, f, out);
+    }
+};
 
 }  // namespace
