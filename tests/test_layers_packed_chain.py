@@ -227,6 +227,17 @@ def test_copies_and_pickles_of_a_chain_run_with_weights_of_their_own():
 
 
 @torch.no_grad()
+def test_a_packed_network_may_be_part_of_one_to_pack():
+    network = units()
+    outer = nn.Sequential(pack(network), XNORConv2d(40, 8, 1)).eval()
+    packed = pack(outer)
+    for seed in range(3):
+        x = image(1, 40, 7, 7, seed=seed)
+        assert torch.equal(packed(x), outer(x))
+    assert len(packed.state_dict()) == len(outer.state_dict()) + 1  # alpha of the last layer
+
+
+@torch.no_grad()
 def test_a_sum_that_repeats_its_shortcut_is_not_recorded():
     class Repeats(nn.Module):
         def __init__(self) -> None:

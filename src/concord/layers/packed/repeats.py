@@ -1,7 +1,9 @@
 """Modules whose calls of the kernel are recorded the first time that an input of some shape comes."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
+from operator import is_, methodcaller
 from typing import NamedTuple
 
 import torch
@@ -12,28 +14,35 @@ from concord.native.replay import Program, recorded
 
 SHAPES = 8  # that are remembered, of inputs and by thread
 LARGEST = 2**26  # bytes of maps that a module keeps for all of them
+VALUES = methodcaller("values")
 _adding = threading.Lock()
 
 
-class Home(NamedTuple):
-    """Where a buffer stands, and where its numbers lay when it was recorded."""
+class Held:
+    """The buffers of a module and of those below it, and where their numbers lay when they were recorded."""
 
-    buffers: dict[str, Tensor | None]
-    name: str
-    buffer: Tensor | None
-    address: int
+    def __init__(self, weights: nn.Module) -> None:
+        self.homes = [module._buffers for module in weights.modules()]
+        self.buffers = [*self._now()]
+        self.tensors = [buffer for buffer in self.buffers if buffer is not None]
+        self.addresses = [*map(Tensor.data_ptr, self.tensors)]
+
+    def _now(self) -> Iterator[Tensor | None]:
+        return chain.from_iterable(map(VALUES, self.homes))
 
     def same(self) -> bool:
-        """Whether neither has changed."""
-        there = self.buffers.get(self.name)
-        return there is self.buffer and (there is None or there.data_ptr() == self.address)
+        """Whether none was replaced, and none moved. It is asked at each call, so no loop of Python runs."""
+        return (
+            all(map(is_, self._now(), self.buffers))
+            and [*map(Tensor.data_ptr, self.tensors)] == self.addresses
+        )
 
 
 class Record(NamedTuple):
     """Without a program where the calls cannot be recorded, or their maps are too large to keep."""
 
     program: Program | None
-    homes: list[Home]
+    held: Held
 
     @property
     def bytes(self) -> int:
@@ -59,24 +68,16 @@ class Repeats(nn.Module):
         key = (threading.get_ident(), x.shape, x.stride(), torch.get_num_threads(), in_use())
         records: dict[object, Record] = self.__dict__.setdefault("records", {})
         record = records.get(key)
-        if record is not None and all(home.same() for home in record.homes):
+        if record is not None and record.held.same():
             return run(x) if record.program is None else record.program(x)
-        homes = _homes(weights)
-        program, out = recorded(noting, x, (home.buffer for home in homes if home.buffer is not None))
+        held = Held(weights)
+        program, out = recorded(noting, x, held.tensors)
         with _adding:
-            _add(records, key, Record(program, homes))
+            _add(records, key, Record(program, held))
         return out
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "records"}
-
-
-def _homes(weights: nn.Module) -> list[Home]:
-    return [
-        Home(module._buffers, name, buffer, 0 if buffer is None else buffer.data_ptr())
-        for module in weights.modules()
-        for name, buffer in module._buffers.items()
-    ]
 
 
 def _add(records: dict[object, Record], key: object, record: Record) -> None:
