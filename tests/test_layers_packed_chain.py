@@ -9,9 +9,10 @@ import torch
 from packed_made import filled
 from torch import nn
 
-from concord.errors import DataError
+from concord.errors import DataError, UsageError
 from concord.layers import pack
 from concord.layers.binary.convolution import XNORConv2d
+from concord.layers.binary.dense import XNORLinear
 from concord.layers.packed import chain, repeats
 from concord.layers.packed.chain import Chain
 from concord.layers.packed.repeats import Record
@@ -170,6 +171,25 @@ def test_what_is_not_a_plain_tensor_is_not_taken_for_one():
         assert torch.equal(packed(x), network(x))
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_gradient_is_refused_by_every_door(count):
+    """Of one layer, and of a chain; torch.func.grad would give zeros."""
+    packed, x = pack(units(count)), image(1, 40, 7, 7)
+    for ask in (
+        lambda: packed(x.clone().requires_grad_()),
+        lambda: torch.func.grad(lambda maps: packed(maps).sum())(x),
+        lambda: torch.vmap(torch.func.grad(lambda maps: packed(maps).sum()))(x[None]),
+    ):
+        with pytest.raises(UsageError, match="no gradient"):
+            ask()
+
+
+def test_a_gradient_of_rows_is_refused():
+    packed = pack(XNORLinear(6, 4))
+    with pytest.raises(UsageError, match="no gradient"):
+        torch.func.grad(lambda rows: packed(rows).sum())(torch.ones(2, 6))
 
 
 @torch.no_grad()
