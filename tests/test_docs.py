@@ -53,9 +53,10 @@ def test_python_examples_of_the_readme_run(number, tmp_path, monkeypatch):
 
 
 def test_the_examples_about_binary_networks_run(capsys):
+    given: dict[str, object] = {"__name__": "binary"}
     for block in blocks(ROOT / "docs/binary.md", "python"):
-        exec(compile(block, "docs/binary.md", "exec"), {"__name__": "binary"})
-    assert capsys.readouterr().out.split() == ["tensor(True)", "True"]
+        exec(compile(block, "docs/binary.md", "exec"), given)
+    assert capsys.readouterr().out.splitlines() == ["tensor(True)", "True"]
 
 
 def test_the_examples_about_sequences_run():

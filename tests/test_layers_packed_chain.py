@@ -9,10 +9,11 @@ import torch
 from packed_made import filled
 from torch import nn
 
-from concord.errors import DataError
+from concord.errors import DataError, UsageError
 from concord.layers import pack
 from concord.layers.binary.convolution import XNORConv2d
-from concord.layers.packed import repeats
+from concord.layers.binary.dense import XNORLinear
+from concord.layers.packed import chain, repeats
 from concord.layers.packed.chain import Chain
 from concord.layers.packed.repeats import Record
 from concord.native.library import library
@@ -51,12 +52,12 @@ def image(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_what_is_made_again_equals_what_was_recorded_and_the_network():
     network = units()
     packed = pack(network)
-    (chain,) = chains(packed)
+    (stretch,) = chains(packed)
     for n, side in ((2, 9), (1, 7)):
         for seed in range(3):  # the first is recorded
             x = image(n, 40, side, side, seed=seed)
             assert torch.equal(packed(x), network(x))
-    assert [record.program is not None for record in records(chain)] == [True, True]
+    assert [record.program is not None for record in records(stretch)] == [True, True]
 
 
 @torch.no_grad()
@@ -122,8 +123,8 @@ def test_a_chain_may_end_in_bits():
     for seed in range(3):
         x = image(1, 64, 20, 20, seed=seed)
         assert torch.equal(packed(x), network(x))
-    (chain,) = chains(packed)
-    assert records(chain)[0].program.outputs.dtype == torch.int64
+    (stretch,) = chains(packed)
+    assert records(stretch)[0].program.outputs.dtype == torch.int64
 
 
 @torch.no_grad()
@@ -172,21 +173,49 @@ def test_what_is_not_a_plain_tensor_is_not_taken_for_one():
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_gradient_is_refused_by_every_door(count):
+    """Of one layer, and of a chain; torch.func.grad would give zeros."""
+    packed, x = pack(units(count)), image(1, 40, 7, 7)
+    for ask in (
+        lambda: packed(x.clone().requires_grad_()),
+        lambda: torch.func.grad(lambda maps: packed(maps).sum())(x),
+        lambda: torch.vmap(torch.func.grad(lambda maps: packed(maps).sum()))(x[None]),
+    ):
+        with pytest.raises(UsageError, match="no gradient"):
+            ask()
+
+
+def test_a_gradient_of_rows_is_refused():
+    packed = pack(XNORLinear(6, 4))
+    with pytest.raises(UsageError, match="no gradient"):
+        torch.func.grad(lambda rows: packed(rows).sum())(torch.ones(2, 6))
+
+
 @torch.no_grad()
 def test_maps_that_are_kept_are_bounded_for_all_shapes_together(monkeypatch):
     network = units(4, 64)
     packed = pack(network)
-    (chain,) = chains(packed)
+    (stretch,) = chains(packed)
     packed(image(1, 64, 8, 8))
-    one = records(chain)[0].bytes
+    one = records(stretch)[0].bytes
     assert one >= 3 * 64 * 64 * 4  # three maps between four layers
     monkeypatch.setattr(repeats, "LARGEST", 3 * one)
     for n in (1, 2, 3, 4, 5):
         x = image(n, 64, 8, 8)
         for _ in range(2):
             assert torch.equal(packed(x), network(x))
-        assert sum(record.bytes for record in records(chain)) <= 3 * one
-    assert records(chain)[-1].program is None  # of five images, too large
+        assert sum(record.bytes for record in records(stretch)) <= 3 * one
+    assert records(stretch)[-1].program is None  # of five images, too large
+
+
+@torch.no_grad()
+def test_maps_too_large_to_keep_are_not_held_while_others_are_made(monkeypatch):
+    (layers,) = chains(pack(units()))
+    x = image(1, 40, 7, 7)
+    assert len(layers._noting(x)) == 7  # four maps, and the bits of three
+    monkeypatch.setattr(chain, "LARGEST", 7 * 7 * 40 * 4)
+    assert len(layers._noting(x)) == 1
 
 
 @torch.no_grad()
@@ -224,6 +253,17 @@ def test_copies_and_pickles_of_a_chain_run_with_weights_of_their_own():
         made.load_state_dict(pack(other).state_dict())
         assert torch.equal(made(x), other(x))
         assert torch.equal(packed(x), network(x))
+
+
+@torch.no_grad()
+def test_a_packed_network_may_be_part_of_one_to_pack():
+    network = units()
+    outer = nn.Sequential(pack(network), XNORConv2d(40, 8, 1)).eval()
+    packed = pack(outer)
+    for seed in range(3):
+        x = image(1, 40, 7, 7, seed=seed)
+        assert torch.equal(packed(x), outer(x))
+    assert len(packed.state_dict()) == len(outer.state_dict()) + 1  # alpha of the last layer
 
 
 @torch.no_grad()

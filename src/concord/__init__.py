@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from concord.api.study import study as study
     from concord.api.train import resume as resume
     from concord.api.train import train as train
+    from concord.bench.binary import bench_binary as bench_binary
     from concord.bench.cost import bench_cost as bench_cost
     from concord.bench.decode import bench_decode as bench_decode
     from concord.bench.detect import bench_detect as bench_detect
@@ -127,6 +128,7 @@ _HOMES = {
     "data_get": "api.data",
     "doctor": "runs.doctor",
     "bench_train": "bench.train",
+    "bench_binary": "bench.binary",
     "bench_cost": "bench.cost",
     "bench_decode": "bench.decode",
     "bench_detect": "bench.detect",

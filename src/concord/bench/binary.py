@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from concord.bench.binary_engines import Call, Missing, chains, networks
+from concord.errors import UsageError
 from concord.native.library import library, state
 
 LAYERS = ((256, 14), (64, 56), (512, 7))  # channels and filters, side of the maps
@@ -26,8 +27,15 @@ def bench_binary(
     """Microseconds of one layer, and of ``xnor_resnet18`` as a whole, for each engine.
 
     ``seconds`` are spent on each engine, in ``rounds`` turns. ``bound``: what the instructions of the path in
-    use would take by themselves for a layer of one image. Engines that are not installed are named.
+    use would take by themselves for a layer of one image. ``not_measured``: missing engines, and why.
+
+    Raises UsageError for a batch, a number of rounds or a time that is not above 0.
     """
+    if min(*batches, rounds) < 1 or not seconds > 0:
+        raise UsageError(
+            "batches and rounds are whole numbers of at least 1, and seconds are above 0; got"
+            f" {tuple(batches)}, {rounds} and {seconds}"
+        )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     missing: dict[str, str] = {}
@@ -48,7 +56,7 @@ def bench_binary(
         "bound": _bound(),
         "overhead_microseconds": _overhead(),
         "torch": torch.__version__,
-        "not_there": missing,
+        "not_measured": missing,
     }
 
 

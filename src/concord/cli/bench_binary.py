@@ -14,10 +14,8 @@ from concord.errors import UsageError
 
 
 def binary_command(
-    batch: Annotated[
-        str, typer.Option(help="Numbers of images at once, with commas between them; for the layers.")
-    ] = "1",
-    whole: Annotated[bool, typer.Option(help="Measure the whole xnor_resnet18 too, one image.")] = True,
+    batch: Annotated[str, typer.Option(help="Batch sizes of the layers, with commas between them.")] = "1",
+    whole: Annotated[bool, typer.Option(help="Measure the whole xnor_resnet18 too, with one image.")] = True,
     seconds: Annotated[float, typer.Option(min=0.01, help="Seconds for each engine and layer.")] = 0.7,
     rounds: Annotated[
         int, typer.Option(min=1, help="Number of rounds that these seconds are divided into.")
@@ -36,8 +34,8 @@ def binary_command(
         over = "" if row["engine"] == "concord" else f"{row['concord_over']:10.2f} x"
         print(f"{row['layer']:12}{row['batch']:>7}  {row['engine']:18}{row['microseconds']:13.1f}{over:>12}")
     _print_bound(measured["bound"])
-    print(f"a call that computes next to nothing takes {measured['overhead_microseconds']:.1f} microseconds")
-    for engine, why in measured["not_there"].items():
+    print(f"overhead of a call: {measured['overhead_microseconds']:.1f} microseconds")
+    for engine, why in measured["not_measured"].items():
         print(f"not measured: {engine} ({why})")
 
 

@@ -18,6 +18,7 @@ from concord.layers.binary.weights import binary
 from concord.layers.packed.frozen import Frozen
 from concord.layers.packed.repeats import repeatable
 from concord.native import calls, ops, words
+from concord.native.checks import refuse_gradient
 from concord.native.sizes import Sizes
 
 Gives = Literal["maps", "bits", "both"]
@@ -95,6 +96,7 @@ class PackedConv2d(Packed):
         x = input
         if shortcut is None and self.gives == "maps" and self.plain and repeatable(x):
             return self.repeat(self._maps, lambda maps: [self._maps(maps)], x, self)
+        refuse_gradient(x)  # here too: to an operator torch.func.grad gives a tensor that wants none
         own = (x, self.weight, self.arranged, self.flat)
         scales = (self.alpha, self.bias, self.factor, self.shift)
         before, after = (self.cut, self.side), (self.out_cut, self.out_side)
@@ -148,6 +150,7 @@ class PackedLinear(Packed):
 
     def forward(self, input: Tensor) -> Tensor:
         x = input
+        refuse_gradient(x)
         features, filters = self.sizes.channels, self.sizes.filters
         if x.ndim < 1 or x.shape[-1] != features:
             raise ShapeError(f"expected (..., {features}), got {tuple(x.shape)}")

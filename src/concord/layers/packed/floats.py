@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from concord.layers.packed.frozen import Frozen
 from concord.layers.packed.thresholds import BatchNorm, affine
 from concord.native import floats, ops
+from concord.native.checks import refuse_gradient
 
 
 class _Joined(Frozen):
@@ -64,6 +65,7 @@ class FloatFirst(_Joined):
         self.transformed = self._transformed()
 
     def forward(self, x: Tensor) -> Tensor:
+        refuse_gradient(x)
         own = (self.weight, self.arranged, self.transformed, self.factor, self.shift, self.relu)
         return ops.float_first(x, *own, self.stride, self.padding, self.pool)
 
@@ -76,5 +78,6 @@ class FloatHalving(_Joined):
         self.side, self.ceil_mode = side, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
+        refuse_gradient(x)
         own = (self.weight, self.arranged, self.factor, self.shift, self.relu)
         return ops.float_halving(x, *own, self.side, self.ceil_mode)

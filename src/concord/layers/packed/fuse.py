@@ -39,8 +39,10 @@ def fused(network: nn.Module, floats: bool) -> nn.Module:
     """
     try:
         graph = _Tracer().trace(network)
-    except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError):
-        return network  # it branches on values or shapes; or whatever its code makes of a stand-in
+    except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError, LookupError, NameError):
+        return (
+            network  # it branches on values or shapes, has a packed network in it, or does not take stand-ins
+        )
     own = fx.GraphModule(network, graph, type(network).__name__)
     if not settled(own):
         return network

@@ -1,7 +1,9 @@
 """Modules whose calls of the kernel are recorded the first time that an input of some shape comes."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
+from operator import is_, methodcaller
 from typing import NamedTuple
 
 import torch
@@ -12,33 +14,35 @@ from concord.native.replay import Program, recorded
 
 SHAPES = 8  # that are remembered, of inputs and by thread
 LARGEST = 2**26  # bytes of maps that a module keeps for all of them
+VALUES = methodcaller("values")
 _adding = threading.Lock()
 
 
-class Homes:
-    """Buffers of modules, and where their numbers lay."""
+class Held:
+    """The buffers of a module and of those below it, and where their numbers lay when they were recorded."""
 
     def __init__(self, weights: nn.Module) -> None:
-        self.dicts = [module._buffers for module in weights.modules()]
-        self.buffers = [buffer for own in self.dicts for buffer in own.values() if buffer is not None]
-        self.ids, self.addresses = self._ids(), self._addresses()
+        self.homes = [module._buffers for module in weights.modules()]
+        self.buffers = [*self._now()]
+        self.tensors = [buffer for buffer in self.buffers if buffer is not None]
+        self.addresses = [*map(Tensor.data_ptr, self.tensors)]
 
-    def _ids(self) -> list[int]:
-        return [id(buffer) for own in self.dicts for buffer in own.values()]
-
-    def _addresses(self) -> list[int]:
-        return [buffer.data_ptr() for buffer in self.buffers]
+    def _now(self) -> Iterator[Tensor | None]:
+        return chain.from_iterable(map(VALUES, self.homes))
 
     def same(self) -> bool:
-        """Whether none was replaced or moved."""
-        return self._ids() == self.ids and self._addresses() == self.addresses
+        """Whether none was replaced, and none moved. It is asked at each call, so no loop of Python runs."""
+        return (
+            all(map(is_, self._now(), self.buffers))
+            and [*map(Tensor.data_ptr, self.tensors)] == self.addresses
+        )
 
 
 class Record(NamedTuple):
     """Without a program where the calls cannot be recorded, or their maps are too large to keep."""
 
     program: Program | None
-    homes: Homes
+    held: Held
 
     @property
     def bytes(self) -> int:
@@ -64,12 +68,12 @@ class Repeats(nn.Module):
         key = (threading.get_ident(), x.shape, x.stride(), torch.get_num_threads(), in_use())
         records: dict[object, Record] = self.__dict__.setdefault("records", {})
         record = records.get(key)
-        if record is not None and record.homes.same():
+        if record is not None and record.held.same():
             return run(x) if record.program is None else record.program(x)
-        homes = Homes(weights)
-        program, out = recorded(noting, x, homes.buffers)
+        held = Held(weights)
+        program, out = recorded(noting, x, held.tensors)
         with _adding:
-            _add(records, key, Record(program, homes))
+            _add(records, key, Record(program, held))
         return out
 
     def __getstate__(self) -> dict[str, object]:
