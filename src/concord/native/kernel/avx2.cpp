@@ -145,7 +145,7 @@ inline void spread(const uint64_t *bits, int64_t words, Element *to) {
 
 }  // namespace
 
-#include "driver.h"
+#include "arrange.h"
 
 extern const Path concord_avx2;
 const Path concord_avx2 = {"avx2", FILTERS, SPREAD, 0, convolve, pack, arranged, arrange, first, halving, spin};

@@ -113,7 +113,7 @@ inline void spread(const uint64_t *, int64_t, Element *) {}
 
 }  // namespace
 
-#include "driver.h"
+#include "arrange.h"
 
 extern const Path concord_avx512;
 const Path concord_avx512 = {"avx512", FILTERS, SPREAD, 1, convolve, pack, arranged, arrange, first, halving, spin};

@@ -51,4 +51,4 @@ inline void spread(const uint64_t *, int64_t, Element *) {}
 
 }  // namespace
 
-#include "driver.h"
+#include "arrange.h"
