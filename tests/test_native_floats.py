@@ -10,7 +10,7 @@ from concord import zoo
 from concord.errors import ShapeError, UsageError
 from concord.layers import pack
 from concord.layers.packed.floats import FloatFirst, FloatHalving
-from concord.native import floats, ops
+from concord.native import float_ops, floats
 
 LAST = torch.channels_last
 EMPTY = torch.empty(0)
@@ -52,7 +52,7 @@ def test_a_first_layer_equals_convolution_normalisation_and_pooling(
     with forced(path):
         made = floats.arranged(own["weight"]), floats.transformed(own["weight"], (stride[0], stride[1]))
         for each in (x, x.to(memory_format=LAST)):
-            y = ops.float_first(
+            y = float_ops.float_first(
                 each, own["weight"], *made, own["factor"], own["shift"], relu, stride, padding, pool
             )
             whole = expected_first(x, own, relu, stride, padding, pool)
@@ -72,7 +72,9 @@ def test_a_halving_shortcut_equals_average_convolution_and_normalisation(path, s
     whole = whole + own["shift"].double()[:, None, None]
     with forced(path):
         made = floats.arranged(own["weight"])
-        y = ops.float_halving(x, own["weight"], made, own["factor"], own["shift"], False, side, ceil_mode)
+        y = float_ops.float_halving(
+            x, own["weight"], made, own["factor"], own["shift"], False, side, ceil_mode
+        )
     torch.testing.assert_close(y.double(), whole, rtol=1e-5, atol=1e-5)
 
 
@@ -102,7 +104,7 @@ def first_of(own, x, relu=False, pool=(3, 2, 1), **other):
         "transformed": floats.transformed(own["weight"], (2, 2)),
         **other,
     }
-    return ops.float_first(x, relu=relu, stride=[2, 2], padding=[3, 3], pool=[*pool], **given)
+    return float_ops.float_first(x, relu=relu, stride=[2, 2], padding=[3, 3], pool=[*pool], **given)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -120,7 +122,7 @@ def test_what_is_not_a_number_stays_so_through_relu_and_pooling(path, relu, widt
         mean = torch.randn(1, 4, 6, 6)
         mean[0, 2, 5, 1] = torch.nan
         arranged = floats.arranged(deep["weight"])
-        halved = ops.float_halving(mean, **deep, arranged=arranged, relu=relu, side=2, ceil_mode=False)
+        halved = float_ops.float_halving(mean, **deep, arranged=arranged, relu=relu, side=2, ceil_mode=False)
         assert torch.equal(halved.isnan().nonzero()[:, 2:], torch.tensor([[2, 0]] * 32))
 
 
@@ -132,7 +134,7 @@ def test_tensors_that_do_not_fit_a_float_layer_are_refused(path):
             with pytest.raises(ShapeError, match=r"expects float32 \(N, 3, H, W\), got"):
                 first_of(own, wrong)
             with pytest.raises(ShapeError, match=r"expects float32 \(N, 3, H, W\), got"):
-                ops.float_halving(
+                float_ops.float_halving(
                     wrong, **layer(32, 3, 1, 1), arranged=EMPTY, relu=False, side=2, ceil_mode=False
                 )
         for name in ("factor", "shift"):
@@ -143,11 +145,11 @@ def test_tensors_that_do_not_fit_a_float_layer_are_refused(path):
         with pytest.raises(ShapeError, match="pooling of 5x5 with padding 0"):
             first_of(own, x[:, :, :5, :5], pool=(5, 1, 0))
         with pytest.raises(ShapeError, match="map of 1x24 is smaller than a window of 2x2"):
-            ops.float_halving(
+            float_ops.float_halving(
                 x[:, :, :1], **layer(32, 3, 1, 1), arranged=EMPTY, relu=False, side=2, ceil_mode=False
             )
         with pytest.raises(ShapeError, match="two strides"):
-            ops.float_first(
+            float_ops.float_first(
                 x, own["weight"], EMPTY, EMPTY, own["factor"], own["shift"], True, [2], [3, 3], [0, 1, 0]
             )
         with pytest.raises(UsageError, match="no gradient"):

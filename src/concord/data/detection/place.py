@@ -2,7 +2,7 @@
 
 An image is scaled with its proportions and laid on the middle of a grey canvas. Source: darknet's
 ``letterbox_image`` (J. Redmon, pjreddie/darknet, image.c), with grey 128 for its 0.5. Departure: the canvas
-is no larger than the images of the set need, so that images of 640x480 lie on a canvas of that shape.
+is as small as the images of the set allow: images of 640x480 lie on a canvas of that shape.
 """
 
 from collections.abc import Iterable

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from concord.layers.packed.frozen import Frozen
 from concord.layers.packed.thresholds import BatchNorm, affine
-from concord.native import floats, ops
+from concord.native import float_ops, floats
 from concord.native.checks import refuse_gradient
 
 
@@ -67,7 +67,7 @@ class FloatFirst(_Joined):
     def forward(self, x: Tensor) -> Tensor:
         refuse_gradient(x)
         own = (self.weight, self.arranged, self.transformed, self.factor, self.shift, self.relu)
-        return ops.float_first(x, *own, self.stride, self.padding, self.pool)
+        return float_ops.float_first(x, *own, self.stride, self.padding, self.pool)
 
 
 class FloatHalving(_Joined):
@@ -80,4 +80,4 @@ class FloatHalving(_Joined):
     def forward(self, x: Tensor) -> Tensor:
         refuse_gradient(x)
         own = (self.weight, self.arranged, self.factor, self.shift, self.relu)
-        return ops.float_halving(x, *own, self.side, self.ceil_mode)
+        return float_ops.float_halving(x, *own, self.side, self.ceil_mode)
