@@ -166,3 +166,10 @@ def test_another_member_than_the_one_in_the_file_is_refused(file, digits, capsys
     assert (status, "holds the member xnor alone" in err) == (2, True)
     with pytest.raises(CheckpointError):
         concord.evaluate(file)
+
+
+def test_a_packed_file_that_does_not_exist_is_named(digits, tmp_path, capsys):
+    missing = tmp_path / "none.safetensors"
+    status, out, err = call(capsys, "predict", missing, digits)
+    assert (status, out) == (4, "")
+    assert "none.safetensors: expected a packed file, the file does not exist" in err
