@@ -123,6 +123,7 @@ ROWS = (
     Row("wide_resnet28_10", PARAMETERS, "36.5", MILLION, WRN),
     Row("densenet40_12", PARAMETERS, "1.0", MILLION, f"{DENSE}, section 4.3"),
     Row("densenet_bc100_12", PARAMETERS, "0.8", MILLION, f"{DENSE}, figure 4"),
+    Row("gated_depthwise", PARAMETERS, "97,530", ONE, "github.com/xvel/cifar10-tiniest, README"),
     Row("densenet201", PARAMETERS, "20", MILLION, f"{DENSE}, section 4.4"),
     Row("mobilenet_v1", PARAMETERS, "4.2", MILLION, f"{MOBILE}, table 6"),
     Row("mobilenet_v1", MACS, "569", MILLION, f"{MOBILE}, table 6"),
