@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from concord.bench.cost import bench_cost as bench_cost
     from concord.bench.decode import bench_decode as bench_decode
     from concord.bench.detect import bench_detect as bench_detect
+    from concord.bench.latency import latency as latency
+    from concord.bench.latency import latency_of as latency_of
+    from concord.bench.latency import latency_of_onnx as latency_of_onnx
     from concord.bench.plain import bench_plain as bench_plain
     from concord.bench.precision import bench_precision as bench_precision
     from concord.bench.segment import bench_segment as bench_segment
@@ -117,6 +120,9 @@ _HOMES = {
     "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
     "cost_of": "runs.costs",
+    "latency": "bench.latency",
+    "latency_of": "bench.latency",
+    "latency_of_onnx": "bench.latency",
     "explain": "api.explain",
     "anchors": "api.anchors",
     "explain_field": "api.explain",
