@@ -30,6 +30,14 @@ def test_the_first_convolution_with_idle_taps_is_named():
     assert untrusted(network(), (1, 4, 4)) == "1"
 
 
+def test_groups_with_dilation_are_not_trusted_but_each_alone_is():
+    def one(**options):
+        return untrusted(nn.Sequential(nn.Conv2d(8, 8, 3, padding="same", **options)), (8, 32, 32))
+
+    assert one(groups=4, dilation=2) == "0"
+    assert one(groups=4) is one(dilation=2) is None
+
+
 def test_only_the_member_that_bfloat16_breaks_falls_back_to_float32():
     settings = {
         "members": [{"name": "a", "network": "x"}],
