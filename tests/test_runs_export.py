@@ -81,6 +81,12 @@ def labels_of(script, paths):
     return [(label, float(share)) for _, label, share in rows]
 
 
+def test_an_onnx_file_holds_no_paths_of_this_machine(run, tmp_path):
+    content = concord.export(run, tmp_path / "m.onnx", member="st").file.read_bytes()
+    assert str(Path(concord.__file__).parent).encode() not in content
+    assert b"site-packages" not in content
+
+
 def test_the_script_labels_messy_photos_as_predict_does_without_concord_and_torch(run, written, messy):
     predicted = concord.predict(run, messy)
     assert [row.error for row in predicted] == [None] * len(messy)

@@ -1,10 +1,12 @@
 """What an exported file says of itself: classes, and how a picture becomes the pixels that it takes."""
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from concord.consensus.names import ENSEMBLE
 from concord.data.images.resize import Resize
+from concord.runs.interface import Interface
 from concord.runs.loading import Loaded
 
 COLOURS = {1: "grey", 3: "RGB"}
@@ -18,12 +20,17 @@ STEPS = {  # the fields of ``preprocessing`` before the resize
 
 
 def described(loaded: Loaded, member: str) -> dict[str, str]:
+    """Metadata of one member of a run, or of the ensemble."""
+    networks = [m.network for m in loaded.config.members if member in (m.name, ENSEMBLE)]
+    return description(loaded.interface, networks, member)
+
+
+def description(interface: Interface, networks: Sequence[str], member: str) -> dict[str, str]:
     """Metadata by key, as ONNX and safetensors hold them: texts, those of lists and numbers as JSON."""
-    channels, height, width = loaded.interface.shape
+    channels, height, width = interface.shape
     colour = COLOURS.get(channels, "unknown")
-    members = [m for m in loaded.config.members if member in (m.name, ENSEMBLE)]
     return {
-        "classes": json.dumps(list(loaded.interface.classes)),
+        "classes": json.dumps(list(interface.classes)),
         "size": json.dumps([height, width]),
         "channels": json.dumps(channels),
         "colour": colour,
@@ -31,7 +38,7 @@ def described(loaded: Loaded, member: str) -> dict[str, str]:
         "values": "uint8, 0 to 255",
         "preparation": preparation(colour, height, width),
         "preprocessing": json.dumps({**STEPS, "colour": colour, **Resize((height, width)).plain()}),
-        "network": ", ".join(m.network for m in members),
+        "network": ", ".join(networks),
         "member": member,
         "concord_version": version("concord"),
     }

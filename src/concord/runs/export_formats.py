@@ -116,6 +116,7 @@ def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> t
         )
         assert program is not None
         model = program.model_proto
+        _without_traces(model)
         onnx.helper.set_model_props(model, dict(about))
         model.doc_string = about.get("preparation", "")
         onnx.checker.check_model(model, full_check=True)
@@ -131,6 +132,13 @@ def onnx_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> t
         return found if len(found) > 1 else found[0]
 
     return content, ask
+
+
+def _without_traces(model: Any) -> None:
+    """Remove what torch notes at every node and value: Python's stack, with paths of this machine."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]
 
 
 def pt2_file(network: nn.Module, inputs: Inputs, about: Mapping[str, str]) -> tuple[bytes, Ask]:
