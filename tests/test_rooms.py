@@ -28,7 +28,8 @@ UPPER = {"runs": set(LOWER)}
 UPPER["studies"] = UPPER["sklearn"] = {*LOWER, "runs"}
 UPPER["report"] = {*UPPER["studies"], "studies"}
 UPPER["bench"] = {*UPPER["studies"], "studies"}
-UPPER["api"] = {*UPPER["report"], "report"}
+UPPER["shipping"] = {*UPPER["report"], "report", "bench"}
+UPPER["api"] = {*UPPER["report"], "report", "shipping"}
 UPPER["cli"] = {*UPPER["api"], "api", "bench"}
 MAY_IMPORT = LOWER | UPPER
 # the package itself hands over to the functions, `python -m concord` to the command line

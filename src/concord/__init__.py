@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from concord.api.plain import plain_train as plain_train
     from concord.api.report import write_report as write_report
     from concord.api.run import Run as Run
+    from concord.api.ship import ship as ship
+    from concord.api.ship import ship_plan as ship_plan
     from concord.api.study import study as study
     from concord.api.train import resume as resume
     from concord.api.train import train as train
@@ -106,6 +108,8 @@ _HOMES = {
     "sample": "api.evaluate",
     "write_report": "api.report",
     "study": "api.study",
+    "ship": "api.ship",
+    "ship_plan": "api.ship",
     "cohort": "api.loop",
     "updates": "api.loop",
     "Batch": "training.batch",

@@ -1,0 +1,115 @@
+"""``concord ship``: from data and limits to the best network under them.
+
+Example:
+    $ concord ship photos/ --max-parameters 100k --hours 2 --out shipped
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from concord.cli import progress, sizes
+from concord.cli.options import Json, print_json
+
+if TYPE_CHECKING:
+    from concord.shipping.plan import Plan
+    from concord.shipping.shipped import Shipped
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "ship",
+        help="Find the best network under the limits within the hours, and write it to a folder that is used"
+        " without concord: ONNX in floats and 8 bits, a script, a model card, a report. The same command"
+        " continues a stopped search.\n\n"
+        "Example: concord ship photos/ --max-parameters 100k --hours 2 --out shipped",
+    )(ship_command)
+
+
+def ship_command(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Name or path of the data: a folder of classes, for example.", show_default=False
+        ),
+    ],
+    max_parameters: Annotated[
+        str | None, typer.Option(metavar="N", help="Most parameters: 50000, 100k or 1.5M.")
+    ] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="N", help="Most multiply-accumulates for one image: 10M.")
+    ] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most bytes of model.onnx: 200kB or 1MiB.")
+    ] = None,
+    max_ms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MS",
+            help="Most milliseconds of one image in ONNX Runtime, on one thread of this machine.",
+        ),
+    ] = None,
+    hours: Annotated[float, typer.Option(help="Hours for all of it.")] = 1.0,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN:MEMBER", help="Member of a finished run on the same data that teaches too."
+        ),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the images in pixels; default: that of the data.")
+    ] = None,
+    valid: Annotated[
+        float, typer.Option(help="Share cut off for validation where there is no such part.")
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option(help="Share cut off for the test where there is no such part.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of splits and trainings.")] = 0,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Report runs, hours and disk space, and train nothing.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder to create or continue.")] = Path("shipped"),
+    json_: Json = False,
+) -> None:
+    asked = {
+        "max_parameters": sizes.count("--max-parameters", max_parameters),
+        "max_macs": sizes.count("--max-macs", max_macs),
+        "max_bytes": sizes.size("--max-bytes", max_bytes),
+        "max_ms": sizes.milliseconds("--max-ms", max_ms),
+        "hours": hours,
+        "teacher": teacher,
+        "size": size,
+        "valid": valid,
+        "test": test,
+        "seed": seed,
+    }
+    from concord.api.ship import ship, ship_plan
+
+    with progress.stop_flag() as stop, progress.tally() as observer:
+        if plan:
+            _show_plan(ship_plan(data, **asked, observer=observer, stop=stop), json_)  # type: ignore[arg-type]
+        else:
+            _show(ship(data, out, **asked, observer=observer, stop=stop), json_)  # type: ignore[arg-type]
+
+
+def _show_plan(plan: "Plan", as_json: bool) -> None:
+    if as_json:
+        print_json(plan.to_dict())
+        return
+    print(f"runs   {plan.runs}")
+    print(f"hours  {plan.seconds / 3600:.2f}")
+    print(f"disk   {plan.bytes / 1e6:.1f} MB")
+    for rung in plan.halving.rungs:
+        print(f"short  {rung.runs} candidates for {rung.epochs} epochs")
+    print(f"full   {', '.join(plan.full.ways)}: about {plan.full.epochs} epochs each")
+
+
+def _show(found: "Shipped", as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print(found.sentence())
+    print(f"int8: {'shipped' if found.int8.shipped else 'not shipped'}; {found.int8.reason}")
+    print(f"{found.folder}: {', '.join(found.files)}")

@@ -1,0 +1,80 @@
+"""The model card of what is shipped, in Markdown under the hub's header.
+
+Source: M. Mitchell et al., "Model cards for model reporting", 2019; the header is that of Hugging Face's hub.
+Licence, origin of the images and forbidden uses, which no program knows, are left to whoever publishes it.
+"""
+
+import json
+
+from concord.files.text import printable
+from concord.report.tables import escape, markdown
+from concord.runs.interface import Interface
+from concord.shipping.ending import EIGHT, FLOAT, SCRIPT
+from concord.shipping.shipped import Shipped
+from concord.shipping.tables import int8_table, needs_table, rivals_table
+
+CLASSES = 20  # named in the text
+
+
+def model_card(shipped: Shipped, interface: Interface) -> str:
+    """The whole file."""
+    parts = [
+        f"---\n{_header(shipped)}\n---",
+        f"# {escape(shipped.network)}",
+        escape(shipped.sentence()),
+        f"## What it is for\n\n{_use(interface)}",
+        f"## How to use it\n\n{_how(shipped)}",
+        f"## Test scores\n\n{markdown(rivals_table(shipped))}\n{markdown(int8_table(shipped))}",
+        f"## What it needs\n\n{markdown(needs_table(shipped))}",
+        f"## Training\n\n{_training(shipped)}",
+        "## To be added by whoever publishes it\n\nLicence. Origin of the images, and consent to their use."
+        " Intended users. Uses that are out of scope.",
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _header(shipped: Shipped) -> str:
+    """YAML, each value as JSON, which is YAML too."""
+    metric = {"type": "accuracy", "name": "accuracy", "value": 1 - shipped.tested.error}
+    result = {
+        "task": {"type": "image-classification"},
+        "dataset": {"type": "custom", "name": shipped.asked.data.source},
+        "metrics": [metric],
+    }
+    fields = {
+        "library_name": "onnx",
+        "pipeline_tag": "image-classification",
+        "tags": ["concord", "onnx", shipped.network],
+        "metrics": ["accuracy"],
+        "model-index": [{"name": shipped.network, "results": [result]}],
+    }
+    return "\n".join(f"{k}: {printable(json.dumps(v, ensure_ascii=False))}" for k, v in fields.items())
+
+
+def _use(interface: Interface) -> str:
+    c, h, w = interface.shape
+    named = ", ".join(map(escape, interface.classes[:CLASSES]))
+    more = f", and {len(interface.classes) - CLASSES} more" if len(interface.classes) > CLASSES else ""
+    return (
+        f"It takes images of {c}x{h}x{w} (channels, height, width) and names one of {len(interface.classes)}"
+        f' classes: {named}{more}.\n\nIt cannot say "none of these": any image gets one of the classes. The'
+        " scores below hold for images like those of the test part."
+    )
+
+
+def _how(shipped: Shipped) -> str:
+    model = EIGHT if shipped.int8.shipped else FLOAT
+    return (
+        f"`python {SCRIPT} photo.jpg ...` names the class of image files with `{model}`; it needs numpy,"
+        " pillow and onnxruntime. Both the normalisation of the pixels and the softmax are inside the file;"
+        " its metadata say how an image becomes the pixels that it takes."
+    )
+
+
+def _training(shipped: Shipped) -> str:
+    data = shipped.asked.data
+    return (
+        f"{escape(shipped.network)} was {escape(shipped.about)}, for {shipped.epochs} epochs, on"
+        f" {escape(data.source)}. It was chosen on the validation part alone; the test part was looked at"
+        " once. results.json holds every decision with its figures."
+    )

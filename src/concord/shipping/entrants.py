@@ -1,0 +1,193 @@
+"""Candidates that are under the limits and that there is time for, each with its pace on this machine."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import torch
+
+from concord.errors import StoppedError, UsageError
+from concord.runs.config import Member
+from concord.runs.watching import Stop
+from concord.shipping import budget
+from concord.shipping.asked import Asked
+from concord.shipping.budget import Line
+from concord.shipping.candidates import Candidate, Shop
+from concord.shipping.families import FAMILIES
+from concord.shipping.limits import Limits, Needs, shown
+from concord.shipping.material import Material
+from concord.shipping.onnx_trial import MEMBER, with_file
+from concord.shipping.pace import Pace, Work, measured
+from concord.shipping.recipe import config_of
+from concord.training.observer import Observer
+
+MOST = 6  # candidates
+EPOCHS = 1000  # of a configuration of which only a moment is run
+PLANNING = 0.1  # share of the hours for the plan, after which no more candidates are timed
+HALF = 0.5  # of the hours, in which a candidate alone should get ``budget.ENOUGH`` epochs
+LEAST = 0.25  # of the MACs of the widest candidate, below which none is narrowed
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A candidate, and how fast it trains by itself."""
+
+    candidate: Candidate
+    pace: Pace
+    line: Line
+
+    @property
+    def name(self) -> str:
+        return self.candidate.network
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain data."""
+        needs, pace = asdict(self.candidate.needs), asdict(self.pace)
+        seconds = {"fixed": self.line.fixed, "epoch": self.line.epoch, **pace}
+        return {"network": self.name, "family": self.candidate.family.name, **needs, "seconds": seconds}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Entrant":
+        """The entrant that ``plain`` wrote down."""
+        family = next(one for one in FAMILIES if one.name == plain["family"])
+        needs = Needs(*(plain[field.name] for field in fields(Needs)))
+        seconds = plain["seconds"]
+        pace = Pace(seconds["update"], seconds["image"], seconds["save"])
+        return cls(Candidate(plain["network"], family, needs), pace, Line(seconds["fixed"], seconds["epoch"]))
+
+
+def entrants_of(
+    asked: Asked, material: Material, shop: Shop, observer: Observer, stop: Stop
+) -> tuple[int, list[Entrant]]:
+    """The number of threads that train fastest here, and the candidates, timed.
+
+    UsageError if no network is under the limits.
+    """
+    candidates = _under(asked.limits, shop, material, stop)
+    candidates.sort(key=lambda one: one.needs.macs)
+    threads = _threads(candidates[0], material)
+    found: list[Entrant] = []
+    began = time.perf_counter()
+    for candidate in candidates:
+        _heed(stop)
+        if len(found) > 1 and time.perf_counter() - began > PLANNING * asked.seconds:
+            observer.notice(f"no time to try {candidate.network}: a tenth of the hours went into the plan")
+            continue
+        affordable = candidate
+        if found:
+            affordable = _affordable(candidate, found[-1], asked, shop, material) or candidate
+        entrant = _timed(affordable, material, threads)
+        if entrant.name not in [one.name for one in found]:
+            found.append(entrant)
+            observer.notice(_line(entrant))
+    return threads, found
+
+
+def _heed(stop: Stop) -> None:
+    if stop():
+        raise StoppedError("stopped while planning; nothing was trained, and the same command starts over")
+
+
+def _line(entrant: Entrant) -> str:
+    needs = entrant.candidate.needs
+    parts = [shown("parameters", needs.parameters), shown("macs", needs.macs)]
+    if needs.milliseconds is not None:
+        parts += [shown("bytes", needs.bytes), shown("milliseconds", needs.milliseconds)]
+    return f"candidate {entrant.name}: {', '.join(parts)}; {entrant.line.epoch:.2g} s an epoch"
+
+
+def _under(limits: Limits, shop: Shop, material: Material, stop: Stop) -> list[Candidate]:
+    """At most ``MOST`` candidates under all limits, exported where bytes or milliseconds are limited."""
+    exact = shop.under(limits)
+    if not limits.needs_a_file:
+        return exact[:MOST]
+    found: list[Candidate] = []
+    smallest: list[Candidate] = []
+    for candidate in exact:
+        _heed(stop)
+        fitting, least = _with_file(candidate, limits, shop, material)
+        smallest.append(least)
+        if fitting is not None:
+            found.append(fitting)
+        if len(found) == MOST:
+            break
+    if not found:
+        raise UsageError(_no_file(smallest, limits))
+    return found
+
+
+def _with_file(
+    candidate: Candidate, limits: Limits, shop: Shop, material: Material
+) -> tuple[Candidate | None, Candidate]:
+    """The widest network of the family whose file is under the limits, and the smallest that was measured.
+
+    Half of what is left is tried each time: a file takes seconds to make.
+    """
+    low, high, place = -1, candidate.place + 1, candidate.place
+    fitting: Candidate | None = None
+    least = candidate
+    while low < high - 1:
+        tried = shop.candidate(candidate.family, place)
+        assert tried is not None
+        tried = with_file(tried, material.interface)
+        if limits.over(tried.needs):
+            high, least = place, tried
+        else:
+            low, fitting = place, tried
+        place = (low + high) // 2
+    return fitting, fitting or least
+
+
+def _no_file(smallest: list[Candidate], limits: Limits) -> str:
+    """Which of the limits on the file no network is under."""
+    for name in ("bytes", "milliseconds"):
+        most = limits.given().get(name)
+        least = min(smallest, key=lambda one: getattr(one.needs, name))
+        need = getattr(least.needs, name)
+        if most is not None and need > most:
+            return (
+                f"no network is under the limit of {shown(name, most)}: the ONNX file of the smallest,"
+                f" {least.network}, needs {shown(name, need)}. Give a larger limit"
+            )
+    return f"the limits contradict each other: no ONNX file is under all of {limits}. Give larger limits"
+
+
+def _affordable(
+    candidate: Candidate, timed: Entrant, asked: Asked, shop: Shop, material: Material
+) -> Candidate | None:
+    """The candidate, or a narrower one of its family that gets enough epochs in half of the hours.
+
+    The time of an epoch is taken to grow with the MACs, from the one that was timed before.
+    """
+    seconds = HALF * asked.seconds / budget.ENOUGH
+    most = round(timed.candidate.needs.macs * seconds / timed.line.epoch)
+    most = max(most, round(LEAST * candidate.needs.macs))
+    if candidate.needs.macs <= most:
+        return candidate
+    tighter = replace(asked.limits, macs=most)
+    found = shop.widest(candidate.family, tighter, candidate.place)
+    if found is not None and asked.limits.needs_a_file:
+        return with_file(found, material.interface)
+    return found
+
+
+def _timed(candidate: Candidate, material: Material, threads: int) -> Entrant:
+    pace = _pace(candidate, material, threads)
+    config = config_of(material, [Member(name=MEMBER, network=candidate.network)], epochs=1, threads=threads)
+    work = Work.of(material, config.train.batch_size)
+    return Entrant(candidate, pace, pace.line(work))
+
+
+def _pace(candidate: Candidate, material: Material, threads: int) -> Pace:
+    member = Member(name=MEMBER, network=candidate.network)
+    return measured(config_of(material, [member], epochs=EPOCHS, threads=threads), material)
+
+
+def _threads(candidate: Candidate, material: Material) -> int:
+    """One thread or all of torch's, whichever makes an update faster now."""
+    most = torch.get_num_threads()
+    if most == 1:
+        return 1
+    paces = {number: _pace(candidate, material, number).update for number in (1, most)}
+    return min(paces, key=lambda number: paces[number])

@@ -1,0 +1,127 @@
+"""The plan of a search: its candidates, how fast each trains here, and what is run for how long."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from concord.errors import UsageError
+from concord.runs.watching import Stop
+from concord.shipping import budget
+from concord.shipping.asked import HOUR, Asked
+from concord.shipping.budget import Full, Halving, Line, Rung
+from concord.shipping.candidates import Shop
+from concord.shipping.entrants import Entrant, entrants_of
+from concord.shipping.material import Material
+from concord.training.observer import Observer
+
+PARTNER = 3.0  # times the MACs of the small network that its partner has
+END = 15.0  # seconds for the export, its check, int8, latencies and the report, measured on two cores
+BASELINE = 0.05  # share of the seconds for a classifier of scikit-learn
+SAVED = 2 * 3 * 4  # bytes of a parameter in two checkpoints: its value and two moments, in float32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run, and what it takes. ``full`` is an estimate until the short runs are done."""
+
+    threads: int
+    entrants: tuple[Entrant, ...]
+    halving: Halving
+    full: Full
+    spent: float  # seconds that the plan itself took
+    seconds: float  # of everything, the plan among it
+    bytes: int
+
+    @property
+    def runs(self) -> int:
+        return sum(rung.runs for rung in self.halving.rungs) + len(self.full.ways)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of ``--plan --json``, and of the key ``plan`` of results.json."""
+        return {
+            "runs": self.runs,
+            "hours": self.seconds / HOUR,
+            "bytes": self.bytes,
+            "threads": self.threads,
+            "planning_seconds": self.spent,
+            "candidates": [one.plain() for one in self.entrants],
+            "rungs": [asdict(rung) for rung in self.halving.rungs],
+            "tried": list(self.halving.names),
+            "search_seconds": self.halving.seconds,
+            "ways": list(self.full.ways),
+            "epochs": self.full.epochs,
+            "full_seconds": self.full.seconds,
+        }
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Plan":
+        """The plan that ``to_dict`` wrote down."""
+        return cls(
+            plain["threads"],
+            tuple(Entrant.of(row) for row in plain["candidates"]),
+            Halving(
+                tuple(plain["tried"]),
+                tuple(Rung(row["runs"], row["epochs"]) for row in plain["rungs"]),
+                plain["search_seconds"],
+            ),
+            Full(tuple(plain["ways"]), plain["epochs"], plain["full_seconds"]),
+            plain["planning_seconds"],
+            plain["hours"] * HOUR,
+            plain["bytes"],
+        )
+
+
+def end_of(asked: Asked) -> float:
+    """Seconds for what comes after the last training."""
+    return END + BASELINE * asked.seconds
+
+
+def plan_of(asked: Asked, material: Material, observer: Observer, stop: Stop) -> Plan:
+    """Choose the candidates, time an update of each, and spread the hours over them.
+
+    UsageError for limits that no network is under, and for hours that are too short for one candidate.
+    """
+    began = time.perf_counter()
+    shop = Shop(material.interface.shape, len(material.interface.classes))
+    threads, entrants = entrants_of(asked, material, shop, observer, stop)
+    spent = material.seconds + time.perf_counter() - began
+    left = asked.seconds - spent - end_of(asked)
+    lines = {one.name: one.line for one in entrants}
+    search = budget.halving(lines, budget.SEARCH * left, left)
+    slowest = max((one for one in entrants if one.name in search.names), key=lambda one: one.line.epoch)
+    full = budget.full(expected(slowest, shop), left - search.seconds)
+    if full is None:
+        fastest = min(entrants, key=lambda one: one.line.epoch)
+        raise UsageError(_too_short(asked, fastest, spent))
+    chosen = tuple(one for one in entrants if one.name in search.names)
+    total = spent + search.seconds + full.seconds + end_of(asked)
+    return Plan(threads, chosen, search, full, spent, total, _disk(search, full, slowest, shop, material))
+
+
+def expected(entrant: Entrant, shop: Shop) -> dict[str, Line]:
+    """Seconds of each way, if the time of the partner is to that of the network as their MACs are."""
+    partner = shop.partner(entrant.candidate, PARTNER)
+    factor = 1 + partner.needs.macs / entrant.candidate.needs.macs
+    return budget.lines_of_ways(entrant.line, Line(entrant.line.fixed, factor * entrant.line.epoch))
+
+
+def _too_short(asked: Asked, fastest: Entrant, spent: float) -> str:
+    """How long the shortest search would be."""
+    need = fastest.line.seconds(budget.LEAST) + spent + END
+    hours = 1.1 * need / (1 - BASELINE) / HOUR
+    return (
+        f"{asked.hours:g} hours are too short for one candidate: {budget.LEAST} epochs of {fastest.name},"
+        f" which trains fastest here, take {fastest.line.seconds(budget.LEAST):.0f} seconds, the plan"
+        f" {spent:.0f} and the export about {END:.0f}. Give at least {hours:.2g} hours"
+    )
+
+
+def _disk(search: Halving, full: Full, slowest: Entrant, shop: Shop, material: Material) -> int:
+    """Bytes of all runs: two checkpoints with the optimiser's state, and predictions for the test part."""
+    partner = shop.partner(slowest.candidate, PARTNER).needs.parameters
+    small = slowest.candidate.needs.parameters
+    short = sum(rung.runs for rung in search.rungs)
+    predicted = 4 * len(material.interface.classes) * len(material.splits.test)
+    return SAVED * (short * small + len(full.ways) * (small + partner)) + predicted * (
+        short + 3 * len(full.ways)
+    )

@@ -1,0 +1,153 @@
+"""The full runs of the network that was chosen: plain, taught once, collaborating, taught in a chain.
+
+Every way trains it for the same epochs by the same recipe. It is called ``small`` in each, so that it starts
+from the same weights and sees the same batches.
+
+Sources: G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", 2015 (``once``);
+Y. Zhang et al., "Deep mutual learning", CVPR 2018 (``collaborating``); T. Furlanello et al., "Born-again
+neural networks", ICML 2018 (``chain``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from concord.errors import DivergedError, amount
+from concord.runs.config import Consensus, Member
+from concord.runs.ramps import Ramp
+from concord.shipping import budget
+from concord.shipping.asked import Asked
+from concord.shipping.budget import ALONE, CHAIN, COLLABORATING, ONCE, PLAIN
+from concord.shipping.candidates import Shop
+from concord.shipping.entrants import EPOCHS, Entrant
+from concord.shipping.onnx_trial import MEMBER
+from concord.shipping.pace import Work, measured
+from concord.shipping.plan import PARTNER, Plan, end_of
+from concord.shipping.recipe import config_of
+from concord.shipping.rungs import pace_so_far
+from concord.shipping.runner import Runner
+from concord.shipping.teacher import teacher_of
+
+BESIDE = "partner"
+WEIGHT, TEMPERATURE = 1.0, 2.0  # of kl towards teachers and between partners
+UNTIL = 0.5  # of the training, before partners pull each other: before that a consensus does harm
+ABOUT = {
+    PLAIN: "trained plainly",
+    ONCE: "taught once by the finished ensemble",
+    COLLABORATING: "trained in collaboration with a larger partner",
+    CHAIN: "taught by the finished ensemble and by the network that was taught once",
+    ALONE: "trained plainly",
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One run of the chosen network."""
+
+    members: tuple[Member, ...]
+    consensus: Consensus | None = None
+
+
+def way_of(name: str, network: str, partner: str, runner: Runner, extra: Sequence[Member]) -> Way:
+    """The members of a way, and what is between them; ``extra`` are teachers of the user's."""
+    small, beside = Member(name=MEMBER, network=network), Member(name=BESIDE, network=partner)
+    plain = [_teacher(one, PLAIN, runner) for one in (small, beside)]
+    if name == ALONE:
+        return Way((small,))
+    if name == PLAIN:
+        return Way((small, beside))
+    if name == COLLABORATING:
+        schedule = Ramp(kind="burn_in", until=UNTIL)
+        consensus = Consensus("kl", weight=WEIGHT, temperature=TEMPERATURE, edges="all", schedule=schedule)
+        return Way((small, beside), consensus)
+    if name == ONCE:
+        return _taught(small, [*plain, *extra])
+    return _taught(small, [*plain, _teacher(small, ONCE, runner), *extra])
+
+
+def _teacher(member: Member, way: str, runner: Runner) -> Member:
+    """That member of the finished run of a way, which teaches."""
+    run = (runner.runs / way).resolve()
+    return Member(name=f"{member.name}.{way}", network=member.network, teacher=f"{run}:{member.name}")
+
+
+def _taught(small: Member, teachers: Sequence[Member]) -> Way:
+    """kl with a share 1 / T to each of T teachers: the gradient of kl to the mean of their probabilities."""
+    share, nobody = 1 / len(teachers), [0.0] * (1 + len(teachers))
+    edges = [[0.0, *[share] * len(teachers)], *[nobody] * len(teachers)]
+    consensus = Consensus("kl", weight=WEIGHT, temperature=TEMPERATURE, edges=edges)
+    return Way((small, *teachers), consensus)
+
+
+def chosen(plan: Plan, best: Entrant, asked: Asked, shop: Shop, runner: Runner) -> dict[str, Any]:
+    """Run every way that there is time for; gives the decision, with the way that validation prefers."""
+    partner = shop.partner(best.candidate, PARTNER).network
+    full = runner.journal.once("full", lambda: _full(plan, best, partner, asked, runner))
+    extra = [] if asked.teacher is None else [teacher_of(asked.teacher, runner.material.interface)]
+    ways = full["ways"]
+
+    def decide() -> dict[str, Any]:
+        rows: list[dict[str, Any]] = []
+        diverged: dict[str, str] = {}
+        for place, name in enumerate(ways):
+            runner.observer.counted(place, len(ways))
+            if name in (ONCE, CHAIN) and (PLAIN in diverged or (name == CHAIN and ONCE in diverged)):
+                diverged[name] = "its teachers diverged"
+                continue
+            try:
+                rows.append(
+                    _row(name, way_of(name, best.name, partner, runner, extra), full["epochs"], runner)
+                )
+            except DivergedError as error:
+                diverged[name] = str(error)
+            else:
+                runner.observer.notice(_line(rows[-1]))
+        if not rows:
+            raise DivergedError(f"{best.name} could not be trained: {next(iter(diverged.values()))}")
+        best_row = min(rows, key=lambda row: row["valid_error"])  # of equal ones the first
+        return {"rows": rows, "diverged": diverged, "way": best_row["way"]}
+
+    return {**full, "network": best.name, "partner": partner, **runner.journal.once("choice", decide)}
+
+
+def _full(plan: Plan, best: Entrant, partner: str, asked: Asked, runner: Runner) -> dict[str, Any]:
+    """Ways and epochs that the hours have room for, after what the short runs took.
+
+    The time of the pair is measured, and all of it taken times what the short runs took of what was expected.
+    """
+    taken, expected = pace_so_far(runner, plan)
+    factor = taken / expected if expected else 1.0
+    pair = [Member(name=MEMBER, network=best.name), Member(name=BESIDE, network=partner)]
+    config = config_of(runner.material, pair, epochs=EPOCHS, threads=plan.threads)
+    together = measured(config, runner.material).line(Work.of(runner.material, config.train.batch_size))
+    lines = {way: line.times(factor) for way, line in budget.lines_of_ways(best.line, together).items()}
+    left = asked.seconds - plan.spent - taken - end_of(asked)
+    found = budget.full(lines, left) or budget.Full(
+        (ALONE,), budget.LEAST, lines[ALONE].seconds(budget.LEAST)
+    )
+    runner.observer.notice(
+        f"{best.name} is trained for {amount(found.epochs, 'epoch')}, beside {partner}:"
+        f" {', '.join(found.ways)}; about {found.seconds / 60:.1f} minutes"
+    )
+    return {
+        "ways": list(found.ways),
+        "epochs": found.epochs,
+        "expected_seconds": found.seconds,
+        "search_seconds": taken,
+        "slower_than_planned": factor,
+    }
+
+
+def _row(name: str, way: Way, epochs: int, runner: Runner) -> dict[str, Any]:
+    result = runner.run(name, way.members, epochs=epochs, consensus=way.consensus)
+    return {
+        "way": name,
+        "about": ABOUT[name],
+        "run": name,
+        "valid_error": result.members[MEMBER].valid_error,
+        "seconds": runner.seconds(result),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    return f"{row['about']}: validation error {100 * row['valid_error']:.2f} % ({row['seconds']:.0f} s)"
