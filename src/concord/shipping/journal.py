@@ -19,7 +19,10 @@ FILE = "search.json"
 
 
 class Journal:
-    """The decisions of the search in one folder. UsageError if it holds a search for something else."""
+    """The decisions of the search in one folder. UsageError if it holds a search for something else.
+
+    Nothing is written before the first decision.
+    """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.file = folder / FILE
@@ -29,7 +32,6 @@ class Journal:
         if changes:
             listed = "\n".join(f"  {change}" for change in changes)
             raise UsageError(f"{folder} holds another search; give another folder, or undo:\n{listed}")
-        self._write()
 
     def once(self, key: str, decide: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """The decision under that key, as plain data; it is made if it is not there yet."""

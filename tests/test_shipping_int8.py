@@ -1,0 +1,134 @@
+"""Eight bits: the file that ONNX Runtime makes, and when it is not shipped; the test with its intervals."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import concord
+from concord.data.normalise import Normalise
+from concord.runs.export_deployed import Deployed, pictures
+from concord.runs.export_formats import ConversionError, onnx_file
+from concord.shipping import tested
+from concord.shipping.ending import _against_int8
+from concord.shipping.int8 import IMAGES, calibration, quantised
+from concord.shipping.limits import Limits
+from concord.shipping.tested import Against, against
+from concord.zoo.build import build
+
+pytest.importorskip("onnxruntime", reason="needs the extra export")
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return concord.load_data("digits")
+
+
+@pytest.fixture(scope="module")
+def content(splits):
+    """A network with random weights, as a file."""
+    torch.manual_seed(0)
+    network = build("noel2017_m(filters=12)", channels=1, classes=10)
+    about = {"classes": '["0"]', "size": "[8, 8]"}
+    return onnx_file(Deployed([network], Normalise.of(splits.train)), pictures((1, 8, 8)), about)[0]
+
+
+@pytest.fixture(scope="module")
+def eight(content, splits):
+    return quantised(content, calibration(splits))
+
+
+def asked(content, pixels):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(content).run(None, {"pixels": pixels})[0]
+
+
+def test_calibration_is_of_training_images_spread_over_the_part(splits):
+    found = calibration(splits)
+    assert found.shape == (IMAGES, 1, 8, 8)
+    assert torch.equal(found[0], splits.train.pixels[0])
+    assert torch.equal(found[-1], splits.train.pixels[-1])
+
+
+def test_eight_bits_are_smaller_and_nearly_the_same_probabilities(content, eight, splits):
+    pixels = splits.test.pixels.numpy()
+    whole, small = asked(content, pixels), asked(eight, pixels)
+    assert 0 < np.abs(whole - small).mean() < 0.02
+    assert (whole.argmax(1) == small.argmax(1)).mean() > 0.9
+    assert len(eight) < 0.6 * len(content)
+
+
+def test_weights_are_whole_numbers_of_8_bits_with_a_scale_for_each_channel(eight):
+    import onnx
+
+    model = onnx.load_from_string(eight)
+    kinds = {node.op_type for node in model.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    weights = [
+        t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4
+    ]
+    assert len(weights) > 10
+    scales = {t.name: t.dims for t in model.graph.initializer if t.name.endswith("_scale")}
+    assert any(list(dims) == [12] for dims in scales.values())
+
+
+def test_the_description_is_kept(content, eight):
+    import onnx
+
+    before, after = (onnx.load_from_string(each).metadata_props for each in (content, eight))
+    assert {p.key: p.value for p in after} == {p.key: p.value for p in before}
+
+
+def test_a_file_that_is_none_is_a_conversion_error(splits):
+    with pytest.raises(ConversionError):
+        quantised(b"no network", calibration(splits))
+
+
+@pytest.mark.parametrize(
+    ("loss", "size", "took", "limits", "said"),
+    [
+        (Against("float", 0.05, 0.01, 0.09, 0.001), 10, 1.0, Limits(), "8 bits lose 5.00 points"),
+        (Against("float", 0.05, -0.01, 0.11, 0.2), 10, 1.0, Limits(), ""),
+        (Against("float", 0.0, -0.01, 0.01, 1.0), 20, 1.0, Limits(), "has 20 bytes, no fewer than"),
+        (Against("float", 0.0, -0.01, 0.01, 1.0), 10, 3.0, Limits(milliseconds=2), "takes 3 ms here, over"),
+    ],
+)
+def test_when_eight_bits_are_not_shipped(loss, size, took, limits, said):
+    reason = _against_int8(loss, size, took, 20, limits)
+    assert reason.count(said) == 1 if said else reason == ""
+
+
+def test_a_difference_by_hand():
+    """Of 100 images 9 are wrong by the first alone, 2 by the second alone: d = 7 / 102 +- z s.
+
+    s = sqrt(9 + 2 + 1 - 7^2 / 102) / 102; p is twice the chance of 2 or fewer heads in 11 throws.
+    """
+    one, other = np.zeros(100, bool), np.zeros(100, bool)
+    one[:9], other[9:11] = True, True
+    one[50:53] = other[50:53] = True
+    found = against(tested.Tested("one", "", one), tested.Tested("other", "", other))
+    half = 1.959963984540054 * math.sqrt(12 - 49 / 102) / 102
+    assert found.difference == pytest.approx(0.07)
+    assert (found.low, found.high) == pytest.approx((7 / 102 - half, 7 / 102 + half))
+    assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
+    assert found.proven
+    back = against(tested.Tested("other", "", other), tested.Tested("one", "", one))
+    assert (back.difference, back.low, back.high) == pytest.approx(
+        (-found.difference, -found.high, -found.low)
+    )
+
+
+def test_the_error_of_a_file_is_counted_on_every_image(content, splits):
+    found = tested.of_file(content, "x", "", splits.test)
+    named = asked(content, splits.test.pixels.numpy()).argmax(1)
+    assert found.wrong.tolist() == (named != splits.test.labels.numpy()).tolist()
+
+
+def test_the_best_rival_has_the_smallest_error_and_of_equal_ones_is_the_first():
+    a, b, c = (
+        tested.Tested(name, "", np.array(wrong))
+        for name, wrong in (("a", [1, 1]), ("b", [1, 0]), ("c", [0, 1]))
+    )
+    assert tested.best([a, b, c]) is b

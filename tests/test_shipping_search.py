@@ -1,0 +1,214 @@
+"""A search on digits from its beginning to its folder: stopped, continued, refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from run_made import call
+from ship_made import quick
+from sklearn.datasets import load_digits
+
+import concord
+from concord.errors import CheckpointError, DataError, StoppedError, UsageError
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
+LIMIT, HOURS = 6_000, 1.0
+
+
+@pytest.fixture(autouse=True)
+def _quick():
+    with quick():
+        yield
+
+
+def search(out, **changes):
+    return concord.ship("digits", out, **{"max_parameters": LIMIT, "hours": HOURS, **changes})
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """A search that was stopped in its second run and then continued, and what was trained."""
+    out = tmp_path_factory.mktemp("ship") / "out"
+    with quick():
+        with pytest.raises(StoppedError, match="everything is saved: the same command continues"):
+            search(out, stop=lambda: len(list(out.glob("runs/*/config.toml"))) > 1)
+        before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json")}
+        found = search(out)
+    return found, before
+
+
+def test_the_stopped_search_continues_and_trains_nothing_twice(found):
+    shipped, before = found
+    assert len(before) == 1
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    names = {row["run"] for decision in shipped.decisions for row in decision["rows"]}
+    assert names == {path.parent.name for path in Path(shipped.folder).glob("runs/*/result.json")}
+
+
+def test_all_is_there_and_read_a_second_time_without_a_training(found):
+    shipped, _ = found
+    out = Path(shipped.folder)
+    assert all((out / name).is_file() for name in shipped.files)
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")}
+    again = search(out)
+    assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")} == stamps | {
+        path: path.stat().st_mtime_ns for path in out.glob("runs/*/.lock")
+    }
+    assert again["test"] == shipped["test"]
+    assert again["rivals"] == shipped["rivals"]
+
+
+def test_the_network_is_under_its_limit_and_good(found):
+    shipped, _ = found
+    cost = concord.cost_of(shipped.network, (1, 8, 8), classes=10)
+    assert cost.parameters == shipped["parameters"] <= LIMIT
+    assert shipped.needs.bytes == (Path(shipped.folder) / "model.onnx").stat().st_size
+    assert shipped.tested.error < 0.7  # after two epochs; by chance it would be 0.9
+
+
+def test_the_figures_of_the_files_are_those_of_asking_them(found):
+    shipped, _ = found
+    splits = concord.load_data("digits")
+    pixels, labels = splits.test.pixels.numpy(), splits.test.labels.numpy()
+    for name, error in (("model.onnx", shipped.tested.error), ("model.int8.onnx", shipped.int8.tested.error)):
+        file = Path(shipped.folder) / name
+        if file.exists():
+            (p,) = onnxruntime.InferenceSession(file).run(None, {"pixels": pixels})
+            assert (p.argmax(1) != labels).mean() == pytest.approx(error)
+
+
+def test_every_choice_is_the_smallest_validation_error(found):
+    shipped, _ = found
+    for decision in shipped.decisions:
+        errors = {row.get("way", row.get("network")): row["valid_error"] for row in decision["rows"]}
+        assert errors[decision["chosen"][0]] == min(errors.values())
+    last = shipped.decisions[-1]["rows"]
+    run = next(row["run"] for row in last if row["way"] == shipped.way)
+    result = json.loads((Path(shipped.folder) / f"runs/{run}/result.json").read_text())
+    assert min(row["valid_error"] for row in last) == result["members"]["small"]["valid_error"]
+
+
+def test_the_script_names_files_without_concord(found, tmp_path):
+    shipped, _ = found
+    digits = load_digits()
+    seven = int(np.flatnonzero(digits.target == 7)[0])
+    Image.fromarray((digits.images[seven] * 255 / 16).round().astype(np.uint8)).save(tmp_path / "a.png")
+    command = [sys.executable, "-I", str(Path(shipped.folder) / "predict.py"), str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    name, label, _ = done.stdout.strip().rsplit("  ", 2)
+    assert name == str(tmp_path / "a.png")
+    assert label in json.loads((Path(shipped.folder) / "classes.json").read_text())
+    assert len((Path(shipped.folder) / "predict.py").read_text().splitlines()) <= 10
+
+
+def test_report_and_card_begin_with_what_was_found(found):
+    shipped, _ = found
+    page = (Path(shipped.folder) / "report.html").read_text()
+    card = (Path(shipped.folder) / "MODEL_CARD.md").read_text()
+    assert f"has a test error of {100 * shipped.tested.error:.2f} %" in shipped.sentence()
+    assert "95 % Wilson interval" in shipped.sentence()
+    body = page[page.index("<body") :]
+    assert body.index("has a test error of") < body.index("Asked for") < body.index("What it had to beat")
+    assert "the data have no test part: 359 images were cut off as one" in page
+    assert "http" not in body
+    assert card.index("has a test error of") < card.index("## What it is for")
+
+
+def test_results_json_is_the_mapping_and_has_the_plan(found):
+    shipped, _ = found
+    written = json.loads((Path(shipped.folder) / "results.json").read_text())
+    told = json.loads(json.dumps(shipped.to_dict()))
+    assert list(written) == list(told)
+    for key in ("sentence", "limits", "network", "way", "test", "rivals", "decisions", "plan", "notices"):
+        assert written[key] == told[key]
+    assert written["plan"]["runs"] == 6
+    assert set(written["test"]) >= {"test_error", "low", "high", "images", "interval"}
+    assert [rival["name"] for rival in written["rivals"]][-1].startswith("scikit-learn ")
+
+
+def test_another_search_in_the_same_folder_is_refused(found):
+    shipped, _ = found
+    with pytest.raises(UsageError, match=r"holds another search.*\n  limits.parameters: 6000 -> 5000"):
+        search(shipped.folder, max_parameters=5_000)
+
+
+def test_a_damaged_journal_is_named(found, tmp_path):
+    (tmp_path / "search.json").write_text('{"settings": ')
+    with pytest.raises(CheckpointError, match=r"search\.json: damaged"):
+        search(tmp_path)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"other files in it, such as thesis.txt: give a new one"):
+        search(tmp_path)
+
+
+def test_the_plan_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["digits", "--max-parameters", "6k", "--hours", str(HOURS), "--plan", "--json"]
+    status, out, _ = call(capsys, "ship", *given)
+    plan = json.loads(out)
+    assert status == 0
+    assert 0 < plan["hours"] <= 1.01 * HOURS
+    assert plan["runs"] == sum(rung["runs"] for rung in plan["rungs"]) + len(plan["ways"])
+    assert plan["bytes"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hours_too_short_say_how_many_are_needed(tmp_path):
+    with pytest.raises(UsageError) as refused:
+        search(tmp_path / "out", hours=60 / 3600)
+    assert "hours are too short for one candidate: 1 epochs of" in str(refused.value)
+    assert "Give at least" in str(refused.value)
+    assert not list(tmp_path.glob("out/runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_parameters": 20}, "no network is under the limit of 20 parameters"),
+        ({"hours": 0}, "the hours must be a number above 0"),
+        ({"max_macs": -1}, "the limit of MACs must be a number above 0, got -1"),
+        ({"max_bytes": 9_000}, "the ONNX file of the smallest, .*, needs"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, said, tmp_path):
+    with pytest.raises(UsageError, match=said):
+        search(tmp_path / "out", **options)
+
+
+def test_too_few_images_to_validate_on_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"the validation part has 14 images, .* at least 30: add images"):
+        search(tmp_path / "out", valid=0.01)
+
+
+def test_a_teacher_of_other_classes_is_refused_before_anything_is_trained(tmp_path):
+    for k, name in enumerate(("cat", "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(40):
+            pixels = np.random.default_rng(i).integers(0, 200, (8, 8)) + 50 * k
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / name / f"{i}.png")
+    member = concord.Member("m", network="noel2017_st(filters=2)")
+    config = {"data": {"source": str(tmp_path / "photos")}, "members": [member.model_dump(exclude_none=True)]}
+    concord.train({**config, "train": {"epochs": 1, "threads": 1}}, tmp_path / "run")
+    with pytest.raises(DataError, match="names the classes cat, dog; the data have 0, 1, 2, 3, 4 and 5 more"):
+        search(tmp_path / "out", teacher=tmp_path / "run")
+    with pytest.raises(CheckpointError, match="is not a run folder"):
+        search(tmp_path / "out", teacher=tmp_path / "nothing")
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_the_command_says_what_was_found(found, capsys):
+    shipped, _ = found
+    given = ["digits", "--max-parameters", "6000", "--hours", str(HOURS), "--out", shipped.folder]
+    status, out, _ = call(capsys, "ship", *given)
+    assert status == 0
+    assert out.startswith(shipped.network)
+    assert "int8: " in out
+    status, out, _ = call(capsys, "ship", *given, "--max-ms", "soon", "--json")
+    assert (status, json.loads(out)["status"]) == (2, 2)
