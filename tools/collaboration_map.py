@@ -6,8 +6,8 @@
 ``collect`` reads the folders of finished studies, each of ``concord study docs/results/studies/map.toml
 --data DATA --set data.limit=IMAGES --epochs EPOCHS --out map/DATA-IMAGESxEPOCHS``; other seeds of one place
 may lie in another folder. ``draw`` makes a picture with a column for each place and a row for each arm, and
-prints tables as Markdown. A difference is taken seed by seed: t interval at 95 %, and p of the exact sign-flip
-test, which is at least 2 / 2^n for n seeds.
+prints tables as Markdown. A difference is taken seed by seed: t interval at 95 %, and p of the exact
+sign-flip test, which is at least 2 / 2^n for n seeds.
 """
 
 import argparse
