@@ -5,8 +5,8 @@
 
 The folders are ``TO/train/CLASS/*.png`` and ``TO/test/CLASS/*.png``, in the parts of the source; ``--train``
 and ``--test`` are pictures of each class, in the stored order. A cut is the square around the middle of a box
-with the box's longer side, moved into the picture, scaled to ``--size`` pixels. Boxes without an area are left
-out.
+with the longer side of the box, moved into the picture, scaled to ``--size`` pixels. Boxes without an area
+are left out.
 """
 
 import argparse
