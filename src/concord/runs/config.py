@@ -157,6 +157,7 @@ class Train(Section):
     optimizer: Annotated[Sgd | Adam | OwnOptimizer, Field(discriminator="kind")] = Adam()
     schedule: Literal["halving", "halving_epochs", "cosine", "constant"] = "halving"
     warmup: Fraction = 0.0  # fraction of the training with a linearly rising rate
+    ema: Fraction = 0.0  # decay of the average of a member's weights, which the run stands for; 0: none
     clip: PositiveFloat | None = None
     patience: Count | None = None  # epochs without a better validation error before stopping
     label_smoothing: Fraction = 0.0

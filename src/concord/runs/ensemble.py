@@ -178,6 +178,7 @@ class Ensemble(Predicts[S]):
         optimizer: Adam | Sgd | torch.optim.Optimizer | None = None,
         schedule: str | None = "halving",
         warmup: float = 0.0,
+        ema: float = 0.0,
         clip: float | None = None,
         patience: int | None = None,
         alternating: bool = False,
@@ -197,9 +198,10 @@ class Ensemble(Predicts[S]):
         or what ``concord.load_data`` gives. ``valid`` and ``test`` are such data, a fraction to cut off, or
         None; as long as ``valid`` is not given, a tenth is cut off, or of a loader nothing. ``optimizer`` is
         ``concord.Adam(...)`` (the default), ``concord.Sgd(...)``, or a torch optimizer made of the parameters
-        of all members, whose rate is left alone. With ``patience`` the training ends after that many epochs
-        without a better validation score, and the members get the best weights. ``shuffle=False`` takes data
-        sets in stored order in every epoch.
+        of all members, whose rate is left alone. ``ema``, such as 0.999, is the decay of a moving average of
+        each member's weights: members are evaluated as their averages, and end with these weights. With
+        ``patience`` the training ends after that many epochs without a better validation score, and the
+        members get the best weights. ``shuffle=False`` takes data sets in stored order in every epoch.
 
         With ``out`` everything is kept in a run folder: called again after a stop or a kill, with new modules
         of the same shapes and the same arguments, it continues exactly where it was; called again after its
@@ -210,7 +212,7 @@ class Ensemble(Predicts[S]):
 
         Raises UsageError, DataError, DivergedError with the members named, CheckpointError for a folder of
         another training, StoppedError after saving when ``stop`` says so. Ctrl-C leaves the members with the
-        weights of the last update.
+        weights of the last update, without averaging.
         """
         choices = Choices(
             epochs=epochs,
@@ -218,6 +220,7 @@ class Ensemble(Predicts[S]):
             optimizer=Adam() if optimizer is None else optimizer,
             schedule=schedule,
             warmup=warmup,
+            ema=ema,
             clip=clip,
             patience=patience,
             alternating=alternating,

@@ -137,6 +137,7 @@ class Choices:
     optimizer: Adam | Sgd | torch.optim.Optimizer = field(default_factory=Adam)
     schedule: str | None = "halving"  # None: the rate stays as the optimizer has it
     warmup: float = 0.0
+    ema: float = 0.0
     clip: float | None = None
     patience: int | None = None
     alternating: bool = False
@@ -166,6 +167,7 @@ class Choices:
             "optimizer": _optimizer_table(self.optimizer),
             "schedule": "constant" if own or self.schedule is None else self.schedule,
             "warmup": _number(self.warmup),
+            "ema": _number(self.ema),
             "clip": _number(self.clip),
             "patience": _number(self.patience),
             "update": "alternating" if self.alternating else "simultaneous",

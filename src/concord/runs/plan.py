@@ -51,6 +51,7 @@ def plan_of(config: Config, steps: int) -> Plan:
         bind=bind,
         weight=weight_of(config.consensus, train.epochs * steps),
         rule=Rule(train.update == "alternating", train.clip, train.micro_batch),
+        ema=train.ema,
         patience=train.patience,
         test_each_epoch=train.test == "epoch",
         checkpoint_seconds=train.checkpoint_seconds,
