@@ -102,7 +102,8 @@ def _channels(network: str, one: Input) -> int:
 
 def _counted(network: str, wanted: "Sequence[Input | Tensor]", named: dict[str, Any]) -> Cost:
     """On the meta device; with weights and numbers if the network runs there with no picture at all."""
-    from concord.cost.count import LayerError, count
+    from concord.cost.count import count
+    from concord.cost.passes import LayerError
     from concord.zoo.skeleton import skeleton
 
     tensors = [countable(one) for one in wanted]
