@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from concord.runs.doctor import doctor as doctor
     from concord.runs.ensemble import Ensemble as Ensemble
     from concord.runs.history import History as History
+    from concord.runs.training_costs import training_cost_of as training_cost_of
     from concord.tasks.classify import Classify as Classify
     from concord.tasks.detection.listed import average_precision as average_precision
     from concord.tasks.detection.precision import AveragePrecision as AveragePrecision
@@ -120,6 +121,7 @@ _HOMES = {
     "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
     "cost_of": "runs.costs",
+    "training_cost_of": "runs.training_costs",
     "latency": "bench.latency",
     "latency_of": "bench.latency",
     "latency_of_onnx": "bench.latency",

@@ -10,7 +10,7 @@ loss nor the optimizer is among the figures.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,14 @@ from torch.random import fork_rng
 from torch.utils._pytree import tree_leaves
 
 from concord.cost.backward import Update
+from concord.cost.count import count
 from concord.cost.passes import Input, blaming_layers, passed
 from concord.cost.record import times
 from concord.cost.watch import TURN, watched
 from concord.errors import UsageError
+
+if TYPE_CHECKING:
+    from concord.cost.document import TrainingDocument
 
 BATCH = 64
 Shape = tuple[int, ...]
@@ -91,11 +95,15 @@ class TrainingCost:
         """``3x224x224``; ``1x28x28 + 24`` for a picture and 24 symbols."""
         return " + ".join(map(times, self.inputs))
 
+    def to_dict(self) -> "TrainingDocument":
+        """The document that ``concord cost --training --json`` prints under ``training``."""
+        from concord.cost.document import training_document
+
+        return training_document(self)
+
     def macs_of(self, updates: int) -> int:
         """Multiply-accumulates of a training of this many updates with batches of this size."""
-        if updates < 0:
-            raise UsageError(f"a training has at least 0 updates, got {updates}")
-        return updates * self.macs
+        return _at_least_0(updates) * self.macs
 
 
 def count_training(network: nn.Module, *inputs: Input, batch: int | None = None) -> TrainingCost:
@@ -123,6 +131,26 @@ def count_training(network: nn.Module, *inputs: Input, batch: int | None = None)
         device,
         without_rule,
     )
+
+
+def training_macs(network: nn.Module, *inputs: Input, batch: int, updates: int, frozen: bool = False) -> int:
+    """Multiply-accumulates that a training of this network takes: updates x (forward + backward pass).
+
+    A ``frozen`` network, as a teacher is, takes its forward passes in evaluation alone.
+
+    Raises what ``count_training`` does.
+    """
+    if frozen:
+        size = _batch(inputs, batch)
+        samples = [x[:1] if isinstance(x, Tensor) else x for x in inputs]
+        return _at_least_0(updates) * size * count(network, *samples).macs
+    return count_training(network, *inputs, batch=batch).macs_of(updates)
+
+
+def _at_least_0(updates: int) -> int:
+    if updates < 0:
+        raise UsageError(f"a training has at least 0 updates, got {updates}")
+    return updates
 
 
 def _batch(inputs: tuple[Input, ...], batch: int | None) -> int:
