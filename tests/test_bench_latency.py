@@ -8,7 +8,7 @@ from torch import nn
 
 import concord
 from concord.bench import latency as room
-from concord.bench.latency import Latency, latency, latency_of, latency_of_onnx
+from concord.bench.latency import Latency, latencies, latency, latency_of, latency_of_onnx
 from concord.errors import DataError, ShapeError, UsageError
 
 
@@ -37,11 +37,11 @@ def clock(monkeypatch):
 
 
 def test_median_and_ends_of_ninety_percent_by_hand(clock):
-    """12 s before: 1 + 2 + 3 + 4 + 5. Then 60 s: 6 + 7 + ... + 12, of which 5 % lie below 6 + 0.05 x 6."""
+    """5 s before: 1, 2, 3. Turns of 5 s: 4, 5; 6; 7; 8; 9. Of 4 ... 9 5 % lie below 4 + 0.05 x 5."""
     ticks = clock(*range(1, 22))
-    found = latency(ticks.call, seconds=60)
-    assert (ticks.calls, found.calls, found.median) == (12, 7, 9)
-    assert (found.low, found.high) == pytest.approx((6.3, 11.7))
+    found = latency(ticks.call, seconds=25)
+    assert (ticks.calls, found.calls, found.median) == (3 + 6, 6, 6.5)
+    assert (found.low, found.high) == pytest.approx((4.25, 8.75))
 
 
 def test_a_slow_call_is_measured_five_times_after_one_before(clock):
@@ -51,9 +51,17 @@ def test_a_slow_call_is_measured_five_times_after_one_before(clock):
     assert str(found) == "4 s (1.2 to 8.2 s in 90 % of 5 calls)"
 
 
+def test_calls_take_turns(clock):
+    ticks, order = clock(2), []
+    calls = {name: lambda name=name: (order.append(name), ticks.call()) for name in "ab"}
+    found = latencies(calls, seconds=15)  # 3 s of one turn: two calls
+    assert "".join(order) == "aabb" + "aabb" * 5
+    assert found == {"a": Latency(2, 2, 2, 10), "b": Latency(2, 2, 2, 10)}
+
+
 def test_the_times_that_are_kept_are_bounded(clock, monkeypatch):
     monkeypatch.setattr(room, "MOST", 40)
-    assert latency(clock(1e-3).call, seconds=1).calls == 40
+    assert latency(clock(1e-3).call, seconds=1).calls == 5 * 40
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(2.5, "2.5 s"), (0.0021, "2.1 ms"), (3.4e-5, "34 µs")])
@@ -100,8 +108,9 @@ def test_a_network_that_waits_takes_as_long_as_it_waits(clock):
         ((nn.Linear(3, 2), torch.ones(1, 3)), {"seconds": 0}, "number above 0, got 0"),
         ((nn.Linear(3, 2), torch.ones(1, 3)), {"seconds": float("nan")}, "number above 0, got nan"),
         ((nn.Linear(3, 2), torch.ones(1, 4)), {}, r"Linear does not take inputs of shape \(1, 4\): Run"),
-        ((nn.Linear(3, 2),), {}, "inputs as tensors"),
-        ((nn.Linear(3, 2), (1, 3)), {}, "inputs as tensors"),
+        ((nn.Linear(3, 2),), {}, "as tensors with a batch"),
+        ((nn.Linear(3, 2), (1, 3)), {}, "as tensors with a batch"),
+        ((len, torch.ones(1, 3)), {}, "Module to measure, got builtin_function_or_method"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments, options, message):

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from concord.runs.doctor import doctor as doctor
     from concord.runs.ensemble import Ensemble as Ensemble
     from concord.runs.history import History as History
+    from concord.runs.training_costs import training_cost_of as training_cost_of
     from concord.tasks.classify import Classify as Classify
     from concord.tasks.detection.listed import average_precision as average_precision
     from concord.tasks.detection.precision import AveragePrecision as AveragePrecision
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from concord.tasks.task import Task as Task
     from concord.tasks.task import Watched as Watched
     from concord.training.batch import Batch as Batch
+    from concord.training.muon import Muon as Muon
     from concord.training.observer import Observer as Observer
     from concord.training.optim import Adam as Adam
     from concord.training.optim import Sgd as Sgd
@@ -91,6 +93,7 @@ _HOMES = {
     "Data": "runs.config_data",
     "Train": "runs.config",
     "Adam": "training.optim",
+    "Muon": "training.muon",
     "Sgd": "training.optim",
     "Run": "api.run",
     "train": "api.train",
@@ -124,6 +127,7 @@ _HOMES = {
     "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
     "cost_of": "runs.costs",
+    "training_cost_of": "runs.training_costs",
     "latency": "bench.latency",
     "latency_of": "bench.latency",
     "latency_of_onnx": "bench.latency",

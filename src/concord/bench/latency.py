@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ from concord.training.evaluate import evaluating
 
 SECONDS = 1.0
 FIRST = 0.2  # share of the seconds that is spent before: caches, clock, first calls
-LEAST = 5  # calls of which a spread is told
-MOST = 100_000  # calls whose times are kept
+TURNS = 5
+MOST = 100_000  # calls of one turn whose times are kept
 CPU = "CPUExecutionProvider"
 QUIET = 3  # ONNX Runtime's level of errors
 
@@ -54,16 +54,29 @@ def latency(call: Callable[[], object], *, seconds: float = SECONDS) -> Latency:
 
     Raises UsageError unless ``seconds`` is above 0.
     """
+    return latencies({"": call}, seconds=seconds)[""]
+
+
+def latencies(calls: Mapping[str, Callable[[], object]], *, seconds: float = SECONDS) -> dict[str, Latency]:
+    """The same of several calls, ``seconds`` for each, in five turns: what slows a machine slows them all."""
     if not 0 < seconds < float("inf"):
         raise UsageError(f"the seconds to measure are a number above 0, got {seconds}")
-    _times(call, seconds * FIRST, 1)
-    taken = _times(call, seconds, LEAST)
+    for call in calls.values():
+        _times(call, seconds * FIRST)
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(TURNS):
+        for name, call in calls.items():
+            taken[name] += _times(call, seconds / TURNS)
+    return {name: _spread(times) for name, times in taken.items()}
+
+
+def _spread(taken: list[float]) -> Latency:
     cuts = statistics.quantiles(taken, n=20, method="inclusive")
     return Latency(statistics.median(taken), cuts[0], cuts[-1], len(taken))
 
 
-def _times(call: Callable[[], object], seconds: float, least: int) -> list[float]:
-    """Seconds of each call, until the time is over and there are ``least``."""
+def _times(call: Callable[[], object], seconds: float) -> list[float]:
+    """Seconds of each call until the time is over, at least one."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
     while True:
@@ -71,7 +84,7 @@ def _times(call: Callable[[], object], seconds: float, least: int) -> list[float
         call()
         done = time.perf_counter()
         taken.append(done - began)
-        if (done > end and len(taken) >= least) or len(taken) == MOST:
+        if done > end or len(taken) == MOST:
             return taken
 
 
@@ -83,21 +96,8 @@ def latency_of(network: nn.Module, *inputs: Tensor, threads: int = 1, seconds: f
     Raises UsageError for threads or seconds that are not above 0, ShapeError for inputs that the network
     does not take.
     """
-    if not isinstance(network, nn.Module) or not inputs or not all(isinstance(x, Tensor) for x in inputs):
-        raise UsageError("expected a torch.nn.Module and its inputs as tensors with a batch")
-    waits = any(x.device.type != "cpu" for x in inputs)
-
-    def call() -> None:
-        network(*inputs)
-        if waits:
-            torch.accelerator.synchronize()
-
-    with using_threads(threads), evaluating({"": network}), torch.inference_mode():
-        try:
-            call()
-        except RuntimeError as error:
-            raise _refused(type(network).__name__, inputs, error) from error
-        return latency(call, seconds=seconds)
+    with using_threads(threads), evaluated(network):
+        return latency(call_of(network, *inputs), seconds=seconds)
 
 
 def latency_of_onnx(path: str | Path, *inputs: Tensor, threads: int = 1, seconds: float = SECONDS) -> Latency:
@@ -106,11 +106,38 @@ def latency_of_onnx(path: str | Path, *inputs: Tensor, threads: int = 1, seconds
     Raises UsageError without ONNX Runtime, DataError for a file that it cannot read, ShapeError for inputs
     that the file does not take.
     """
-    session = _session(Path(path), threads)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return latency(call_of_onnx(content, *inputs, threads=threads, name=str(path)), seconds=seconds)
+
+
+def call_of(network: nn.Module, *inputs: Tensor) -> Callable[[], object]:
+    """One forward pass, tried once; run it within ``evaluated``."""
+    if not inputs or not all(isinstance(x, Tensor) for x in inputs):
+        raise UsageError("expected the inputs of the network as tensors with a batch")
+    waits = any(x.device.type != "cpu" for x in inputs)
+
+    def call() -> None:
+        network(*inputs)
+        if waits:
+            torch.accelerator.synchronize()
+
+    try:
+        call()
+    except RuntimeError as error:
+        raise _refused(type(network).__name__, inputs, error) from error
+    return call
+
+
+def call_of_onnx(content: bytes, *inputs: Tensor, threads: int, name: str) -> Callable[[], object]:
+    """One call of ONNX Runtime on a file with this content, tried once."""
+    session = _session(content, _checked(threads), name)
     names = [one.name for one in session.get_inputs()]
     if len(names) != len(inputs):
-        raise ShapeError(f"{path} has the inputs {', '.join(names)}, got {len(inputs)} tensors")
-    given = {name: x.detach().cpu().numpy() for name, x in zip(names, inputs, strict=True)}
+        raise ShapeError(f"{name} has the inputs {', '.join(names)}, got {len(inputs)} tensors")
+    given = {key: x.detach().cpu().numpy() for key, x in zip(names, inputs, strict=True)}
 
     def call() -> None:
         session.run(None, given)
@@ -118,24 +145,31 @@ def latency_of_onnx(path: str | Path, *inputs: Tensor, threads: int = 1, seconds
     try:
         call()
     except Exception as error:  # ONNX Runtime's have no type in common
-        raise _refused(str(path), inputs, error) from error
-    return latency(call, seconds=seconds)
+        raise _refused(name, inputs, error) from error
+    return call
 
 
-def _session(path: Path, threads: int) -> Any:
+def _session(content: bytes, threads: int, name: str) -> Any:
     try:
         import onnxruntime
     except ImportError:
         raise UsageError("measuring an ONNX file needs ONNX Runtime: pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = QUIET
-    options.intra_op_num_threads, options.inter_op_num_threads = _checked(threads), 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     try:
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=[CPU])
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        return onnxruntime.InferenceSession(content, options, providers=[CPU])
     except Exception as error:  # as above
-        raise DataError(f"{path} is not an ONNX file that ONNX Runtime reads: {said(error)}") from error
+        raise DataError(f"{name} is not an ONNX file that ONNX Runtime reads: {said(error)}") from error
+
+
+@contextmanager
+def evaluated(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode and without gradients; both are put back."""
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"expected a torch.nn.Module to measure, got {type(network).__name__}")
+    with evaluating({"": network}), torch.inference_mode():
+        yield
 
 
 @contextmanager
