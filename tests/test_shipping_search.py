@@ -212,3 +212,17 @@ def test_the_command_says_what_was_found(found, capsys):
     assert "int8: " in out
     status, out, _ = call(capsys, "ship", *given, "--max-ms", "soon", "--json")
     assert (status, json.loads(out)["status"]) == (2, 2)
+
+
+def test_the_page_shows_the_keys_of_results_json(found):
+    from docs_made import ROOT, blocks
+    from test_docs_examples import unlike
+
+    shipped, _ = found
+    (block,) = blocks(ROOT / "docs/ship.md", "json")
+    given = json.loads(json.dumps(shipped.to_dict()))
+    for decision in given["decisions"]:  # rows of short runs and of ways have some keys of their own
+        own = {"network", "parameters", "macs", "expected_seconds", "way", "about"}
+        decision["rows"] = [{k: v for k, v in row.items() if k not in own} for row in decision["rows"]]
+    may_be_empty = {"$.decisions[].diverged", "$.plan.candidates[].milliseconds"}
+    assert set(unlike(json.loads(block), given)) <= may_be_empty
