@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from docs_made import ROOT, blocks
+from docs_made import ROOT, blocks, unlike
 from PIL import Image
 
 from concord.cli import app
@@ -107,25 +107,6 @@ def documents():
     text = (ROOT / "docs/json.md").read_text()
     shown = re.findall(r"^```json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return dict(zip(COMMANDS, map(json.loads, shown), strict=True))
-
-
-def unlike(shown, given, where="$"):
-    """Where the shapes differ: keys, lists, and whether a value is a truth, a number or a text.
-
-    What is empty or null on one side only is there too: nothing shows that it is as told.
-    """
-    if isinstance(shown, dict) and isinstance(given, dict):
-        named = list(shown) == ["NAME"]
-        inner = dict.fromkeys(given, shown["NAME"]) if named else shown
-        keys = [where] if named and not given else [f"{where}.{key}" for key in inner.keys() ^ given.keys()]
-        return keys + [
-            x for k in inner.keys() & given.keys() for x in unlike(inner[k], given[k], f"{where}.{k}")
-        ]
-    if isinstance(shown, list) and isinstance(given, list):
-        inside = [x for value in given for x in unlike(shown[0], value, f"{where}[]")]
-        return inside if given else [where]
-    numbers = (int, float) if type(shown) in (int, float) else (type(shown),)
-    return [] if type(given) in numbers else [where]
 
 
 # what may be empty or null in some place of these runs

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from docs_made import ROOT, blocks, unlike
 from PIL import Image
 from run_made import call
 from ship_made import quick
@@ -215,9 +216,6 @@ def test_the_command_says_what_was_found(found, capsys):
 
 
 def test_the_page_shows_the_keys_of_results_json(found):
-    from docs_made import ROOT, blocks
-    from test_docs_examples import unlike
-
     shipped, _ = found
     (block,) = blocks(ROOT / "docs/ship.md", "json")
     given = json.loads(json.dumps(shipped.to_dict()))
