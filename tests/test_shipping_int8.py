@@ -8,12 +8,15 @@ import torch
 
 import concord
 from concord.data.normalise import Normalise
+from concord.runs.config_data import Data
 from concord.runs.export_deployed import Deployed, pictures
 from concord.runs.export_formats import ConversionError, onnx_file
 from concord.shipping import tested
+from concord.shipping.asked import Asked
 from concord.shipping.ending import _against_int8
 from concord.shipping.int8 import IMAGES, calibration, quantised
-from concord.shipping.limits import Limits
+from concord.shipping.limits import Limits, Needs
+from concord.shipping.shipped import Int8, Shipped
 from concord.shipping.tested import Against, against
 from concord.zoo.build import build
 
@@ -132,3 +135,38 @@ def test_the_best_rival_has_the_smallest_error_and_of_equal_ones_is_the_first():
         for name, wrong in (("a", [1, 1]), ("b", [1, 0]), ("c", [0, 1]))
     )
     assert tested.best([a, b, c]) is b
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (2, 12, "it is better than the best of its rivals, the same network (12.00 %), by 10.00 points"),
+        (12, 2, "it is worse than the best of its rivals, the same network (2.00 %), by 10.00 points"),
+        (5, 6, "is not proven: -1.00 points (95 % interval "),
+    ],
+)
+def test_the_sentence_says_what_is_proven(ours, theirs, said):
+    one, other = np.zeros(100, bool), np.zeros(100, bool)
+    one[:ours], other[50 : 50 + theirs] = True, True
+    found = Shipped(
+        folder="",
+        asked=Asked(Data(), Limits(), 1.0),
+        network="net",
+        way="once",
+        about="taught once",
+        epochs=1,
+        needs=Needs(1_234, 5, 6),
+        tested=tested.Tested("shipped", "", one),
+        rivals=(tested.Tested("plain", "the same network", other),),
+        int8=Int8(False, ""),
+        plan=None,
+        decisions=(),
+        seconds=1.0,
+        files=(),
+        notices=(),
+    )
+    assert found.sentence().startswith(
+        f"net with 1,234 parameters, taught once, has a test error of {ours}.00 %"
+    )
+    assert said in found.sentence()
+    assert found.verdict == {2: "better", 12: "worse", 5: "open"}[ours]

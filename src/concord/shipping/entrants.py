@@ -64,11 +64,11 @@ def entrants_of(
 
     UsageError if no network is under the limits.
     """
+    began = time.perf_counter()
     candidates = _under(asked.limits, shop, material, stop)
     candidates.sort(key=lambda one: one.needs.macs)
     threads = _threads(candidates[0], material)
     found: list[Entrant] = []
-    began = time.perf_counter()
     for candidate in candidates:
         _heed(stop)
         if len(found) > 1 and time.perf_counter() - began > PLANNING * asked.seconds:

@@ -71,14 +71,18 @@ class Shipped(Document):
         """What was found, and how sure that is."""
         row, rival = self.tested.to_dict(), best(self.rivals)
         pair = against(self.tested, rival)
-        apart = f"{_points(abs(pair.difference))} (95 % interval {_signed(pair.low)} to {_signed(pair.high)})"
         other = f"the best of its rivals, {rival.about} ({_percent(rival.error)})"
-        if self.verdict == "better":
-            compared = f"it is better than {other}, by {apart}"
-        elif self.verdict == "worse":
-            compared = f"it is worse than {other}, by {apart}"
+        if self.verdict == "open":
+            compared = (
+                f"that it differs from {other}, is not proven: {_signed(pair.difference)} points"
+                f" (95 % interval {_signed(pair.low)} to {_signed(pair.high)})"
+            )
         else:
-            compared = f"that it differs from {other}, is not proven: {apart}"
+            low, high = sorted(100 * abs(end) for end in (pair.low, pair.high))
+            compared = (
+                f"it is {self.verdict} than {other}, by {100 * abs(pair.difference):.2f} points"
+                f" (95 % interval {low:.2f} to {high:.2f})"
+            )
         return (
             f"{self.network} with {shown('parameters', self.needs.parameters)}, {self.about}, has a test"
             f" error of {_percent(row['test_error'])} on {len(self.tested.wrong):,} images"
@@ -117,10 +121,6 @@ def _difference(pair: Against) -> dict[str, float]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.2f} points"
 
 
 def _signed(share: float) -> str:
