@@ -27,6 +27,27 @@ def add_to(app: typer.Typer) -> None:
     )(ship_command)
 
 
+Count = Annotated[str | None, typer.Option(metavar="N", help="Most parameters: 50000, 100k or 1.5M.")]
+Macs = Annotated[str | None, typer.Option(metavar="N", help="Most multiply-accumulates for one image: 10M.")]
+Size = Annotated[str | None, typer.Option(metavar="SIZE", help="Most bytes of model.onnx: 200kB or 1MiB.")]
+Ms = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MS", help="Most milliseconds of one image in ONNX Runtime, on one thread of this machine."
+    ),
+]
+Teacher = Annotated[
+    str | None,
+    typer.Option(metavar="RUN:MEMBER", help="Member of a finished run on the same data that teaches too."),
+]
+Side = Annotated[int | None, typer.Option(help="Side of the images in pixels; default: that of the data.")]
+Valid = Annotated[float, typer.Option(help="Share cut off for validation where there is no such part.")]
+Test = Annotated[float, typer.Option(help="Share cut off for the test where there is no such part.")]
+OnlyPlan = Annotated[
+    bool, typer.Option("--plan", help="Report runs, hours and disk space, and train nothing.")
+]
+
+
 def ship_command(
     data: Annotated[
         str,
@@ -34,42 +55,17 @@ def ship_command(
             help="Name or path of the data: a folder of classes, for example.", show_default=False
         ),
     ],
-    max_parameters: Annotated[
-        str | None, typer.Option(metavar="N", help="Most parameters: 50000, 100k or 1.5M.")
-    ] = None,
-    max_macs: Annotated[
-        str | None, typer.Option(metavar="N", help="Most multiply-accumulates for one image: 10M.")
-    ] = None,
-    max_bytes: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Most bytes of model.onnx: 200kB or 1MiB.")
-    ] = None,
-    max_ms: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MS",
-            help="Most milliseconds of one image in ONNX Runtime, on one thread of this machine.",
-        ),
-    ] = None,
+    max_parameters: Count = None,
+    max_macs: Macs = None,
+    max_bytes: Size = None,
+    max_ms: Ms = None,
     hours: Annotated[float, typer.Option(help="Hours for all of it.")] = 1.0,
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN:MEMBER", help="Member of a finished run on the same data that teaches too."
-        ),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Side of the images in pixels; default: that of the data.")
-    ] = None,
-    valid: Annotated[
-        float, typer.Option(help="Share cut off for validation where there is no such part.")
-    ] = 0.1,
-    test: Annotated[
-        float, typer.Option(help="Share cut off for the test where there is no such part.")
-    ] = 0.2,
+    teacher: Teacher = None,
+    size: Side = None,
+    valid: Valid = 0.1,
+    test: Test = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of splits and trainings.")] = 0,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Report runs, hours and disk space, and train nothing.")
-    ] = False,
+    plan: OnlyPlan = False,
     out: Annotated[Path, typer.Option(help="Folder to create or continue.")] = Path("shipped"),
     json_: Json = False,
 ) -> None:

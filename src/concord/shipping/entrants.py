@@ -66,18 +66,19 @@ def entrants_of(
     """
     began = time.perf_counter()
     candidates = _under(asked.limits, shop, material, stop)
-    candidates.sort(key=lambda one: one.needs.macs)
-    threads = _threads(candidates[0], material)
+    cheapest = min(candidates, key=lambda one: one.needs.macs)
+    threads = _threads(cheapest, material)
+    known = _timed(cheapest, material, threads)
     found: list[Entrant] = []
     for candidate in candidates:
         _heed(stop)
         if len(found) > 1 and time.perf_counter() - began > PLANNING * asked.seconds:
             observer.notice(f"no time to try {candidate.network}: a tenth of the hours went into the plan")
             continue
-        affordable = candidate
-        if found:
-            affordable = _affordable(candidate, found[-1], asked, shop, material) or candidate
-        entrant = _timed(affordable, material, threads)
+        last = found[-1] if found else known
+        affordable = _affordable(candidate, last, asked, shop, material) or candidate
+        same = affordable.network == known.name
+        entrant = known if same else _timed(affordable, material, threads)
         if entrant.name not in [one.name for one in found]:
             found.append(entrant)
             observer.notice(_line(entrant))
