@@ -194,6 +194,15 @@ def test_a_convolution_reads_what_its_gradients_need():
     assert layers["conv"] == 4 * (forward + inputs)
 
 
+def test_what_a_layer_in_place_moves_backwards_is_its_own():
+    """An operation in place that keeps a copy of its input has two nodes in the graph of autograd."""
+    network = nn.Sequential(nn.Linear(3, 5), nn.ReLU6(inplace=True), nn.Linear(5, 7))
+    cost = count_training(network, (3,), batch=2)
+    assert [layer.path for layer in cost.layers] == ["0", "1", "2"]
+    # a copy: 10 read, 10 written; in place the same; backwards the gradient and the copy read, 10 written
+    assert cost.layers[1].moved_bytes == 4 * (20 + 20 + 30)
+
+
 def test_what_is_expanded_looked_up_or_changed_in_place_moves_what_it_has():
     def f(n, x):
         return (n.table(x).expand(6, -1, -1, -1) + 1).relu_()
