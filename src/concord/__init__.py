@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from concord.tasks.task import Task as Task
     from concord.tasks.task import Watched as Watched
     from concord.training.batch import Batch as Batch
+    from concord.training.muon import Muon as Muon
     from concord.training.observer import Observer as Observer
     from concord.training.optim import Adam as Adam
     from concord.training.optim import Sgd as Sgd
@@ -90,6 +91,7 @@ _HOMES = {
     "Data": "runs.config_data",
     "Train": "runs.config",
     "Adam": "training.optim",
+    "Muon": "training.muon",
     "Sgd": "training.optim",
     "Run": "api.run",
     "train": "api.train",
