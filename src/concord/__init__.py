@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from concord.bench.latency import latency as latency
     from concord.bench.latency import latency_of as latency_of
     from concord.bench.latency import latency_of_onnx as latency_of_onnx
+    from concord.bench.measured import measured_of as measured_of
     from concord.bench.plain import bench_plain as bench_plain
     from concord.bench.precision import bench_precision as bench_precision
     from concord.bench.segment import bench_segment as bench_segment
@@ -127,6 +128,7 @@ _HOMES = {
     "latency": "bench.latency",
     "latency_of": "bench.latency",
     "latency_of_onnx": "bench.latency",
+    "measured_of": "bench.measured",
     "explain": "api.explain",
     "anchors": "api.anchors",
     "explain_field": "api.explain",
