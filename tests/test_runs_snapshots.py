@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
+from python_made import data, members, same, states
 from run_made import call
 from safetensors.torch import load_file, save_file
 from trust_made import sealed
@@ -15,6 +16,7 @@ from concord.errors import CheckpointError, StoppedError, UsageError
 from concord.runs.feeds import make_feed
 from concord.runs.loading import load_run, same_data
 from concord.training import checkpoint
+from concord.training.observer import Silent
 
 TABLES = {
     "members": [{"name": name, "network": "noel2017_st(filters=4)"} for name in "ab"],
@@ -127,3 +129,40 @@ def test_runs_without_snapshots_are_refused(tmp_path):
 def test_cycles_that_cannot_be_are_refused(change, match, tmp_path):
     with pytest.raises(UsageError, match=match):
         concord.train(TABLES | {"train": TABLES["train"] | change}, tmp_path / "run")
+
+
+# In Python
+
+
+def own(start=0):
+    return concord.Ensemble(members(start), consensus="l2", weight=0.1)
+
+
+def test_snapshots_of_own_modules_are_read_back_by_their_cycle(tmp_path):
+    made = own()
+    seen = {}
+
+    class Watch(Silent):
+        def epoch(self, row):
+            seen[row.epoch] = states(made)
+
+    options = {"epochs": 4, "cycles": 2, "schedule": "cosine", "batch_size": 16, "out": tmp_path / "run"}
+    history = made.fit(data(), **options, observer=Watch())
+    rates = [row.learning_rate for row in history.epochs]
+    assert rates[:2] == pytest.approx(rates[2:])
+    read = [concord.load(tmp_path / "run", members(7), cycle=cycle) for cycle in (1, 2)]
+    assert same(states(read[0]), seen[2])
+    assert same(states(read[1]), seen[4])
+    both = concord.Ensemble([one["small"] for one in read], task=concord.Classify(3))
+    assert both.evaluate(data(40, seed=1)).ensemble.nll > 0
+
+
+def test_a_cycle_that_there_is_not_is_refused(tmp_path):
+    own().fit(data(), epochs=2, cycles=2, out=tmp_path / "run")
+    concord.Ensemble(members(), task=concord.Classify(3)).save(tmp_path / "own")
+    with pytest.raises(UsageError, match=r"cycle is 3, expected a number from 1: .* has 2 cycles"):
+        concord.load(tmp_path / "run", members(), cycle=3)
+    with pytest.raises(UsageError, match="own is not a run"):
+        concord.load(tmp_path / "own", members(), cycle=1)
+    with pytest.raises(UsageError, match=r"give members=\{...\}"):
+        concord.load(tmp_path / "run", cycle=1)

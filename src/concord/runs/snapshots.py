@@ -13,34 +13,23 @@ from dataclasses import replace
 
 from torch import nn
 
-from concord.errors import CheckpointError, UsageError
 from concord.runs import weights
 from concord.runs.assemble import build_members
-from concord.runs.cycles import ends_of_cycles
+from concord.runs.cycles import snapshot
 from concord.runs.loading import Loaded
-from concord.training import checkpoint
 
 
 def with_snapshots(loaded: Loaded, allow_code: Collection[str]) -> Loaded:
     """The run with a member NAME@K for the weights of each learning member at the end of cycle K.
 
-    UsageError for a run of one cycle or one in progress; CheckpointError if a checkpoint is missing or
-    damaged.
+    Raises what ``cycles.snapshot`` raises.
     """
-    path, config = loaded.folder.path, loaded.config
-    if config.train.cycles == 1:
-        raise UsageError(f"{path} was trained in one cycle (train.cycles = 1), so it has no snapshots")
-    if loaded.result is None:
-        raise UsageError(f"{path} is not finished: {loaded.folder.resume} continues it to its last snapshot")
-    steps = checkpoint.load(loaded.checkpoint).state["steps"]
+    config = loaded.config
     learning = [each for each in config.members if each.teacher is None and not each.retired]
     needed = config.model_copy(update={"members": learning})
     members: dict[str, nn.Module] = {}
-    for cycle, name in enumerate(ends_of_cycles(config, steps), 1):
-        place = loaded.folder.checkpoints / name
-        if not place.is_dir():
-            raise CheckpointError(f"{place} is missing: the run does not have the snapshot of cycle {cycle}")
-        found = weights.load(loaded.folder, place)
+    for cycle in range(1, config.train.cycles + 1):
+        found = snapshot(loaded.folder, config, cycle)
         built = build_members(needed, loaded.interface, allow_code, saved=found)
         weights.fill(built, found)
         members |= {f"{member}@{cycle}": network.eval() for member, network in built.items()}
