@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from concord.cli.app import app
 from concord.runs import config, toml
 from concord.studies import grid
+from concord.studies.settings import Study
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/results/*.md")])
 
@@ -83,7 +84,7 @@ def fields(model: type[BaseModel]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(fields(config.Config) | fields(grid.Study)))
+@pytest.mark.parametrize("name", sorted(fields(config.Config) | fields(Study)))
 def test_every_setting_is_documented(name):
     text = (ROOT / "docs/configuration.md").read_text()
     assert re.search(rf"\b{name}\b", text)

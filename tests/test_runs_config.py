@@ -15,7 +15,7 @@ import concord
 from concord.errors import UsageError
 from concord.runs import toml
 from concord.runs.config import Config, Consensus, Member
-from concord.studies.grid import Study
+from concord.studies.settings import Study
 
 MEMBER = {"name": "a", "network": "noel2017_st"}
 PAIR = {"members": [MEMBER, {"name": "b", "network": "noel2017_m"}]}

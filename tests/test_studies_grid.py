@@ -67,7 +67,7 @@ def test_a_taught_member_learns_from_the_others_of_the_plain_run_of_its_seed():
     assert rows(found) == [("none", 0.0, "ac", 4), ("distil", 0.5, "ac", 4), ("distil", 0.5, "ac", 4)]
     plain, _, taught = found
     assert taught.name == "a+c_distil-0.5-c_seed4"
-    assert taught.only == ("c", "c")
+    assert taught.only == {"c": "c"}
     teachers = {m.name: m.teacher for m in taught.config.members}
     assert teachers == {"a": f"cells/{plain.name}:a", "c": None}
     assert taught.teacher == Path("cells", plain.name)
@@ -83,11 +83,47 @@ def test_softened_labels_and_a_wider_network_change_nothing_else():
     assert (soft.cost, soft.weight, soft.only) == ("smoothing", 0.1, None)
     assert [m.network for m in wide.config.members] == ["lenet5"]
     assert wide.config.train == plain.config.train
-    assert (wide.members, wide.only) == (("a", "b"), ("wider", "ensemble"))
+    assert (wide.members, wide.only) == (("a", "b"), {"wider": "ensemble"})
+
+
+def test_members_taught_once_learn_from_the_whole_plain_ensemble_of_their_seed():
+    plain, once = cells({"once": [0.5], "seeds": [4], "sets": [["a", "c"]]})
+    assert (once.name, once.only) == ("a+c_once-0.5_seed4", {"a": "a", "c": "c"})
+    assert {m.name: m.teacher for m in once.config.members} == {
+        "a": None,
+        "c": None,
+        "a.teacher": f"cells/{plain.name}:a",
+        "c.teacher": f"cells/{plain.name}:c",
+    }
+    consensus, nobody = once.config.consensus, [0.0] * 4
+    assert (consensus.cost, consensus.weight) == ("kl", 0.5)
+    assert consensus.edges == [[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 0.5], nobody, nobody]
+    assert once.teacher == Path("cells", plain.name)
+
+
+def test_an_arm_with_a_schedule_of_its_own_is_a_row_of_its_own():
+    arms = [
+        {"cost": "l2", "weights": [0.1]},
+        {"cost": "l2", "weights": [0.1, 0.01], "schedule": {"kind": "burn_in", "until": 0.5}},
+        {"cost": "l2", "weights": [0.1], "schedule": {"kind": "piecewise", "points": [[0.25, 0.0]]}},
+    ]
+    found = cells({"arms": arms, "seeds": [0]}, consensus={"schedule": {"kind": "linear", "until": 0.2}})
+    assert rows(found)[1:] == [
+        ("l2", 0.1, "abc", 0),
+        ("l2 burn_in 0.5", 0.1, "abc", 0),
+        ("l2 burn_in 0.5", 0.01, "abc", 0),
+        ("l2 piecewise 0.25:0", 0.1, "abc", 0),
+    ]
+    assert [c.config.consensus.schedule.kind for c in found[1:]] == ["linear", *["burn_in"] * 2, "piecewise"]
+    assert [c.name for c in found[2:]] == [
+        "a+b+c_l2_burn_in_0.5-0.1_seed0",
+        "a+b+c_l2_burn_in_0.5-0.01_seed0",
+        "a+b+c_l2_piecewise_0.25_0-0.1_seed0",
+    ]
 
 
 def test_a_single_member_has_nobody_to_learn_from():
-    for study in ({"distil": [1.0]}, {"wider": "lenet5"}):
+    for study in ({"distil": [1.0]}, {"once": [1.0]}, {"wider": "lenet5"}):
         with pytest.raises(UsageError, match="need a set of several members"):
             cells(study | {"sets": [["a"], ["b"]]})
 
@@ -100,6 +136,8 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
     taught = [*BASE["members"][:2], BASE["members"][2] | {"teacher": "runs/x"}]
     with pytest.raises(UsageError, match=r"study\.distil makes teachers itself; .* teacher of c"):
         cells({"distil": [1.0]}, members=taught)
+    with pytest.raises(UsageError, match=r"study\.once makes teachers itself; .* teacher of c"):
+        cells({"once": [1.0]}, members=taught)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +157,11 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
         ({"published": "imagenet"}, "study.published"),
         ({"smoothing": [1.0]}, "study.smoothing.0"),
         ({"distil": [0.0]}, "study.distil.0"),
+        ({"once": [0.0]}, "study.once.0"),
+        (
+            {"arms": [{"cost": "l2", "weights": [1.0], "schedule": {"kind": "burnin"}}]},
+            "study.arms.0.schedule",
+        ),
         ({"wider": ""}, "study.wider"),
         ([], "study: must be a table"),
         (3, "study: must be a table"),

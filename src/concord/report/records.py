@@ -72,7 +72,7 @@ class RunView:
 class Cell:
     """One run of a study: ``scores[measure][column]``, the lines of its metrics.jsonl, and its votes.
 
-    A run may count for one column only: a member taught by others, or one wide network for the ensemble.
+    A run may count for some columns only: members taught by others, or one wide network for the ensemble.
     A member that was trained by itself is a cell of cost ``ALONE`` and one member; its row is shared with
     the other members of the set that the study compares it with.
     """

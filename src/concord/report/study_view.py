@@ -22,7 +22,8 @@ from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.runs.there import STUDY
 from concord.studies.cells import check_cells, refuse_strangers
-from concord.studies.grid import GridCell, Study
+from concord.studies.rows import GridCell
+from concord.studies.settings import Study
 from concord.studies.study import notices, planned
 from concord.training.observer import SILENT, Observer
 
@@ -75,22 +76,21 @@ def _cell(cell: GridCell, run: RunFolder) -> Cell:
         cell.seed,
         scores,
         metrics=[_line(line, cell.only) for line in run.rows()],
-        votes={cell.only[1]: named[cell.only[0]]} if cell.only and named else named,
+        votes={column: named[name] for name, column in cell.only.items()} if cell.only and named else named,
         sizes={c: (row["parameters"], row["macs"]) for c, row in rows.items() if "macs" in row},
         seconds=result.get("seconds"),
         pairs={key: value for key, value in pairs.items() if value is not None},
     )
 
 
-def _counted(scores: Mapping[str, Any], only: tuple[str, str] | None) -> dict[str, Any]:
+def _counted(scores: Mapping[str, Any], only: Mapping[str, str] | None) -> dict[str, Any]:
     """Column -> scores: those of all members and of the ensemble, or of the one that counts."""
     if only is None:
         return {**scores["members"], ENSEMBLE: scores["ensemble"]}
-    member, column = only
-    return {column: scores["members"][member]}
+    return {column: scores["members"][member] for member, column in only.items()}
 
 
-def _line(line: Mapping[str, Any], only: tuple[str, str] | None) -> dict[str, Any]:
+def _line(line: Mapping[str, Any], only: Mapping[str, str] | None) -> dict[str, Any]:
     """A line of metrics.jsonl with the scores of the columns that count."""
     parts = {}
     for split in ("train", "valid", "test"):

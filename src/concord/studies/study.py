@@ -19,8 +19,9 @@ from concord.runs.folder import RunFolder, locked
 from concord.runs.there import STUDY
 from concord.studies import grid
 from concord.studies.cells import check_cells, refuse_strangers
-from concord.studies.grid import GridCell, Study
 from concord.studies.processes import run_all, threads_each
+from concord.studies.rows import GridCell
+from concord.studies.settings import Study
 from concord.training.observer import Observer
 
 
@@ -124,9 +125,9 @@ def incomplete_cohorts(folder: Path, cells: Sequence[GridCell]) -> dict[str, str
 
 
 def _line(cell: GridCell, result: Mapping[str, Any]) -> str:
-    members = [cell.only[0]] if cell.only else list(result["members"])
+    members = list(cell.only or result["members"])
     errors = [f"{name} {100 * result['members'][name]['test_error']:.2f}" for name in members]
-    if len(errors) > 1:
+    if len(errors) > 1 and not cell.only:
         errors.append(f"ensemble {100 * result['ensemble']['test_error']:.2f}")
     row = cell.cost if not cell.weight else f"{cell.cost} {cell.weight:g}"
     return f"{row:12} seed {cell.seed}  test error %: {'  '.join(errors)}  {result['seconds']:.0f} s"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from concord.errors import StoppedError
-from concord.studies.grid import GridCell
+from concord.studies.rows import GridCell
 from concord.training.observer import Silent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the caller's business

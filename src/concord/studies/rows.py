@@ -1,0 +1,118 @@
+"""The runs of a study for one seed and one set of members, row by row."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from concord.consensus.names import ENSEMBLE, NONE
+from concord.runs import toml
+from concord.runs.config import Config, Consensus, Member
+from concord.studies.settings import ALONE, DISTIL, ONCE, SMOOTHING, WIDER, Study, short
+
+FILE_NAME = str.maketrans(" :", "__")  # of a row's name in that of a folder
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One run of a study. ``cost`` is that of the table's row: ``alone`` for a member trained by itself.
+
+    ``members`` are those of the table. ``only`` names the members of the run whose scores count and the
+    columns in which they stand; without it every member has its own, and the ensemble too.
+    """
+
+    name: str
+    cost: str
+    weight: float
+    members: tuple[str, ...]
+    seed: int
+    config: Config
+    only: Mapping[str, str] | None = None
+    teacher: Path | None = None  # run folder whose members teach this one
+
+
+def rows(study: Study, base: Config, members: tuple[str, ...], seed: int, runs: Path) -> Iterator[GridCell]:
+    train = base.train.model_copy(update={"seed": seed})
+    base = base.model_copy(update={"train": train})
+    if study.alone:
+        for name in members:
+            yield _cell(base, ALONE, 0.0, (name,))
+    plain = _cell(base, NONE, 0.0, members)
+    yield plain
+    for arm in study.arms:
+        for weight in arm.weights:
+            changed = {"cost": arm.cost, "weight": weight} | (
+                {"schedule": arm.schedule} if arm.schedule else {}
+            )
+            consensus = base.consensus.model_copy(update=changed)
+            yield _cell(base, arm.row, weight, members, {"consensus": consensus})
+    for share in study.smoothing:
+        soft = train.model_copy(update={"label_smoothing": share})
+        yield _cell(base, SMOOTHING, share, members, {"train": soft})
+    if len(members) == 1:
+        return
+    for weight in study.distil:
+        for name in members:
+            yield _taught(base, weight, members, name, runs / plain.name)
+    for weight in study.once:
+        yield _taught_once(base, weight, members, runs / plain.name)
+    if study.wider:
+        network = [Member(name=WIDER, network=study.wider)]
+        yield _cell(base, WIDER, 0.0, members, {"members": network}, only={WIDER: ENSEMBLE})
+
+
+def _taught(base: Config, weight: float, members: tuple[str, ...], name: str, plain: Path) -> GridCell:
+    """One member learns, the others are as the plain ensemble of that seed left them."""
+    learners = [
+        m if m.name == name else m.model_copy(update={"teacher": f"{plain}:{m.name}"})
+        for m in base.members
+        if m.name in members
+    ]
+    consensus = Consensus(cost="kl", weight=weight, edges="mean", temperature=_temperature(base))
+    cell = _cell(base, DISTIL, weight, members, {"members": learners, "consensus": consensus}, {name: name})
+    return replace(cell, teacher=plain)
+
+
+def _taught_once(base: Config, weight: float, members: tuple[str, ...], plain: Path) -> GridCell:
+    """All members learn, each from every member of the plain ensemble of that seed, as it was left.
+
+    A share 1 / M of kl to each of M teachers has the gradient of kl to the mean of their probabilities.
+    """
+    pupils = [m for m in base.members if m.name in members]
+    teachers = [
+        m.model_copy(update={"name": f"{m.name}.teacher", "teacher": f"{plain}:{m.name}"}) for m in pupils
+    ]
+    m = len(pupils)
+    edges = [[0.0] * m + [1 / m] * m] * m + [[0.0] * 2 * m] * m
+    consensus = Consensus(cost="kl", weight=weight, edges=edges, temperature=_temperature(base))
+    tables = {"members": [*pupils, *teachers], "consensus": consensus}
+    cell = _cell(base, ONCE, weight, members, tables, {name: name for name in members})
+    return replace(cell, teacher=plain)
+
+
+def _temperature(base: Config) -> float | None:
+    return base.consensus.temperature if base.consensus.cost == "kl" else None
+
+
+def _cell(
+    base: Config,
+    cost: str,
+    weight: float,
+    members: tuple[str, ...],
+    tables: Mapping[str, Any] | None = None,
+    only: Mapping[str, str] | None = None,
+) -> GridCell:
+    """A run of a row: ``tables`` replace those of the base, whose [consensus] matters to no baseline."""
+    chosen = {"members": [m for m in base.members if m.name in members], "consensus": Consensus()}
+    config = base.model_copy(update=chosen | dict(tables or {}))
+    taught = next(iter(only)) if cost == DISTIL and only else ""
+    row = "-".join(filter(None, [cost.translate(FILE_NAME), short(weight) if weight else "", taught]))
+    return GridCell(
+        f"{'+'.join(members)}_{row}_seed{base.train.seed}",
+        cost,
+        weight,
+        members,
+        base.train.seed,
+        toml.parse(config.model_dump(mode="json", exclude_none=True)),
+        only,
+    )
