@@ -101,6 +101,40 @@ def test_members_taught_once_learn_from_the_whole_plain_ensemble_of_their_seed()
     assert once.teacher == Path("cells", plain.name)
 
 
+def test_each_generation_of_a_chain_is_taught_by_the_run_of_the_one_before():
+    chain = {"generations": 2, "weight": 0.5, "weight_decay": 0.01}
+    plain, first, second = cells({"chain": chain, "seeds": [4], "sets": [["a", "c"]]})
+    assert rows([first, second]) == [("chain", 1.0, "ac", 4), ("chain", 2.0, "ac", 4)]
+    assert (first.name, second.only) == ("a+c_chain-1_seed4", {"a": "a", "c": "c"})
+    assert (first.teacher, second.teacher) == (Path("cells", plain.name), Path("cells", first.name))
+    assert {m.name: m.teacher for m in second.config.members} == {
+        "a": None,
+        "c": None,
+        "a.teacher": f"cells/{first.name}:a",
+        "c.teacher": f"cells/{first.name}:c",
+    }
+    consensus, nobody = second.config.consensus, [0.0] * 4
+    assert (consensus.cost, consensus.weight) == ("kl", 0.5)
+    assert consensus.edges == [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0], nobody, nobody]
+    decay = [cell.config.train.optimizer.weight_decay for cell in (plain, first, second)]
+    assert decay == [1e-4, 0.01, 0.01]
+
+
+def test_a_member_by_itself_can_have_generations():
+    found = cells({"chain": {"generations": 1}, "seeds": [0], "sets": [["b"]]})
+    assert rows(found) == [("none", 0.0, "b", 0), ("chain", 1.0, "b", 0)]
+    assert found[1].config.train == found[0].config.train
+
+
+def test_any_network_can_stand_for_all_members_under_a_name_of_its_own():
+    packed = "packed_ensemble(noel2017_st, members=2)"
+    study = {"wider": "lenet5", "instead": {"packed": packed}, "seeds": [0], "sets": [["a", "b"]]}
+    _, wide, one = cells(study)
+    assert (wide.cost, one.cost, one.name) == ("wider", "packed", "a+b_packed_seed0")
+    assert [(m.name, m.network) for m in one.config.members] == [("packed", packed)]
+    assert (one.members, one.only) == (("a", "b"), {"packed": "ensemble"})
+
+
 def test_an_arm_with_a_schedule_of_its_own_is_a_row_of_its_own():
     arms = [
         {"cost": "l2", "weights": [0.1]},
@@ -123,7 +157,7 @@ def test_an_arm_with_a_schedule_of_its_own_is_a_row_of_its_own():
 
 
 def test_a_single_member_has_nobody_to_learn_from():
-    for study in ({"distil": [1.0]}, {"once": [1.0]}, {"wider": "lenet5"}):
+    for study in ({"distil": [1.0]}, {"once": [1.0]}, {"wider": "lenet5"}, {"instead": {"x": "lenet5"}}):
         with pytest.raises(UsageError, match="need a set of several members"):
             cells(study | {"sets": [["a"], ["b"]]})
 
@@ -138,6 +172,10 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
         cells({"distil": [1.0]}, members=taught)
     with pytest.raises(UsageError, match=r"study\.once makes teachers itself; .* teacher of c"):
         cells({"once": [1.0]}, members=taught)
+    with pytest.raises(UsageError, match=r"study\.chain makes teachers itself; .* teacher of c"):
+        cells({"chain": {"generations": 1}}, members=taught)
+    with pytest.raises(UsageError, match=r"study\.instead stands for one set of members; there are 2"):
+        cells({"instead": {"x": "lenet5"}, "sets": [["a", "b"], ["a", "b", "c"]]})
 
 
 @pytest.mark.parametrize(
@@ -163,6 +201,12 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
             "study.arms.0.schedule",
         ),
         ({"wider": ""}, "study.wider"),
+        ({"chain": {}}, "study.chain.generations: is missing"),
+        ({"chain": {"generations": 0}}, "study.chain.generations"),
+        ({"chain": 3}, "study.chain"),
+        ({"instead": {"l2": "lenet5"}}, "study.instead: 'l2' is the name of another row"),
+        ({"instead": {"../x": "lenet5"}}, "study.instead: must begin with a letter or digit"),
+        ({"instead": {"x": ""}}, "study.instead.x"),
         ([], "study: must be a table"),
         (3, "study: must be a table"),
     ],

@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from concord.training.observer import Observer as Observer
     from concord.training.optim import Adam as Adam
     from concord.training.optim import Sgd as Sgd
+    from concord.zoo.ensembles.batch import batch_ensemble as batch_ensemble
+    from concord.zoo.ensembles.packed import packed_ensemble as packed_ensemble
     from concord.zoo.registry import networks as networks
 
 _HOMES = {
@@ -116,6 +118,8 @@ _HOMES = {
     "average_precision": "tasks.detection.listed",
     "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
+    "batch_ensemble": "zoo.ensembles.batch",
+    "packed_ensemble": "zoo.ensembles.packed",
     "cost_of": "runs.costs",
     "explain": "api.explain",
     "anchors": "api.anchors",

@@ -43,7 +43,7 @@ class RankOne(nn.Module):
         self.r = nn.Parameter(_signs(members, int(c_in)).to(weight))  # type: ignore[arg-type]
         self.s = nn.Parameter(_signs(members, len(weight)).to(weight))
         self.bias = None if bias is None else nn.Parameter(bias.detach().repeat(members, 1))  # type: ignore[operator]
-        layer.bias = None
+        layer.register_parameter("bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.shared(self._times(x, self.r)).unflatten(0, (self.members, -1))
@@ -105,6 +105,6 @@ class GroupedLinear(nn.Module):
 
 def split(x: Tensor, members: int) -> Tensor:
     """(M B, ...) -> (M, B, ...); ShapeError unless every member has as many samples."""
-    if not x.ndim or len(x) % members:
+    if not x.ndim or x.shape[0] % members:  # len(x) would be a constant in what is exported
         raise ShapeError(f"expected the samples of {members} members, got a tensor of shape {tuple(x.shape)}")
     return x.unflatten(0, (members, -1))

@@ -17,9 +17,10 @@ from torch import nn
 from concord.errors import UsageError
 from concord.layers.members import LINEAR, RankOne
 from concord.zoo.ensembles.inner import InnerEnsemble, replaced
+from concord.zoo.ensembles.names import MEMBERS
 
 
-def batch_ensemble(network: nn.Module, members: int = 4) -> InnerEnsemble:
+def batch_ensemble(network: nn.Module, members: int = MEMBERS) -> InnerEnsemble:
     """A network in which ``members`` inner members share the weights of ``network``, which is copied.
 
         W_m = W * (s_m r_m^T)        of every dense layer and convolution

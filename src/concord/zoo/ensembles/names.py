@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from concord.errors import UsageError
 
+MEMBERS, ALPHA, GAMMA = 4, 2.0, 1
 DEFAULTS: dict[str, dict[str, float]] = {
-    "batch_ensemble": {"members": 4},
-    "packed_ensemble": {"members": 4, "alpha": 2, "gamma": 1},
+    "batch_ensemble": {"members": MEMBERS},
+    "packed_ensemble": {"members": MEMBERS, "alpha": ALPHA, "gamma": GAMMA},
 }
 WHOLE = ("members", "gamma")
 FORM = re.compile(rf"({'|'.join(DEFAULTS)})\((.*)\)", re.DOTALL)
@@ -39,7 +40,9 @@ def named(name: str) -> Named | None:
     right = len(given) == len(options) and given.keys() <= known.keys()
     if not inside or not right or any(given.get(key, 1) != int(given.get(key, 1)) for key in WHOLE):
         example = ", ".join(f"{key}={value:g}" for key, value in known.items())
-        raise UsageError(f"{name!r}: expected {kind}(NETWORK, {example}); members and gamma are whole numbers")
+        raise UsageError(
+            f"{name!r}: expected {kind}(NETWORK, {example}); members and gamma are whole numbers"
+        )
     if ":" in inside or named(inside):
         raise UsageError(
             f"{name!r}: {inside} cannot be in brackets here; for a module of your own call concord.{kind}"

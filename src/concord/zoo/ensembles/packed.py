@@ -23,11 +23,19 @@ from torch.nn.parameter import is_lazy
 
 from concord.errors import ConcordError, UsageError
 from concord.layers.members import LINEAR, Folded, GroupedLinear
+from concord.layers.shortcut import PaddedShortcut
 from concord.zoo.ensembles.inner import InnerEnsemble, replaced
+from concord.zoo.ensembles.names import ALPHA, GAMMA, MEMBERS
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def packed_ensemble(
-    network: nn.Module, shape: tuple[int, ...], members: int = 4, alpha: float = 2.0, gamma: int = 1
+    network: nn.Module,
+    shape: tuple[int, ...],
+    members: int = MEMBERS,
+    alpha: float = ALPHA,
+    gamma: int = GAMMA,
 ) -> InnerEnsemble:
     """A network of ``members`` inner members, each ``network`` at alpha / members of its widths.
 
@@ -70,8 +78,9 @@ def narrowed(network: nn.Module, shape: tuple[int, ...], factor: float, gamma: i
     """
     refuse_other_parameters(network)
     narrow = deepcopy(network)
-    weight = next(network.parameters(), None)
-    x = torch.zeros(2, *shape, dtype=None if weight is None else weight.dtype, device=getattr(weight, "device", None))
+    x = torch.zeros(2, *shape)
+    if (weight := next(network.parameters(), None)) is not None:
+        x = x.to(weight)
     order, wanted = _order(narrow, x)
     if not order:
         raise UsageError(f"{type(network).__name__} has no dense layer or convolution to pack")
@@ -119,7 +128,7 @@ def _passed(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def _order(network: nn.Module, x: Tensor) -> tuple[list[nn.Module], torch.Size]:
-    """Dense layers and convolutions as they are called first, the last one as it is called last."""
+    """Dense layers and convolutions in the order of their calls, and the shape of the output."""
     called: list[nn.Module] = []
     hooks = [
         module.register_forward_hook(lambda module, given, output: called.append(module))
@@ -148,7 +157,7 @@ class _Narrowing:
         self.network, self.factor, self.gamma = network, factor, gamma
         self.first, self.last = order[0], order[-1]
         self._done: set[int] = set()
-        known = [module for module in network.modules() if _known(module)]
+        known = [m for m in network.modules() if _known(m) or isinstance(m, PaddedShortcut)]
         self._hooks = [module.register_forward_pre_hook(self._before) for module in known]
 
     def remove(self) -> None:
@@ -160,21 +169,22 @@ class _Narrowing:
             return
         self._done.add(id(layer))
         width = inputs[0].shape[-1 if isinstance(layer, nn.Linear) else 1]
-        if isinstance(layer, _BatchNorm):
+        if isinstance(layer, PaddedShortcut):
+            layer.extra = self._out(layer, layer.extra)
+        elif isinstance(layer, _BatchNorm):
             _narrow_norm(layer, width)
         elif isinstance(layer, nn.Linear):
             _narrow_weights(layer, self._out(layer, layer.out_features), width)
             layer.in_features, layer.out_features = width, len(layer.weight)
-        else:
+        elif isinstance(layer, CONVOLUTIONS):
             self._narrow_convolution(layer, width)
 
     def _out(self, layer: nn.Module, width: int) -> int:
         if layer is self.last:
             return width
-        return self.gamma * max(1, ceil(self.factor * width / self.gamma - 1e-9))
+        return self.gamma * max(1, ceil(self.factor * width / self.gamma - 1e-9))  # 4.000000001 is 4
 
-    def _narrow_convolution(self, layer: nn.Module, width: int) -> None:
-        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    def _narrow_convolution(self, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, width: int) -> None:
         if layer.groups == layer.in_channels > 1:  # each channel by itself
             out, groups = width * (layer.out_channels // layer.in_channels), width
         else:
@@ -189,7 +199,7 @@ class _Narrowing:
 def _narrow_weights(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d, c_out: int, c_in: int) -> None:
     """Weights (C_out, C_in / groups, ...) and biases, drawn from those there are."""
     old = layer.weight
-    new = _drawn(old, (c_out, c_in, *old.shape[2:])) * sqrt(old[0].numel() / old[0].numel() * old.shape[1] / c_in)
+    new = _drawn(old, (c_out, c_in, *old.shape[2:])) * sqrt(old.shape[1] / c_in)
     layer.weight = nn.Parameter(new, old.requires_grad)
     if layer.bias is not None:
         layer.bias = nn.Parameter(_drawn(layer.bias, (c_out,)), layer.bias.requires_grad)
@@ -200,9 +210,9 @@ def _narrow_norm(layer: _BatchNorm, width: int) -> None:
     for name, old in layer._parameters.items():
         if old is not None:
             layer._parameters[name] = nn.Parameter(_drawn(old, (width,)), old.requires_grad)
-    for name, old in layer._buffers.items():
-        if old is not None and old.ndim:
-            layer._buffers[name] = _drawn(old, (width,))
+    for name, statistic in layer._buffers.items():
+        if statistic is not None and statistic.ndim:
+            layer._buffers[name] = _drawn(statistic, (width,))
 
 
 def _drawn(values: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -216,30 +226,25 @@ def _grouped(layers: Sequence[nn.Module]) -> nn.Module:
     members, wide = len(layers), deepcopy(layers[0])
     learns = {name: p.requires_grad for name, p in wide.named_parameters()}
     if isinstance(wide, nn.Linear):
-        weight, bias = (_joined(layers, name) for name in ("weight", "bias"))
-        assert weight is not None
-        made: nn.Module = GroupedLinear(
-            weight.unflatten(0, (members, -1)), None if bias is None else bias.unflatten(0, (members, -1))
-        )
+        joined = [_joined(layers, name).unflatten(0, (members, -1)) for name in learns]
+        made = GroupedLinear(joined[0], joined[1] if len(joined) > 1 else None)
         for name, parameter in made.named_parameters():
             parameter.requires_grad_(learns[name])
         return made
-    for name in list(wide._parameters):
-        joined = _joined(layers, name)
-        wide._parameters[name] = None if joined is None else nn.Parameter(joined, learns[name])
+    for name in learns:
+        wide.register_parameter(name, nn.Parameter(_joined(layers, name), learns[name]))
     for name, buffer in list(wide._buffers.items()):
         if buffer is not None and buffer.ndim:
             wide._buffers[name] = _joined(layers, name)
     if isinstance(wide, _BatchNorm):
         wide.num_features *= members
     else:
-        assert isinstance(wide, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        assert isinstance(wide, CONVOLUTIONS)
         wide.in_channels, wide.out_channels = members * wide.in_channels, members * wide.out_channels
         wide.groups *= members
     return Folded(wide, members)
 
 
-def _joined(layers: Sequence[nn.Module], name: str) -> Tensor | None:
-    """The tensors of that name one behind the other; None where the layers have none."""
-    found = [getattr(layer, name) for layer in layers]
-    return None if found[0] is None else torch.cat([x.detach() for x in found])
+def _joined(layers: Sequence[nn.Module], name: str) -> Tensor:
+    """The tensors of that name one behind the other."""
+    return torch.cat([getattr(layer, name).detach() for layer in layers])
