@@ -51,7 +51,7 @@ def pairs_table(study: StudyView, members: tuple[str, ...]) -> Table:
             "where two members fail on the same samples, 0 where their mistakes are independent. Mean of "
             "probabilities: test error of the ensemble that averages these; elsewhere it averages logits.",
             "Seconds of training per seed, summed over the runs of a row, while other runs may have used the "
-            "same cores. Not in them: the training of teachers, which is the row none.",
+            "same cores. Not in them: the training of teachers, which are other rows.",
         ),
     )
 

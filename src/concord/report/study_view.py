@@ -14,6 +14,7 @@ from concord.report.compare import member_sets
 from concord.report.noel2017 import published
 from concord.report.page import page
 from concord.report.records import ALONE, Cell, StudyView
+from concord.report.shares import shares
 from concord.report.study_tables import study_tables
 from concord.report.tables import as_text, markdown, paragraph
 from concord.report.verdict import findings, verdict_sentences, winner
@@ -25,6 +26,7 @@ from concord.studies.cells import check_cells, refuse_strangers
 from concord.studies.rows import GridCell
 from concord.studies.settings import Study
 from concord.studies.study import notices, planned
+from concord.studies.training_macs import columns_macs
 from concord.training.observer import SILENT, Observer
 
 # measure of a study -> key of a result
@@ -35,12 +37,14 @@ def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyV
     """The finished cells; CheckpointError if there are none, or another run lies in the place of one."""
     check_cells(folder / "cells", cells)
     runs = [(cell, RunFolder(folder / "cells" / cell.name)) for cell in cells]
-    found = [_checked(cell, run) for cell, run in runs if run.complete]
+    found = {cell.name: _checked(cell, run) for cell, run in runs if run.complete}
     if not found:
         raise CheckpointError(f"{folder}: no run of this study is complete")
-    theirs = published(varied.published, found[-1].members) if varied.published else None
+    macs = columns_macs(cells, folder / "cells")
+    priced = tuple(replace(cell, training_macs=macs[name]) for name, cell in found.items())
+    theirs = published(varied.published, priced[-1].members) if varied.published else None
     baselines = (NONE, ALONE) if varied.alone else (NONE,)
-    return StudyView(folder.name, tuple(found), baselines, theirs, tuple(notices(folder, cells)))
+    return StudyView(folder.name, priced, baselines, theirs, tuple(notices(folder, cells)))
 
 
 def _checked(cell: GridCell, run: RunFolder) -> Cell:
@@ -118,6 +122,7 @@ def write_tables(folder: Path, view: StudyView) -> dict[str, Any]:
         "study": str(folder),
         "verdict": verdict,
         "cells": rows,
+        "shares": [one.to_dict() for members in member_sets(view.cells) for one in shares(view, members)],
         "tables": [asdict(table) for table in tables],
     }
     write_text(folder / "study.json", json.dumps(figures, indent=1))
