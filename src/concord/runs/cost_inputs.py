@@ -184,13 +184,13 @@ def _is_channels_last(one: Input) -> bool:
     return one.kind == (False, 3) and one.shape[-1] in COLOURS and one.shape[0] > max(COLOURS)
 
 
-def countable(one: "Input | Tensor") -> "Tensor | tuple[int, ...]":
-    """In the form in which ``count`` takes it."""
+def countable(one: "Input | Tensor", batch: int = 1) -> "Tensor | tuple[int, ...]":
+    """In the form in which ``count`` takes it; token ids are a tensor with a batch."""
     import torch
 
     if not isinstance(one, Input):
         return one
-    return torch.empty(1, *one.shape, dtype=torch.int64, device="meta") if one.ids else one.shape
+    return torch.empty(batch, *one.shape, dtype=torch.int64, device="meta") if one.ids else one.shape
 
 
 def accepted(bare: "nn.Module", given: Sequence[Input], error: str) -> InputError | None:

@@ -100,6 +100,7 @@ class RunStore:
         if changed:
             position = adapted(position, found.state, self.config, self.steps)
         weights.check(self.members, found)
+        raw = weights.raw_of(self.members, found, changed)
         kind, before = self.config.train.optimizer.kind, found.state["config"]["train"]["optimizer"]["kind"]
         optimizer: Mapping[str, Tensor] | None = None
         without: Collection[str] | None = None
@@ -114,7 +115,7 @@ class RunStore:
         self._check_log(found)
         checkpoint.set_aside(self.folder.checkpoints, found.path)
         index = position.epoch * self.steps + position.step
-        return Saved(index, position, weights.tensors_of(found), optimizer, without)
+        return Saved(index, position, weights.tensors_of(found), optimizer, without, raw)
 
     def _check_moments(self, found: checkpoint.Checkpoint, without: Collection[str] | None) -> None:
         before = found.state["config"]["train"]["optimizer"]
@@ -149,6 +150,7 @@ class RunStore:
         tensors: dict[str, Tensors] = {
             f"{checkpoint.MEMBER}{name}": state for name, state in saved.members.items()
         }
+        tensors |= {f"{checkpoint.RAW}{name}": state for name, state in saved.raw.items()}
         tensors["optimizer"] = saved.optimizer or {}
         tensors["totals"] = saved.position.totals
         state = {

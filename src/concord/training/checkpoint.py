@@ -2,6 +2,7 @@
 
     ckpt/step-00000123/
       member-NAME.safetensors   one per member
+      raw-NAME.safetensors      where members are averages: the weights that training continues with
       optimizer.safetensors     moments, named after their parameters
       totals.safetensors        sums of the epoch in progress
       state.json                position, configuration, fingerprint of the data
@@ -41,6 +42,7 @@ from concord.training.state_types import check_state
 STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
 LEFT = re.compile(r"step-[0-9]{8,}(\.old)?\.tmp-[0-9]+")
 MEMBER = "member-"  # before the name, in the files of a checkpoint
+RAW = "raw-"
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 TRIES = 100  # to read the newest checkpoint while a training replaces it
 Tensors = Mapping[str, Tensor]

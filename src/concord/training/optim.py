@@ -59,15 +59,15 @@ class Sgd:
 
     def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
         groups = groups_of(members, self.weight_decay, self.decay)
-        fused = _fused(members)
+        together = fused(members)
         made = torch.optim.SGD(
-            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=together
         )
         made.register_step_pre_hook(_start_late)
         return made
 
 
-def _fused(members: Mapping[str, nn.Module]) -> bool:
+def fused(members: Mapping[str, nn.Module]) -> bool:
     """Whether torch's fused steps can be used: they take a parameter for one piece of memory, and would write
     beside one that is a slice of a larger tensor."""
     return all(in_order(p) for member in members.values() for p in member.parameters())
@@ -100,7 +100,7 @@ class Adam:
     def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
         kind = torch.optim.AdamW if self.decoupled else torch.optim.Adam
         groups = groups_of(members, self.weight_decay, self.decay)
-        return kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=_fused(members))
+        return kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused(members))
 
 
 def learning_rate(lr: float, schedule: str, *, epochs: int, steps: int, warmup: float = 0.0) -> Rate:
@@ -132,6 +132,6 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The same rate for every group; moments stay as they are."""
+    """This rate for every group, times the group's ``factor`` if it has one; moments stay as they are."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
