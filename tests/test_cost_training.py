@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
-from training_made import trained
+from training_cost_made import trained
 
 from concord.cost.training import count_training
 from concord.errors import ShapeError, UsageError

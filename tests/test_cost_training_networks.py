@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from training_made import Products
+from training_cost_made import Products
 
 from concord import zoo
 from concord.cost.count import count
