@@ -4,59 +4,74 @@ Evaluation, the loss, the consensus cost and the optimizer are not among them.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from concord.consensus.edges import Edges
+from concord.errors import ConcordError
 from concord.runs.config import Config
 from concord.runs.plan import edges_of, weight_of
+from concord.runs.training_costs import training_cost_of
 
-BACKWARD = 2  # gradients of inputs and of weights, each as many products as the forward pass
+FEW = 2  # samples; batch normalisation has no statistics of one
 
 
-def of_a_sample(forward: int, *, learns: bool) -> int:
-    """Of one sample in one update: three forward passes of a member that learns, one of a teacher."""
-    return forward * (1 + BACKWARD) if learns else forward
+@cache
+def of_a_sample(network: str, shape: tuple[int, ...], classes: int, forward: int) -> int:
+    """Of one sample in one update of a member that learns.
+
+    A network that cannot be built without its user, such as code of their own, has three forward passes: as
+    many products again for each of the two gradients.
+    """
+    try:
+        return training_cost_of(network, shape, batch=FEW, classes=classes).macs // FEW
+    except ConcordError:
+        return 3 * forward
 
 
 def training_macs(
-    config: Config, forward: Mapping[str, int | None], epochs: Sequence[Mapping[str, Any]]
+    config: Config,
+    forward: Mapping[str, int | None],
+    shape: tuple[int, ...],
+    classes: int,
+    epochs: Sequence[Mapping[str, Any]],
 ) -> dict[str, int | None]:
     """What every member of a run computed until its last epoch; ``epochs`` are lines of metrics.jsonl.
 
-    ``forward`` has the multiply-accumulates of one sample. Counted are the labelled samples, the unlabelled
-    ones in updates whose weight is not 0, and the passes in which members predict for others that have
-    samples or turns of their own. None for a member without a figure, and for all in adversarial training,
-    whose samples are made by passes of their own.
+    ``forward`` has the multiply-accumulates of a forward pass of one sample, which has this shape. Counted
+    are the labelled samples, the unlabelled ones in updates whose weight is not 0, and the passes in which
+    members predict for others that have samples or turns of their own. None for a member without a figure,
+    and for all in adversarial training, whose samples are made by passes of their own.
     """
     if config.adversarial is not None or not epochs:
         return dict.fromkeys(forward)
     samples = round(sum(row["seconds"] * row["samples_per_second"] for row in epochs))
-    updates, planned = epochs[-1]["step"], epochs[0]["step"] * config.train.epochs
-    weight = weight_of(config.consensus, planned)
-    pulling = sum(weight(index) != 0 for index in range(updates))
-    edges = edges_of(config, 0, None)
-    learning = [m.teacher is None and not m.retired for m in config.members]
+    updates, again = epochs[-1]["step"], _again(config, epochs)
+    edges, alternating = edges_of(config, 0, None), config.train.update == "alternating"
     found: dict[str, int | None] = {}
     for j, member in enumerate(config.members):
         macs = forward.get(member.name)
         if macs is None:
             found[member.name] = None
             continue
-        own, other = of_a_sample(macs, learns=learning[j]), macs
+        learns = member.teacher is None and not member.retired
+        own = of_a_sample(member.network, shape, classes, macs) if learns else macs
+        others = sum(1 for i in range(edges.members) if i != j and edges.mass(i))  # even of a teacher
         total = own * samples
-        for_others = _learners(edges, learning, without=j)
-        if pulling and (config.train.update == "alternating" or config.train.batches == "own"):
-            total += other * for_others * round(samples * pulling / updates)
-        if pulling and config.unlabelled is not None and edges.pairs():
-            turns = for_others if config.train.update == "alternating" else 0
-            total += (own + other * turns) * config.unlabelled.batch_size * pulling
+        if alternating or config.train.batches == "own":
+            total += macs * others * round(samples * again / updates)
+        if config.unlabelled is not None and edges.pairs():
+            passes = own if not alternating else macs * others + (own if edges.mass(j) else 0)
+            total += passes * config.unlabelled.batch_size * again
         found[member.name] = total
     return found
 
 
-def _learners(edges: Edges, learning: Sequence[bool], without: int) -> int:
-    """Members that learn from others, all but one."""
-    return sum(1 for i, learns in enumerate(learning) if learns and i != without and edges.mass(i))
+def _again(config: Config, epochs: Sequence[Mapping[str, Any]]) -> int:
+    """Updates in which members predict again or on other samples, because the weight is not 0."""
+    if config.unlabelled is None and config.train.update != "alternating" and config.train.batches != "own":
+        return 0
+    weight = weight_of(config.consensus, epochs[0]["step"] * config.train.epochs)
+    return sum(weight(index) != 0 for index in range(epochs[-1]["step"]))
 
 
 def learned_from(config: Config, name: str) -> list[str]:

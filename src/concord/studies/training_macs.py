@@ -5,6 +5,7 @@ from pathlib import Path
 
 from concord.consensus.names import ENSEMBLE
 from concord.runs.folder import RunFolder
+from concord.runs.interface import INTERFACE, Interface
 from concord.runs.teachers import run_and_member
 from concord.runs.training_macs import learned_from, training_macs
 from concord.studies.rows import GridCell
@@ -46,7 +47,9 @@ def _parts(cell: GridCell, run: RunFolder, known: Mapping[str, Macs]) -> dict[st
     """Each member's own passes in this run, and of a teacher what its training took before."""
     config, rows = run.config(), run.rows(("seconds", "samples_per_second", "step"))
     members = run.json("result.json", ["members"])["members"]
-    parts = training_macs(config, {name: row.get("macs") for name, row in members.items()}, rows)
+    forward = {name: row.get("macs") for name, row in members.items()}
+    seen = Interface.from_plain(run.json("interface.json", INTERFACE))
+    parts = training_macs(config, forward, seen.shape, len(seen.classes), rows)
     for member in config.members:
         path, name = run_and_member(member.teacher or "")
         if cell.teacher is not None and path.name == cell.teacher.name:
