@@ -86,6 +86,14 @@ def test_softened_labels_and_a_wider_network_change_nothing_else():
     assert (wide.members, wide.only) == (("a", "b"), {"wider": "ensemble"})
 
 
+def test_averages_of_weights_change_nothing_else():
+    plain, averaged = cells({"ema": [0.99], "seeds": [0]}, train={"label_smoothing": 0.2})
+    assert (averaged.cost, averaged.weight, averaged.only) == ("ema", 0.99, None)
+    assert averaged.config.train.ema == 0.99
+    assert averaged.config.model_copy(update={"train": plain.config.train}) == plain.config
+    assert plain.config.train.ema == 0.0
+
+
 def test_members_taught_once_learn_from_the_whole_plain_ensemble_of_their_seed():
     plain, once = cells({"once": [0.5], "seeds": [4], "sets": [["a", "c"]]})
     assert (once.name, once.only) == ("a+c_once-0.5_seed4", {"a": "a", "c": "c"})
@@ -167,6 +175,8 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
         cells({"wider": "lenet5", "sets": [["a", "b"], ["a", "b", "c"]]})
     with pytest.raises(UsageError, match=r"study\.smoothing 0\.1 is train\.label_smoothing"):
         cells({"smoothing": [0.1]}, train={"label_smoothing": 0.1})
+    with pytest.raises(UsageError, match=r"study\.ema 0\.5 is train\.ema, which every row has"):
+        cells({"ema": [0.9, 0.5]}, train={"ema": 0.5})
     taught = [*BASE["members"][:2], BASE["members"][2] | {"teacher": "runs/x"}]
     with pytest.raises(UsageError, match=r"study\.distil makes teachers itself; .* teacher of c"):
         cells({"distil": [1.0]}, members=taught)
@@ -194,6 +204,7 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
         ({"seeds": [True]}, "study.seeds.0"),
         ({"published": "imagenet"}, "study.published"),
         ({"smoothing": [1.0]}, "study.smoothing.0"),
+        ({"ema": [0.0]}, "study.ema.0"),
         ({"distil": [0.0]}, "study.distil.0"),
         ({"once": [0.0]}, "study.once.0"),
         (

@@ -68,7 +68,7 @@ def _check(study: Study, base: Config, sets: Sequence[Sequence[str]]) -> None:
             )
     if study.chain and study.chain.weight_decay is not None and base.train.optimizer.kind == "python":
         raise UsageError("study.chain.weight_decay is for optimisers that a settings file names")
-    if base.train.label_smoothing in study.smoothing:
-        raise UsageError(
-            f"study.smoothing {base.train.label_smoothing:g} is train.label_smoothing, which every row has"
-        )
+    for row, key, values in (("smoothing", "label_smoothing", study.smoothing), ("ema", "ema", study.ema)):
+        value = getattr(base.train, key)
+        if value in values:
+            raise UsageError(f"study.{row} {value:g} is train.{key}, which every row has")

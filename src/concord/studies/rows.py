@@ -8,7 +8,7 @@ from typing import Any
 from concord.consensus.names import ENSEMBLE, NONE
 from concord.runs import toml
 from concord.runs.config import Config, Consensus, Member
-from concord.studies.settings import ALONE, CHAIN, DISTIL, ONCE, SMOOTHING, Chain, Study, short
+from concord.studies.settings import ALONE, CHAIN, DISTIL, EMA, ONCE, SMOOTHING, Chain, Study, short
 
 FILE_NAME = str.maketrans(" :", "__")  # of a row's name in that of a folder
 
@@ -46,9 +46,9 @@ def rows(study: Study, base: Config, members: tuple[str, ...], seed: int, runs: 
             )
             consensus = base.consensus.model_copy(update=changed)
             yield _cell(base, arm.row, weight, members, {"consensus": consensus})
-    for share in study.smoothing:
-        soft = train.model_copy(update={"label_smoothing": share})
-        yield _cell(base, SMOOTHING, share, members, {"train": soft})
+    for row, key, values in ((SMOOTHING, "label_smoothing", study.smoothing), (EMA, "ema", study.ema)):
+        for value in values:
+            yield _cell(base, row, value, members, {"train": train.model_copy(update={key: value})})
     if study.chain:
         yield from _generations(base, study.chain, members, runs, plain.name)
     if len(members) == 1:

@@ -11,11 +11,12 @@ from concord.runs.section import Section, Text
 
 ALONE = "alone"
 SMOOTHING = "smoothing"
+EMA = "ema"
 DISTIL = "distil"
 ONCE = "once"
 CHAIN = "chain"
 WIDER = "wider"
-ROWS = (ALONE, SMOOTHING, DISTIL, ONCE, CHAIN, WIDER)
+ROWS = (ALONE, SMOOTHING, EMA, DISTIL, ONCE, CHAIN, WIDER)
 Weight = Annotated[float, Field(gt=0)]
 Weights = Annotated[list[Weight], Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -76,9 +77,10 @@ def _one_network(networks: dict[str, str]) -> dict[str, str]:
 class Study(Section):
     """What is varied. The plain ensemble (cost "none") always runs too: it is every row's baseline.
 
-    The rows ``smoothing``, ``distil``, ``once``, ``chain``, ``wider`` and ``instead`` ask what else could
-    have made members better: softer labels, a finished teacher instead of a partner, the finished ensemble as
-    teacher, the member itself as teacher, generation by generation, or one network instead of several.
+    The rows ``smoothing``, ``ema``, ``distil``, ``once``, ``chain``, ``wider`` and ``instead`` ask what else
+    could have made members better: softer labels, averages of weights, a finished teacher instead of a
+    partner, the finished ensemble as teacher, the member itself as teacher, generation by generation, or one
+    network instead of several.
     """
 
     arms: tuple[Arm, ...] = Field((), strict=False)
@@ -87,6 +89,8 @@ class Study(Section):
     alone: bool = False  # every member by itself too
     # the plain ensemble with so much label smoothing
     smoothing: tuple[Share, ...] = Field((), strict=False)
+    # the plain ensemble with averages of its weights of this decay
+    ema: tuple[Share, ...] = Field((), strict=False)
     # each member taught by the others, which are finished: weights of the cost kl
     distil: tuple[Weight, ...] = Field((), strict=False)
     # all members taught by the finished plain ensemble, themselves among it: weights of the cost kl
