@@ -6,8 +6,8 @@ Learning", ICLR 2020, arXiv:2002.06715, sections 3 and 4.
 Departures from the paper:
   * In training every member sees the whole batch, which is repeated, where the paper deals parts of one M
     times as large; both give a member as many samples.
-  * Biases are those of each member, as the paper has them; batch normalisation is shared, as in the authors'
-    code of wide residual networks.
+  * Biases are those of each member. Batch normalisation is shared, one of the two forms that residual
+    networks have in google/uncertainty-baselines (``use_ensemble_bn``).
 """
 
 from copy import deepcopy
