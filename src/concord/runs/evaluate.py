@@ -22,6 +22,7 @@ from concord.runs.result import (
     ensemble_of,
     members_of,
 )
+from concord.runs.snapshots import with_snapshots
 from concord.runs.tested import logits_of, logits_on_test
 from concord.runs.watching import Stop, never
 from concord.tasks.classify import Classify
@@ -73,14 +74,18 @@ def evaluate(
     data: str | None = None,
     allow_code: Collection[str] = (),
     strict: bool = False,
+    snapshots: bool = False,
     observer: Observer = SILENT,
     stop: Stop = never,
 ) -> Evaluation:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
+    ``snapshots``: the members are the snapshots of those that the run has, see ``runs.snapshots``.
     """
     loaded = load_run(run, allow_code=allow_code, strict=strict, observer=observer)
+    if snapshots:
+        loaded = with_snapshots(loaded, allow_code)
     with settled(loaded.config):
         return _scores(loaded, data, observer, stop)
 
