@@ -94,6 +94,22 @@ def test_averages_of_weights_change_nothing_else():
     assert plain.config.train.ema == 0.0
 
 
+def test_snapshots_are_those_of_cosine_cycles():
+    plain, found = cells({"snapshots": [3], "seeds": [0]}, train={"epochs": 6, "ema": 0.9})
+    assert (found.cost, found.weight, found.only, found.name) == (
+        "snapshots",
+        3.0,
+        None,
+        "a+b+c_snapshots-3_seed0",
+    )
+    changed = {"schedule": "cosine", "cycles": 3}
+    assert found.config.train == plain.config.train.model_copy(update=changed)
+    with pytest.raises(UsageError, match=r"train\.cycles is 4, which does not divide train\.epochs = 6"):
+        cells({"snapshots": [4]}, train={"epochs": 6})
+    with pytest.raises(UsageError, match=r"study\.snapshots sets train\.cycles"):
+        cells({"snapshots": [3]}, train={"epochs": 6, "cycles": 2})
+
+
 def test_members_taught_once_learn_from_the_whole_plain_ensemble_of_their_seed():
     plain, once = cells({"once": [0.5], "seeds": [4], "sets": [["a", "c"]]})
     assert (once.name, once.only) == ("a+c_once-0.5_seed4", {"a": "a", "c": "c"})
@@ -205,6 +221,7 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
         ({"published": "imagenet"}, "study.published"),
         ({"smoothing": [1.0]}, "study.smoothing.0"),
         ({"ema": [0.0]}, "study.ema.0"),
+        ({"snapshots": [1]}, "study.snapshots.0"),
         ({"distil": [0.0]}, "study.distil.0"),
         ({"once": [0.0]}, "study.once.0"),
         (

@@ -23,8 +23,8 @@ from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.runs.there import STUDY
 from concord.studies.cells import check_cells, refuse_strangers
-from concord.studies.rows import GridCell
-from concord.studies.settings import Study
+from concord.studies.rows import SNAPSHOTS_FILE, GridCell
+from concord.studies.settings import SNAPSHOTS, Study
 from concord.studies.study import notices, planned
 from concord.studies.training_macs import columns_macs
 from concord.training.observer import SILENT, Observer
@@ -37,7 +37,7 @@ def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyV
     """The finished cells; CheckpointError if there are none, or another run lies in the place of one."""
     check_cells(folder / "cells", cells)
     runs = [(cell, RunFolder(folder / "cells" / cell.name)) for cell in cells]
-    found = {cell.name: _checked(cell, run) for cell, run in runs if run.complete}
+    found = {cell.name: _checked(cell, run) for cell, run in runs if cell.done(folder / "cells")}
     if not found:
         raise CheckpointError(f"{folder}: no run of this study is complete")
     macs = columns_macs(cells, folder / "cells")
@@ -59,6 +59,8 @@ def _checked(cell: GridCell, run: RunFolder) -> Cell:
 
 
 def _cell(cell: GridCell, run: RunFolder) -> Cell:
+    if cell.cost == SNAPSHOTS:
+        return _of_snapshots(cell, run)
     result = run.json("result.json")
     rows = _counted(result, cell.only)
     scores = {
@@ -84,6 +86,29 @@ def _cell(cell: GridCell, run: RunFolder) -> Cell:
         sizes={c: (row["parameters"], row["macs"]) for c, row in rows.items() if "macs" in row},
         seconds=result.get("seconds"),
         pairs={key: value for key, value in pairs.items() if value is not None},
+    )
+
+
+def _of_snapshots(cell: GridCell, run: RunFolder) -> Cell:
+    """The figures of what snapshots predict together, of which each has the size of the member."""
+    columns, result = run.json(SNAPSHOTS_FILE, ["columns"])["columns"], run.json("result.json")
+    cycles, members = cell.config.train.cycles, result["members"]
+    return Cell(
+        cell.cost,
+        cell.weight,
+        cell.members,
+        cell.seed,
+        {
+            measure: {column: row[key] for column, row in columns.items() if row[key] is not None}
+            for measure, key in MEASURES.items()
+        },
+        metrics=run.rows(),
+        sizes={
+            name: (cycles * row["parameters"], cycles * row["macs"])
+            for name, row in members.items()
+            if row["macs"] is not None
+        },
+        seconds=result.get("seconds"),
     )
 
 

@@ -60,6 +60,8 @@ def _check(study: Study, base: Config, sets: Sequence[Sequence[str]]) -> None:
         raise UsageError(
             f"study.{key} stands for one set of members; there are {len(together)}: make a study of each"
         )
+    if study.snapshots and base.train.cycles > 1:
+        raise UsageError("study.snapshots sets train.cycles, which every row has; leave train.cycles out")
     taught = [member.name for member in base.members if member.teacher]
     for name, row in ((DISTIL, study.distil), (ONCE, study.once), (CHAIN, study.chain)):
         if row and taught:
@@ -68,7 +70,7 @@ def _check(study: Study, base: Config, sets: Sequence[Sequence[str]]) -> None:
             )
     if study.chain and study.chain.weight_decay is not None and base.train.optimizer.kind == "python":
         raise UsageError("study.chain.weight_decay is for optimisers that a settings file names")
-    for row, key, values in (("smoothing", "label_smoothing", study.smoothing), ("ema", "ema", study.ema)):
+    for name, key, values in (("smoothing", "label_smoothing", study.smoothing), ("ema", "ema", study.ema)):
         value = getattr(base.train, key)
         if value in values:
-            raise UsageError(f"study.{row} {value:g} is train.{key}, which every row has")
+            raise UsageError(f"study.{name} {value:g} is train.{key}, which every row has")

@@ -8,8 +8,20 @@ from typing import Any
 from concord.consensus.names import ENSEMBLE, NONE
 from concord.runs import toml
 from concord.runs.config import Config, Consensus, Member
-from concord.studies.settings import ALONE, CHAIN, DISTIL, EMA, ONCE, SMOOTHING, Chain, Study, short
+from concord.studies.settings import (
+    ALONE,
+    CHAIN,
+    DISTIL,
+    EMA,
+    ONCE,
+    SMOOTHING,
+    SNAPSHOTS,
+    Chain,
+    Study,
+    short,
+)
 
+SNAPSHOTS_FILE = "snapshots.json"  # in the folder of a run: column -> figures of its snapshots together
 FILE_NAME = str.maketrans(" :", "__")  # of a row's name in that of a folder
 
 
@@ -30,6 +42,11 @@ class GridCell:
     only: Mapping[str, str] | None = None
     teacher: Path | None = None  # run folder whose members teach this one
 
+    def done(self, runs: Path) -> bool:
+        """Whether the run is complete, with what its snapshots predict together if that is its row."""
+        files = ("result.json", SNAPSHOTS_FILE) if self.cost == SNAPSHOTS else ("result.json",)
+        return all((runs / self.name / file).is_file() for file in files)
+
 
 def rows(study: Study, base: Config, members: tuple[str, ...], seed: int, runs: Path) -> Iterator[GridCell]:
     train = base.train.model_copy(update={"seed": seed})
@@ -49,6 +66,9 @@ def rows(study: Study, base: Config, members: tuple[str, ...], seed: int, runs: 
     for row, key, values in ((SMOOTHING, "label_smoothing", study.smoothing), (EMA, "ema", study.ema)):
         for value in values:
             yield _cell(base, row, value, members, {"train": train.model_copy(update={key: value})})
+    for cycles in study.snapshots:
+        cyclic = train.model_copy(update={"schedule": "cosine", "cycles": cycles})
+        yield _cell(base, SNAPSHOTS, float(cycles), members, {"train": cyclic})
     if study.chain:
         yield from _generations(base, study.chain, members, runs, plain.name)
     if len(members) == 1:

@@ -12,11 +12,12 @@ from concord.runs.section import Section, Text
 ALONE = "alone"
 SMOOTHING = "smoothing"
 EMA = "ema"
+SNAPSHOTS = "snapshots"
 DISTIL = "distil"
 ONCE = "once"
 CHAIN = "chain"
 WIDER = "wider"
-ROWS = (ALONE, SMOOTHING, EMA, DISTIL, ONCE, CHAIN, WIDER)
+ROWS = (ALONE, SMOOTHING, EMA, SNAPSHOTS, DISTIL, ONCE, CHAIN, WIDER)
 Weight = Annotated[float, Field(gt=0)]
 Weights = Annotated[list[Weight], Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -77,10 +78,10 @@ def _one_network(networks: dict[str, str]) -> dict[str, str]:
 class Study(Section):
     """What is varied. The plain ensemble (cost "none") always runs too: it is every row's baseline.
 
-    The rows ``smoothing``, ``ema``, ``distil``, ``once``, ``chain``, ``wider`` and ``instead`` ask what else
-    could have made members better: softer labels, averages of weights, a finished teacher instead of a
-    partner, the finished ensemble as teacher, the member itself as teacher, generation by generation, or one
-    network instead of several.
+    The rows ``smoothing``, ``ema``, ``snapshots``, ``distil``, ``once``, ``chain``, ``wider`` and ``instead``
+    ask what else could have made members better: softer labels, averages of weights, ensembles of what they
+    were in one training, a finished teacher instead of a partner, the finished ensemble as teacher, the
+    member itself as teacher, generation by generation, or one network instead of several.
     """
 
     arms: tuple[Arm, ...] = Field((), strict=False)
@@ -91,6 +92,8 @@ class Study(Section):
     smoothing: tuple[Share, ...] = Field((), strict=False)
     # the plain ensemble with averages of its weights of this decay
     ema: tuple[Share, ...] = Field((), strict=False)
+    # each member as the ensemble of its weights at the ends of so many cosine cycles
+    snapshots: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = Field((), strict=False)
     # each member taught by the others, which are finished: weights of the cost kl
     distil: tuple[Weight, ...] = Field((), strict=False)
     # all members taught by the finished plain ensemble, themselves among it: weights of the cost kl

@@ -70,7 +70,7 @@ def run_cells(
     """
     refuse_strangers(folder / "cells", cells)
     check_cells(folder / "cells", cells)
-    todo = [cell for cell in cells if not (folder / "cells" / cell.name / "result.json").is_file()]
+    todo = [cell for cell in cells if not cell.done(folder / "cells")]
     done = len(cells) - len(todo)
     if done:
         observer.notice(f"{done} of {amount(len(cells), 'run')} finished already")
