@@ -37,7 +37,7 @@ NAME, LONGEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 60  # of a membe
 DEVICE = re.compile(r"cpu|cuda(:\d+)?", re.ASCII)
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """The name of a member is part of names of files."""
     if not NAME.fullmatch(name):
         raise ValueError(
@@ -64,7 +64,7 @@ class Member(Headed):
     ``network`` is a name of the zoo, torchvision or timm, FILE.cfg of darknet, or package.module:factory.
     """
 
-    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_file_name)] = Field(kw_only=False)
+    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(file_name)] = Field(kw_only=False)
     network: Text
     pretrained: bool | Text = False  # true: of its library; or a file of weights
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
