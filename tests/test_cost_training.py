@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
-from training_made import trained
+from training_cost_made import trained
 
 from concord.cost.training import count_training
 from concord.errors import ShapeError, UsageError
@@ -192,6 +192,15 @@ def test_a_convolution_reads_what_its_gradients_need():
     behind.scale = nn.Parameter(torch.ones(()))
     layers = {layer.path: layer.moved_bytes for layer in count_training(behind, (3, 2, 2), batch=1).layers}
     assert layers["conv"] == 4 * (forward + inputs)
+
+
+def test_what_a_layer_in_place_moves_backwards_is_its_own():
+    """An operation in place that keeps a copy of its input has two nodes in the graph of autograd."""
+    network = nn.Sequential(nn.Linear(3, 5), nn.ReLU6(inplace=True), nn.Linear(5, 7))
+    cost = count_training(network, (3,), batch=2)
+    assert [layer.path for layer in cost.layers] == ["0", "1", "2"]
+    # a copy: 10 read, 10 written; in place the same; backwards the gradient and the copy read, 10 written
+    assert cost.layers[1].moved_bytes == 4 * (20 + 20 + 30)
 
 
 def test_what_is_expanded_looked_up_or_changed_in_place_moves_what_it_has():

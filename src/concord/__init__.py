@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from concord.bench.latency import latency as latency
     from concord.bench.latency import latency_of as latency_of
     from concord.bench.latency import latency_of_onnx as latency_of_onnx
+    from concord.bench.measured import measured_of as measured_of
     from concord.bench.plain import bench_plain as bench_plain
     from concord.bench.precision import bench_precision as bench_precision
     from concord.bench.segment import bench_segment as bench_segment
@@ -82,6 +83,8 @@ if TYPE_CHECKING:
     from concord.training.observer import Observer as Observer
     from concord.training.optim import Adam as Adam
     from concord.training.optim import Sgd as Sgd
+    from concord.zoo.ensembles.batch import batch_ensemble as batch_ensemble
+    from concord.zoo.ensembles.packed import packed_ensemble as packed_ensemble
     from concord.zoo.registry import networks as networks
 
 _HOMES = {
@@ -126,11 +129,14 @@ _HOMES = {
     "average_precision": "tasks.detection.listed",
     "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
+    "batch_ensemble": "zoo.ensembles.batch",
+    "packed_ensemble": "zoo.ensembles.packed",
     "cost_of": "runs.costs",
     "training_cost_of": "runs.training_costs",
     "latency": "bench.latency",
     "latency_of": "bench.latency",
     "latency_of_onnx": "bench.latency",
+    "measured_of": "bench.measured",
     "explain": "api.explain",
     "anchors": "api.anchors",
     "explain_field": "api.explain",

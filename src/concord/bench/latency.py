@@ -34,7 +34,7 @@ class Latency:
     def __str__(self) -> str:
         """``1.24 ms (1.20 to 1.31 ms in 90 % of 801 calls)``"""
         unit, factor = unit_of(self.median)
-        median, low, high = (f"{seconds / factor:.3g}" for seconds in (self.median, self.low, self.high))
+        median, low, high = (figure(seconds / factor) for seconds in (self.median, self.low, self.high))
         return f"{median} {unit} ({low} to {high} {unit} in 90 % of {self.calls:,} calls)"
 
 
@@ -44,6 +44,11 @@ def unit_of(seconds: float) -> tuple[str, float]:
         if seconds >= factor:
             return unit, factor
     return "µs", 1e-6
+
+
+def figure(number: float) -> str:
+    """Three digits, or the whole part if that has more: ``1.24``, ``12.4``, ``1,240``."""
+    return f"{number:.3g}" if number < 999.5 else f"{number:,.0f}"
 
 
 def latency(call: Callable[[], object], *, seconds: float = SECONDS) -> Latency:

@@ -93,6 +93,7 @@ class Update(TorchDispatchMode):
         self.paths = {id(module): path for path, module in network.named_modules()}
         self.where = [""]
         self.places: dict[int, str] = {}  # where the nodes of the graph were made, by their numbers
+        self.newest = torch._C._autograd._get_sequence_nr() - 1
         self.products: dict[int, list[Product]] = defaultdict(list)  # by the number of their node
         self.saved: list[tuple[ref[Saved], str]] = []
         self.state = {_key(x) for x in (*network.parameters(), *network.buffers())}
@@ -160,10 +161,7 @@ class Update(TorchDispatchMode):
     def _forwards(
         self, func: Any, args: Any, kwargs: Mapping[str, Any], out: Any, given: Sequence[Tensor]
     ) -> None:
-        number = (
-            torch._C._autograd._get_sequence_nr() - 1
-        )  # of the last node: if this operation has one, its own
-        self.places.setdefault(number, self.where[-1])
+        number = self._place_nodes()
         if not is_product(func):
             self._require_rule(func)
             return
@@ -171,6 +169,17 @@ class Update(TorchDispatchMode):
         self.spent[self.where[-1]].forward += macs
         a, b = given[:2] if "convolution" in func.overloadpacket.__name__ else given[-2:]
         self.products[number].append(Product(macs, (self._factor(a), self._factor(b))))
+
+    def _place_nodes(self) -> int:
+        """Nodes made since the last operation belong here; the number of the newest is this operation's own.
+
+        An operation in place that keeps what was there has a second node, of a copy.
+        """
+        newest: int = torch._C._autograd._get_sequence_nr() - 1
+        for number in range(self.newest + 1, newest + 1):
+            self.places[number] = self.where[-1]
+        self.newest = max(self.newest, newest)
+        return newest
 
     def _backwards(
         self,

@@ -19,7 +19,6 @@ from torch.random import fork_rng
 from torch.utils._pytree import tree_leaves
 
 from concord.cost.backward import Update
-from concord.cost.count import count
 from concord.cost.passes import Input, blaming_layers, passed
 from concord.cost.record import times
 from concord.cost.watch import TURN, watched
@@ -103,7 +102,9 @@ class TrainingCost:
 
     def macs_of(self, updates: int) -> int:
         """Multiply-accumulates of a training of this many updates with batches of this size."""
-        return _at_least_0(updates) * self.macs
+        if updates < 0:
+            raise UsageError(f"a training has at least 0 updates, got {updates}")
+        return updates * self.macs
 
 
 def count_training(network: nn.Module, *inputs: Input, batch: int | None = None) -> TrainingCost:
@@ -131,26 +132,6 @@ def count_training(network: nn.Module, *inputs: Input, batch: int | None = None)
         device,
         without_rule,
     )
-
-
-def training_macs(network: nn.Module, *inputs: Input, batch: int, updates: int, frozen: bool = False) -> int:
-    """Multiply-accumulates that a training of this network takes: updates x (forward + backward pass).
-
-    A ``frozen`` network, as a teacher is, takes its forward passes in evaluation alone.
-
-    Raises what ``count_training`` does.
-    """
-    if frozen:
-        size = _batch(inputs, batch)
-        samples = [x[:1] if isinstance(x, Tensor) else x for x in inputs]
-        return _at_least_0(updates) * size * count(network, *samples).macs
-    return count_training(network, *inputs, batch=batch).macs_of(updates)
-
-
-def _at_least_0(updates: int) -> int:
-    if updates < 0:
-        raise UsageError(f"a training has at least 0 updates, got {updates}")
-    return updates
 
 
 def _batch(inputs: tuple[Input, ...], batch: int | None) -> int:
