@@ -75,14 +75,21 @@ def entrants_of(
         if len(found) > 1 and time.perf_counter() - began > PLANNING * asked.seconds:
             observer.notice(f"no time to try {candidate.network}: a tenth of the hours went into the plan")
             continue
-        last = found[-1] if found else known
-        affordable = _affordable(candidate, last, asked, shop, material) or candidate
-        same = affordable.network == known.name
-        entrant = known if same else _timed(affordable, material, threads)
+        fastest = max([known, *found], key=lambda one: one.candidate.needs.macs / one.line.epoch)
+        entrant = _entrant(candidate, fastest, asked, shop, material, threads)
         if entrant.name not in [one.name for one in found]:
             found.append(entrant)
             observer.notice(_line(entrant))
     return threads, found
+
+
+def _entrant(
+    candidate: Candidate, fastest: Entrant, asked: Asked, shop: Shop, material: Material, threads: int
+) -> Entrant:
+    """The candidate as wide as there is time for: at the best speed seen so far, then at its own."""
+    first = _timed(_affordable(candidate, fastest, asked, shop, material), material, threads)
+    own = _affordable(candidate, first, asked, shop, material)
+    return first if own.network == first.name else _timed(own, material, threads)
 
 
 def _heed(stop: Stop) -> None:
@@ -156,7 +163,7 @@ def _no_file(smallest: list[Candidate], limits: Limits) -> str:
 
 def _affordable(
     candidate: Candidate, timed: Entrant, asked: Asked, shop: Shop, material: Material
-) -> Candidate | None:
+) -> Candidate:
     """The candidate, or a narrower one of its family that gets enough epochs in half of the hours.
 
     The time of an epoch is taken to grow with the MACs, from the one that was timed before.
@@ -167,10 +174,8 @@ def _affordable(
     if candidate.needs.macs <= most:
         return candidate
     tighter = replace(asked.limits, macs=most)
-    found = shop.widest(candidate.family, tighter, candidate.place)
-    if found is not None and asked.limits.needs_a_file:
-        return with_file(found, material.interface)
-    return found
+    found = shop.widest(candidate.family, tighter, candidate.place) or candidate
+    return with_file(found, material.interface) if asked.limits.needs_a_file else found
 
 
 def _timed(candidate: Candidate, material: Material, threads: int) -> Entrant:

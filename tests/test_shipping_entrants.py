@@ -1,0 +1,95 @@
+"""Candidates and the time that there is for them, on machines of known speed."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import concord
+from concord.errors import StoppedError
+from concord.shipping import entrants
+from concord.shipping.asked import Asked
+from concord.shipping.candidates import Shop
+from concord.shipping.families import FAMILIES
+from concord.shipping.limits import Limits
+from concord.shipping.material import read
+from concord.shipping.pace import Pace
+from concord.training.observer import SILENT
+
+KEPT = ("noel2017_st", "preact_resnet20")
+
+
+@pytest.fixture(scope="module")
+def material():
+    return read(concord.Data(source="digits"), lambda: False)
+
+
+@pytest.fixture
+def shop():
+    return Shop((1, 8, 8), 10, tuple(family for family in FAMILIES if family.name in KEPT))
+
+
+def timed(monkeypatch, rates):
+    """Machines on which a million MACs of an epoch of a family take that many seconds."""
+
+    def pace(candidate, material, threads):
+        seconds = rates[candidate.family.name] * candidate.needs.macs / 1e6
+        return Pace(seconds / 21, 0.0, 0.0)  # 21 updates an epoch
+
+    monkeypatch.setattr(entrants, "_pace", pace)
+    monkeypatch.setattr(entrants, "_threads", lambda candidate, material: 1)
+
+
+def found(material, shop, hours, limits=None, stop=lambda: False):
+    asked = Asked(material.data, limits or Limits(parameters=50_000), hours)
+    return {
+        one.candidate.family.name: one for one in entrants.entrants_of(asked, material, shop, SILENT, stop)[1]
+    }
+
+
+def test_with_enough_time_every_candidate_is_the_widest_under_the_limits(material, shop, monkeypatch):
+    timed(monkeypatch, dict.fromkeys(KEPT, 1.0))
+    widest = {one.family.name: one.network for one in shop.under(Limits(parameters=50_000))}
+    assert {name: one.name for name, one in found(material, shop, 100).items()} == widest
+
+
+def test_a_slow_family_alone_is_narrowed_to_what_gets_enough_epochs(material, shop, monkeypatch):
+    """Half of 0.1 hours are 180 s, 12 s for each of 15 epochs: 40 s for a million MACs leave 300,000."""
+    timed(monkeypatch, {"noel2017_st": 40.0, "preact_resnet20": 0.01})
+    both = found(material, shop, 0.1)
+    widest = {one.family.name: one for one in shop.under(Limits(parameters=50_000))}
+    assert both["preact_resnet20"].name == widest["preact_resnet20"].network
+    slow = both["noel2017_st"].candidate
+    wider = shop.candidate(slow.family, slow.place + 1)
+    assert slow.needs.macs <= 300_000 < wider.needs.macs
+    assert slow.needs.macs < widest["noel2017_st"].needs.macs
+
+
+def test_none_is_narrowed_below_a_quarter_of_its_macs(material, shop, monkeypatch):
+    timed(monkeypatch, dict.fromkeys(KEPT, 1e6))
+    widest = {one.family.name: one for one in shop.under(Limits(parameters=50_000))}
+    for name, one in found(material, shop, 0.1).items():
+        wider = shop.candidate(one.candidate.family, one.candidate.place + 1)
+        assert wider.needs.macs > widest[name].needs.macs / 4
+
+
+def test_an_entrant_goes_through_plain_data(material, shop, monkeypatch):
+    timed(monkeypatch, dict.fromkeys(KEPT, 1.0))
+    for one in found(material, shop, 1).values():
+        assert entrants.Entrant.of(one.plain()) == one
+
+
+def test_a_stop_while_planning_says_so(material, shop, monkeypatch):
+    timed(monkeypatch, dict.fromkeys(KEPT, 1.0))
+    with pytest.raises(StoppedError, match="stopped while planning; nothing was trained"):
+        found(material, shop, 1, stop=lambda: True)
+
+
+def test_one_thread_is_taken_where_it_is_faster(material, shop, monkeypatch):
+    paces = {1: 0.1, 8: 0.3}
+    monkeypatch.setattr(
+        entrants, "_pace", lambda candidate, material, threads: SimpleNamespace(update=paces[threads])
+    )
+    monkeypatch.setattr(entrants.torch, "get_num_threads", lambda: 8)
+    assert entrants._threads(None, material) == 1
+    paces[8] = 0.05
+    assert entrants._threads(None, material) == 8
