@@ -48,7 +48,7 @@ def test_ways_are_left_out_from_the_last():
     assert full(lines, 8 + 31 * 15) == Full(budget.WAYS, 15, 8 + 31 * 15)
     assert full(lines, 7 + 31 * 15) == Full(("plain", "once", "collaborating"), 19, 6 + 24 * 19)
     assert full(lines, 4 + 15 * 15) == Full(("plain", "once"), 15, 4 + 15 * 15)
-    assert full(lines, 2 + 9 * 3) == Full(("plain",), 3, 2 + 9 * 3)
+    assert full(lines, 3 + 15 * 15) == Full(("alone",), 75, 2 + 3 * 75)  # a partner teaches nobody
     assert full(lines, 2 + 3 * 8) == Full(("alone",), 8, 2 + 3 * 8)
     assert full(lines, 2 + 3 * 2) is None
 

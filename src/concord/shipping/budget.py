@@ -83,12 +83,12 @@ def halving(lines: Mapping[str, Line], seconds: float, whole: float) -> Halving:
 
 
 def full(lines: Mapping[str, Line], seconds: float) -> Full | None:
-    """All ways for ``ENOUGH`` epochs or more; else without the last of them, and so on; else as many as there
-    is time for of the first way, or of one network alone. None if that is less than ``LEAST`` epochs.
+    """All ways for ``ENOUGH`` epochs or more; else without the last of them, and so on; else one network alone:
+    a partner that teaches nobody is of no use. None if that is less than ``LEAST`` epochs.
     """
-    for count in range(len(WAYS), 0, -1):
+    for count in range(len(WAYS), 1, -1):
         found = _full(lines, WAYS[:count], seconds)
-        if found.epochs >= (ENOUGH if count > 1 else LEAST):
+        if found.epochs >= ENOUGH:
             return found
     alone = _full(lines, (ALONE,), seconds)
     return alone if alone.epochs >= LEAST else None

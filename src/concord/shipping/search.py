@@ -116,7 +116,7 @@ def _decisions(plan: Plan, choice: Mapping[str, Any], journal: Journal) -> Seque
         for number, decision in enumerate(_rungs(plan, journal), 1)
     ]
     full = {
-        "step": f"ways to train {choice['network']} beside {choice['partner']}",
+        "step": f"ways to train {choice['network']} (its partner: {choice['partner']})",
         "epochs": choice["epochs"],
         "rows": choice["rows"],
         "diverged": choice["diverged"],

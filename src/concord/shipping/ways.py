@@ -125,8 +125,9 @@ def _full(plan: Plan, best: Entrant, partner: str, asked: Asked, runner: Runner)
     found = budget.full(lines, left) or budget.Full(
         (ALONE,), budget.LEAST, lines[ALONE].seconds(budget.LEAST)
     )
+    beside = "" if found.ways == (ALONE,) else f", beside {partner}"
     runner.observer.notice(
-        f"{best.name} is trained for {amount(found.epochs, 'epoch')}, beside {partner}:"
+        f"{best.name} is trained for {amount(found.epochs, 'epoch')}{beside}:"
         f" {', '.join(found.ways)}; about {found.seconds / 60:.1f} minutes"
     )
     return {
