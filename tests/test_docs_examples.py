@@ -143,7 +143,17 @@ EMPTY = {
         "$.steps_seen.future",
         "$.layers[].receptive_field",
     },
-    "study": {"$.failed", "$.tables[].notes"},
+    "study": {
+        "$.failed",
+        "$.tables[].notes",
+        "$.shares[].share",  # of one seed
+        "$.shares[].share_per_cost",
+        "$.shares[].low",
+        "$.shares[].high",
+        "$.shares[].gain.low",
+        "$.shares[].gain.high",
+        "$.shares[].reason",
+    },
     "baseline": {
         "$.notices",
         "$.rows[].published",

@@ -1,6 +1,7 @@
 """Averages of weights: the formula, that training does not notice them, and what a run then stands for."""
 
 import pytest
+import streams_made
 import torch
 from binary_made import MIDDLES, latent, small
 from checkpoint_made import content
@@ -262,3 +263,16 @@ def test_a_run_of_the_command_line_is_evaluated_exported_and_taught_from_as_its_
     assert all(torch.equal(found.tensors["member-b"][key], averaged[key]) for key in averaged)
     assert "raw-b" not in found.tensors
     assert "raw-a" in found.tensors
+
+
+def test_members_that_carry_a_state_over_streams_average_their_weights_and_resume_bit_for_bit(tmp_path):
+    def fitted(**options):
+        made = streams_made.ensemble()
+        made.fit(streams_made.TRAIN, **streams_made.FIT, ema=0.9, **options)
+        return made
+
+    whole = fitted()
+    for _ in range(2):
+        with pytest.raises(StoppedError):
+            fitted(out=tmp_path / "run", stop=after(9))
+    assert same(states(fitted(out=tmp_path / "run")), states(whole))

@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from concord.training.observer import Observer as Observer
     from concord.training.optim import Adam as Adam
     from concord.training.optim import Sgd as Sgd
+    from concord.zoo.ensembles.batch import batch_ensemble as batch_ensemble
+    from concord.zoo.ensembles.packed import packed_ensemble as packed_ensemble
     from concord.zoo.registry import networks as networks
 
 _HOMES = {
@@ -123,6 +125,8 @@ _HOMES = {
     "average_precision": "tasks.detection.listed",
     "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
+    "batch_ensemble": "zoo.ensembles.batch",
+    "packed_ensemble": "zoo.ensembles.packed",
     "cost_of": "runs.costs",
     "training_cost_of": "runs.training_costs",
     "latency": "bench.latency",

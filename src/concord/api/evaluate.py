@@ -41,15 +41,22 @@ def evaluate(
     data: str | None = None,
     allow_code: Collection[str] = (),
     strict: bool = False,
+    snapshots: bool = False,
     observer: Observer = SILENT,
     stop: Callable[[], bool] = never,
 ) -> Evaluation | SequenceResult | VisionResult[Any]:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
+    ``snapshots``, of a run with ``train.cycles``: the members are the weights at the end of each cycle,
+    NAME@1, NAME@2, ..., and the ensemble is what these predict together (snapshot ensembles).
     """
-    found: Evaluation | SequenceResult | VisionResult[Any] = SCORING[kind_of_run(Path(run))].evaluate(
-        Path(run), data=data, allow_code=allow_code, strict=strict, observer=observer, stop=stop
+    kind = kind_of_run(Path(run))
+    if snapshots and kind != "pictures":
+        raise UsageError(f"{run} is not a classifier of pictures, and snapshots are evaluated of these alone")
+    options: dict[str, bool] = {"snapshots": True} if snapshots else {}
+    found: Evaluation | SequenceResult | VisionResult[Any] = SCORING[kind].evaluate(
+        Path(run), data=data, allow_code=allow_code, strict=strict, observer=observer, stop=stop, **options
     )
     return found
 

@@ -66,10 +66,15 @@ class Run(Document):
             allow_code=self.allow_code,
         )
 
-    def evaluate(self, data: str | Path | None = None) -> Evaluation | SequenceResult | VisionResult[Any]:
-        """Scores on the run's own test split, or on that of other data with the same classes."""
+    def evaluate(
+        self, data: str | Path | None = None, *, snapshots: bool = False
+    ) -> Evaluation | SequenceResult | VisionResult[Any]:
+        """Scores on the run's own test split, or on that of other data; see ``concord.evaluate``."""
         return finished.evaluate(
-            self.path, data=None if data is None else str(data), allow_code=self.allow_code
+            self.path,
+            data=None if data is None else str(data),
+            snapshots=snapshots,
+            allow_code=self.allow_code,
         )
 
     def sample(

@@ -4,6 +4,8 @@ Example:
     $ concord eval runs/first --json
 """
 
+from typing import Annotated
+
 import typer
 
 from concord.cli import progress
@@ -20,13 +22,23 @@ def eval_command(
     data: DataPath = None,
     allow_code: AllowCode = None,
     strict: Strict = False,
+    snapshots: Annotated[
+        bool,
+        typer.Option("--snapshots", help="Members at the end of each cycle of train.cycles, as an ensemble."),
+    ] = False,
     json_: Json = False,
 ) -> None:
     from concord.api.evaluate import evaluate
 
     with progress.stop_flag() as stop, progress.training() as observer:
         result = evaluate(
-            run, data=data, allow_code=allow_code or [], strict=strict, observer=observer, stop=stop
+            run,
+            data=data,
+            allow_code=allow_code or [],
+            strict=strict,
+            snapshots=snapshots,
+            observer=observer,
+            stop=stop,
         )
     report_result(result.to_dict(), json_)
     if not json_ and "recall" in result:

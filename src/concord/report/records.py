@@ -87,6 +87,8 @@ class Cell:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # column -> parameters, MACs
     pairs: Mapping[str, float] = field(default_factory=dict)  # disagreement, ...: mean over pairs of members
     seconds: float | None = None  # of training
+    # column -> multiply-accumulates of the training that it took, with that of its teachers
+    training_macs: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def setting(self) -> Setting:

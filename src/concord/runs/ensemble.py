@@ -179,6 +179,7 @@ class Ensemble(Predicts[S]):
         optimizer: Adam | Sgd | Muon | torch.optim.Optimizer | None = None,
         schedule: str | None = "halving",
         warmup: float = 0.0,
+        cycles: int = 1,
         ema: float = 0.0,
         clip: float | None = None,
         patience: int | None = None,
@@ -202,8 +203,9 @@ class Ensemble(Predicts[S]):
         made of the parameters of all members, whose rate is left alone. ``ema``, such as 0.999, is the decay
         of a moving average of each member's weights: members are evaluated as their averages, and end with
         these weights. With ``patience`` the training ends after that many epochs without a better validation
-        score, and the members get the best weights. ``shuffle=False`` takes data sets in stored order in
-        every epoch.
+        score, and the members get the best weights. ``cycles`` is how often the schedule begins again; with
+        ``out`` the weights at the end of each are kept, and ``concord.load(out, members, cycle=1)`` reads
+        them. ``shuffle=False`` takes data sets in stored order in every epoch.
 
         With ``out`` everything is kept in a run folder: called again after a stop or a kill, with new modules
         of the same shapes and the same arguments, it continues exactly where it was; called again after its
@@ -222,6 +224,7 @@ class Ensemble(Predicts[S]):
             optimizer=Adam() if optimizer is None else optimizer,
             schedule=schedule,
             warmup=warmup,
+            cycles=cycles,
             ema=ema,
             clip=clip,
             patience=patience,

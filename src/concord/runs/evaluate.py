@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from concord.consensus.names import ENSEMBLE
 from concord.files.documents import Document
 from concord.runs import assemble
 from concord.runs.feeds import make_feed
@@ -22,9 +23,10 @@ from concord.runs.result import (
     ensemble_of,
     members_of,
 )
+from concord.runs.snapshots import with_snapshots
 from concord.runs.tested import logits_of, logits_on_test
 from concord.runs.watching import Stop, never
-from concord.tasks.classify import Classify
+from concord.tasks.classify import Classify, ClassScores
 from concord.training.observer import SILENT, Observer
 
 SPENT = ("seconds", "samples_per_second")  # of every line of metrics.jsonl
@@ -73,14 +75,18 @@ def evaluate(
     data: str | None = None,
     allow_code: Collection[str] = (),
     strict: bool = False,
+    snapshots: bool = False,
     observer: Observer = SILENT,
     stop: Stop = never,
 ) -> Evaluation:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
+    ``snapshots``: the members are the snapshots of those that the run has, see ``runs.snapshots``.
     """
     loaded = load_run(run, allow_code=allow_code, strict=strict, observer=observer)
+    if snapshots:
+        loaded = with_snapshots(loaded, allow_code)
     with settled(loaded.config):
         return _scores(loaded, data, observer, stop)
 
@@ -110,6 +116,39 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
         checkpoint=loaded.checkpoint.name,
         fingerprint=splits.fingerprint,
     )
+
+
+def snapshots_together(
+    run: Path, *, allow_code: Collection[str] = (), observer: Observer = SILENT, stop: Stop = never
+) -> dict[str, EnsembleResult]:
+    """What the snapshots of each member predict together, and those of all members under ``ENSEMBLE``.
+
+    Figures of the test and validation splits of the run. Raises what ``with_snapshots`` does.
+    """
+    loaded = with_snapshots(load_run(run, allow_code=allow_code, observer=observer), allow_code)
+    with settled(loaded.config):
+        splits, same = same_data(loaded, None, observer, stop)
+        task = Classify(len(loaded.interface.classes))
+        test, labels = (
+            logits_on_test(loaded, splits, same=same, observer=observer, stop=stop),
+            splits.test.labels,
+        )
+        valid = None
+        if len(splits.valid):
+            valid = logits_of(loaded, make_feed(loaded.config, splits, loaded.interface).valid(), stop)
+    groups: dict[str, list[str]] = {}
+    for name in loaded.members:
+        groups.setdefault(name.rpartition("@")[0], []).append(name)
+
+    def scores(logits: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> ClassScores:
+        return task.scores(_tally(task, {name: logits[name] for name in names}, labels.cpu()), names)
+
+    return {
+        column: ensemble_of(
+            scores(test, labels, names), scores(valid, splits.valid.labels, names) if valid else None
+        )
+        for column, names in [*groups.items(), (ENSEMBLE, list(loaded.members))]
+    }
 
 
 def _tally(task: Classify, logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:

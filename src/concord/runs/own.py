@@ -95,7 +95,14 @@ def _plan(config: Config, binding: Binding, choices: Choices, steps: int) -> Pla
     train, own = config.train, choices.optimizer
     rate = None
     if not isinstance(own, torch.optim.Optimizer) and choices.schedule is not None:
-        rate = learning_rate(own.lr, train.schedule, epochs=train.epochs, steps=steps, warmup=train.warmup)
+        rate = learning_rate(
+            own.lr,
+            train.schedule,
+            epochs=train.epochs,
+            steps=steps,
+            warmup=train.warmup,
+            cycles=train.cycles,
+        )
     return Plan(
         epochs=train.epochs,
         optimizer=(lambda members: own) if isinstance(own, torch.optim.Optimizer) else own,

@@ -138,6 +138,7 @@ class Choices:
     optimizer: Adam | Sgd | Muon | torch.optim.Optimizer = field(default_factory=Adam)
     schedule: str | None = "halving"  # None: the rate stays as the optimizer has it
     warmup: float = 0.0
+    cycles: int = 1
     ema: float = 0.0
     clip: float | None = None
     patience: int | None = None
@@ -168,6 +169,7 @@ class Choices:
             "optimizer": _optimizer_table(self.optimizer),
             "schedule": "constant" if own or self.schedule is None else self.schedule,
             "warmup": _number(self.warmup),
+            "cycles": _number(self.cycles),
             "ema": _number(self.ema),
             "clip": _number(self.clip),
             "patience": _number(self.patience),

@@ -48,7 +48,12 @@ def plan_of(config: Config, steps: int) -> Plan:
         epochs=train.epochs,
         optimizer=optimizer_of(train),
         rate=learning_rate(
-            train.optimizer.lr, train.schedule, epochs=train.epochs, steps=steps, warmup=train.warmup
+            train.optimizer.lr,
+            train.schedule,
+            epochs=train.epochs,
+            steps=steps,
+            warmup=train.warmup,
+            cycles=train.cycles,
         ),
         bind=bind,
         weight=weight_of(config.consensus, train.epochs * steps),

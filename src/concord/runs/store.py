@@ -19,6 +19,7 @@ from concord.runs.changes import (
     refuse,
 )
 from concord.runs.config import Config
+from concord.runs.cycles import ends_of_cycles
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint, probe
 from concord.training.moments import check_moments, without_moments
@@ -144,7 +145,8 @@ class RunStore:
     def save(self, saved: Saved) -> None:
         """Commit a checkpoint, and remove those that nobody needs any more."""
         self._commit(saved)
-        checkpoint.prune(self.folder.checkpoints, KEEP, saved.position.best_step)
+        besides = {saved.position.best_step, *ends_of_cycles(self.config, self.steps)}
+        checkpoint.prune(self.folder.checkpoints, KEEP, besides)
 
     def _commit(self, saved: Saved) -> None:
         tensors: dict[str, Tensors] = {

@@ -9,7 +9,7 @@ from concord.runs import toml
 from concord.runs.config import Config
 from concord.runs.task_kinds import kind_name
 from concord.studies.rows import GridCell, rows
-from concord.studies.settings import DISTIL, ONCE, Study
+from concord.studies.settings import CHAIN, DISTIL, ONCE, Study
 
 
 def parse(tables: Mapping[str, Any], where: str = "") -> tuple[Study, Config]:
@@ -50,21 +50,27 @@ def _check(study: Study, base: Config, sets: Sequence[Sequence[str]]) -> None:
     if twice:
         raise UsageError(f"study: {list(twice[0])} names one of them twice")
     together = [chosen for chosen in sets if len(chosen) > 1]
-    if (study.distil or study.once or study.wider) and not together:
+    if (study.distil or study.once or study.one_network) and not together:
         raise UsageError(
-            "study.distil, study.once and study.wider need a set of several members; each set has one"
+            "study.distil, study.once, study.wider and study.instead need a set of several members; each set"
+            " has one"
         )
-    if study.wider and len(together) > 1:
+    if study.one_network and len(together) > 1:
+        key = "wider" if study.wider else "instead"
         raise UsageError(
-            f"study.wider stands for one set of members; there are {len(together)}: make a study of each"
+            f"study.{key} stands for one set of members; there are {len(together)}: make a study of each"
         )
+    if study.snapshots and base.train.cycles > 1:
+        raise UsageError("study.snapshots sets train.cycles, which every row has; leave train.cycles out")
     taught = [member.name for member in base.members if member.teacher]
-    for name, row in ((DISTIL, study.distil), (ONCE, study.once)):
+    for name, row in ((DISTIL, study.distil), (ONCE, study.once), (CHAIN, study.chain)):
         if row and taught:
             raise UsageError(
                 f"study.{name} makes teachers itself; leave out the teacher of {', '.join(taught)}"
             )
-    if base.train.label_smoothing in study.smoothing:
-        raise UsageError(
-            f"study.smoothing {base.train.label_smoothing:g} is train.label_smoothing, which every row has"
-        )
+    if study.chain and study.chain.weight_decay is not None and base.train.optimizer.kind == "python":
+        raise UsageError("study.chain.weight_decay is for optimisers that a settings file names")
+    for name, key, values in (("smoothing", "label_smoothing", study.smoothing), ("ema", "ema", study.ema)):
+        value = getattr(base.train, key)
+        if value in values:
+            raise UsageError(f"study.{name} {value:g} is train.{key}, which every row has")

@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,13 +195,13 @@ def set_aside(folder: Path, after: Path) -> None:
                 path.rename(aside)
 
 
-def prune(folder: Path, keep: int, besides: str | None) -> None:
-    """Remove what killed saves left, and all but the newest ``keep`` checkpoints and the one named.
+def prune(folder: Path, keep: int, besides: Collection[str | None]) -> None:
+    """Remove what killed saves left, and all but the newest ``keep`` checkpoints and those named.
 
     A folder without a manifest is not taken for a checkpoint of concord.
     """
     for path in steps(folder)[:-keep]:
-        if path.name != besides and (path / "MANIFEST.json").is_file():
+        if path.name not in besides and (path / "MANIFEST.json").is_file():
             remove(path)
     remove_killed(folder)
 

@@ -103,8 +103,13 @@ class Adam:
         return kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused(members))
 
 
-def learning_rate(lr: float, schedule: str, *, epochs: int, steps: int, warmup: float = 0.0) -> Rate:
+def learning_rate(
+    lr: float, schedule: str, *, epochs: int, steps: int, warmup: float = 0.0, cycles: int = 1
+) -> Rate:
     """The rate of update ``index`` (from 0) of N = epochs x steps; p = index / N.
+
+    With several cycles p is the part of the cycle in progress, (index cycles / N) mod 1: the schedule begins
+    again with each.
 
     halving: lr 2^-n, n = how many of 50 %, 75 %, 90 % of the updates are over. halving_epochs: the same by
     whole epochs, as the author's code has it. cosine: lr (1 + cos(pi p)) / 2. A warm-up multiplies by (p +
@@ -117,7 +122,9 @@ def learning_rate(lr: float, schedule: str, *, epochs: int, steps: int, warmup: 
 
     def rate(index: int) -> float:
         warm = min(1.0, (index + 1) / (warmup * updates)) if warmup else 1.0
-        return lr * warm * factor(index / updates, index // steps / epochs)
+        return (
+            lr * warm * factor(index * cycles % updates / updates, index // steps * cycles % epochs / epochs)
+        )
 
     return rate
 
