@@ -62,6 +62,7 @@ def predict(
     member: str = "ensemble",
     top: int = 1,
     probabilities: bool = False,
+    sets: str | None = None,
     score: float | None = None,
     to: str | Path | None = None,
     format: str | None = None,
@@ -77,12 +78,15 @@ def predict(
 
     ``run`` may be a packed file (``export`` with ``packed``). ``files`` is a file, a folder or a pattern, or
     several of them. With ``top`` above 1 each prediction has
-    the ``top`` likeliest classes too, with ``probabilities`` those of all classes.
+    the ``top`` likeliest classes too, with ``probabilities`` those of all classes. ``sets``, of pictures:
+    "lac", "aps" or "raps", the set of labels that has the true one as often as ``train.coverage`` says.
     """
     chosen = [files] if isinstance(files, str | Path) else files
     kind = kind_of_run(Path(run))
     if kind != "vision" and any(given is not None for given in (score, to, format)):
         raise UsageError(f"{run} finds neither masks nor boxes: leave score, to and format out")
+    if kind != "pictures" and sets is not None:
+        raise UsageError(f"{run} is not a classifier of pictures, and sets of labels are of these alone")
     if kind == "sequences":
         return sequence_labelling.predict(
             Path(run),
@@ -113,6 +117,7 @@ def predict(
         member=member,
         top=top,
         probabilities=probabilities,
+        sets=sets,
         allow_code=allow_code,
         observer=observer,
     )
@@ -125,6 +130,7 @@ def export(
     member: str = "ensemble",
     script: str | Path | None = None,
     packed: bool = False,
+    calibrated: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Exported:
@@ -147,6 +153,9 @@ def export(
     ``packed``: a .safetensors file of one member of the zoo, whose binary weights are bits; ``predict`` takes
     the file in the place of a run, and gives the very numbers of the run.
 
+    ``calibrated``, of classifiers of pictures: logits are divided by the temperature that the run keeps, so
+    that the probabilities of the file are calibrated; UsageError where the run keeps none.
+
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
@@ -157,6 +166,8 @@ def export(
             raise UsageError("the script labels image files; only a classifier of pictures has one")
         if packed:
             raise UsageError(f"{run} is not a classifier of pictures, and packed files are of these alone")
+        if calibrated:
+            raise UsageError(f"{run} is not a classifier of pictures, and temperatures are of these alone")
         if exporting.suffix_of(Path(to)) == ".xml":
             raise UsageError(f"{to}: OpenVINO files are of classifiers of pictures; export to .onnx or .pt2")
         other = sequence_exporting if kind == "sequences" else vision_exporting
@@ -167,6 +178,7 @@ def export(
         member=member,
         script=None if script is None else Path(script),
         packed=packed,
+        calibrated=calibrated,
         allow_code=allow_code,
         observer=observer,
     )

@@ -8,7 +8,7 @@ import typer
 
 from concord.cli import progress
 from concord.cli.options import AllowCode, DataPath, Json, Run, Strict
-from concord.cli.score_text import recall_text, report_result
+from concord.cli.score_text import recall_text, report_result, uncertainty_text
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,4 +30,6 @@ def eval_command(
         )
     report_result(result.to_dict(), json_)
     if not json_ and "recall" in result:
+        if result["uncertainty"] is not None:
+            print("\n" + uncertainty_text(result.to_dict()))
         print("\n" + recall_text(result.to_dict()))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from concord.data.splits import Splits
 from concord.files.documents import Document
 from concord.runs import assemble
 from concord.runs.feeds import make_feed
@@ -22,7 +23,8 @@ from concord.runs.result import (
     ensemble_of,
     members_of,
 )
-from concord.runs.tested import logits_of, logits_on_test
+from concord.runs.tested import Logits, logits_of, logits_on_test
+from concord.runs.uncertainty import Uncertainty, found_on, judged, kept_of, notes_of, uncertainty_of
 from concord.runs.watching import Stop, never
 from concord.tasks.classify import Classify
 from concord.training.observer import SILENT, Observer
@@ -59,12 +61,17 @@ class Evaluation(Document):
     samples_per_second: float
     checkpoint: str
     fingerprint: str  # of the data
+    uncertainty: Uncertainty | None = None  # by what the validation part of the run gave
 
     def to_dict(self) -> dict[str, Any]:
         plain = asdict(self)
         head = {key: plain.pop(key) for key in ("members", "ensemble")}
         diversity = plain.pop("diversity")
-        return {**head, **diversity, **plain, "recall": [row.to_dict() for row in self.recall]}
+        own = {
+            "recall": [row.to_dict() for row in self.recall],
+            "uncertainty": self.uncertainty and self.uncertainty.to_dict(),
+        }
+        return {**head, **diversity, **plain, **own}
 
 
 def evaluate(
@@ -92,7 +99,7 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
     task, names = Classify(len(loaded.interface.classes)), list(loaded.members)
     found = logits_on_test(loaded, splits, same=same, observer=observer, stop=stop)
     tally = _tally(task, found, splits.test.labels.cpu())
-    test, valid = task.scores(tally, names), None
+    test, valid, predicted = task.scores(tally, names), None, None
     if len(splits.valid):
         feed = make_feed(loaded.config, splits, loaded.interface)
         predicted = logits_of(loaded, feed.valid(), stop)
@@ -109,7 +116,22 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
         samples_per_second=images / seconds if seconds else 0.0,
         checkpoint=loaded.checkpoint.name,
         fingerprint=splits.fingerprint,
+        uncertainty=_uncertainty(loaded, splits, found, predicted if same else None),
     )
+
+
+def _uncertainty(loaded: Loaded, splits: Splits, test: Logits, valid: Logits | None) -> Uncertainty | None:
+    """On the test part by what the run kept of its validation part, or by its validation part now."""
+    labels, train = splits.test.labels.cpu(), loaded.config.train
+    kept = uncertainty_of(loaded.folder, loaded.result)
+    if kept is not None:
+        rows, samples, notes, coverage = kept_of(kept), kept.samples, kept.notes, kept.coverage
+    elif valid is not None:
+        rows, samples = found_on(valid, splits.valid.labels.cpu(), train.coverage), len(splits.valid)
+        notes, coverage = notes_of(rows, train, samples), train.coverage
+    else:
+        return None
+    return judged(rows, test, labels, coverage=coverage, samples=samples, notes=notes)
 
 
 def _tally(task: Classify, logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
