@@ -28,17 +28,14 @@ from concord.runs.vision.result import VisionResult
 from concord.runs.watching import never
 from concord.training.observer import SILENT, Observer
 
-SCORING: Mapping[KindName, Any] = {
-    "pictures": scoring,
-    "sequences": sequence_scoring,
-    "vision": vision_scoring,
-}
+SCORING: Mapping[KindName, Any] = {"sequences": sequence_scoring, "vision": vision_scoring}
 
 
 def evaluate(
     run: str | Path,
     *,
     data: str | None = None,
+    against: str | Sequence[str] = (),
     allow_code: Collection[str] = (),
     strict: bool = False,
     observer: Observer = SILENT,
@@ -46,9 +43,24 @@ def evaluate(
 ) -> Evaluation | SequenceResult | VisionResult[Any]:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
-    ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
+    ``against``, of pictures: names or paths of other data of any classes; how well the run separates their
+    images from its own test images. ``strict``: CheckpointError if the newest checkpoint is damaged, where
+    otherwise an earlier one is used.
     """
-    found: Evaluation | SequenceResult | VisionResult[Any] = SCORING[kind_of_run(Path(run))].evaluate(
+    kind, others = kind_of_run(Path(run)), [against] if isinstance(against, str) else list(against)
+    if kind == "pictures":
+        return scoring.evaluate(
+            Path(run),
+            data=data,
+            against=others,
+            allow_code=allow_code,
+            strict=strict,
+            observer=observer,
+            stop=stop,
+        )
+    if others:
+        raise UsageError(f"{run} is not a classifier of pictures: leave against out")
+    found: SequenceResult | VisionResult[Any] = SCORING[kind].evaluate(
         Path(run), data=data, allow_code=allow_code, strict=strict, observer=observer, stop=stop
     )
     return found

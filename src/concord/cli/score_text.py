@@ -62,6 +62,17 @@ def uncertainty_text(result: Mapping[str, Any]) -> str:
     return "\n\n".join([*map(as_text, tables), *map(printable, found.notes)])
 
 
+def against_texts(result: Any) -> list[str]:
+    """A table for each of the other data of ``--against``."""
+    from concord.report.against import against_table
+    from concord.report.tables import as_text
+    from concord.runs.evaluate import Evaluation
+
+    return (
+        [as_text(against_table(found)) for found in result.against] if isinstance(result, Evaluation) else []
+    )
+
+
 def sequence_text(result: Mapping[str, Any]) -> str:
     """Figures of the members and of the ensemble, of steps or of labels."""
     from concord.report.sequence_tables import figures_table

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
     from concord.cost.record import Priced
+    from concord.runs.corruptions import Corruptions
     from concord.runs.uncertainty import Uncertainty
 
 ALONE = "alone"  # the cost of a member that is trained by itself
@@ -68,6 +69,7 @@ class RunView:
     samples: int | None = None  # in the test set
     data: DataView | None = None
     uncertainty: "Uncertainty | None" = None
+    corruptions: "Corruptions | None" = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from concord.consensus.names import ENSEMBLE
 from concord.report import diagrams, pictures, predictions
 from concord.report.compare import member_sets
+from concord.report.corruptions import corruption_tables
 from concord.report.cost_parts import cost_parts
 from concord.report.curves import line_chart
 from concord.report.parts import Drawing, Folded, Heading, Notice, Part, Section
@@ -45,6 +46,7 @@ def sections(runs: Sequence[RunView], study: StudyView | None) -> list[Section]:
         ("confusion", "Confusion", _each(runs, _confusion)),
         ("reliability", "Reliability", _each(runs, _reliability)),
         ("uncertainty", "Temperatures and sets of labels", _each(runs, _uncertainty)),
+        ("corruptions", "Corrupted images", _each(runs, _corruptions)),
         ("mistakes", "Worst mistakes", _each(runs, _mistakes)),
         ("filters", "First-layer filters", _each(runs, _filters)),
         ("projection", "Similar images of different classes", _projection(runs)),
@@ -188,6 +190,13 @@ def _uncertainty(run: RunView) -> Iterator[Part]:
     rows = {**run.result["members"], ENSEMBLE: run.result["ensemble"]}
     before = {name: (row["nll"], row["ece"]) for name, row in rows.items()}
     yield from uncertainty_parts(run.uncertainty, before)
+
+
+def _corruptions(run: RunView) -> Iterator[Part]:
+    if run.corruptions is None:
+        yield "The run has no figures on corrupted images: `concord corrupt RUN` makes them."
+        return
+    yield from corruption_tables(run.corruptions)
 
 
 def _mistakes(run: RunView) -> Iterator[Part]:

@@ -11,7 +11,7 @@ from concord.consensus.names import ENSEMBLE
 from concord.cost.record import Priced
 from concord.errors import CheckpointError, DataError
 from concord.report.records import DataView, Held, MemberView, RunView
-from concord.runs import predictions, stamp
+from concord.runs import corruptions, predictions, stamp
 from concord.runs.assemble import costs
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
@@ -65,6 +65,7 @@ def run_view(
         samples=len(held.labels) if held else kept,
         data=seen,
         uncertainty=uncertainty_of(loaded.folder, loaded.result),
+        corruptions=corruptions.read(loaded.folder, loaded.weights, observer),
     )
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from concord.data.splits import Splits
 from concord.files.documents import Document
 from concord.runs import assemble
+from concord.runs.against import Against
+from concord.runs.against import against as judged_against
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, load_run, other_data, same_data
 from concord.runs.machine import settled
@@ -62,6 +64,7 @@ class Evaluation(Document):
     checkpoint: str
     fingerprint: str  # of the data
     uncertainty: Uncertainty | None = None  # by what the validation part of the run gave
+    against: tuple[Against, ...] = ()  # other data that were asked about
 
     def to_dict(self) -> dict[str, Any]:
         plain = asdict(self)
@@ -70,6 +73,7 @@ class Evaluation(Document):
         own = {
             "recall": [row.to_dict() for row in self.recall],
             "uncertainty": self.uncertainty and self.uncertainty.to_dict(),
+            "against": [row.to_dict() for row in self.against],
         }
         return {**head, **diversity, **plain, **own}
 
@@ -78,6 +82,7 @@ def evaluate(
     run: Path,
     *,
     data: str | None = None,
+    against: Sequence[str] = (),
     allow_code: Collection[str] = (),
     strict: bool = False,
     observer: Observer = SILENT,
@@ -85,14 +90,17 @@ def evaluate(
 ) -> Evaluation:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
+    ``against``: other data, from which the run should separate its own test images by how unsure it is.
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
     """
     loaded = load_run(run, allow_code=allow_code, strict=strict, observer=observer)
     with settled(loaded.config):
-        return _scores(loaded, data, observer, stop)
+        return _scores(loaded, data, against, observer, stop)
 
 
-def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) -> Evaluation:
+def _scores(
+    loaded: Loaded, data: str | None, against: Sequence[str], observer: Observer, stop: Stop
+) -> Evaluation:
     splits, same = same_data(loaded, data, observer, stop)
     if not same:
         observer.notice(other_data(loaded, data, splits))
@@ -117,6 +125,9 @@ def _scores(loaded: Loaded, data: str | None, observer: Observer, stop: Stop) ->
         checkpoint=loaded.checkpoint.name,
         fingerprint=splits.fingerprint,
         uncertainty=_uncertainty(loaded, splits, found, predicted if same else None),
+        against=tuple(
+            judged_against(loaded, splits.test, found, source, observer, stop) for source in against
+        ),
     )
 
 
