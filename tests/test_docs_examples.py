@@ -86,7 +86,7 @@ def test_the_commands_for_own_images_do_what_the_readme_says(told):
 
 COMMANDS = {
     "train": ("resume", "runs/first"),
-    "eval": ("eval", "runs/first"),
+    "eval": ("eval", "runs/first", "--against", "digits"),
     "predict": ("predict", "runs/first", "new/", "--top", 2, "--probabilities", "--sets", "lac"),
     "cost": ("cost", "lenet5"),
     "zoo": ("zoo", "resnet20", "lenet5"),
@@ -94,6 +94,7 @@ COMMANDS = {
     "study": ("study", "study.toml", "--jobs", 1, "--out", "study"),
     "baseline": ("baseline", "logistic", "--choose", "--data", "photos/", "--run", "runs/first"),
     "attack": ("attack", "runs/first", "--method", "pgd", "--eps", "0.1", "--target", "cat", "--limit", 8),
+    "corrupt": ("corrupt", "runs/first", "--limit", 8),
     "data check": ("data", "check", "faulty"),
     "doctor": ("doctor",),
     "export": ("export", "runs/first", "--member", "noel2017_st", "--to", "again.onnx"),
