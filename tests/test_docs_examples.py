@@ -89,6 +89,7 @@ COMMANDS = {
     "eval": ("eval", "runs/first", "--against", "digits"),
     "predict": ("predict", "runs/first", "new/", "--top", 2, "--probabilities", "--sets", "lac"),
     "cost": ("cost", "lenet5"),
+    "cost of a run": ("cost", "lenet5", "--training", "--measured", "--batch", 2),
     "zoo": ("zoo", "resnet20", "lenet5"),
     "explain": ("explain", "blstm_segments", "--to", "page.html"),
     "study": ("study", "study.toml", "--jobs", 1, "--out", "study"),
@@ -139,6 +140,7 @@ EMPTY = {
     "train": {"$.notices", "$.error_correlation[][]", *TOO_FEW},  # no mistake, no correlation
     "eval": {"$.error_correlation[][]", *TOO_FEW},
     "cost": {"$.without_rule", "$.layers[].receptive_field"},
+    "cost of a run": {"$.training.without_rule", "$.measured.not_measured"},
     "zoo": {"$[].sizes"},
     "explain": {  # of a recurrent network in both directions
         "$.receptive_field",
@@ -147,7 +149,17 @@ EMPTY = {
         "$.steps_seen.future",
         "$.layers[].receptive_field",
     },
-    "study": {"$.failed", "$.tables[].notes"},
+    "study": {
+        "$.failed",
+        "$.tables[].notes",
+        "$.shares[].share",  # of one seed
+        "$.shares[].share_per_cost",
+        "$.shares[].low",
+        "$.shares[].high",
+        "$.shares[].gain.low",
+        "$.shares[].gain.high",
+        "$.shares[].reason",
+    },
     "baseline": {
         "$.notices",
         "$.rows[].published",
@@ -169,6 +181,8 @@ def test_json_has_the_shape_that_is_told(verb, told, monkeypatch):
         status, out, err = said(*COMMANDS[verb], "--json")
         assert status == (verb == "data check"), err
         given = json.loads(out)
+    if verb == "cost of a run":  # shown are the keys that its options add
+        given = {key: given[key] for key in documents()[verb]}
     assert set(unlike(documents()[verb], given)) <= EMPTY.get(verb, set())
 
 

@@ -19,6 +19,7 @@ from concord.runs.loading import load_run, same_data
 from concord.runs.tested import logits_of
 from concord.runs.uncertainty import Uncertainty
 from concord.training.observer import SILENT
+from concord.uncertainty.temperature import temperature
 
 
 def trained(path, **changes):
@@ -101,6 +102,20 @@ def test_other_data_are_judged_by_what_the_run_found_on_its_own(run, tmp_path):
     assert found["ensemble"]["temperature"] == kept(run)["ensemble"]["temperature"]
     assert found["ensemble"]["sets"]["lac"]["threshold"] == kept(run)["ensemble"]["sets"]["lac"]["threshold"]
     assert found["ensemble"]["sets"]["lac"]["coverage"] < 0.7  # inverted digits are not exchangeable
+
+
+def test_averages_of_weights_and_snapshots_have_figures_of_their_own(tmp_path):
+    settings = {"epochs": 2, "cycles": 2, "ema": 0.9, "schedule": "cosine"}
+    trained(tmp_path / "run", **settings)
+    found, loaded = kept(tmp_path / "run"), load_run(tmp_path / "run")
+    splits, _ = same_data(loaded, None)
+    samples = [(loaded.interface.normalise(splits.valid.pixels), splits.valid.labels)]
+    valid = logits_of(loaded, samples)  # of the averages, which the run stands for
+    again = temperature(valid["B"], splits.valid.labels)
+    assert found["members"]["B"]["temperature"] == pytest.approx(again, rel=1e-4)
+    shots = concord.evaluate(tmp_path / "run", snapshots=True).uncertainty
+    assert {*shots.members} == {"ST@1", "ST@2", "B@1", "B@2"}
+    assert shots.members["B@1"].temperature != shots.members["B@2"].temperature
 
 
 def test_a_document_reads_back_as_it_was_written(run):

@@ -38,6 +38,7 @@ def evaluate(
     against: str | Sequence[str] = (),
     allow_code: Collection[str] = (),
     strict: bool = False,
+    snapshots: bool = False,
     observer: Observer = SILENT,
     stop: Callable[[], bool] = never,
 ) -> Evaluation | SequenceResult | VisionResult[Any]:
@@ -45,7 +46,9 @@ def evaluate(
 
     ``against``, of pictures: names or paths of other data of any classes; how well the run separates their
     images from its own test images. ``strict``: CheckpointError if the newest checkpoint is damaged, where
-    otherwise an earlier one is used.
+    otherwise an earlier one is used. ``snapshots``, of a run with ``train.cycles``: the members are the
+    weights at the end of each cycle, NAME@1, NAME@2, ..., and the ensemble is what these predict together
+    (snapshot ensembles).
     """
     kind, others = kind_of_run(Path(run)), [against] if isinstance(against, str) else list(against)
     if kind == "pictures":
@@ -55,9 +58,12 @@ def evaluate(
             against=others,
             allow_code=allow_code,
             strict=strict,
+            snapshots=snapshots,
             observer=observer,
             stop=stop,
         )
+    if snapshots:
+        raise UsageError(f"{run} is not a classifier of pictures, and snapshots are evaluated of these alone")
     if others:
         raise UsageError(f"{run} is not a classifier of pictures: leave against out")
     found: SequenceResult | VisionResult[Any] = SCORING[kind].evaluate(

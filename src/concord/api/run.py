@@ -69,11 +69,16 @@ class Run(Document):
         )
 
     def evaluate(
-        self, data: str | Path | None = None, *, against: str | Sequence[str] = ()
+        self, data: str | Path | None = None, *, against: str | Sequence[str] = (), snapshots: bool = False
     ) -> Evaluation | SequenceResult | VisionResult[Any]:
         """Scores on the run's own test split, or on that of other data; see ``concord.evaluate``."""
-        given = None if data is None else str(data)
-        return finished.evaluate(self.path, data=given, against=against, allow_code=self.allow_code)
+        return finished.evaluate(
+            self.path,
+            data=None if data is None else str(data),
+            against=against,
+            snapshots=snapshots,
+            allow_code=self.allow_code,
+        )
 
     def sample(
         self,

@@ -30,6 +30,10 @@ def eval_command(
     ] = None,
     allow_code: AllowCode = None,
     strict: Strict = False,
+    snapshots: Annotated[
+        bool,
+        typer.Option("--snapshots", help="Members at the end of each cycle of train.cycles, as an ensemble."),
+    ] = False,
     json_: Json = False,
 ) -> None:
     from concord.api.evaluate import evaluate
@@ -41,6 +45,7 @@ def eval_command(
             against=against or [],
             allow_code=allow_code or [],
             strict=strict,
+            snapshots=snapshots,
             observer=observer,
             stop=stop,
         )

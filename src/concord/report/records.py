@@ -76,7 +76,7 @@ class RunView:
 class Cell:
     """One run of a study: ``scores[measure][column]``, the lines of its metrics.jsonl, and its votes.
 
-    A run may count for one column only: a member taught by others, or one wide network for the ensemble.
+    A run may count for some columns only: members taught by others, or one wide network for the ensemble.
     A member that was trained by itself is a cell of cost ``ALONE`` and one member; its row is shared with
     the other members of the set that the study compares it with.
     """
@@ -91,6 +91,8 @@ class Cell:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # column -> parameters, MACs
     pairs: Mapping[str, float] = field(default_factory=dict)  # disagreement, ...: mean over pairs of members
     seconds: float | None = None  # of training
+    # column -> multiply-accumulates of the training that it took, with that of its teachers
+    training_macs: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def setting(self) -> Setting:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from concord.consensus.names import ENSEMBLE
 from concord.data.splits import Splits
 from concord.files.documents import Document
 from concord.runs import assemble
@@ -25,10 +26,11 @@ from concord.runs.result import (
     ensemble_of,
     members_of,
 )
+from concord.runs.snapshots import with_snapshots
 from concord.runs.tested import Logits, logits_of, logits_on_test
 from concord.runs.uncertainty import Uncertainty, found_on, judged, kept_of, notes_of, uncertainty_of
 from concord.runs.watching import Stop, never
-from concord.tasks.classify import Classify
+from concord.tasks.classify import Classify, ClassScores
 from concord.training.observer import SILENT, Observer
 
 SPENT = ("seconds", "samples_per_second")  # of every line of metrics.jsonl
@@ -85,6 +87,7 @@ def evaluate(
     against: Sequence[str] = (),
     allow_code: Collection[str] = (),
     strict: bool = False,
+    snapshots: bool = False,
     observer: Observer = SILENT,
     stop: Stop = never,
 ) -> Evaluation:
@@ -92,8 +95,11 @@ def evaluate(
 
     ``against``: other data, from which the run should separate its own test images by how unsure it is.
     ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
+    ``snapshots``: the members are the snapshots of those that the run has, see ``runs.snapshots``.
     """
     loaded = load_run(run, allow_code=allow_code, strict=strict, observer=observer)
+    if snapshots:
+        loaded = with_snapshots(loaded, allow_code)
     with settled(loaded.config):
         return _scores(loaded, data, against, observer, stop)
 
@@ -135,7 +141,7 @@ def _uncertainty(loaded: Loaded, splits: Splits, test: Logits, valid: Logits | N
     """On the test part by what the run kept of its validation part, or by its validation part now."""
     labels, train = splits.test.labels.cpu(), loaded.config.train
     kept = uncertainty_of(loaded.folder, loaded.result)
-    if kept is not None:
+    if kept is not None and kept.members.keys() == test.keys():  # snapshots are other members
         rows, samples, notes, coverage = kept_of(kept), kept.samples, kept.notes, kept.coverage
     elif valid is not None:
         rows, samples = found_on(valid, splits.valid.labels.cpu(), train.coverage), len(splits.valid)
@@ -143,6 +149,39 @@ def _uncertainty(loaded: Loaded, splits: Splits, test: Logits, valid: Logits | N
     else:
         return None
     return judged(rows, test, labels, coverage=coverage, samples=samples, notes=notes)
+
+
+def snapshots_together(
+    run: Path, *, allow_code: Collection[str] = (), observer: Observer = SILENT, stop: Stop = never
+) -> dict[str, EnsembleResult]:
+    """What the snapshots of each member predict together, and those of all members under ``ENSEMBLE``.
+
+    Figures of the test and validation splits of the run. Raises what ``with_snapshots`` does.
+    """
+    loaded = with_snapshots(load_run(run, allow_code=allow_code, observer=observer), allow_code)
+    with settled(loaded.config):
+        splits, same = same_data(loaded, None, observer, stop)
+        task = Classify(len(loaded.interface.classes))
+        test, labels = (
+            logits_on_test(loaded, splits, same=same, observer=observer, stop=stop),
+            splits.test.labels,
+        )
+        valid = None
+        if len(splits.valid):
+            valid = logits_of(loaded, make_feed(loaded.config, splits, loaded.interface).valid(), stop)
+    groups: dict[str, list[str]] = {}
+    for name in loaded.members:
+        groups.setdefault(name.rpartition("@")[0], []).append(name)
+
+    def scores(logits: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> ClassScores:
+        return task.scores(_tally(task, {name: logits[name] for name in names}, labels.cpu()), names)
+
+    return {
+        column: ensemble_of(
+            scores(test, labels, names), scores(valid, splits.valid.labels, names) if valid else None
+        )
+        for column, names in [*groups.items(), (ENSEMBLE, list(loaded.members))]
+    }
 
 
 def _tally(task: Classify, logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
