@@ -79,7 +79,7 @@ def test_alpha_and_gamma_give_the_widths_and_groups_of_the_paper():
     # 4 / 2 times 8 channels for each of 2 members: 32 in all, in 2 groups on the pictures and in 2 x 2 later
     assert (first.layer.in_channels, first.layer.out_channels, first.layer.groups) == (6, 32, 2)
     assert (middle.layer.in_channels, middle.layer.out_channels, middle.layer.groups) == (32, 32, 4)
-    assert tuple(last.weight.shape) == (2, 5, 16 * 16)
+    assert tuple(last.weight.shape) == (2 * 5, 16 * 16)
     cost = count(one, (3, 4, 4))
     assert cost.parameters == 32 * 3 * 9 + 32 * 8 * 9 + 2 * (256 * 5 + 5)
     assert cost.macs == 16 * (32 * 3 * 9 + 32 * 8 * 9) + 2 * 256 * 5

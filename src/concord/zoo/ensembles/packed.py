@@ -226,8 +226,8 @@ def _grouped(layers: Sequence[nn.Module]) -> nn.Module:
     members, wide = len(layers), deepcopy(layers[0])
     learns = {name: p.requires_grad for name, p in wide.named_parameters()}
     if isinstance(wide, nn.Linear):
-        joined = [_joined(layers, name).unflatten(0, (members, -1)) for name in learns]
-        made = GroupedLinear(joined[0], joined[1] if len(joined) > 1 else None)
+        joined = [_joined(layers, name) for name in learns]
+        made = GroupedLinear(joined[0], joined[1] if len(joined) > 1 else None, members)
         for name, parameter in made.named_parameters():
             parameter.requires_grad_(learns[name])
         return made
