@@ -8,6 +8,7 @@ from concord.consensus.names import ENSEMBLE
 from concord.data.images.resize import Resize
 from concord.runs.interface import Interface
 from concord.runs.loading import Loaded
+from concord.runs.uncertainty import uncertainty_of
 
 COLOURS = {1: "grey", 3: "RGB"}
 MODES = {"grey": "L", "RGB": "RGB"}  # as Pillow names them
@@ -19,10 +20,15 @@ STEPS = {  # the fields of ``preprocessing`` before the resize
 }
 
 
-def described(loaded: Loaded, member: str) -> dict[str, str]:
+def described(loaded: Loaded, member: str, temperature: float = 1.0) -> dict[str, str]:
     """Metadata of one member of a run, or of the ensemble."""
     networks = [m.network for m in loaded.config.members if member in (m.name, ENSEMBLE)]
-    return description(loaded.interface, networks, member)
+    found = uncertainty_of(loaded.folder, loaded.result)
+    limit = None if found is None else found.of(member).sets["lac"].threshold
+    sure = {} if found is None or limit is None else {"set_coverage": found.coverage, "set_threshold": limit}
+    about = description(loaded.interface, networks, member)
+    numbers = {"temperature": temperature, **sure}
+    return {**about, **{key: json.dumps(value) for key, value in numbers.items()}}
 
 
 def description(interface: Interface, networks: Sequence[str], member: str) -> dict[str, str]:

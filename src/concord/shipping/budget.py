@@ -83,7 +83,7 @@ def halving(lines: Mapping[str, Line], seconds: float, whole: float) -> Halving:
 
 
 def full(lines: Mapping[str, Line], seconds: float) -> Full | None:
-    """All ways for ``ENOUGH`` epochs or more; else without the last of them, and so on; else one network alone:
+    """All ways for ``ENOUGH`` epochs or more; else without the last of them, and so on; else one alone:
     a partner that teaches nobody is of no use. None if that is less than ``LEAST`` epochs.
     """
     for count in range(len(WAYS), 1, -1):
