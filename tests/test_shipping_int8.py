@@ -129,6 +129,13 @@ def test_the_error_of_a_file_is_counted_on_every_image(content, splits):
     assert found.wrong.tolist() == (named != splits.test.labels.numpy()).tolist()
 
 
+def test_a_tested_classifier_goes_through_plain_data():
+    one = tested.Tested("a", "b", np.array([False, True, True, False]))
+    assert one.kept() == {"name": "a", "about": "b", "wrong": [1, 2]}
+    again = tested.Tested.of(one.kept(), 4)
+    assert (again.name, again.about, again.wrong.tolist()) == ("a", "b", one.wrong.tolist())
+
+
 def test_the_best_rival_has_the_smallest_error_and_of_equal_ones_is_the_first():
     a, b, c = (
         tested.Tested(name, "", np.array(wrong))

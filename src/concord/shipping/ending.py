@@ -76,7 +76,9 @@ def _rivals(
             found.append(tested.of_run(RunFolder(runner.runs / way), way, f"the same network, {ABOUT[way]}"))
         else:
             missing.append(f"a rival is missing: the hours had no room for the same network {ABOUT[way]}")
-    found.append(best_baseline(splits, seconds, runner.material.data.seed, runner.stop))
+    seed = runner.material.data.seed
+    kept = runner.journal.once("baseline", lambda: best_baseline(splits, seconds, seed, runner.stop).kept())
+    found.append(Tested.of(kept, len(splits.test)))
     return tuple(found), missing
 
 

@@ -5,7 +5,7 @@ Y. Min, "Simple improved confidence intervals for comparing matched proportions"
 2005, beside McNemar's exact test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,17 @@ class Tested:
     @property
     def error(self) -> float:
         return float(self.wrong.mean())
+
+    def kept(self) -> dict[str, Any]:
+        """The same as plain data, with the numbers of the images that are named wrongly."""
+        return {"name": self.name, "about": self.about, "wrong": np.flatnonzero(self.wrong).tolist()}
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any], images: int) -> "Tested":
+        """What ``kept`` wrote down, of so many images."""
+        wrong = np.zeros(images, bool)
+        wrong[kept["wrong"]] = True
+        return cls(kept["name"], kept["about"], wrong)
 
     def to_dict(self) -> dict[str, Any]:
         low, high = wilson(int(self.wrong.sum()), len(self.wrong))
