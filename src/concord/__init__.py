@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from concord.api.anchors import anchors as anchors
     from concord.api.attack import attack_runs as attack_runs
     from concord.api.baseline import baselines as baselines
+    from concord.api.corrupt import corrupt as corrupt
     from concord.api.data import data_check as data_check
     from concord.api.data import data_get as data_get
     from concord.api.evaluate import evaluate as evaluate
@@ -138,6 +139,7 @@ _HOMES = {
     "explain_field": "api.explain",
     "baselines": "api.baseline",
     "attack_runs": "api.attack",
+    "corrupt": "api.corrupt",
     "plain_train": "api.plain",
     "plain_show": "plain.worked",
     "data_check": "api.data",

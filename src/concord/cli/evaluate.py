@@ -10,7 +10,7 @@ import typer
 
 from concord.cli import progress
 from concord.cli.options import AllowCode, DataPath, Json, Run, Strict
-from concord.cli.score_text import recall_text, report_result
+from concord.cli.score_text import against_texts, recall_text, report_result, uncertainty_text
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,6 +20,14 @@ def add_to(app: typer.Typer) -> None:
 def eval_command(
     run: Run,
     data: DataPath = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATA",
+            help="Other data of any classes: how well the run separates their images from its test images;"
+            " may be repeated.",
+        ),
+    ] = None,
     allow_code: AllowCode = None,
     strict: Strict = False,
     snapshots: Annotated[
@@ -34,6 +42,7 @@ def eval_command(
         result = evaluate(
             run,
             data=data,
+            against=against or [],
             allow_code=allow_code or [],
             strict=strict,
             snapshots=snapshots,
@@ -42,4 +51,8 @@ def eval_command(
         )
     report_result(result.to_dict(), json_)
     if not json_ and "recall" in result:
+        if result["uncertainty"] is not None:
+            print("\n" + uncertainty_text(result.to_dict()))
+        for text in against_texts(result):
+            print("\n" + text)
         print("\n" + recall_text(result.to_dict()))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
     from concord.cost.record import Priced
+    from concord.runs.corruptions import Corruptions
+    from concord.runs.uncertainty import Uncertainty
 
 ALONE = "alone"  # the cost of a member that is trained by itself
 
@@ -66,6 +68,8 @@ class RunView:
     held: Held | None = None
     samples: int | None = None  # in the test set
     data: DataView | None = None
+    uncertainty: "Uncertainty | None" = None
+    corruptions: "Corruptions | None" = None
 
 
 @dataclass(frozen=True)

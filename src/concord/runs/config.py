@@ -173,6 +173,7 @@ class Train(Section):
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     deterministic: bool = True
     test: Literal["end", "epoch"] = "end"  # when the test split is looked at
+    coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9  # of sets of labels: how often they have the true one
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0  # apart at least; each epoch ends with one too
 
     @model_validator(mode="before")
