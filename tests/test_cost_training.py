@@ -174,6 +174,16 @@ def test_every_output_gets_a_gradient():
     assert rows(count_training(network, (3,), batch=2)) == {"one": (30, 0, 30), "two": (42, 0, 42)}
 
 
+def test_a_weight_that_the_input_changes_in_place_stays_a_weight():
+    def f(n, x):
+        with torch.no_grad():
+            n.two.weight.add_(x.mean())
+        return n.two(n.one(x))
+
+    network = Calls(f, one=nn.Linear(3, 5), two=nn.Linear(5, 7))
+    assert rows(count_training(network, (3,), batch=2)) == {"one": (30, 0, 30), "two": (70, 70, 70)}
+
+
 # --- bytes ------------------------------------------------------------------------------------
 
 
@@ -212,6 +222,12 @@ def test_what_is_expanded_looked_up_or_changed_in_place_moves_what_it_has():
     )
     rows_read = 2 * 5 * (8 + 12) + 120  # ids and their rows, and the maps of 30 numbers that are written
     assert cost.moved_bytes == rows_read + (120 + 6 * 120) + 2 * 6 * 120
+
+
+def test_drawing_zeros_for_dropout_moves_what_it_draws():
+    """10 places: drawn 10; divided 10 + 10; multiplied 20 + 10, and backwards the same."""
+    cost = count_training(nn.Sequential(nn.Linear(3, 5), nn.Dropout()), (3,), batch=2)
+    assert [layer.moved_bytes for layer in cost.layers if layer.path == "1"] == [4 * (10 + 20 + 30 + 30)]
 
 
 def test_half_precision_keeps_half_the_bytes():

@@ -69,7 +69,7 @@ def test_vectors_start_as_signs_of_their_own_and_biases_as_that_of_the_layer():
 def test_grouped_dense_layers_are_those_of_the_members():
     layers = [nn.Linear(4, 5) for _ in range(MEMBERS)]
     made = GroupedLinear(
-        torch.stack([one.weight for one in layers]), torch.stack([one.bias for one in layers])
+        *(torch.cat([getattr(one, name) for one in layers]) for name in ("weight", "bias")), MEMBERS
     )
     x = torch.randn(MEMBERS, 2, 7, 4)
     wanted = torch.cat([layer(own) for layer, own in zip(layers, x, strict=True)])
@@ -90,7 +90,7 @@ def test_a_folded_layer_of_groups_is_a_layer_of_each_member():
     [
         rank_one(nn.Conv2d(2, 2, 2), 2),
         rank_one(nn.Linear(2, 2), 2),
-        GroupedLinear(torch.randn(2, 3, 2), torch.randn(2, 3)).double(),
+        GroupedLinear(torch.randn(6, 2), torch.randn(6), 2).double(),
     ],
     ids=["rank one, convolution", "rank one, dense", "grouped"],
 )

@@ -23,6 +23,7 @@ import concord
 from concord.errors import UsageError
 from concord.tasks.classify import Classify
 from concord.training.cohort import Adversarial
+from concord.training.optim import groups_of
 from concord.training.trial import try_training
 from concord.zoo.ensembles.batch import batch_ensemble
 from concord.zoo.ensembles.packed import side_by_side
@@ -114,6 +115,22 @@ def test_a_batch_ensemble_is_trained_saved_and_read_by_its_names(tmp_path):
     again = concord.load(tmp_path / "saved", members=members())
     assert same(state(again["one"]), state(ensemble["one"]))
     assert torch.equal(again.member("one").predict_proba(x), ensemble.member("one").predict_proba(x))
+
+
+def test_weight_decay_reaches_kernels_alone():
+    kinds = {
+        "packed": (side_by_side([member(0), member(1)]), {"0.layer.weight", "5.weight"}),
+        "batch": (batch_ensemble(member(0), members=2), {"0.shared.weight", "5.shared.weight"}),
+    }
+    for one, kernels in kinds.values():
+        names = {id(p): name for name, p in one.network.named_parameters()}
+        decayed = [
+            p
+            for group in groups_of({"one": one}, 0.1, "kernels")
+            if group["weight_decay"]
+            for p in group["params"]
+        ]
+        assert {names[id(p)] for p in decayed} == kernels
 
 
 class Unequal(nn.Linear):

@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import concord
 from concord.cost.count import count
 from concord.errors import UsageError
 from concord.zoo.build import build
 from concord.zoo.ensembles.batch import batch_ensemble
 from concord.zoo.ensembles.names import DEFAULTS, Named, inside, named
 from concord.zoo.ensembles.packed import narrowed, packed_ensemble, side_by_side
+from concord.zoo.limits import Limit, TooLargeError, bounded
 
 NETWORKS = ("noel2017_st", "densenet40_12(depth=10)", "preact_resnet20", "torchvision/shufflenet_v2_x0_5")
 PICTURES = {"torchvision/shufflenet_v2_x0_5": 64}
@@ -79,7 +81,7 @@ def test_alpha_and_gamma_give_the_widths_and_groups_of_the_paper():
     # 4 / 2 times 8 channels for each of 2 members: 32 in all, in 2 groups on the pictures and in 2 x 2 later
     assert (first.layer.in_channels, first.layer.out_channels, first.layer.groups) == (6, 32, 2)
     assert (middle.layer.in_channels, middle.layer.out_channels, middle.layer.groups) == (32, 32, 4)
-    assert tuple(last.weight.shape) == (2, 5, 16 * 16)
+    assert tuple(last.weight.shape) == (2 * 5, 16 * 16)
     cost = count(one, (3, 4, 4))
     assert cost.parameters == 32 * 3 * 9 + 32 * 8 * 9 + 2 * (256 * 5 + 5)
     assert cost.macs == 16 * (32 * 3 * 9 + 32 * 8 * 9) + 2 * 256 * 5
@@ -201,7 +203,9 @@ def test_a_wrong_name_is_answered_with_its_form(name):
         ("batch_ensemble(resnet_18)", "no network is named 'resnet_18'"),
         ("batch_ensemble(own.py:factory)", "call concord.batch_ensemble in its factory"),
         ("batch_ensemble(batch_ensemble(resnet18))", "cannot be in brackets here"),
-        ("batch_ensemble(resnet18, members=0)", "at least 1"),
+        ("batch_ensemble(resnet18, members=0)", "at least 1 and at most 64 members, got 0"),
+        ("batch_ensemble(noel2017_st, members=65)", "at least 1 and at most 64 members, got 65"),
+        ("packed_ensemble(noel2017_st, members=65)", "at least 1 and at most 64, .*; got 65, 1 and 2.0"),
         ("packed_ensemble(noel2017_st, alpha=0)", "alpha is above 0"),
         ("packed_ensemble(lenet5)", "lenet5: a packed ensemble is made of .*; s2 is a Subsampling"),
         (
@@ -214,6 +218,29 @@ def test_a_wrong_name_is_answered_with_its_form(name):
 def test_what_cannot_be_an_ensemble_in_one_network_is_refused(name, said):
     with pytest.raises(UsageError, match=said):
         network(name)
+
+
+def test_an_ensemble_that_is_too_large_is_stopped_before_it_takes_memory():
+    with (
+        bounded(Limit(numbers=10**6, because="does not fit")),
+        pytest.raises(TooLargeError, match="1,000,000"),
+    ):
+        network("packed_ensemble(noel2017_st, members=2, alpha=9999)")
+    with bounded(Limit(numbers=2 * 10**6)):  # 16 times 44,874, announced and built
+        network("packed_ensemble(noel2017_st, members=16, alpha=16)")
+
+
+def test_a_run_whose_member_is_packed_is_read_again(tmp_path):
+    tables = {
+        "data": {"limit": 40},
+        "members": [
+            {"name": "p", "network": "packed_ensemble(noel2017_st(filters=2), members=16, alpha=16)"}
+        ],
+        "train": {"epochs": 1, "threads": 1, "precision": "float32"},
+    }
+    run = concord.train(tables, out=tmp_path / "run")
+    again = concord.evaluate(tmp_path / "run")
+    assert again.members["p"].nll == run.result.members["p"].nll
 
 
 def test_a_module_that_cannot_be_packed_is_refused_with_the_reason():

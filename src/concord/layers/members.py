@@ -20,12 +20,12 @@ class RankOne(nn.Module):
 
     Member m has the weights W * (s_m r_m^T): W has one kernel for every pair of an output and an input
     channel, and s_m,o r_m,i scales it. r and s start as random signs, all b_m as the bias of the layer, which
-    becomes part of this one. Weight decay leaves r and s alone.
+    becomes part of this one. Weight decay leaves all three alone.
 
     Shape: (M B, C_in, ...) -> (M B, C_out, ...); channels are the last axis of a dense layer
     """
 
-    undecayed = ("r", "s")
+    undecayed = ("r", "s", "bias")
 
     def __init__(self, layer: nn.Module, members: int) -> None:
         if type(layer) not in LINEAR or members < 1:
@@ -83,24 +83,23 @@ class Folded(nn.Module):
 
 
 class GroupedLinear(nn.Module):
-    """A dense layer of each member: y = W_m x + b_m.
+    """A dense layer of each of M members: y = W_m x + b_m.
 
-    ``weight`` is (M, C_out, C_in), ``bias`` (M, C_out) or None.
+    ``weight`` is (M C_out, C_in), ``bias`` (M C_out,) or None: those of the members one below the other.
 
     Shape: (M B, ..., C_in) -> (M B, ..., C_out)
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, members: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(weight)
+        self.weight, self.members = nn.Parameter(weight), members
         self.bias = None if bias is None else nn.Parameter(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        members, c_out, _ = self.weight.shape
-        each = split(x, members)
-        y = each.flatten(1, -2) @ self.weight.transpose(1, 2)  # (M, B ..., C_out)
-        y = y if self.bias is None else y + self.bias[:, None]
-        return y.view(*each.shape[:-1], c_out).flatten(0, 1)
+        each, weight = split(x, self.members), split(self.weight, self.members)
+        y = each.flatten(1, -2) @ weight.transpose(1, 2)  # (M, B ..., C_out)
+        y = y if self.bias is None else y + split(self.bias, self.members)[:, None]
+        return y.view(*each.shape[:-1], y.shape[-1]).flatten(0, 1)
 
 
 def split(x: Tensor, members: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import nn
 from concord.errors import UsageError
 from concord.layers.members import LINEAR, RankOne
 from concord.zoo.ensembles.inner import InnerEnsemble, replaced
-from concord.zoo.ensembles.names import MEMBERS
+from concord.zoo.ensembles.names import MEMBERS, MOST
 
 
 def batch_ensemble(network: nn.Module, members: int = MEMBERS) -> InnerEnsemble:
@@ -33,8 +33,8 @@ def batch_ensemble(network: nn.Module, members: int = MEMBERS) -> InnerEnsemble:
 
     Shape: (B, ...) -> (B, K) in evaluation
     """
-    if members < 1:
-        raise UsageError(f"a batch ensemble has at least 1 member, got {members}")
+    if not 1 <= members <= MOST:
+        raise UsageError(f"a batch ensemble has at least 1 and at most {MOST} members, got {members}")
     copy = deepcopy(network)
     if not any(type(module) in LINEAR for module in copy.modules()):
         raise UsageError(

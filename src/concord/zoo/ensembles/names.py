@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from concord.errors import UsageError
 
 MEMBERS, ALPHA, GAMMA = 4, 2.0, 1
+MOST = 64  # inner members
 DEFAULTS: dict[str, dict[str, float]] = {
     "batch_ensemble": {"members": MEMBERS},
     "packed_ensemble": {"members": MEMBERS, "alpha": ALPHA, "gamma": GAMMA},

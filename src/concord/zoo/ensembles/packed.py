@@ -25,7 +25,7 @@ from concord.errors import ConcordError, UsageError
 from concord.layers.members import LINEAR, Folded, GroupedLinear
 from concord.layers.shortcut import PaddedShortcut
 from concord.zoo.ensembles.inner import InnerEnsemble, replaced
-from concord.zoo.ensembles.names import ALPHA, GAMMA, MEMBERS
+from concord.zoo.ensembles.names import ALPHA, GAMMA, MEMBERS, MOST
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -48,11 +48,23 @@ def packed_ensemble(
 
     Shape: (B, *shape) -> (B, K) in evaluation
     """
-    if members < 1 or gamma < 1 or not 0 < alpha < float("inf"):
+    if not 1 <= members <= MOST or gamma < 1 or not 0 < alpha < float("inf"):
         raise UsageError(
-            f"members and gamma are at least 1 and alpha is above 0, got {members}, {gamma} and {alpha}"
+            f"members are at least 1 and at most {MOST}, gamma is at least 1 and alpha is above 0; got"
+            f" {members}, {gamma} and {alpha}"
         )
+    _announce(network, shape, members, alpha / members, gamma)
     return side_by_side([narrowed(network, shape, alpha / members, gamma) for _ in range(members)])
+
+
+def _announce(network: nn.Module, shape: tuple[int, ...], members: int, factor: float, gamma: int) -> None:
+    """Register as many numbers as the ensemble will have, without memory, for a limit of ``zoo.limits``."""
+    try:
+        narrow = narrowed(deepcopy(network).to("meta"), shape, factor, gamma)
+    except UsageError:  # it happens again with numbers, or has to do with their absence
+        return
+    total = members * sum(parameter.numel() for parameter in narrow.parameters())
+    nn.Module().register_parameter("all", nn.Parameter(torch.empty(total, device="meta")))
 
 
 def side_by_side(networks: Sequence[nn.Module]) -> InnerEnsemble:
@@ -200,9 +212,9 @@ def _narrow_weights(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d, c_out:
     """Weights (C_out, C_in / groups, ...) and biases, drawn from those there are."""
     old = layer.weight
     new = _drawn(old, (c_out, c_in, *old.shape[2:])) * sqrt(old.shape[1] / c_in)
-    layer.weight = nn.Parameter(new, old.requires_grad)
+    layer._parameters["weight"] = nn.Parameter(new, old.requires_grad)
     if layer.bias is not None:
-        layer.bias = nn.Parameter(_drawn(layer.bias, (c_out,)), layer.bias.requires_grad)
+        layer._parameters["bias"] = nn.Parameter(_drawn(layer.bias, (c_out,)), layer.bias.requires_grad)
 
 
 def _narrow_norm(layer: _BatchNorm, width: int) -> None:
@@ -226,8 +238,8 @@ def _grouped(layers: Sequence[nn.Module]) -> nn.Module:
     members, wide = len(layers), deepcopy(layers[0])
     learns = {name: p.requires_grad for name, p in wide.named_parameters()}
     if isinstance(wide, nn.Linear):
-        joined = [_joined(layers, name).unflatten(0, (members, -1)) for name in learns]
-        made = GroupedLinear(joined[0], joined[1] if len(joined) > 1 else None)
+        joined = [_joined(layers, name) for name in learns]
+        made = GroupedLinear(joined[0], joined[1] if len(joined) > 1 else None, members)
         for name, parameter in made.named_parameters():
             parameter.requires_grad_(learns[name])
         return made
