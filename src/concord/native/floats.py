@@ -78,16 +78,16 @@ def transformed(weight: Tensor, stride: tuple[int, int]) -> Tensor:
     loaded = library()
     if loaded is None or not loaded.functions.concord_winograd(loaded.path):
         return weight.new_empty(0)
-    if (
-        filters % BLOCK
-        or tuple(stride) != (2, 2)
-        or not 5 <= min(rows, columns) <= max(rows, columns) <= TAPS
-    ):
+    if filters % BLOCK or not _transformable((rows, columns), stride):
         return weight.new_empty(0)
     taps = F.pad(weight.detach().double(), (0, TAPS - columns, 0, TAPS - rows))
     points = torch.einsum("hx,vy,ocyx->ohvc", G, G, taps)
     whole = points.flatten(1).float()  # (O, 13 13 C)
     return whole.unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous()
+
+
+def _transformable(kernel: tuple[int, int], stride: tuple[int, int]) -> bool:
+    return stride == (2, 2) and 5 <= min(kernel) <= max(kernel) <= TAPS
 
 
 TAPS = 7  # of a side of the kernel: those that are even, and those that are odd
@@ -128,6 +128,7 @@ def first(x: Tensor, layer: Folded, transformed: Tensor, window: Window) -> Tens
     channels = layer.weight.shape[1]
     fast = (
         _readable(transformed, (filters // BLOCK, channels * len(G) ** 2, BLOCK))
+        and _transformable(window.kernel, window.stride)
         and maps[3] <= WIDEST
         and loaded.functions.concord_winograd(loaded.path) > 0
     )
