@@ -29,8 +29,10 @@ __attribute__((always_inline)) inline void dense(
     Floats low[P], high[P];
     EACH(low[p] = high[p] = Floats{});
     const float *weight = m.weight + f / BLOCK * BLOCK * in.count + f % BLOCK;
+    const int64_t next = BLOCK * in.count;  // filters that follow
     for (int64_t i = 0; i < in.count; i++, weight += BLOCK) {
         const Floats left = load(weight, LANES), right = load(weight + LANES, LANES);
+        __builtin_prefetch(weight + next, 0, 2), __builtin_prefetch(weight + next + LANES, 0, 2);
         const float *at = x + in.offset[i];
 #pragma GCC unroll 14
         for (int p = 0; p < P; p++) {
@@ -70,14 +72,15 @@ inline void dense_row(
 // Mean of a window of a channels-last map, cut at its end. Shape: -> (C,)
 inline void mean_of(const Floating &g, const float *map, int64_t y, int64_t x, float *to) {
     const int64_t bottom = smaller((y + 1) * g.kh, g.h), right = smaller((x + 1) * g.kw, g.w);
-    const float share = (float)((bottom - y * g.kh) * (right - x * g.kw));
-    memset(to, 0, g.c * 4);
-    for (int64_t row = y * g.kh; row < bottom; row++)
-        for (int64_t column = x * g.kw; column < right; column++) {
-            const float *from = map + row * g.x_h + column * g.x_w;
-            for (int64_t c = 0; c < g.c; c++) to[c] += from[c];
-        }
-    for (int64_t c = 0; c < g.c; c++) to[c] /= share;
+    const float share = 1 / (float)((bottom - y * g.kh) * (right - x * g.kw));
+    for (int64_t c = 0; c < g.c; c += LANES) {
+        const int lanes = (int)smaller(g.c - c, LANES);
+        Floats sum = {};
+        for (int64_t row = y * g.kh; row < bottom; row++)
+            for (int64_t column = x * g.kw; column < right; column++)
+                sum += load(map + row * g.x_h + column * g.x_w + c, lanes);
+        store(to + c, sum * share, lanes);
+    }
 }
 
 int halving(const Floating *geometry, const FloatMemory *memory) {
