@@ -175,7 +175,7 @@ def make(channels, classes):
 """
 
 
-SEVERAL = ("--set", "--allow-code", "--run", "--input", "--pretrained", "--without", "--arm")
+SEVERAL = ("--set", "--allow-code", "--run", "--input", "--pretrained", "--without", "--arm", "--against")
 
 
 def changed(*line):

@@ -17,6 +17,7 @@ STUDY = {
     "alone": True,
     "smoothing": [0.1],
     "distil": [0.5],
+    "once": [0.5],
     "wider": "study_rows:make",
 }
 
@@ -49,12 +50,11 @@ def result(folder, name):
 def test_every_row_has_its_runs_and_its_columns(made):
     _, _, figures = made
     assert figures["failed"] == {}
-    runs = {cost: cells(figures, cost) for cost in ("alone", "none", "smoothing", "distil", "wider")}
-    assert [len(found) for found in runs.values()] == [4, 2, 2, 4, 2]
-    columns = [
-        set(c["scores"]["test_error"]) for c in (runs["none"][0], *runs["distil"][:2], runs["wider"][0])
-    ]
-    assert columns == [{"a", "b", "ensemble"}, {"a"}, {"b"}, {"ensemble"}]
+    runs = {cost: cells(figures, cost) for cost in ("alone", "none", "smoothing", "distil", "once", "wider")}
+    assert [len(found) for found in runs.values()] == [4, 2, 2, 4, 2, 2]
+    shown = (runs["none"][0], *runs["distil"][:2], runs["once"][0], runs["wider"][0])
+    columns = [set(c["scores"]["test_error"]) for c in shown]
+    assert columns == [{"a", "b", "ensemble"}, {"a"}, {"b"}, {"a", "b"}, {"ensemble"}]
 
 
 def test_a_teacher_has_the_weights_of_the_plain_run_and_keeps_them(made):
@@ -62,6 +62,9 @@ def test_a_teacher_has_the_weights_of_the_plain_run_and_keeps_them(made):
     taught, plain = (result(folder, f"a+b_{row}_seed0") for row in ("distil-0.5-a", "none"))
     assert taught["members"]["b"] == plain["members"]["b"]  # the teacher
     assert taught["members"]["a"] != plain["members"]["a"]
+    once = result(folder, "a+b_once-0.5_seed0")["members"]
+    assert [once[f"{name}.teacher"] for name in "ab"] == [plain["members"][name] for name in "ab"]
+    assert all(once[name] != plain["members"][name] for name in "ab")
 
 
 def test_the_tables_hold_what_the_runs_say(made):
@@ -120,15 +123,16 @@ def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp
     monkeypatch.setattr(studies, "run_all", run_all)
     noted = Noted()
     figures = concord.study(settings, tmp_path / "study", report=False, observer=noted)
-    pupils = [f"a+b_distil-0.5-{name}_seed0" for name in "ab"]
+    rows = ("distil-0.5-a", "distil-0.5-b", "once-0.5")
+    pupils = [f"a+b_{row}_seed0" for row in rows]
     assert figures["failed"] == {
         "a+b_none_seed0": "the loss of a is nan",
         **dict.fromkeys(pupils, "the run of its teachers gave no result: a+b_none_seed0"),
     }
     assert not set(pupils) & set(trained)
-    assert trained[-2:] == [f"a+b_distil-0.5-{name}_seed1" for name in "ab"]  # after all teachers
+    assert trained[-3:] == [f"a+b_{row}_seed1" for row in rows]  # after all teachers
     assert len(cells(figures, "distil")) == 2
-    assert noted.count == (14, 14)
+    assert noted.count == (16, 16)
 
 
 @pytest.mark.parametrize("own", [[], ["--preset", "digits"]])

@@ -6,7 +6,8 @@ from cost_made import Calls, cells, priced
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from concord.cost.count import LayerError, count
+from concord.cost.count import count
+from concord.cost.passes import LayerError
 from concord.cost.signs import Signs
 from concord.cost.stored import from_data, to_data
 from concord.layers.binary.convolution import BinaryConnectConv2d, BWNConv2d, XNORConv2d

@@ -11,7 +11,8 @@ import torchvision
 from cost_made import Calls
 from torch import nn
 
-from concord.cost.count import LayerError, count
+from concord.cost.count import count
+from concord.cost.passes import LayerError
 from concord.cost.smallest import smallest_side, takes
 from concord.errors import ShapeError, UsageError
 from concord.zoo.noel2017_code import noel2017_st

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from concord.cli.app import app
 from concord.runs import config, toml
 from concord.studies import grid
+from concord.studies.settings import Study
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/results/*.md")])
 
@@ -59,6 +60,17 @@ def test_the_examples_about_binary_networks_run(capsys):
     assert capsys.readouterr().out.splitlines() == ["tensor(True)", "True"]
 
 
+def test_the_examples_about_costs_run():
+    given: dict[str, object] = {"__name__": "cost"}
+    for block in blocks(ROOT / "docs/cost.md", "python"):
+        exec(compile(block, "docs/cost.md", "exec"), given)
+    update = given["update"]
+    # 30² places, 3²·3·8 products, and 28² places, 3²·8 products, once forwards and for each gradient
+    first, second = 64 * 30 * 30 * 216, 64 * 28 * 28 * 72
+    assert (update.forward_macs, update.backward_macs) == (first + second, first + 2 * second)
+    assert update.macs_of(updates=1_000) == 1_000 * (2 * first + 3 * second)
+
+
 def test_the_examples_about_sequences_run():
     given: dict[str, object] = {"__name__": "sequences"}
     for block in blocks(ROOT / "docs/sequences.md", "python"):
@@ -83,7 +95,7 @@ def fields(model: type[BaseModel]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(fields(config.Config) | fields(grid.Study)))
+@pytest.mark.parametrize("name", sorted(fields(config.Config) | fields(Study)))
 def test_every_setting_is_documented(name):
     text = (ROOT / "docs/configuration.md").read_text()
     assert re.search(rf"\b{name}\b", text)

@@ -19,7 +19,7 @@ from concord.report.summary import run_summary
 CHROMIUM = shutil.which("chromium")
 SECTIONS = [
     "summary", "study", "scores", "data", "last-epochs", "learning", "agreement", "confusion", "reliability",
-    "mistakes", "filters", "projection", "configuration", "stamp",
+    "uncertainty", "corruptions", "mistakes", "filters", "projection", "configuration", "stamp",
 ]  # fmt: skip
 WITHOUT_STUDY = [key for key in SECTIONS if key != "study"]
 EVIL = "<script>alert(1)</script>"

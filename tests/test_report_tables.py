@@ -82,6 +82,7 @@ def test_a_study_has_a_table_for_every_question(study):
         "Test error in %",
         "Difference of the test error to 'none' in percentage points",
         "Difference of the test error to 'alone' in percentage points",
+        "Share of the plain ensemble's gain that members keep",
         "Weights chosen on the validation split",
     ]
 

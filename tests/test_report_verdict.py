@@ -43,6 +43,15 @@ def test_a_proven_gain_is_named_with_its_interval():
     assert "Paired t test over 4 seeds, corrected for 2 comparisons." in sentence
 
 
+def test_a_row_without_consensus_is_not_called_one():
+    (sentence,) = verdict_sentences(study(PLAIN, cells("chain", 2.0, [0.07, 0.10, 0.08, 0.10])))
+    assert sentence.startswith(
+        "st + m: the row chain 2 lowers the test error below that of the plain ensemble"
+    )
+    (sentence,) = verdict_sentences(study(PLAIN, cells("l2 burn_in 0.5", 0.1, [0.07, 0.10, 0.08, 0.10])))
+    assert sentence.startswith("st + m: consensus with l2 burn_in 0.5 0.1 lowers")
+
+
 def test_p_is_that_of_the_paired_t_test_times_the_comparisons():
     best = findings(study(PLAIN, BETTER, NOISE), PAIR)[0]
     p = stats.ttest_rel([0.07, 0.10, 0.08, 0.10], [0.10, 0.12, 0.11, 0.13]).pvalue

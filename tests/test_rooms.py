@@ -17,6 +17,7 @@ LOWER = {
     "consensus": {"errors"},
     "attack": {"errors"},
     "baseline": {"errors"},
+    "uncertainty": {"errors"},
     "layers": {"errors", "native"},
     "zoo": {"errors", "layers"},
     "cost": {"errors", "layers"},

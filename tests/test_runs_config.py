@@ -15,7 +15,7 @@ import concord
 from concord.errors import UsageError
 from concord.runs import toml
 from concord.runs.config import Config, Consensus, Member
-from concord.studies.grid import Study
+from concord.studies.settings import Study
 
 MEMBER = {"name": "a", "network": "noel2017_st"}
 PAIR = {"members": [MEMBER, {"name": "b", "network": "noel2017_m"}]}
@@ -46,6 +46,9 @@ schedules = st.one_of(
 optimizers = st.one_of(
     st.builds(lambda lr, m: {"kind": "sgd", "lr": lr, "momentum": m}, positive, fraction),
     st.builds(lambda lr, a, b: {"kind": "adamw", "lr": lr, "betas": [a, b]}, positive, fraction, fraction),
+    st.builds(
+        lambda lr, a, m: {"kind": "muon", "lr": lr, "adam_lr": a, "momentum": m}, positive, positive, fraction
+    ),
 )
 adversaries = st.one_of(
     st.none(),

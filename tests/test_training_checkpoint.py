@@ -91,14 +91,14 @@ def test_the_newest_is_found_and_old_ones_go(tmp_path):
         save(tmp_path, step, 2)
     assert [p.name for p in checkpoint.steps(tmp_path)][-2:] == ["step-99999999", "step-100000000"]
     assert mark(checkpoint.newest(tmp_path)[0]) == 100_000_000
-    checkpoint.prune(tmp_path, 2, "step-00000020")
+    checkpoint.prune(tmp_path, 2, {"step-00000020"})
     assert names(tmp_path) == ["step-00000020", "step-100000000", "step-99999999"]
 
 
 def test_where_nothing_was_saved_there_is_nothing(tmp_path):
     assert checkpoint.newest(tmp_path) == (None, [])
     assert checkpoint.newest(tmp_path / "nowhere") == (None, [])
-    checkpoint.prune(tmp_path / "nowhere", 2, None)
+    checkpoint.prune(tmp_path / "nowhere", 2, ())
 
 
 # A training goes on while somebody reads
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_is_pruned_while_it_is_read_is_not_damaged(strict, tmp
 
     def go_on(step):
         save(tmp_path, step, 2)
-        checkpoint.prune(tmp_path, 1, None)
+        checkpoint.prune(tmp_path, 1, ())
 
     while_reading(monkeypatch, [lambda: go_on(2), lambda: go_on(3)])
     found, faults = checkpoint.newest(tmp_path, strict)
@@ -177,14 +177,14 @@ def count(limit):
 def case(name, folder):
     if name == "next step":
         save(folder, 2)
-        checkpoint.prune(folder, 1, None)
+        checkpoint.prune(folder, 1, ())
     elif name == "same step":
         save(folder, 1, mark=2)
     elif name == "after a kill":
         save(folder, 2)
     elif name == "best kept":
         save(folder, 2)
-        checkpoint.prune(folder, 1, "step-00000001")
+        checkpoint.prune(folder, 1, ["step-00000001"])
 
 torch.set_num_threads(1)
 base = pathlib.Path(sys.argv[1])
@@ -245,9 +245,9 @@ def test_after_a_kill_saving_goes_on_and_cleans_up(case, killed, tmp_path):
         folder = tmp_path / stage.name
         shutil.copytree(stage, folder)
         save(folder, 2, mark=3)
-        checkpoint.prune(folder, 2, None)
+        checkpoint.prune(folder, 2, ())
         save(folder, 4)
-        checkpoint.prune(folder, 2, None)
+        checkpoint.prune(folder, 2, ())
         assert mark(checkpoint.newest(folder)[0]) == 4
         assert names(folder) == ["step-00000002", "step-00000004"]
 
@@ -446,7 +446,7 @@ def test_folders_that_concord_did_not_make_stay(tmp_path):
     (tmp_path / "step-00000009").write_text("a file")
     for step in (1, 2, 3):
         save(tmp_path, step)
-        checkpoint.prune(tmp_path, 1, None)
+        checkpoint.prune(tmp_path, 1, ())
     assert set(names(tmp_path)) == {*FOREIGN, "step-00000000", "step-00000009", "step-00000003"}
     assert mark(checkpoint.newest(tmp_path)[0]) == 3
 

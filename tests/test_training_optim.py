@@ -45,6 +45,16 @@ def test_warm_up_rises_in_equal_steps_to_the_rate_and_then_leaves_it():
     )
 
 
+def test_a_schedule_begins_again_with_each_cycle():
+    half = [1, 0.5 + 2**-1.5, 0.5, 0.5 - 2**-1.5]
+    assert rates(2, epochs=4, schedule="cosine", cycles=2) == pytest.approx(2 * half)
+    assert rates(3, epochs=6, schedule="halving_epochs", cycles=2) == 2 * rates(
+        3, epochs=3, schedule="halving_epochs"
+    )
+    warm = rates(2, epochs=4, schedule="cosine", cycles=2, warmup=0.5)  # of the whole training
+    assert warm == pytest.approx([(i + 1) / 4 * r for i, r in enumerate(half)] + half)
+
+
 def test_warm_up_multiplies_the_schedule():
     plain, warm = (rates(4, epochs=2, schedule="cosine", warmup=w) for w in (0.0, 0.5))
     assert warm == pytest.approx([0.25 * plain[0], 0.5 * plain[1], 0.75 * plain[2], *plain[3:]])

@@ -28,7 +28,7 @@ concord.train(json.loads(sys.argv[1]), sys.argv[2], observer=Kill())
 """
 STEPS = 4  # of an epoch, at least
 KINDS = {
-    "masks": ("segment", {"augment": {"deform": 2.0, "flip": True}, "segment": {"border": 5.0}}),
+    "masks": ("segment", {"augment": {"deform": 2.0, "flip": True}, "segment": {"border": 5.0}, "ema": 0.9}),
     "masks, with processes": ("segment", {"data": {"workers": 2}}),
     "boxes": ("detect", {"augment": {"mosaic": 0.5, "jitter": 0.1}}),
     "boxes at scales, with processes": ("detect", {"data": {"workers": 2}, "detect": {"scales": True}}),

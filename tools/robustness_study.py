@@ -32,6 +32,7 @@ import torch
 
 from concord.attack.strike import margins, strike, stuck_samples, untouched
 from concord.attack.transfer import fooled_matrix
+from concord.consensus.names import NONE
 from concord.data.images.images import Images
 from concord.errors import ConcordError, DataError, UsageError
 from concord.files.atomic import replace
@@ -44,7 +45,7 @@ from concord.runs.attack_plan import STEPS, Plan, plan_of, sizes
 from concord.runs.attack_runs import attack_of
 from concord.runs.pixels import unit
 from concord.studies import grid
-from concord.studies.grid import NONE, GridCell
+from concord.studies.rows import GridCell
 
 BATCH = 250
 OTHER = "another run"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from concord.api.anchors import anchors as anchors
     from concord.api.attack import attack_runs as attack_runs
     from concord.api.baseline import baselines as baselines
+    from concord.api.corrupt import corrupt as corrupt
     from concord.api.data import data_check as data_check
     from concord.api.data import data_get as data_get
     from concord.api.evaluate import evaluate as evaluate
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from concord.bench.cost import bench_cost as bench_cost
     from concord.bench.decode import bench_decode as bench_decode
     from concord.bench.detect import bench_detect as bench_detect
+    from concord.bench.latency import latency as latency
+    from concord.bench.latency import latency_of as latency_of
+    from concord.bench.latency import latency_of_onnx as latency_of_onnx
+    from concord.bench.measured import measured_of as measured_of
     from concord.bench.plain import bench_plain as bench_plain
     from concord.bench.precision import bench_precision as bench_precision
     from concord.bench.segment import bench_segment as bench_segment
@@ -64,6 +69,7 @@ if TYPE_CHECKING:
     from concord.runs.doctor import doctor as doctor
     from concord.runs.ensemble import Ensemble as Ensemble
     from concord.runs.history import History as History
+    from concord.runs.training_costs import training_cost_of as training_cost_of
     from concord.tasks.classify import Classify as Classify
     from concord.tasks.detection.listed import average_precision as average_precision
     from concord.tasks.detection.precision import AveragePrecision as AveragePrecision
@@ -72,9 +78,12 @@ if TYPE_CHECKING:
     from concord.tasks.task import Task as Task
     from concord.tasks.task import Watched as Watched
     from concord.training.batch import Batch as Batch
+    from concord.training.muon import Muon as Muon
     from concord.training.observer import Observer as Observer
     from concord.training.optim import Adam as Adam
     from concord.training.optim import Sgd as Sgd
+    from concord.zoo.ensembles.batch import batch_ensemble as batch_ensemble
+    from concord.zoo.ensembles.packed import packed_ensemble as packed_ensemble
     from concord.zoo.registry import networks as networks
 
 _HOMES = {
@@ -86,6 +95,7 @@ _HOMES = {
     "Data": "runs.config_data",
     "Train": "runs.config",
     "Adam": "training.optim",
+    "Muon": "training.muon",
     "Sgd": "training.optim",
     "Run": "api.run",
     "train": "api.train",
@@ -116,12 +126,20 @@ _HOMES = {
     "average_precision": "tasks.detection.listed",
     "AveragePrecision": "tasks.detection.precision",
     "networks": "zoo.registry",
+    "batch_ensemble": "zoo.ensembles.batch",
+    "packed_ensemble": "zoo.ensembles.packed",
     "cost_of": "runs.costs",
+    "training_cost_of": "runs.training_costs",
+    "latency": "bench.latency",
+    "latency_of": "bench.latency",
+    "latency_of_onnx": "bench.latency",
+    "measured_of": "bench.measured",
     "explain": "api.explain",
     "anchors": "api.anchors",
     "explain_field": "api.explain",
     "baselines": "api.baseline",
     "attack_runs": "api.attack",
+    "corrupt": "api.corrupt",
     "plain_train": "api.plain",
     "plain_show": "plain.worked",
     "data_check": "api.data",

@@ -28,27 +28,45 @@ from concord.runs.vision.result import VisionResult
 from concord.runs.watching import never
 from concord.training.observer import SILENT, Observer
 
-SCORING: Mapping[KindName, Any] = {
-    "pictures": scoring,
-    "sequences": sequence_scoring,
-    "vision": vision_scoring,
-}
+SCORING: Mapping[KindName, Any] = {"sequences": sequence_scoring, "vision": vision_scoring}
 
 
 def evaluate(
     run: str | Path,
     *,
     data: str | None = None,
+    against: str | Sequence[str] = (),
     allow_code: Collection[str] = (),
     strict: bool = False,
+    snapshots: bool = False,
     observer: Observer = SILENT,
     stop: Callable[[], bool] = never,
 ) -> Evaluation | SequenceResult | VisionResult[Any]:
     """Scores of a run on its own test split, or on that of other data with the same classes.
 
-    ``strict``: CheckpointError if the newest checkpoint is damaged, where otherwise an earlier one is used.
+    ``against``, of pictures: names or paths of other data of any classes; how well the run separates their
+    images from its own test images. ``strict``: CheckpointError if the newest checkpoint is damaged, where
+    otherwise an earlier one is used. ``snapshots``, of a run with ``train.cycles``: the members are the
+    weights at the end of each cycle, NAME@1, NAME@2, ..., and the ensemble is what these predict together
+    (snapshot ensembles).
     """
-    found: Evaluation | SequenceResult | VisionResult[Any] = SCORING[kind_of_run(Path(run))].evaluate(
+    kind, others = kind_of_run(Path(run)), [against] if isinstance(against, str) else list(against)
+    if kind == "pictures":
+        return scoring.evaluate(
+            Path(run),
+            data=data,
+            against=others,
+            allow_code=allow_code,
+            strict=strict,
+            snapshots=snapshots,
+            observer=observer,
+            stop=stop,
+        )
+    if snapshots:
+        raise UsageError(f"{run} is not a classifier of pictures, and snapshots are evaluated of these alone")
+    if others:
+        raise UsageError(f"{run} is not a classifier of pictures: leave against out")
+    found: SequenceResult | VisionResult[Any] = SCORING[kind].evaluate(
         Path(run), data=data, allow_code=allow_code, strict=strict, observer=observer, stop=stop
     )
     return found
@@ -62,6 +80,7 @@ def predict(
     member: str = "ensemble",
     top: int = 1,
     probabilities: bool = False,
+    sets: str | None = None,
     score: float | None = None,
     to: str | Path | None = None,
     format: str | None = None,
@@ -77,12 +96,15 @@ def predict(
 
     ``run`` may be a packed file (``export`` with ``packed``). ``files`` is a file, a folder or a pattern, or
     several of them. With ``top`` above 1 each prediction has
-    the ``top`` likeliest classes too, with ``probabilities`` those of all classes.
+    the ``top`` likeliest classes too, with ``probabilities`` those of all classes. ``sets``, of pictures:
+    "lac", "aps" or "raps", the set of labels that has the true one as often as ``train.coverage`` says.
     """
     chosen = [files] if isinstance(files, str | Path) else files
     kind = kind_of_run(Path(run))
     if kind != "vision" and any(given is not None for given in (score, to, format)):
         raise UsageError(f"{run} finds neither masks nor boxes: leave score, to and format out")
+    if kind != "pictures" and sets is not None:
+        raise UsageError(f"{run} is not a classifier of pictures, and sets of labels are of these alone")
     if kind == "sequences":
         return sequence_labelling.predict(
             Path(run),
@@ -113,6 +135,7 @@ def predict(
         member=member,
         top=top,
         probabilities=probabilities,
+        sets=sets,
         allow_code=allow_code,
         observer=observer,
     )
@@ -125,6 +148,7 @@ def export(
     member: str = "ensemble",
     script: str | Path | None = None,
     packed: bool = False,
+    calibrated: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Exported:
@@ -147,6 +171,9 @@ def export(
     ``packed``: a .safetensors file of one member of the zoo, whose binary weights are bits; ``predict`` takes
     the file in the place of a run, and gives the very numbers of the run.
 
+    ``calibrated``, of classifiers of pictures: logits are divided by the temperature that the run keeps, so
+    that the probabilities of the file are calibrated; UsageError where the run keeps none.
+
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
@@ -157,6 +184,8 @@ def export(
             raise UsageError("the script labels image files; only a classifier of pictures has one")
         if packed:
             raise UsageError(f"{run} is not a classifier of pictures, and packed files are of these alone")
+        if calibrated:
+            raise UsageError(f"{run} is not a classifier of pictures, and temperatures are of these alone")
         if exporting.suffix_of(Path(to)) == ".xml":
             raise UsageError(f"{to}: OpenVINO files are of classifiers of pictures; export to .onnx or .pt2")
         other = sequence_exporting if kind == "sequences" else vision_exporting
@@ -167,6 +196,7 @@ def export(
         member=member,
         script=None if script is None else Path(script),
         packed=packed,
+        calibrated=calibrated,
         allow_code=allow_code,
         observer=observer,
     )

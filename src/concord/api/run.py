@@ -52,6 +52,7 @@ class Run(Document):
         member: str = ENSEMBLE,
         top: int = 1,
         probabilities: bool = False,
+        sets: str | None = None,
         score: float | None = None,
     ) -> list[Prediction] | list[SequencePrediction] | list[MaskPrediction] | list[BoxPrediction]:
         """Label and confidence of image files or sequences, masks, or boxes; see ``concord.predict``."""
@@ -62,14 +63,21 @@ class Run(Document):
             member=member,
             top=top,
             probabilities=probabilities,
+            sets=sets,
             score=score,
             allow_code=self.allow_code,
         )
 
-    def evaluate(self, data: str | Path | None = None) -> Evaluation | SequenceResult | VisionResult[Any]:
-        """Scores on the run's own test split, or on that of other data with the same classes."""
+    def evaluate(
+        self, data: str | Path | None = None, *, against: str | Sequence[str] = (), snapshots: bool = False
+    ) -> Evaluation | SequenceResult | VisionResult[Any]:
+        """Scores on the run's own test split, or on that of other data; see ``concord.evaluate``."""
         return finished.evaluate(
-            self.path, data=None if data is None else str(data), allow_code=self.allow_code
+            self.path,
+            data=None if data is None else str(data),
+            against=against,
+            snapshots=snapshots,
+            allow_code=self.allow_code,
         )
 
     def sample(
@@ -94,9 +102,13 @@ class Run(Document):
             allow_code=self.allow_code,
         )
 
-    def export(self, member: str, to: str | Path, *, packed: bool = False) -> Exported:
+    def export(
+        self, member: str, to: str | Path, *, packed: bool = False, calibrated: bool = False
+    ) -> Exported:
         """Write one member, or "ensemble", as .onnx, .pt2, .xml or .safetensors; see ``concord.export``."""
-        return finished.export(self.path, to, member=member, packed=packed, allow_code=self.allow_code)
+        return finished.export(
+            self.path, to, member=member, packed=packed, calibrated=calibrated, allow_code=self.allow_code
+        )
 
 
 def _is_page(to: str | Path | None) -> bool:

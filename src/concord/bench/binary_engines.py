@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from concord import zoo
 from concord.layers import pack
 from concord.layers.binary.convolution import XNORConv2d
+from concord.layers.binary.latent import LatentConv2d, LatentLinear
 
 Call = Callable[[], object]
 LAST = torch.channels_last
@@ -58,16 +59,23 @@ def networks(name: str, batch: int) -> Mapping[str, Callable[[], Call]]:
 
 
 def in_floats(network: nn.Module) -> nn.Module:
-    """The network with float convolutions, and no signs, in the place of binary ones."""
+    """The network with float layers, and no signs, in the place of binary ones."""
     made = copy.deepcopy(network)
     for parent in [*made.modules()]:
         for name, child in [*parent.named_children()]:
-            if isinstance(child, XNORConv2d):
-                windows = child.windows()
-                sizes = (windows.kernel, windows.stride, windows.before)
-                conv = nn.Conv2d(child.in_channels, child.out_channels, *sizes, bias=child.bias is not None)
-                setattr(parent, name, conv)
+            if (plain := _in_floats(child)) is not None:
+                setattr(parent, name, plain)
     return made.eval().requires_grad_(False)
+
+
+def _in_floats(layer: nn.Module) -> nn.Module | None:
+    bias = getattr(layer, "bias", None) is not None
+    if isinstance(layer, LatentLinear):
+        return nn.Linear(layer.in_features, layer.out_features, bias=bias)
+    if not isinstance(layer, LatentConv2d):
+        return None
+    moved = layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
+    return nn.Conv2d(layer.in_channels, layer.out_channels, *moved, bias=bias)  # type: ignore[arg-type]
 
 
 def _calling(network: nn.Module, x: Tensor) -> Call:

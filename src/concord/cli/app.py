@@ -22,6 +22,7 @@ from concord.cli import (
     attack,
     baseline,
     bench,
+    corrupt,
     cost,
     data,
     doctor,
@@ -73,6 +74,7 @@ for module in (
     baseline,
     plain,
     attack,
+    corrupt,
 ):
     module.add_to(app)
 for group in (app, *(each.typer_instance for each in app.registered_groups)):

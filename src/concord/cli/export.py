@@ -41,6 +41,12 @@ def export_command(
             "--packed", help="Binary weights as bits in a .safetensors file, which concord predict takes."
         ),
     ] = False,
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated", help="Divide logits by the temperature that the run found on its validation part."
+        ),
+    ] = False,
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:
@@ -53,6 +59,7 @@ def export_command(
         member=member,
         script=script,
         packed=packed,
+        calibrated=calibrated,
         allow_code=allow_code or [],
         observer=progress.Quiet(),
     )

@@ -6,6 +6,7 @@ Example:
 
 import csv
 import io
+import json
 import os
 import shlex
 import sys
@@ -60,6 +61,14 @@ def predict_command(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Add the probability of every class.")
     ] = False,
+    sets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="Add the set of labels that has the true one as often as train.coverage says: lac, aps"
+            " or raps.",
+        ),
+    ] = None,
     csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file.")] = None,
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write masks or boxes into this folder.")
@@ -97,6 +106,7 @@ def predict_command(
         member=member,
         top=top,
         probabilities=probabilities,
+        sets=sets,
         score=score,
         to=to,
         format=format_,
@@ -176,6 +186,8 @@ def _words(row: "Row") -> Iterator[str]:
         yield f"{printable(label)}  {share:.3f}"
     if (bits := getattr(row, "bits", None)) is not None:
         yield f"{bits:.3f} bits per character"
+    if (inside := getattr(row, "label_set", None)) is not None:
+        yield f"{{{', '.join(map(printable, inside))}}}"
     if row.probabilities is not None:
         yield f"({', '.join(f'{printable(name)} {p:.3f}' for name, p in row.probabilities.items())})"
 
@@ -183,8 +195,8 @@ def _words(row: "Row") -> Iterator[str]:
 def _write_csv(path: Path, rows: "Sequence[Labelled]") -> None:
     """Quoted text; what a spreadsheet would take for a formula gets a leading apostrophe.
 
-    After file, label, confidence and error come the second and further labels with their probabilities, and
-    a column for each class.
+    After file, label, confidence and error come the second and further labels with their probabilities, a
+    column for each class, and the set of labels as a list of JSON.
     """
     from concord.files.atomic import write_text
 
@@ -193,13 +205,17 @@ def _write_csv(path: Path, rows: "Sequence[Labelled]") -> None:
     table = io.StringIO(newline="")
     writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC)
     ranks = [f"{what}_{rank}" for rank in range(2, more + 1) for what in ("label", "confidence")]
-    header = ["file", "label", "confidence", "error", *ranks, *(f"probability of {name}" for name in classes)]
+    sets = [getattr(row, "label_set", None) for row in rows]
+    last = ["set"] if any(sets) else []
+    columns = (f"probability of {name}" for name in classes)
+    header = ["file", "label", "confidence", "error", *ranks, *columns, *last]
     writer.writerow([_safe(name) for name in header])
-    for row in rows:
+    for row, inside in zip(rows, sets, strict=True):
         shares = row.probabilities or {}
         cells: list[object] = [row.file, row.label, row.confidence, row.error]
         cells += [value for pair in row.top[1:] for value in pair] or [None] * len(ranks)
         cells += [shares.get(name) for name in classes]
+        cells += [json.dumps(inside, ensure_ascii=False) if inside else None] * len(last)
         writer.writerow([_safe(cell) for cell in cells])
     write_text(path, table.getvalue())
 

@@ -48,6 +48,31 @@ def recall_text(result: Mapping[str, Any]) -> str:
     return as_text(recall_table(names, classes, samples, recall))
 
 
+def uncertainty_text(result: Mapping[str, Any]) -> str:
+    """Temperatures and sets of labels, as ``eval`` prints them."""
+    from concord.report.tables import as_text
+    from concord.report.uncertainty import sets_table, temperature_table
+    from concord.runs.uncertainty import Uncertainty
+
+    found = Uncertainty.within(result)
+    assert found is not None
+    rows = {**result["members"], "ensemble": result["ensemble"]}
+    before = {name: (row["nll"], row["ece"]) for name, row in rows.items()}
+    tables = (temperature_table(found, before), sets_table(found))
+    return "\n\n".join([*map(as_text, tables), *map(printable, found.notes)])
+
+
+def against_texts(result: Any) -> list[str]:
+    """A table for each of the other data of ``--against``."""
+    from concord.report.against import against_table
+    from concord.report.tables import as_text
+    from concord.runs.evaluate import Evaluation
+
+    return (
+        [as_text(against_table(found)) for found in result.against] if isinstance(result, Evaluation) else []
+    )
+
+
 def sequence_text(result: Mapping[str, Any]) -> str:
     """Figures of the members and of the ensemble, of steps or of labels."""
     from concord.report.sequence_tables import figures_table

@@ -200,7 +200,7 @@ def settings_of(name: str) -> dict[str, bool]:
     from concord.runs import toml
 
     if name == "study":
-        from concord.studies.grid import Study
+        from concord.studies.settings import Study
 
         return {f"study.{key}": flag for key, flag in toml.places(Study)} | dict(toml.places())
     return {key: flag for key, flag in toml.places() if name != "baseline" or key.startswith("data.")}

@@ -7,6 +7,7 @@ from concord.cost.energy import energy
 
 if TYPE_CHECKING:
     from concord.cost.record import Cost, Layer, Priced, ReceptiveField
+    from concord.cost.training import LayerTraining, TrainingCost
 
 COMPARED = ("parameters", "macs", "other_operations", "peak_activations")
 BITS = (32, 16, 8, 1)
@@ -76,6 +77,65 @@ class ComparedDocument(CostDocument):
     """One network of several."""
 
     ratios_to_first: dict[str, float | None]
+
+
+class LayerTrainingDocument(TypedDict):
+    """One layer in an update, without the layers inside."""
+
+    path: str
+    type: str
+    forward_macs: int
+    input_gradient_macs: int
+    weight_gradient_macs: int
+    kept_bytes: int
+    moved_bytes: int
+
+
+class TrainingDocument(TypedDict):
+    """One update of one network: all figures are those of a whole batch."""
+
+    batch: int
+    learned_parameters: int
+    macs: int  # of the forward and of the backward pass
+    forward_macs: int
+    backward_macs: int
+    input_gradient_macs: int
+    weight_gradient_macs: int
+    kept_bytes: int
+    moved_bytes: int
+    device: str
+    without_rule: list[str]
+    layers: list[LayerTrainingDocument]
+
+
+def training_document(one: "TrainingCost") -> TrainingDocument:
+    """The document of one update."""
+    return {
+        "batch": one.batch,
+        "learned_parameters": one.learned,
+        "macs": one.macs,
+        "forward_macs": one.forward_macs,
+        "backward_macs": one.backward_macs,
+        "input_gradient_macs": one.input_gradient_macs,
+        "weight_gradient_macs": one.weight_gradient_macs,
+        "kept_bytes": one.kept_bytes,
+        "moved_bytes": one.moved_bytes,
+        "device": one.device,
+        "without_rule": list(one.without_rule),
+        "layers": [_layer_training(layer) for layer in one.layers],
+    }
+
+
+def _layer_training(layer: "LayerTraining") -> LayerTrainingDocument:
+    return {
+        "path": layer.path,
+        "type": layer.type,
+        "forward_macs": layer.forward_macs,
+        "input_gradient_macs": layer.input_gradient_macs,
+        "weight_gradient_macs": layer.weight_gradient_macs,
+        "kept_bytes": layer.kept_bytes,
+        "moved_bytes": layer.moved_bytes,
+    }
 
 
 def comparison_documents(several: "Sequence[Priced]") -> list[ComparedDocument]:

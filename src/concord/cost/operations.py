@@ -20,22 +20,23 @@ Args = Sequence[Any]
 
 
 NOTHING = Work(0, 0, Rule({}))
+VECTORS = ("mv", "addmv", "dot", "vdot")
 REDUCTIONS = (
     "all amax amin any argmax argmin cumprod cumsum linalg_vector_norm logcumsumexp logsumexp max mean "
     "min norm prod std sum var var_mean"
 )
 COPIES = (
     "_index_put_impl_ _local_scalar_dense _reshape_copy _to_copy _unsafe_index _unsafe_view arange "
-    "as_strided_ bernoulli cat channel_shuffle clone constant_pad_nd contiguous copy copy_ detach_ embedding "
-    "empty empty_like eye fill_ flip full full_like gather im2col index index_copy_ index_fill_ index_put_ "
-    "index_select item masked_scatter_ masked_select native_dropout new_empty new_full new_ones new_zeros "
-    "normal_ ones ones_like pixel_shuffle pixel_unshuffle rand rand_like randint randn randn_like "
-    "reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d "
-    "replication_pad2d replication_pad3d roll scalar_tensor scatter scatter_ slice_scatter "
-    "split_with_sizes_copy squeeze_ stack t_ transpose_ tril triu unfold_copy uniform_ unsafe_split "
-    "unsafe_split_with_sizes unsqueeze_ "
-    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
-    "_upsample_nearest_exact2d _upsample_nearest_exact3d view_copy zero_ zeros zeros_like"
+    "as_strided_ bernoulli bernoulli_ cat channel_shuffle clone constant_pad_nd contiguous copy copy_ "
+    "detach_ embedding empty empty_like eye fill_ flip full full_like gather im2col index index_copy_ "
+    "index_fill_ index_put index_put_ index_select item masked_scatter_ masked_select native_dropout "
+    "new_empty new_empty_strided new_full new_ones new_zeros normal_ ones ones_like pixel_shuffle "
+    "pixel_unshuffle rand rand_like randint randn randn_like reflection_pad1d reflection_pad2d "
+    "reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d roll "
+    "scalar_tensor scatter scatter_ slice_scatter split_with_sizes_copy squeeze_ stack t_ transpose_ tril "
+    "triu unfold_copy uniform_ unsafe_split unsafe_split_with_sizes unsqueeze_ upsample_nearest1d "
+    "upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
+    "_upsample_nearest_exact3d view_copy zero_ zeros zeros_like"
 )
 # torch lacks the tag, as it does for most that work in place
 ELEMENTWISE = "_prelu_kernel complex floor_divide glu hardswish leaky_relu log_sigmoid_forward polar prelu"
@@ -63,6 +64,18 @@ def work(func: Any, args: Args, kwargs: Mapping[str, Any], out: Any) -> Work | N
 
 
 @cache
+def is_product(func: Any) -> bool:
+    """Whether it has multiply-accumulates: a convolution or a product of matrices or vectors."""
+    return func.overloadpacket in flop_registry or func.overloadpacket.__name__ in VECTORS
+
+
+@cache
+def has_rule(func: Any) -> bool:
+    """Whether ``work`` knows what it does."""
+    return is_product(func) or func.overloadpacket.__name__ in RULES or elementwise(func)
+
+
+@cache
 def elementwise(func: Any) -> bool:
     """Whether every number that comes out belongs to the place where it went in."""
     name = func.overloadpacket.__name__.removesuffix("_")
@@ -86,7 +99,7 @@ def _each(elements: int, each: int) -> Work:
 def _products(packet: Any, args: Args, kwargs: Mapping[str, Any], out: Any) -> Work:
     name = packet.__name__
     if name in ("convolution", "_convolution"):  # the second is that of a traced network
-        return _convolution(args)
+        return convolved(args)
     if name in ("addmm", "mm"):
         x, w = args[:2] if name == "mm" else args[1:3]
         if x.dtype != w.dtype:  # only the meta device takes them
@@ -100,7 +113,8 @@ def _products(packet: Any, args: Args, kwargs: Mapping[str, Any], out: Any) -> W
     return Work(macs, 0, Rule({"E": macs}, "", "E"))
 
 
-def _convolution(args: Args) -> Work:
+def convolved(args: Args) -> Work:
+    """convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)"""
     x, weight, bias, stride, padding, dilation, transposed, extra, groups = args[:9]
     n = weight.ndim - 2
     stride, padding, dilation, extra = (per_axis(n, sizes) for sizes in (stride, padding, dilation, extra))
@@ -204,7 +218,7 @@ RULES: dict[str, Callable[[Args, Any], Work]] = {
     **dict.fromkeys(COPIES.split(), _copy),
     **dict.fromkeys(REDUCTIONS.split(), _reduction),
     **{name: _interpolation(taps) for name, taps in TAPS.items()},
-    **dict.fromkeys(("mv", "addmv", "dot", "vdot"), _with_vector),
+    **dict.fromkeys(VECTORS, _with_vector),
     "col2im": _reduction,  # what overlaps is summed up
     **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _embedding_bag),
     "_softmax": _softmax,

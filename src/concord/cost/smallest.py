@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from concord.cost.count import Input, count
+from concord.cost.count import count
+from concord.cost.passes import Input
 from concord.errors import ConcordError
 
 # The search goes down by halves from one of these that passes. Who takes one size only takes one in use.

@@ -3,23 +3,32 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock, get_ident
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from concord.cost.walk import Walk
-
 TURN = RLock()  # there is one nn.Module.__call__ for all threads
 
 
+class Watcher(Protocol):
+    """A dispatch mode that stands for module calls too."""
+
+    def call(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *error: Any) -> Any: ...
+
+
 @contextmanager
-def watched(walk: Walk) -> Iterator[None]:
+def watched(walk: Watcher, *, gradients: bool = False) -> Iterator[None]:
     """Every module call and every operation of this thread goes through the walk; threads take turns.
 
-    Attention runs in its parts, because its fused kernels hide their products, and
-    deterministic algorithms are off, because torch then interpolates, among others, in other operations.
+    With ``gradients`` autograd records them. Attention runs in its parts, because its fused kernels hide
+    their products, and deterministic algorithms are off, because torch then interpolates, among others, in
+    other operations.
     """
     plain, thread = nn.Module.__call__, get_ident()
 
@@ -30,7 +39,7 @@ def watched(walk: Walk) -> Iterator[None]:
 
     nn.Module.__call__ = call  # type: ignore[method-assign]
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _plain_kernels(), walk:
+        with torch.set_grad_enabled(gradients), sdpa_kernel(SDPBackend.MATH), _plain_kernels(), walk:
             yield
     finally:
         nn.Module.__call__ = plain  # type: ignore[method-assign]

@@ -33,6 +33,11 @@ def bits(index: NDArray[np.integer], *key: str | int) -> NDArray[np.uint64]:
     return splitmix64(seed_of(*key), index)
 
 
+def uniform(index: NDArray[np.integer], *key: str | int) -> NDArray[np.float64]:
+    """The upper 53 of these bits as a number of [0, 1). Shape: (N,) -> (N,) float64"""
+    return (bits(index, *key) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def permutation(n: int, *key: str | int) -> NDArray[np.int64]:
     """The numbers 0..n-1 in the order of their random bits. Shape: (n,) int64"""
     return np.argsort(bits(np.arange(n), *key), kind="stable")

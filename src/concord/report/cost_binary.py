@@ -9,7 +9,7 @@ HEADER = ("layer", "type", "n", "bits", "memory ratio", "bit products", "predict
 NOTES = (
     "n: weights of one filter, c·N_W. memory ratio: 32·n/(n + 32) against float weights, 32 without scales.",
     "predicted S: 64·c·N_W/(c·N_W + 64), a count of operations (XNOR-Net, section 4.1) and not a time. "
-    "For measured speed use: concord bench binary",
+    "For measured speed use: concord cost --measured, concord bench binary",
 )
 REAL_INPUTS = (
     "Layers without a predicted S have real inputs: they add and subtract floats, and their MACs stay MACs."

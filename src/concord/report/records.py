@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # tables of a study are printed without torch
     from torch import Tensor
 
     from concord.cost.record import Priced
+    from concord.runs.corruptions import Corruptions
+    from concord.runs.uncertainty import Uncertainty
 
 ALONE = "alone"  # the cost of a member that is trained by itself
 
@@ -66,13 +68,15 @@ class RunView:
     held: Held | None = None
     samples: int | None = None  # in the test set
     data: DataView | None = None
+    uncertainty: "Uncertainty | None" = None
+    corruptions: "Corruptions | None" = None
 
 
 @dataclass(frozen=True)
 class Cell:
     """One run of a study: ``scores[measure][column]``, the lines of its metrics.jsonl, and its votes.
 
-    A run may count for one column only: a member taught by others, or one wide network for the ensemble.
+    A run may count for some columns only: members taught by others, or one wide network for the ensemble.
     A member that was trained by itself is a cell of cost ``ALONE`` and one member; its row is shared with
     the other members of the set that the study compares it with.
     """
@@ -87,6 +91,8 @@ class Cell:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # column -> parameters, MACs
     pairs: Mapping[str, float] = field(default_factory=dict)  # disagreement, ...: mean over pairs of members
     seconds: float | None = None  # of training
+    # column -> multiply-accumulates of the training that it took, with that of its teachers
+    training_macs: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def setting(self) -> Setting:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from concord.consensus.names import ENSEMBLE
 from concord.report import diagrams, pictures, predictions
 from concord.report.compare import member_sets
+from concord.report.corruptions import corruption_tables
 from concord.report.cost_parts import cost_parts
 from concord.report.curves import line_chart
 from concord.report.parts import Drawing, Folded, Heading, Notice, Part, Section
@@ -21,6 +22,7 @@ from concord.report.run_tables import (
 )
 from concord.report.series import comparison_panels, is_plain, learning_panels, study_panels
 from concord.report.study_tables import study_tables
+from concord.report.uncertainty import uncertainty_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +45,8 @@ def sections(runs: Sequence[RunView], study: StudyView | None) -> list[Section]:
         ("agreement", "Agreement of the members", _agreement(runs)),
         ("confusion", "Confusion", _each(runs, _confusion)),
         ("reliability", "Reliability", _each(runs, _reliability)),
+        ("uncertainty", "Temperatures and sets of labels", _each(runs, _uncertainty)),
+        ("corruptions", "Corrupted images", _each(runs, _corruptions)),
         ("mistakes", "Worst mistakes", _each(runs, _mistakes)),
         ("filters", "First-layer filters", _each(runs, _filters)),
         ("projection", "Similar images of different classes", _projection(runs)),
@@ -177,6 +181,22 @@ def _reliability(run: RunView) -> Iterator[Part]:
         "confidence of the bin. On the dashed line confidence equals accuracy. ECE: expected calibration "
         "error over 15 bins.",
     )
+
+
+def _uncertainty(run: RunView) -> Iterator[Part]:
+    if run.uncertainty is None:
+        yield "The run kept no temperatures: it is not finished, or had no validation part."
+        return
+    rows = {**run.result["members"], ENSEMBLE: run.result["ensemble"]}
+    before = {name: (row["nll"], row["ece"]) for name, row in rows.items()}
+    yield from uncertainty_parts(run.uncertainty, before)
+
+
+def _corruptions(run: RunView) -> Iterator[Part]:
+    if run.corruptions is None:
+        yield "The run has no figures on corrupted images: `concord corrupt RUN` makes them."
+        return
+    yield from corruption_tables(run.corruptions)
 
 
 def _mistakes(run: RunView) -> Iterator[Part]:

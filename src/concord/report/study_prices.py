@@ -19,7 +19,8 @@ HEADER = ("disagreement %", "error correlation", "error %, mean of probabilities
 def sizes_table(study: StudyView, members: tuple[str, ...]) -> Table:
     """Parameters and multiply-accumulates of every member, of all together, and of one network instead."""
     cells = _cells(study, members)
-    known = {name: cell.sizes[name] for cell in cells for name in members if name in cell.sizes}
+    first = reversed(cells)  # the plain row has one network for each member, snapshots have several
+    known = {name: cell.sizes[name] for cell in first for name in members if name in cell.sizes}
     rows = [entries(name, *map(whole, known[name])) for name in members if name in known]
     if len(members) == len(known) > 1:
         rows.append(entries("all members", *(whole(sum(size[i] for size in known.values())) for i in (0, 1))))
@@ -51,7 +52,7 @@ def pairs_table(study: StudyView, members: tuple[str, ...]) -> Table:
             "where two members fail on the same samples, 0 where their mistakes are independent. Mean of "
             "probabilities: test error of the ensemble that averages these; elsewhere it averages logits.",
             "Seconds of training per seed, summed over the runs of a row, while other runs may have used the "
-            "same cores. Not in them: the training of teachers, which is the row none.",
+            "same cores. Not in them: the training of teachers, which are other rows.",
         ),
     )
 

@@ -21,6 +21,7 @@ from concord.report.compare import (
 )
 from concord.report.records import ALONE, Setting, StudyView
 from concord.report.reproduction import reproduction_table
+from concord.report.share_table import share_table
 from concord.report.study_prices import pairs_table, sizes_table
 from concord.report.tables import Entry, Table, scored
 from concord.report.text import MISSING, decimal, percent, points, probability
@@ -41,7 +42,7 @@ def study_tables(study: StudyView) -> list[Table]:
         tables += [
             difference_table(study, members, b) for b in study.baselines if b in there and len(there) > 1
         ]
-        tables += [reproduction_table(study, members)]
+        tables += [share_table(study, members), reproduction_table(study, members)]
         tables += [choice_table(study, members), churn_table(study, members)]
         tables += [pairs_table(study, members), sizes_table(study, members)]
     return [table for table in tables if table.rows]

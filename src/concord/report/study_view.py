@@ -14,6 +14,7 @@ from concord.report.compare import member_sets
 from concord.report.noel2017 import published
 from concord.report.page import page
 from concord.report.records import ALONE, Cell, StudyView
+from concord.report.shares import shares
 from concord.report.study_tables import study_tables
 from concord.report.tables import as_text, markdown, paragraph
 from concord.report.verdict import findings, verdict_sentences, winner
@@ -22,8 +23,10 @@ from concord.runs import predictions, toml
 from concord.runs.folder import RunFolder
 from concord.runs.there import STUDY
 from concord.studies.cells import check_cells, refuse_strangers
-from concord.studies.grid import GridCell, Study
+from concord.studies.rows import SNAPSHOTS_FILE, GridCell
+from concord.studies.settings import SNAPSHOTS, Study
 from concord.studies.study import notices, planned
+from concord.studies.training_macs import columns_macs
 from concord.training.observer import SILENT, Observer
 
 # measure of a study -> key of a result
@@ -34,12 +37,14 @@ def study_view(folder: Path, varied: Study, cells: Sequence[GridCell]) -> StudyV
     """The finished cells; CheckpointError if there are none, or another run lies in the place of one."""
     check_cells(folder / "cells", cells)
     runs = [(cell, RunFolder(folder / "cells" / cell.name)) for cell in cells]
-    found = [_checked(cell, run) for cell, run in runs if run.complete]
+    found = {cell.name: _checked(cell, run) for cell, run in runs if cell.done(folder / "cells")}
     if not found:
         raise CheckpointError(f"{folder}: no run of this study is complete")
-    theirs = published(varied.published, found[-1].members) if varied.published else None
+    macs = columns_macs(cells, folder / "cells")
+    priced = tuple(replace(cell, training_macs=macs[name]) for name, cell in found.items())
+    theirs = published(varied.published, priced[-1].members) if varied.published else None
     baselines = (NONE, ALONE) if varied.alone else (NONE,)
-    return StudyView(folder.name, tuple(found), baselines, theirs, tuple(notices(folder, cells)))
+    return StudyView(folder.name, priced, baselines, theirs, tuple(notices(folder, cells)))
 
 
 def _checked(cell: GridCell, run: RunFolder) -> Cell:
@@ -54,6 +59,8 @@ def _checked(cell: GridCell, run: RunFolder) -> Cell:
 
 
 def _cell(cell: GridCell, run: RunFolder) -> Cell:
+    if cell.cost == SNAPSHOTS:
+        return _of_snapshots(cell, run)
     result = run.json("result.json")
     rows = _counted(result, cell.only)
     scores = {
@@ -75,22 +82,44 @@ def _cell(cell: GridCell, run: RunFolder) -> Cell:
         cell.seed,
         scores,
         metrics=[_line(line, cell.only) for line in run.rows()],
-        votes={cell.only[1]: named[cell.only[0]]} if cell.only and named else named,
+        votes={column: named[name] for name, column in cell.only.items()} if cell.only and named else named,
         sizes={c: (row["parameters"], row["macs"]) for c, row in rows.items() if "macs" in row},
         seconds=result.get("seconds"),
         pairs={key: value for key, value in pairs.items() if value is not None},
     )
 
 
-def _counted(scores: Mapping[str, Any], only: tuple[str, str] | None) -> dict[str, Any]:
+def _of_snapshots(cell: GridCell, run: RunFolder) -> Cell:
+    """The figures of what snapshots predict together, of which each has the size of the member."""
+    columns, result = run.json(SNAPSHOTS_FILE, ["columns"])["columns"], run.json("result.json")
+    cycles, members = cell.config.train.cycles, result["members"]
+    return Cell(
+        cell.cost,
+        cell.weight,
+        cell.members,
+        cell.seed,
+        {
+            measure: {column: row[key] for column, row in columns.items() if row[key] is not None}
+            for measure, key in MEASURES.items()
+        },
+        metrics=run.rows(),
+        sizes={
+            name: (cycles * row["parameters"], cycles * row["macs"])
+            for name, row in members.items()
+            if row["macs"] is not None
+        },
+        seconds=result.get("seconds"),
+    )
+
+
+def _counted(scores: Mapping[str, Any], only: Mapping[str, str] | None) -> dict[str, Any]:
     """Column -> scores: those of all members and of the ensemble, or of the one that counts."""
     if only is None:
         return {**scores["members"], ENSEMBLE: scores["ensemble"]}
-    member, column = only
-    return {column: scores["members"][member]}
+    return {column: scores["members"][member] for member, column in only.items()}
 
 
-def _line(line: Mapping[str, Any], only: tuple[str, str] | None) -> dict[str, Any]:
+def _line(line: Mapping[str, Any], only: Mapping[str, str] | None) -> dict[str, Any]:
     """A line of metrics.jsonl with the scores of the columns that count."""
     parts = {}
     for split in ("train", "valid", "test"):
@@ -118,6 +147,7 @@ def write_tables(folder: Path, view: StudyView) -> dict[str, Any]:
         "study": str(folder),
         "verdict": verdict,
         "cells": rows,
+        "shares": [one.to_dict() for members in member_sets(view.cells) for one in shares(view, members)],
         "tables": [asdict(table) for table in tables],
     }
     write_text(folder / "study.json", json.dumps(figures, indent=1))

@@ -11,7 +11,7 @@ Source: S. Holm, "A simple sequentially rejective multiple test procedure", 1979
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from concord.consensus.names import NONE
+from concord.consensus.names import COSTS, NONE, OWN
 from concord.report.compare import (
     LEVEL,
     Difference,
@@ -108,7 +108,7 @@ def _sentence(found: Sequence[Finding], members: tuple[str, ...]) -> str:
         gains = [row for row in found if row.setting == best and row.proven and row.difference.mean < 0]
         gains.sort(key=lambda row: columns(members).index(row.column))
         return (
-            f"{together}: consensus with {setting_label(*best)} lowers the test error below that of the "
+            f"{together}: {_row(best)} lowers the test error below that of the "
             f"plain ensemble, of {_listed([_gain(row) for row in gains])}. {_test(found, seeds)}."
             + _losses(found)
         )
@@ -121,6 +121,13 @@ def _sentence(found: Sequence[Finding], members: tuple[str, ...]) -> str:
         f"more than chance explains. The largest difference is {_change(largest)} for {largest.column} "
         f"with {setting_label(*largest.setting)}. {_test(found, seeds)}." + _losses(found)
     )
+
+
+def _row(setting: Setting) -> str:
+    """``consensus with l2 0.01``; ``the row chain 2`` where members do not pull each other together."""
+    cost = setting[0].split()[0]
+    pulls = cost in COSTS or cost.startswith(OWN)
+    return f"{'consensus with' if pulls else 'the row'} {setting_label(*setting)}"
 
 
 def _test(found: Sequence[Finding], seeds: int) -> str:

@@ -11,7 +11,7 @@ from concord.consensus.names import ENSEMBLE
 from concord.cost.record import Priced
 from concord.errors import CheckpointError, DataError
 from concord.report.records import DataView, Held, MemberView, RunView
-from concord.runs import predictions, stamp
+from concord.runs import corruptions, predictions, stamp
 from concord.runs.assemble import costs
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
@@ -19,6 +19,7 @@ from concord.runs.loading import Loaded, load_run, same_data
 from concord.runs.machine import settled
 from concord.runs.stands import own_modules
 from concord.runs.tested import logits_on_test
+from concord.runs.uncertainty import uncertainty_of
 from concord.runs.weights import standing
 from concord.training import checkpoint
 from concord.training.observer import SILENT, Observer
@@ -63,6 +64,8 @@ def run_view(
         held=held,
         samples=len(held.labels) if held else kept,
         data=seen,
+        uncertainty=uncertainty_of(loaded.folder, loaded.result),
+        corruptions=corruptions.read(loaded.folder, loaded.weights, observer),
     )
 
 
@@ -101,6 +104,7 @@ def _own_view(folder: RunFolder, config: Config, data: str | None, observer: Obs
         members=members,
         held=held,
         samples=len(held.labels) if held else None,
+        uncertainty=uncertainty_of(folder, result or None),
     )
 
 

@@ -168,6 +168,7 @@ def check_memory(
         p.numel() * p.element_size() for m in members.values() for p in m.parameters() if p.requires_grad
     )
     remembered = 1 if config.train.optimizer.kind == "sgd" else 2
+    remembered += 2 if config.train.ema else 0  # the average, and the raw weights while members are averages
     memory.require(
         _kept(members, shape) * batch * passes + learned * (1 + remembered),
         f"one pass over {batch} images",

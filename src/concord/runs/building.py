@@ -11,6 +11,7 @@ from concord.runs.config import Config, Member
 from concord.training.checkpoint import MEMBER, Checkpoint
 from concord.training.seeding import purpose_seed, seeded
 from concord.zoo import own
+from concord.zoo.ensembles.names import named
 from concord.zoo.limits import Limit, TooLargeError, bounded
 
 NO_ROOM = "does not fit into the free memory, with what a training needs beside it"
@@ -20,7 +21,7 @@ SMALL = 10_000_000  # parameters
 def import_own(config: Config, allow_code: Collection[str]) -> None:
     """Import the users' own code that is allowed: what that draws is the same whoever stands beside it."""
     for name in dict.fromkeys(member.network for member in config.members):
-        if ":" in name and name in allow_code:
+        if ":" in name and name in allow_code and named(name) is None:
             with seeded(purpose_seed("import", name.rpartition(":")[0]), torch.device("cpu")):
                 own.imported(name)
 
@@ -36,7 +37,7 @@ def bounded_by(member: Member, saved: Checkpoint | None) -> Iterator[None]:
     if ":" in member.network:  # code that the user has allowed by name
         yield
         return
-    if saved is None:
+    if saved is None or named(member.network) is not None:  # a packed one is made of a larger network
         free = memory.available()
         # half of it, at 4 bytes each; what is small is left to check_memory
         numbers = None if free is None else max(free // 8, SMALL)

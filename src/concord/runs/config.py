@@ -22,7 +22,7 @@ from concord.consensus import names
 from concord.consensus.edges import table
 from concord.errors import amount, suggestion
 from concord.runs.config_data import Augment, Data
-from concord.runs.config_optimizers import Adam, OwnOptimizer, Sgd
+from concord.runs.config_optimizers import Adam, Muon, OwnOptimizer, Sgd
 from concord.runs.config_vision import Detect, Segment
 from concord.runs.ramps import Constant, Ramps
 from concord.runs.section import Count, Fraction, Headed, Section, Text
@@ -37,7 +37,7 @@ NAME, LONGEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 60  # of a membe
 DEVICE = re.compile(r"cpu|cuda(:\d+)?", re.ASCII)
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """The name of a member is part of names of files."""
     if not NAME.fullmatch(name):
         raise ValueError(
@@ -64,7 +64,7 @@ class Member(Headed):
     ``network`` is a name of the zoo, torchvision or timm, FILE.cfg of darknet, or package.module:factory.
     """
 
-    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_file_name)] = Field(kw_only=False)
+    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(file_name)] = Field(kw_only=False)
     network: Text
     pretrained: bool | Text = False  # true: of its library; or a file of weights
     teacher: Text | None = None  # RUN or RUN:MEMBER: weights from there, which then stay as they are
@@ -154,9 +154,11 @@ class Train(Section):
     batch_size: Count = 64
     seed: int = 0
     task: Text = "classify"
-    optimizer: Annotated[Sgd | Adam | OwnOptimizer, Field(discriminator="kind")] = Adam()
+    optimizer: Annotated[Sgd | Adam | Muon | OwnOptimizer, Field(discriminator="kind")] = Adam()
     schedule: Literal["halving", "halving_epochs", "cosine", "constant"] = "halving"
+    cycles: Count = 1  # times that the schedule begins again; the ends of cycles are snapshots
     warmup: Fraction = 0.0  # fraction of the training with a linearly rising rate
+    ema: Fraction = 0.0  # decay of the average of a member's weights, which the run stands for; 0: none
     clip: PositiveFloat | None = None
     patience: Count | None = None  # epochs without a better validation error before stopping
     label_smoothing: Fraction = 0.0
@@ -171,6 +173,7 @@ class Train(Section):
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     deterministic: bool = True
     test: Literal["end", "epoch"] = "end"  # when the test split is looked at
+    coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9  # of sets of labels: how often they have the true one
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0  # apart at least; each epoch ends with one too
 
     @model_validator(mode="before")
@@ -235,6 +238,14 @@ class Config(Section):
             raise ValueError(f"consensus.temperature belongs to kl and KDCL, not to {consensus.cost}")
         if consensus.detach is not True and (train.update == "alternating" or train.batches == "own"):
             raise ValueError("detach = false needs shared batches and the simultaneous update")
+        if train.epochs % train.cycles:
+            raise ValueError(
+                f"train.cycles is {train.cycles}, which does not divide train.epochs = {train.epochs}"
+            )
+        if train.cycles > 1 and train.patience is not None:
+            raise ValueError(
+                "train.patience would stop at the start of a cycle: leave it out with train.cycles"
+            )
         if (train.stacked or train.micro_batch) and train.update == "alternating":
             raise ValueError("train.stacked and train.micro_batch need the simultaneous update")
         if train.stacked and train.precision == "bfloat16":

@@ -25,6 +25,20 @@ class Adam(Section):
     decay: Literal["kernels", "all"] = "kernels"
 
 
+class Muon(Section):
+    """Muon for the hidden matrices; AdamW, at a rate of its own, for all else."""
+
+    kind: Literal["muon"]
+    lr: PositiveFloat = 0.02
+    momentum: Fraction = 0.95
+    nesterov: bool = True
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    decay: Literal["kernels", "all"] = "kernels"
+    adam_lr: PositiveFloat = 0.5**10
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+
+
 class OwnOptimizer(Section):
     """An optimiser that a Python user gave as an object."""
 

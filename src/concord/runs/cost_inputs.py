@@ -105,7 +105,9 @@ def usual_inputs(network: str) -> list[Input]:
     from concord.zoo import foreign, registry
     from concord.zoo.build import is_darknet, sizes_in
     from concord.zoo.build import sizes_of as usual_sizes
+    from concord.zoo.ensembles.names import inside
 
+    network = inside(network)
     if is_darknet(network):
         return [Input(_of_darknet(network).input)]
     if (own := own_name(network)) is None:
@@ -120,7 +122,9 @@ def usual_classes(network: str) -> int:
     """The zoo's default; a thousand for the networks of libraries; what a file of darknet says."""
     from concord.zoo import registry
     from concord.zoo.build import is_darknet
+    from concord.zoo.ensembles.names import inside
 
+    network = inside(network)
     if is_darknet(network):
         return _of_darknet(network).classes
     if (own := own_name(network)) is None:
@@ -138,16 +142,16 @@ def usual_channels(network: str) -> int:
     """The default of a network of the zoo."""
     from concord.zoo import registry
 
-    return int(
-        inspect.signature(registry.find(network.partition("(")[0]).build).parameters["channels"].default
-    )
+    name = own_name(network) or network
+    return int(inspect.signature(registry.find(name).build).parameters["channels"].default)
 
 
 def own_name(network: str) -> str | None:
     """Name in the zoo, without sizes in brackets; None for what the zoo does not list."""
     from concord.zoo import registry
+    from concord.zoo.ensembles.names import inside
 
-    name = network.partition("(")[0]
+    name = inside(network).partition("(")[0]
     return name if name in registry.names() else None
 
 
@@ -180,13 +184,13 @@ def _is_channels_last(one: Input) -> bool:
     return one.kind == (False, 3) and one.shape[-1] in COLOURS and one.shape[0] > max(COLOURS)
 
 
-def countable(one: "Input | Tensor") -> "Tensor | tuple[int, ...]":
-    """In the form in which ``count`` takes it."""
+def countable(one: "Input | Tensor", batch: int = 1) -> "Tensor | tuple[int, ...]":
+    """In the form in which ``count`` takes it; token ids are a tensor with a batch."""
     import torch
 
     if not isinstance(one, Input):
         return one
-    return torch.empty(1, *one.shape, dtype=torch.int64, device="meta") if one.ids else one.shape
+    return torch.empty(batch, *one.shape, dtype=torch.int64, device="meta") if one.ids else one.shape
 
 
 def accepted(bare: "nn.Module", given: Sequence[Input], error: str) -> InputError | None:

@@ -78,7 +78,7 @@ def _counted_by_name(
     wanted = given or usual_inputs(network)
     sizes = [sizes_of(one) for one in wanted]
     named = {
-        "channels": _channels(network, sizes[0]),
+        "channels": channels_of(network, sizes[0]),
         "classes": usual_classes(network) if classes is None else classes,
         "allow_code": allow_code,
     }
@@ -91,7 +91,7 @@ def _counted_by_name(
     return Priced(network, tuple(one.shape for one in sizes), spent)
 
 
-def _channels(network: str, one: Input) -> int:
+def channels_of(network: str, one: Input) -> int:
     """The first size of a picture, the second of a sequence; of symbols as many as the zoo's default."""
     if one.ids and own_name(network):
         return usual_channels(network)
@@ -102,7 +102,8 @@ def _channels(network: str, one: Input) -> int:
 
 def _counted(network: str, wanted: "Sequence[Input | Tensor]", named: dict[str, Any]) -> Cost:
     """On the meta device; with weights and numbers if the network runs there with no picture at all."""
-    from concord.cost.count import LayerError, count
+    from concord.cost.count import count
+    from concord.cost.passes import LayerError
     from concord.zoo.skeleton import skeleton
 
     tensors = [countable(one) for one in wanted]

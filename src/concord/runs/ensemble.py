@@ -36,6 +36,7 @@ from concord.tasks.segment_scores import SegmentScores
 from concord.tasks.steps import StepScores
 from concord.tasks.task import S, Task
 from concord.training.beside import Beside
+from concord.training.muon import Muon
 from concord.training.observer import Observer
 from concord.training.optim import Adam, Sgd
 from concord.training.probe import Shape
@@ -175,9 +176,11 @@ class Ensemble(Predicts[S]):
         test: Given = None,
         epochs: int = 30,
         batch_size: int = 64,
-        optimizer: Adam | Sgd | torch.optim.Optimizer | None = None,
+        optimizer: Adam | Sgd | Muon | torch.optim.Optimizer | None = None,
         schedule: str | None = "halving",
         warmup: float = 0.0,
+        cycles: int = 1,
+        ema: float = 0.0,
         clip: float | None = None,
         patience: int | None = None,
         alternating: bool = False,
@@ -196,10 +199,13 @@ class Ensemble(Predicts[S]):
         ``data`` is a pair (x, y) of tensors or arrays, a torch Dataset or DataLoader, a Dataset of concord,
         or what ``concord.load_data`` gives. ``valid`` and ``test`` are such data, a fraction to cut off, or
         None; as long as ``valid`` is not given, a tenth is cut off, or of a loader nothing. ``optimizer`` is
-        ``concord.Adam(...)`` (the default), ``concord.Sgd(...)``, or a torch optimizer made of the parameters
-        of all members, whose rate is left alone. With ``patience`` the training ends after that many epochs
-        without a better validation score, and the members get the best weights. ``shuffle=False`` takes data
-        sets in stored order in every epoch.
+        ``concord.Adam(...)`` (the default), ``concord.Sgd(...)``, ``concord.Muon(...)``, or a torch optimizer
+        made of the parameters of all members, whose rate is left alone. ``ema``, such as 0.999, is the decay
+        of a moving average of each member's weights: members are evaluated as their averages, and end with
+        these weights. With ``patience`` the training ends after that many epochs without a better validation
+        score, and the members get the best weights. ``cycles`` is how often the schedule begins again; with
+        ``out`` the weights at the end of each are kept, and ``concord.load(out, members, cycle=1)`` reads
+        them. ``shuffle=False`` takes data sets in stored order in every epoch.
 
         With ``out`` everything is kept in a run folder: called again after a stop or a kill, with new modules
         of the same shapes and the same arguments, it continues exactly where it was; called again after its
@@ -210,7 +216,7 @@ class Ensemble(Predicts[S]):
 
         Raises UsageError, DataError, DivergedError with the members named, CheckpointError for a folder of
         another training, StoppedError after saving when ``stop`` says so. Ctrl-C leaves the members with the
-        weights of the last update.
+        weights of the last update, without averaging.
         """
         choices = Choices(
             epochs=epochs,
@@ -218,6 +224,8 @@ class Ensemble(Predicts[S]):
             optimizer=Adam() if optimizer is None else optimizer,
             schedule=schedule,
             warmup=warmup,
+            cycles=cycles,
+            ema=ema,
             clip=clip,
             patience=patience,
             alternating=alternating,

@@ -27,6 +27,7 @@ from concord.runs.export_formats import ConversionError, need_packages, safetens
 from concord.runs.export_made import made
 from concord.runs.export_openvino import openvino_files
 from concord.runs.export_script import script_for
+from concord.runs.label_sets import required_temperature
 from concord.runs.loading import Loaded, load_run
 from concord.runs.machine import settled
 from concord.runs.packed_file import opened, packed_file
@@ -73,6 +74,7 @@ def export(
     member: str = ENSEMBLE,
     script: Path | None = None,
     packed: bool = False,
+    calibrated: bool = False,
     allow_code: Collection[str] = (),
     observer: Observer = SILENT,
 ) -> Exported:
@@ -84,19 +86,27 @@ def export(
     ``packed``: a .safetensors file of one member of the zoo, whose binary weights are bits; ``predict`` takes
     it in the place of a run.
 
+    ``calibrated``: logits are divided by the temperature that the run found on its validation part;
+    UsageError where it found none, and for .safetensors, whose weights compute no probabilities.
+
     Only the member that is named is built. What cannot be written leaves an older file as it was
     (ResourceError); a network that the format cannot hold is a UsageError.
     """
     suffix = require_format(to, script)
     if packed:
         require_safetensors(to)
+    if calibrated and suffix == ".safetensors":
+        raise UsageError(f"{to}: weights give no probabilities to calibrate; export to .onnx, .pt2 or .xml")
     loaded = load_run(run, member=member, allow_code=allow_code, device="cpu", observer=observer)
     chosen = loaded.chosen(member)
     if suffix == ".safetensors" and len(chosen) > 1:
         raise UsageError(f"safetensors holds the weights of one member: name one of {', '.join(chosen)}")
+    temperature = required_temperature(loaded, member) if calibrated else 1.0
     with settled(loaded.config):
         content, weights, worst = (
-            (_packed(to, loaded, chosen), b"", 0.0) if packed else _made(loaded, chosen, member, suffix)
+            (_packed(to, loaded, chosen), b"", 0.0)
+            if packed
+            else _made(loaded, chosen, member, suffix, temperature)
         )
     text = _script(loaded, to, script) if suffix == ".onnx" else None
     if weights:
@@ -155,22 +165,22 @@ def _script(loaded: Loaded, to: Path, script: Path | None) -> str | None:
 
 
 def _made(
-    loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, suffix: str
+    loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, suffix: str, temperature: float
 ) -> tuple[bytes, bytes, float | None]:
     """The file, a second one of weights, and the largest difference of any probability from ``predict``'s."""
-    about, normalise = described(loaded, member), loaded.interface.normalise
+    about, normalise = described(loaded, member, temperature), loaded.interface.normalise
     if suffix == ".safetensors":
         (network,) = chosen.values()
         return safetensors_file(network, about, loaded.interface.plain()), b"", None
     if suffix == ".xml":
-        return _openvino(loaded, chosen, member, about)
+        return _openvino(loaded, chosen, member, about, temperature)
     content, worst = made(
         chosen,
-        lambda members: Deployed(members, normalise),
+        lambda members: Deployed(members, normalise, temperature),
         pictures(loaded.interface.shape),
         about,
         suffix,
-        lambda ask: largest_difference(ask, loaded, member),
+        lambda ask: largest_difference(ask, loaded, member, temperature),
     )
     return content, b"", worst
 
@@ -189,13 +199,17 @@ def _packed(to: Path, loaded: Loaded, chosen: Mapping[str, nn.Module]) -> bytes:
 
 
 def _openvino(
-    loaded: Loaded, chosen: Mapping[str, nn.Module], member: str, about: Mapping[str, str]
+    loaded: Loaded,
+    chosen: Mapping[str, nn.Module],
+    member: str,
+    about: Mapping[str, str],
+    temperature: float,
 ) -> tuple[bytes, bytes, float]:
-    network = Deployed(list(chosen.values()), loaded.interface.normalise)
+    network = Deployed(list(chosen.values()), loaded.interface.normalise, temperature)
     most = TOLERANCE_OF_SIGNS if has_binary_layers(network) else TOLERANCE
     try:
         files = openvino_files(network, example(loaded.interface.shape, 1), about)
-        return files.xml, files.weights, largest_difference(files.ask, loaded, member, most)
+        return files.xml, files.weights, largest_difference(files.ask, loaded, member, temperature, most)
     except ConversionError as error:
         raise UsageError(
             f"{member} cannot be exported as .xml: {error}. Change that part of the network, or export to"

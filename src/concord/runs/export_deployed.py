@@ -17,7 +17,7 @@ BATCHES = (1, 3, 8)
 
 
 class Deployed(nn.Module):
-    """Probabilities of one member, or of the mean logits of several, in float32.
+    """Probabilities of one member, or of the mean logits of several, in float32, at a temperature.
 
     Shape: uint8 (B, C, H, W) -> (B, K)
     """
@@ -25,8 +25,9 @@ class Deployed(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, members: Sequence[nn.Module], normalise: Normalise) -> None:
+    def __init__(self, members: Sequence[nn.Module], normalise: Normalise, temperature: float = 1.0) -> None:
         super().__init__()
+        self.temperature = temperature
         self.members = nn.ModuleList(members)
         self.register_buffer("mean", torch.tensor(normalise.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(normalise.std).view(1, -1, 1, 1))
@@ -35,7 +36,8 @@ class Deployed(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         x = (pixels.to(torch.float32) - self.mean) / self.std
         # a member that works in place must not change what the next one sees
-        return torch.stack([member(x.clone()) for member in self.members]).mean(0).softmax(-1)
+        logits = torch.stack([member(x.clone()) for member in self.members]).mean(0)
+        return (logits if self.temperature == 1 else logits / self.temperature).softmax(-1)
 
 
 def example(shape: tuple[int, int, int], batch: int) -> Tensor:
@@ -49,17 +51,20 @@ def pictures(shape: tuple[int, int, int]) -> Inputs:
     return Inputs({"pixels": example(shape, 2)}, {"pixels": {0: "batch"}})
 
 
-def largest_difference(ask: Ask, loaded: Loaded, member: str, most: float = TOLERANCE) -> float:
-    """Of any probability between the exported file and ``predict``, over three batch sizes.
+def largest_difference(
+    ask: Ask, loaded: Loaded, member: str, temperature: float = 1.0, most: float = TOLERANCE
+) -> float:
+    """Of any probability between the exported file and the run at that temperature, over three batch sizes.
 
-    UsageError if it is more than ``most``.
+    UsageError if it is more than ``most``, or than ``most`` / T of a temperature below 1, which makes all
+    differences of logits that much larger.
     """
     worst = torch.zeros(())
     for batch in BATCHES:
         pixels = example(loaded.interface.shape, batch)
-        apart = (ask(pixels) - loaded.probabilities(pixels, member)).abs().max()
+        apart = (ask(pixels) - loaded.probabilities(pixels, member, temperature)).abs().max()
         worst = torch.maximum(worst, apart)  # which keeps what is not a number
-    return within_tolerance(worst, most)
+    return within_tolerance(worst, most / min(1.0, temperature))
 
 
 def within_tolerance(worst: Tensor, most: float = TOLERANCE) -> float:

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from concord.consensus.names import ENSEMBLE
 from concord.data.images.resize import Resize
 from concord.runs.loading import Loaded
+from concord.runs.uncertainty import uncertainty_of
 
 COLOURS = {1: "grey", 3: "RGB"}
 MODES = {"grey": "L", "RGB": "RGB"}  # as Pillow names them
@@ -17,8 +18,11 @@ STEPS = {  # the fields of ``preprocessing`` before the resize
 }
 
 
-def described(loaded: Loaded, member: str) -> dict[str, str]:
+def described(loaded: Loaded, member: str, temperature: float = 1.0) -> dict[str, str]:
     """Metadata by key, as ONNX and safetensors hold them: texts, those of lists and numbers as JSON."""
+    found = uncertainty_of(loaded.folder, loaded.result)
+    limit = None if found is None else found.of(member).sets["lac"].threshold
+    sure = {} if found is None or limit is None else {"set_coverage": found.coverage, "set_threshold": limit}
     channels, height, width = loaded.interface.shape
     colour = COLOURS.get(channels, "unknown")
     members = [m for m in loaded.config.members if member in (m.name, ENSEMBLE)]
@@ -34,6 +38,8 @@ def described(loaded: Loaded, member: str) -> dict[str, str]:
         "network": ", ".join(m.network for m in members),
         "member": member,
         "concord_version": version("concord"),
+        "temperature": json.dumps(temperature),
+        **{key: json.dumps(value) for key, value in sure.items()},
     }
 
 

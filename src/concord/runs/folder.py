@@ -112,12 +112,18 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         replace(self.path / name, _document(content))
 
-    def complete_with(self, result: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
-        """Write these files, the manifest of all figures, and result.json, whose presence ends the run."""
+    def complete_with(
+        self, result: Mapping[str, Any], files: Mapping[str, bytes], snapshots: Iterable[str] = ()
+    ) -> None:
+        """Write these files, the manifest of all figures, and result.json, whose presence ends the run.
+
+        Under the manifest are the weights of the result's checkpoint and of those of ``snapshots``.
+        """
+        steps = {*snapshots, *filter(None, [result.get("checkpoint")])}
         end = _document(result)
         for name, written in files.items():
             replace(self.path / name, written)
-        sealed = seal.document(self.path, {**files, "result.json": end}, result.get("checkpoint"))
+        sealed = seal.document(self.path, {**files, "result.json": end}, sorted(steps))
         replace(self.path / manifest.FILE, sealed)
         replace(self.path / "result.json", end)
 

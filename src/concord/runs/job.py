@@ -20,6 +20,7 @@ from concord.runs.store import RunStore
 from concord.runs.watching import never
 from concord.tasks.classify import Classify, ClassScores
 from concord.tasks.task import S, Task
+from concord.training.average import refuse_narrow
 from concord.training.job import Feed, Job
 from concord.training.observer import SILENT, Observer
 from concord.training.seeding import purpose_seed
@@ -64,6 +65,8 @@ def job_in(
 
     All members compute in the precision of the settings.
     """
+    if config.train.ema:
+        refuse_narrow(members)
     store = RunStore(
         folder,
         config,

@@ -19,6 +19,7 @@ from concord.cost.stored import from_data, to_data
 from concord.files import cache as folder
 from concord.runs.cost_inputs import Input
 from concord.zoo.build import is_darknet
+from concord.zoo.ensembles.names import inside
 from concord.zoo.registry import listing, names
 
 KIND = "costs"
@@ -69,7 +70,7 @@ def keep_cost(key: Key, priced: Priced) -> None:
 
 def _of_a_library(network: str) -> bool:
     """Whether concord, torchvision or timm defines it: who imports timm may register networks there."""
-    library, _, short = network.rpartition("/")
+    library, _, short = inside(network).rpartition("/")
     if ":" in network or is_darknet(network):
         return False
     own = short.partition("(")[0]

@@ -16,7 +16,13 @@ LOCKED = {
     "predictions.safetensors",
     "votes.safetensors",
 }
-SHOWN = {"report.html", "MODEL_CARD.md", "attack.json", "attack.html"}  # written by verbs that take no lock
+SHOWN = {  # written by verbs that take no lock
+    "report.html",
+    "MODEL_CARD.md",
+    "attack.json",
+    "attack.html",
+    "corruptions.json",
+}
 
 
 def remove(run: Path) -> None:

@@ -59,15 +59,16 @@ class Loaded:
         """One member by name, or all of them for the ensemble."""
         return stands.chosen(self.members, member)
 
-    def probabilities(self, pixels: Tensor, member: str = ENSEMBLE) -> Tensor:
-        """softmax of the mean of logits, in float32 whatever the training computed in.
+    def probabilities(self, pixels: Tensor, member: str = ENSEMBLE, temperature: float = 1.0) -> Tensor:
+        """softmax of the mean of logits over the temperature, in float32 whatever the training computed in.
 
         Shape: uint8 (B, C, H, W) -> (B, K)
         """
         x = self.interface.normalise(pixels.to(self.config.train.device))
         x = x.contiguous(memory_format=torch.channels_last)
         with whole_float32():
-            return torch.stack(outputs(self.chosen(member), x)).mean(0).softmax(-1).cpu()
+            logits = torch.stack(outputs(self.chosen(member), x)).mean(0)
+            return (logits / temperature).softmax(-1).cpu()
 
 
 def load_run(

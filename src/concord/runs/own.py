@@ -21,6 +21,7 @@ from concord.runs.plan import looks_at_validation, pointless, weight_of
 from concord.runs.store import RunStore
 from concord.runs.stream_order import require_order
 from concord.tasks.task import S, Task, Tree
+from concord.training.average import refuse_narrow
 from concord.training.beside import Beside
 from concord.training.job import Feed, Job, Plan
 from concord.training.loop import Rule, require_all
@@ -52,6 +53,8 @@ def own_job(
     """
     refuse_idle(members)
     require_order(parts.train, config.train)
+    if config.train.ema:
+        refuse_narrow(members)
     if isinstance(choices.optimizer, torch.optim.Optimizer):
         require_all(members, choices.optimizer)  # before a folder is made
 
@@ -92,7 +95,14 @@ def _plan(config: Config, binding: Binding, choices: Choices, steps: int) -> Pla
     train, own = config.train, choices.optimizer
     rate = None
     if not isinstance(own, torch.optim.Optimizer) and choices.schedule is not None:
-        rate = learning_rate(own.lr, train.schedule, epochs=train.epochs, steps=steps, warmup=train.warmup)
+        rate = learning_rate(
+            own.lr,
+            train.schedule,
+            epochs=train.epochs,
+            steps=steps,
+            warmup=train.warmup,
+            cycles=train.cycles,
+        )
     return Plan(
         epochs=train.epochs,
         optimizer=(lambda members: own) if isinstance(own, torch.optim.Optimizer) else own,
@@ -100,6 +110,7 @@ def _plan(config: Config, binding: Binding, choices: Choices, steps: int) -> Pla
         bind=partial(binding.bind, config),
         weight=weight_of(config.consensus, train.epochs * steps),
         rule=Rule(choices.alternating, train.clip, train.micro_batch),
+        ema=train.ema,
         patience=train.patience,
         checkpoint_seconds=train.checkpoint_seconds,
     )

@@ -1,6 +1,6 @@
 """Driving a training of a Python user's modules to its end, and the files that end a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from concord.cost.count import count as count_cost
 from concord.errors import ConcordError, ShapeError
-from concord.runs import machine, predictions
+from concord.runs import machine, predictions, uncertainty
 from concord.runs.config import Config
+from concord.runs.cycles import ends_of_cycles
 from concord.runs.folder import RunFolder, locked
 from concord.runs.history import History
 from concord.runs.result import MemberResult, Result, diversity_of, ensemble_of
@@ -38,7 +39,7 @@ def run(job: Job[S], out: Path | None, config: Config) -> History[S]:
                 fresh.append(last)
         done = final(job, training.position.best_step, last)
         if folder is not None and (fresh or not folder.complete):
-            _complete(folder, job, done)
+            _complete(folder, job, done, config, ends_of_cycles(config, job.feed.steps))
         return _history(job, done, fresh)
 
 
@@ -63,15 +64,17 @@ def _history(job: Job[S], done: Final[S], fresh: list[Epoch[S]]) -> History[S]:
     )
 
 
-def _complete(folder: RunFolder, job: Job[S], done: Final[S]) -> None:
-    """The files that end a run."""
+def _complete(
+    folder: RunFolder, job: Job[S], done: Final[S], config: Config, snapshots: Sequence[str]
+) -> None:
+    """The files that end a run, under a seal with the weights of these checkpoints."""
     if isinstance(done.test, ClassScores):
-        result = _class_result(folder, job, done).to_dict()  # type: ignore[arg-type]
+        result = _class_result(folder, job, done, config).to_dict()  # type: ignore[arg-type]
     else:
         valid = None if done.valid is None else done.valid.to_dict()
         result = {"members": {}, **done.test.to_dict(), "valid": valid, **_spent(folder, job, done)}
     kept = {predictions.FILE: predictions.content_of(done.predictions, predictions.truth(done))}
-    folder.complete_with(result, kept if done.predictions else {})
+    folder.complete_with(result, kept if done.predictions else {}, snapshots)
 
 
 def _spent(folder: RunFolder, job: Job[Any], done: Final[Any]) -> dict[str, Any]:
@@ -86,7 +89,9 @@ def _spent(folder: RunFolder, job: Job[Any], done: Final[Any]) -> dict[str, Any]
     }
 
 
-def _class_result(folder: RunFolder, job: Job[ClassScores], done: Final[ClassScores]) -> Result:
+def _class_result(
+    folder: RunFolder, job: Job[ClassScores], done: Final[ClassScores], config: Config
+) -> Result:
     x, _ = next(iter(job.feed.test()))
     members = {
         name: MemberResult(
@@ -102,7 +107,12 @@ def _class_result(folder: RunFolder, job: Job[ClassScores], done: Final[ClassSco
     spent = _spent(folder, job, done)
     notices = tuple(spent.pop("notices"))
     return Result(
-        members, ensemble_of(done.test, done.valid), diversity_of(done.test), notices=notices, **spent
+        members,
+        ensemble_of(done.test, done.valid),
+        diversity_of(done.test),
+        notices=notices,
+        uncertainty=uncertainty.measured(job, done, config.train),
+        **spent,
     )
 
 

@@ -17,6 +17,7 @@ from concord.files.commit import commit
 from concord.files.documents import parse_object
 from concord.files.tensors import parse_tensors
 from concord.runs.config import Consensus
+from concord.runs.cycles import snapshot
 from concord.runs.folder import RunFolder
 from concord.runs.own_members import refuse_lazy
 from concord.runs.own_settings import Binding
@@ -82,14 +83,19 @@ def _bytes_of(name: str, member: nn.Module, beside: Beside, shape: Shape | None)
         return tensor_bytes(checkpoint.detached(state | probe.probed(name, member, shape)))
 
 
-def read(path: Path, members: Mapping[str, nn.Module]) -> Found:
+def read(path: Path, members: Mapping[str, nn.Module], cycle: int | None = None) -> Found:
     """Weights of a saved ensemble, or of a run of ``Ensemble.fit``, into the members.
 
-    A consensus that was a function is not kept: it becomes "none". CheckpointError if nothing is there, it is
-    damaged, or was saved of other members.
+    A consensus that was a function is not kept: it becomes "none". ``cycle``: those at the end of that cycle
+    of a run, see ``cycles.snapshot``. CheckpointError if nothing is there, it is damaged, or was saved of
+    other members.
     """
     refuse_lazy(members)
-    return _run(path, members) if (path / "config.toml").is_file() else _saved(path, members)
+    if (path / "config.toml").is_file():
+        return _run(path, members, cycle)
+    if cycle is not None:
+        raise UsageError(f"{path} is not a run: only a run that was trained in cycles has snapshots")
+    return _saved(path, members)
 
 
 def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
@@ -118,11 +124,11 @@ def _saved(path: Path, members: Mapping[str, nn.Module]) -> Found:
     return found
 
 
-def _run(path: Path, members: Mapping[str, nn.Module]) -> Found:
+def _run(path: Path, members: Mapping[str, nn.Module], cycle: int | None) -> Found:
     folder = RunFolder(path)
     config = folder.config()
     _refuse_others(path, [member.name for member in config.members], members)
-    fill(members, standing(folder))
+    fill(members, standing(folder) if cycle is None else snapshot(folder, config, cycle))
     listed = folder.json("interface.json", ["classes"])["classes"]
     if not isinstance(listed, list):
         raise CheckpointError(f"{path / 'interface.json'}: damaged, classes is not a list")

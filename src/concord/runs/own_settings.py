@@ -21,6 +21,7 @@ from concord.runs.plan import consensus_of, edges_of
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task
 from concord.training.job import Seen
+from concord.training.muon import Muon
 from concord.training.optim import Adam, Sgd
 
 Cost = str | PairCost
@@ -134,9 +135,11 @@ class Choices:
 
     epochs: int = 30
     batch_size: int = 64
-    optimizer: Adam | Sgd | torch.optim.Optimizer = field(default_factory=Adam)
+    optimizer: Adam | Sgd | Muon | torch.optim.Optimizer = field(default_factory=Adam)
     schedule: str | None = "halving"  # None: the rate stays as the optimizer has it
     warmup: float = 0.0
+    cycles: int = 1
+    ema: float = 0.0
     clip: float | None = None
     patience: int | None = None
     alternating: bool = False
@@ -166,6 +169,8 @@ class Choices:
             "optimizer": _optimizer_table(self.optimizer),
             "schedule": "constant" if own or self.schedule is None else self.schedule,
             "warmup": _number(self.warmup),
+            "cycles": _number(self.cycles),
+            "ema": _number(self.ema),
             "clip": _number(self.clip),
             "patience": _number(self.patience),
             "update": "alternating" if self.alternating else "simultaneous",
@@ -193,9 +198,9 @@ def _device(members: Mapping[str, nn.Module]) -> str:
     return str(device) if device.type in ("cpu", "cuda") else "cpu"
 
 
-def _optimizer_table(optimizer: Adam | Sgd | torch.optim.Optimizer) -> dict[str, Any]:
-    if isinstance(optimizer, Sgd):
-        return {"kind": "sgd", **vars(optimizer)}
+def _optimizer_table(optimizer: Adam | Sgd | Muon | torch.optim.Optimizer) -> dict[str, Any]:
+    if isinstance(optimizer, Sgd | Muon):
+        return {"kind": type(optimizer).__name__.lower(), **vars(optimizer)}
     if isinstance(optimizer, Adam):
         plain = {key: value for key, value in vars(optimizer).items() if key != "decoupled"}
         return {"kind": "adamw" if optimizer.decoupled else "adam", **plain}
@@ -203,8 +208,8 @@ def _optimizer_table(optimizer: Adam | Sgd | torch.optim.Optimizer) -> dict[str,
         rate = float(optimizer.param_groups[0]["lr"])
         return {"kind": "python", "lr": rate, "name": type(optimizer).__name__}
     raise UsageError(
-        "optimizer is concord.Adam(...), concord.Sgd(...) or a torch optimizer made of the parameters of all"
-        f" members; got {optimizer!r}"
+        "optimizer is concord.Adam(...), concord.Sgd(...), concord.Muon(...) or a torch optimizer made of the"
+        f" parameters of all members; got {optimizer!r}"
     )
 
 

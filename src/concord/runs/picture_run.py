@@ -4,7 +4,7 @@ from pathlib import Path
 
 from concord.data.splits import Splits
 from concord.errors import CheckpointError
-from concord.runs import assemble, machine, threads
+from concord.runs import assemble, machine, threads, uncertainty
 from concord.runs.classes_only import classes_only
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
@@ -90,6 +90,7 @@ def _ready(job: Job[ClassScores], config: Config, interface: Interface, path: Pa
             done.checkpoint,
             job.feed.fingerprint,
             notices,
+            uncertainty.measured(job, done, config.train),
         )
 
     return Ready(job, config, interface.plain(), result)

@@ -24,11 +24,13 @@ from concord.consensus.objective import Consensus, pairwise
 from concord.errors import UsageError
 from concord.runs.config import Config, Train
 from concord.runs.config import Consensus as Settings
+from concord.runs.config_optimizers import Muon as MuonSettings
 from concord.runs.config_optimizers import OwnOptimizer
 from concord.runs.config_optimizers import Sgd as SgdSettings
 from concord.runs.ramps import Cosine, Piecewise, Ramp
 from concord.training.job import Plan, Seen
 from concord.training.loop import Rule, Weight
+from concord.training.muon import Muon
 from concord.training.optim import Adam, MakeOptimizer, Sgd, learning_rate
 
 KDCL = {*kdcl.TARGETS, "kdcl_general"}
@@ -46,11 +48,17 @@ def plan_of(config: Config, steps: int) -> Plan:
         epochs=train.epochs,
         optimizer=optimizer_of(train),
         rate=learning_rate(
-            train.optimizer.lr, train.schedule, epochs=train.epochs, steps=steps, warmup=train.warmup
+            train.optimizer.lr,
+            train.schedule,
+            epochs=train.epochs,
+            steps=steps,
+            warmup=train.warmup,
+            cycles=train.cycles,
         ),
         bind=bind,
         weight=weight_of(config.consensus, train.epochs * steps),
         rule=Rule(train.update == "alternating", train.clip, train.micro_batch),
+        ema=train.ema,
         patience=train.patience,
         test_each_epoch=train.test == "epoch",
         checkpoint_seconds=train.checkpoint_seconds,
@@ -66,6 +74,8 @@ def optimizer_of(train: Train) -> MakeOptimizer:
         )
     if isinstance(chosen, SgdSettings):
         return Sgd(chosen.lr, chosen.momentum, chosen.nesterov, chosen.weight_decay, chosen.decay)
+    if isinstance(chosen, MuonSettings):
+        return Muon(**chosen.model_dump(exclude={"kind"}))
     decoupled = chosen.kind == "adamw"
     return Adam(chosen.lr, chosen.betas, chosen.eps, chosen.weight_decay, chosen.decay, decoupled)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from concord.consensus.names import ENSEMBLE
 from concord.cost.record import Cost
 from concord.files.documents import Document
+from concord.runs.uncertainty import KEY, Uncertainty
 from concord.tasks.classify import ClassScores, Figures
 
 
@@ -71,6 +72,7 @@ class Result(Document):
     checkpoint: str
     fingerprint: str
     notices: tuple[str, ...]
+    uncertainty: Uncertainty | None = None  # None without a validation part
 
     def summary(self) -> str:
         """The figures in a line."""
@@ -81,7 +83,8 @@ class Result(Document):
         plain = asdict(self)
         diversity = plain.pop("diversity")
         head = {"members": plain.pop("members"), "ensemble": plain.pop("ensemble")}
-        return {**head, **diversity, **plain, "notices": list(self.notices)}
+        own = {"notices": list(self.notices), KEY: self.uncertainty and self.uncertainty.to_dict()}
+        return {**head, **diversity, **plain, **own}
 
     @classmethod
     def read(cls, plain: Mapping[str, Any], run: str) -> "Result":
@@ -98,6 +101,7 @@ class Result(Document):
             run=run,
             fingerprint=plain["fingerprint"],
             notices=tuple(plain["notices"]),
+            uncertainty=Uncertainty.within(plain),
             **rest,
         )
 

@@ -1,11 +1,11 @@
 """The seal of a complete run: RUN/MANIFEST.json holds size and SHA-256 of every file whose figures are shown.
 
 Sealed are result.json, config.toml, metrics.jsonl, interface.json, the predictions, and the weights that the
-result stands for. Runs of older versions have no manifest, or one that names less: what is not named is not
-checked.
+result and snapshots stand for. Runs of older versions have no manifest, or one that names less: what is not
+named is not checked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from concord.errors import CheckpointError
@@ -16,11 +16,13 @@ FIGURES = ("config.toml", "interface.json", "metrics.jsonl")  # beside the resul
 REMADE = ("result.json", "predictions.safetensors")  # a resume makes these again from the checkpoint
 
 
-def document(run: Path, files: Mapping[str, bytes], step: str | None) -> bytes:
-    """The manifest of a run that ends with these files, and stands for the checkpoint of that name."""
+def document(run: Path, files: Mapping[str, bytes], steps: Iterable[str]) -> bytes:
+    """The manifest of a run that ends with these files and the weights of the checkpoints of these names."""
     there = {name: (run / name).read_bytes() for name in FIGURES if (run / name).is_file()}
     entries = {name: manifest.entry_of(content) for name, content in {**there, **files}.items()}
-    return manifest.document_of({**entries, **({} if step is None else _weights(run / "ckpt" / step))})
+    for step in steps:
+        entries |= _weights(run / "ckpt" / step)
+    return manifest.document_of(entries)
 
 
 def _weights(step: Path) -> dict[str, Entry]:

@@ -19,6 +19,7 @@ from concord.runs.changes import (
     refuse,
 )
 from concord.runs.config import Config
+from concord.runs.cycles import ends_of_cycles
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint, probe
 from concord.training.moments import check_moments, without_moments
@@ -100,6 +101,7 @@ class RunStore:
         if changed:
             position = adapted(position, found.state, self.config, self.steps)
         weights.check(self.members, found)
+        raw = weights.raw_of(self.members, found, changed)
         kind, before = self.config.train.optimizer.kind, found.state["config"]["train"]["optimizer"]["kind"]
         optimizer: Mapping[str, Tensor] | None = None
         without: Collection[str] | None = None
@@ -114,7 +116,7 @@ class RunStore:
         self._check_log(found)
         checkpoint.set_aside(self.folder.checkpoints, found.path)
         index = position.epoch * self.steps + position.step
-        return Saved(index, position, weights.tensors_of(found), optimizer, without)
+        return Saved(index, position, weights.tensors_of(found), optimizer, without, raw)
 
     def _check_moments(self, found: checkpoint.Checkpoint, without: Collection[str] | None) -> None:
         before = found.state["config"]["train"]["optimizer"]
@@ -143,12 +145,14 @@ class RunStore:
     def save(self, saved: Saved) -> None:
         """Commit a checkpoint, and remove those that nobody needs any more."""
         self._commit(saved)
-        checkpoint.prune(self.folder.checkpoints, KEEP, saved.position.best_step)
+        besides = {saved.position.best_step, *ends_of_cycles(self.config, self.steps)}
+        checkpoint.prune(self.folder.checkpoints, KEEP, besides)
 
     def _commit(self, saved: Saved) -> None:
         tensors: dict[str, Tensors] = {
             f"{checkpoint.MEMBER}{name}": state for name, state in saved.members.items()
         }
+        tensors |= {f"{checkpoint.RAW}{name}": state for name, state in saved.raw.items()}
         tensors["optimizer"] = saved.optimizer or {}
         tensors["totals"] = saved.position.totals
         state = {

@@ -11,6 +11,7 @@ from concord.runs import folder as run_folder
 from concord.runs import machine, predictions, seal, stamp, toml
 from concord.runs.changes import edited, refuse
 from concord.runs.config import Config
+from concord.runs.cycles import ends_of_cycles
 from concord.runs.folder import RunFolder, locked
 from concord.runs.kinds import kind_of
 from concord.runs.ready import Call, Ready, RunResult
@@ -135,7 +136,8 @@ def run_job(ready: Ready[Any], folder: RunFolder) -> RunResult:
         done = final(job, training.position.best_step, last)
         result = ready.result(done, (*job.feed.notices, *_retired(config), *training.lost))
         kept = predictions.content_of(done.predictions, predictions.truth(done))
-        folder.complete_with(result.to_dict(), {predictions.FILE: kept})
+        snapshots = ends_of_cycles(config, job.feed.steps)
+        folder.complete_with(result.to_dict(), {predictions.FILE: kept}, snapshots)
     return result
 
 

@@ -11,17 +11,15 @@ from concord.runs import seal
 from concord.runs.changes import STATE, differences, refuse, refuse_edits
 from concord.runs.folder import RunFolder
 from concord.training import checkpoint, probe
-from concord.training.checkpoint import MEMBER, Checkpoint
+from concord.training.checkpoint import MEMBER, RAW, Checkpoint
 from concord.training.state import check_members, unpack_members
 from concord.training.types import check_finite
 
 
-def tensors_of(found: Checkpoint) -> dict[str, Mapping[str, Tensor]]:
-    """The state of every member that a checkpoint holds."""
+def tensors_of(found: Checkpoint, kind: str = MEMBER) -> dict[str, Mapping[str, Tensor]]:
+    """The state of every member that a checkpoint holds; with ``RAW`` that from which training continues."""
     return {
-        file.removeprefix(MEMBER): tensors
-        for file, tensors in found.tensors.items()
-        if file.startswith(MEMBER)
+        file.removeprefix(kind): tensors for file, tensors in found.tensors.items() if file.startswith(kind)
     }
 
 
@@ -32,6 +30,25 @@ def check(members: Mapping[str, nn.Module], found: Checkpoint) -> None:
     check_members(members, saved, str(found.path), networks)
     for name, member in members.items():
         check_finite(member, saved[name], f"{found.path}: member {name!r}")
+
+
+def raw_of(
+    members: Mapping[str, nn.Module], found: Checkpoint, changed: bool
+) -> dict[str, Mapping[str, Tensor]]:
+    """The weights that training continues with, of the members whose averages a checkpoint holds.
+
+    CheckpointError if they are of another network, or one that learns has none under unchanged settings.
+    """
+    raw = tensors_of(found, RAW)
+    averaged = bool(found.state["config"]["train"].get("ema")) and not changed
+    learning = {name for name, member in members.items() if any(p.requires_grad for p in member.parameters())}
+    needed = {
+        name: member for name, member in members.items() if name in raw or (averaged and name in learning)
+    }
+    check_members(needed, raw, f"{found.path}, where members are averages, {RAW}*.safetensors")
+    for name, member in needed.items():
+        check_finite(member, raw[name], f"{found.path}/{RAW}{name}.safetensors")
+    return raw
 
 
 def fill(members: Mapping[str, nn.Module], found: Checkpoint) -> None:

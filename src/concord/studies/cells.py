@@ -9,7 +9,7 @@ from concord.errors import CheckpointError
 from concord.runs import toml
 from concord.runs.config import Config
 from concord.runs.folder import RunFolder
-from concord.studies.grid import GridCell
+from concord.studies.rows import GridCell
 
 SOURCE = "data.source: "
 # settings of [train] that are chosen for the machine where a cell leaves them open

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from concord.studies.grid import GridCell
+from concord.studies.rows import GridCell
 
 Outcome = dict[str, Any] | Exception  # what result.json holds, or why there is none
 

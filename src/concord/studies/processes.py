@@ -22,7 +22,7 @@ from concord.studies.worker import SIGNALS, STOP, serve
 
 if TYPE_CHECKING:
     from concord.studies.executor import Outcome
-    from concord.studies.grid import GridCell
+    from concord.studies.rows import GridCell
 
 LOOK = 0.1  # seconds between two looks at what no pipe tells: the caller's stop, processes that died
 

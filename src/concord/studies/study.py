@@ -19,8 +19,9 @@ from concord.runs.folder import RunFolder, locked
 from concord.runs.there import STUDY
 from concord.studies import grid
 from concord.studies.cells import check_cells, refuse_strangers
-from concord.studies.grid import GridCell, Study
 from concord.studies.processes import run_all, threads_each
+from concord.studies.rows import GridCell
+from concord.studies.settings import Study
 from concord.training.observer import Observer
 
 
@@ -69,7 +70,7 @@ def run_cells(
     """
     refuse_strangers(folder / "cells", cells)
     check_cells(folder / "cells", cells)
-    todo = [cell for cell in cells if not (folder / "cells" / cell.name / "result.json").is_file()]
+    todo = [cell for cell in cells if not cell.done(folder / "cells")]
     done = len(cells) - len(todo)
     if done:
         observer.notice(f"{done} of {amount(len(cells), 'run')} finished already")
@@ -98,14 +99,21 @@ def _outcomes(
 ) -> Iterator[tuple[GridCell, dict[str, Any] | Exception]]:
     """Every cell that was to do, with its result or why it has none."""
     threads = threads_each(len(cells), jobs)  # of the whole grid, so that every row is computed alike
-    for pupils in (False, True):
+    known = {cell.name: cell for cell in cells}
+    waves = [(_wave(cell, known), cell) for cell in todo]
+    for number in sorted({wave for wave, _ in waves}):
         ready = []
-        for cell in (cell for cell in todo if bool(cell.teacher) == pupils):
+        for cell in (cell for wave, cell in waves if wave == number):
             if cell.teacher and not (cell.teacher / "result.json").is_file():
                 yield cell, UntaughtError(f"the run of its teachers gave no result: {cell.teacher.name}")
             else:
                 ready.append(cell)
         yield from run_all(runs, ready, jobs, threads, tuple(allow_code), stop)
+
+
+def _wave(cell: GridCell, known: Mapping[str, GridCell]) -> int:
+    """How many runs have to end one after the other before this one can begin."""
+    return 0 if cell.teacher is None else 1 + _wave(known[cell.teacher.name], known)
 
 
 class UntaughtError(DivergedError):
@@ -124,9 +132,9 @@ def incomplete_cohorts(folder: Path, cells: Sequence[GridCell]) -> dict[str, str
 
 
 def _line(cell: GridCell, result: Mapping[str, Any]) -> str:
-    members = [cell.only[0]] if cell.only else list(result["members"])
+    members = list(cell.only or result["members"])
     errors = [f"{name} {100 * result['members'][name]['test_error']:.2f}" for name in members]
-    if len(errors) > 1:
+    if len(errors) > 1 and not cell.only:
         errors.append(f"ensemble {100 * result['ensemble']['test_error']:.2f}")
     row = cell.cost if not cell.weight else f"{cell.cost} {cell.weight:g}"
     return f"{row:12} seed {cell.seed}  test error %: {'  '.join(errors)}  {result['seconds']:.0f} s"

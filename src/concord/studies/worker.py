@@ -11,13 +11,15 @@ import signal
 import threading
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from concord.consensus.names import ENSEMBLE
 from concord.errors import StoppedError
-from concord.studies.grid import GridCell
+from concord.studies.rows import SNAPSHOTS_FILE, GridCell
+from concord.studies.settings import SNAPSHOTS
 from concord.training.observer import Silent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the caller's business
@@ -67,10 +69,25 @@ class Worker(Silent):
         path = self.folder / cell.name
         watched: dict[str, Any] = {"observer": self, "stop": lambda: self.stopping}
         if (path / "config.toml").exists():
-            return resume(path, allow_code=self.allow_code, **watched).to_dict()
-        settings = cell.config.model_dump(mode="json", exclude_none=True)
-        settings["train"].setdefault("threads", self.threads)
-        return train(toml.parse(settings), path, allow_code=self.allow_code, **watched).to_dict()
+            result = resume(path, allow_code=self.allow_code, **watched).to_dict()
+        else:
+            settings = cell.config.model_dump(mode="json", exclude_none=True)
+            settings["train"].setdefault("threads", self.threads)
+            result = train(toml.parse(settings), path, allow_code=self.allow_code, **watched).to_dict()
+        return result if cell.cost != SNAPSHOTS else self.with_snapshots(path, result, watched)
+
+    def with_snapshots(self, path: Path, result: dict[str, Any], watched: dict[str, Any]) -> dict[str, Any]:
+        """Write the figures of what snapshots predict together; gives the result with their test errors."""
+        from concord.runs.evaluate import snapshots_together
+        from concord.runs.folder import RunFolder
+
+        found = snapshots_together(path, allow_code=self.allow_code, **watched)
+        columns = {name: asdict(figures) for name, figures in found.items()}
+        RunFolder(path).write_json(SNAPSHOTS_FILE, {"columns": columns})
+        members = {
+            name: row | {"test_error": columns[name]["test_error"]} for name, row in result["members"].items()
+        }
+        return {**result, "members": members, ENSEMBLE: columns[ENSEMBLE]}
 
 
 def serve(talk: Connection, folder: Path, threads: int, allow_code: tuple[str, ...]) -> None:

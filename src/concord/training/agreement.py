@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from concord.consensus.edges import Edges
 from concord.tasks.task import Compared, Tree
+from concord.training import contract
 from concord.training.batch import Batch, count
 from concord.training.cohort import Pass
 from concord.training.devices import device_of
@@ -34,11 +35,12 @@ def hardened(run: Pass, i: int, batch: Batch, loss: Tensor) -> Tensor:
     if adversarial is None or not loss.requires_grad:
         return loss
     x, y = batch.of(i)
+    member = run.cohort.networks()[i]
 
     def per_sample(inputs: Tree) -> Tensor:
-        return task.loss(run.output(i, inputs), y)
+        return contract.losses(member, task, run.output(i, inputs), y)
 
-    with buffers_kept([run.cohort.networks()[i]]):
+    with buffers_kept([member]):
         changed = adversarial.craft(i, per_sample, x, run.draw())
     return adversarial.share * loss + (1 - adversarial.share) * per_sample(changed).mean()
 

@@ -2,6 +2,7 @@
 
     ckpt/step-00000123/
       member-NAME.safetensors   one per member
+      raw-NAME.safetensors      where members are averages: the weights that training continues with
       optimizer.safetensors     moments, named after their parameters
       totals.safetensors        sums of the epoch in progress
       state.json                position, configuration, fingerprint of the data
@@ -20,7 +21,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ from concord.training.state_types import check_state
 STEP = re.compile(r"step-([0-9]{8,})(\.old)?")
 LEFT = re.compile(r"step-[0-9]{8,}(\.old)?\.tmp-[0-9]+")
 MEMBER = "member-"  # before the name, in the files of a checkpoint
+RAW = "raw-"
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 TRIES = 100  # to read the newest checkpoint while a training replaces it
 Tensors = Mapping[str, Tensor]
@@ -193,13 +195,13 @@ def set_aside(folder: Path, after: Path) -> None:
                 path.rename(aside)
 
 
-def prune(folder: Path, keep: int, besides: str | None) -> None:
-    """Remove what killed saves left, and all but the newest ``keep`` checkpoints and the one named.
+def prune(folder: Path, keep: int, besides: Collection[str | None]) -> None:
+    """Remove what killed saves left, and all but the newest ``keep`` checkpoints and those named.
 
     A folder without a manifest is not taken for a checkpoint of concord.
     """
     for path in steps(folder)[:-keep]:
-        if path.name != besides and (path / "MANIFEST.json").is_file():
+        if path.name not in besides and (path / "MANIFEST.json").is_file():
             remove(path)
     remove_killed(folder)
 

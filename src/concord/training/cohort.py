@@ -11,7 +11,7 @@ from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus
 from concord.errors import UsageError, amount
 from concord.tasks.task import Compared, Task, Tree
-from concord.training import stacked
+from concord.training import contract, stacked
 from concord.training.batch import Batch
 from concord.training.devices import computing, copied, device_of, forward, home_of
 from concord.training.foreign import blamed
@@ -134,7 +134,13 @@ class Pass:
 
     def compare(self, i: int, x: Tree, target: Tree | None) -> Compared:
         """The predictions of member i on x, as members compare them."""
-        return self.cohort.task.compare(self.output(i, x), target)
+        return self.cohort.task.compare(self.together(i, self.output(i, x)), target)
+
+    def together(self, i: int, output: Tree) -> Tree:
+        """What member i predicts by this output, which may be that of several inner members."""
+        name, member = self.cohort.names[i], self.cohort.networks()[i]
+        with blamed(name, member, f"at update {self.index}, with its output"):
+            return contract.together(member, self.cohort.task, output)
 
 
 def _arguments(x: Tree) -> tuple[Tensor, ...]:

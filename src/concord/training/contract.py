@@ -4,13 +4,21 @@
                    in place, as binary layers do, which clip their latent weights
   undecayed        names of the module's own parameters that weight decay leaves alone, a tuple of strings
 
-Both are looked up on the class of each module of a member.
+Both are looked up on the class of each module of a member. One more is looked up on the class of the member:
+
+  inner_outputs(output)   a method of an ensemble in one network: the outputs of its inner members, made of
+                          what it gives in training mode. Each has a loss of its own, of which the member's is
+                          the mean; members are compared by what the inner ones predict together
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from concord.errors import UsageError
+from concord.tasks.task import Task, Tree
 from concord.training.foreign import blamed
 
 
@@ -38,3 +46,28 @@ def undecayed(member: nn.Module) -> list[nn.Parameter]:
             raise UsageError(f"undecayed of {kind} is a tuple of names of its parameters, got {names!r}")
         found += [p for name, p in module.named_parameters(recurse=False) if name in names]
     return found
+
+
+def losses(member: nn.Module, task: Task[Any], output: Tree, target: Tree) -> Tensor:
+    """The loss of each sample: of an ensemble in one network, the mean over its inner members.
+
+    Shape: -> (B,)
+    """
+    inner = _inner(member, output)
+    if inner is None:
+        return task.loss(output, target)
+    return torch.stack([task.loss(one, target) for one in inner]).mean(0)
+
+
+def together(member: nn.Module, task: Task[Any], output: Tree) -> Tree:
+    """What a member predicts: its output, or what its inner members predict together."""
+    inner = _inner(member, output)
+    return output if inner is None else task.combine(inner)
+
+
+def _inner(member: nn.Module, output: Tree) -> Sequence[Tree] | None:
+    """Outputs of inner members in training mode; None where there are none."""
+    if not member.training or not hasattr(type(member), "inner_outputs"):
+        return None
+    inner: Sequence[Tree] = member.inner_outputs(output)  # type: ignore[operator]
+    return inner

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from concord.errors import DivergedError, StoppedError, amount
 from concord.tasks.task import S
+from concord.training.average import Averages
 from concord.training.batch import Batch
 from concord.training.beside import Beside
 from concord.training.cohort import Cohort
@@ -39,6 +40,7 @@ class Training(Generic[S]):
     def __init__(self, job: Job[S]) -> None:
         self.job = job
         self.optimizer = job.plan.optimizer(job.members)
+        self.averages = Averages(job.members, job.plan.ema)
         built = job.beside or {name: Beside(name, member) for name, member in job.members.items()}
         self.beside = {name: built[name].untold() for name in job.members}
         self.lost: list[str] = []  # what changed in members and no checkpoint holds
@@ -51,11 +53,15 @@ class Training(Generic[S]):
         """Continue from what the store has, if it has anything."""
         saved = self.job.store.load()
         if saved is None:
+            self.averages.start()
             return
         unpack_members(self.job.members, saved.members)
         if saved.optimizer is not None:
             check_like(self.optimizer, self.job.members, saved.optimizer, "the saved state", saved.without)
             unpack_optimizer(self.optimizer, self.job.members, saved.optimizer)
+        self.averages.start()
+        raw = {name: tensors for name, tensors in saved.raw.items() if name in self.averages.learners}
+        unpack_members({name: self.job.members[name] for name in raw}, raw)
         self.position = saved.position
 
     def save(self) -> None:
@@ -64,9 +70,10 @@ class Training(Generic[S]):
         UsageError that names the member whose own code fails, or gives what no checkpoint can hold.
         """
         refuse_not_finite(self.job.members, self.optimizer, self.index)
-        members = {name: self._state_of(name, member) for name, member in self.job.members.items()}
         optimizer = pack_optimizer(self.optimizer, self.job.members)
-        self.job.store.save(Saved(self.index, self.position, members, optimizer))
+        with self.averages.shown() as raw:
+            members = {name: self._state_of(name, member) for name, member in self.job.members.items()}
+            self.job.store.save(Saved(self.index, self.position, members, optimizer, raw=raw))
         for sentence in (text for one in self.beside.values() for text in one.lost()):
             self.lost.append(sentence)
             announce(self.job.observer, sentence)
@@ -104,6 +111,7 @@ class Training(Generic[S]):
         )
         began = time.perf_counter()
         for step in updates:
+            self.averages.update(step.index)
             position.add(step, job.task.tally(step.outputs, step.targets), time.perf_counter() - began)
             yield step
             self._between_updates()
@@ -177,7 +185,8 @@ class Training(Generic[S]):
 
     def _evaluated(self, samples: Samples, *, keep: bool = False) -> Evaluated:
         try:
-            return evaluate(self.job.members, samples, self.job.task, keep=keep, stop=self.job.stop)
+            with self.averages.shown():
+                return evaluate(self.job.members, samples, self.job.task, keep=keep, stop=self.job.stop)
         except InterruptedEvaluation:
             self.stop()
             raise
@@ -208,6 +217,7 @@ class Training(Generic[S]):
             done = self.close_epoch()
             job.observer.epoch(done)
             yield done
+        self.averages.settle()
 
 
 def _finite(figures: dict[str, Any]) -> bool:

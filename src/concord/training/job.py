@@ -49,6 +49,7 @@ class Plan:
     bind: Callable[[int, Seen], tuple[Consensus, Edges]]
     weight: Weight
     rule: Rule = field(default_factory=Rule)
+    ema: float = 0.0  # decay of the average of each member's weights, see ``average``; 0: none
     patience: int | None = None  # epochs without a better validation score before stopping
     test_each_epoch: bool = False  # otherwise the test set is predicted once, at the end
     checkpoint_seconds: float = 60.0  # between saves within an epoch

@@ -15,10 +15,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from concord.consensus.objective import per_edge
 from concord.errors import DivergedError, UsageError
 from concord.tasks.task import Tree
-from concord.training import agreement
+from concord.training import agreement, contract
 from concord.training.batch import Batch, batches_of, joined
 from concord.training.cohort import Cohort, Pass
-from concord.training.contract import after_update
 from concord.training.foreign import backward, blamed, step
 
 Weight = Callable[[int], float]
@@ -147,9 +146,10 @@ def at_once(
 def together(run: Pass, batch: Batch, weight: float) -> tuple[Tensor, Tensor, list[Tree]]:
     """Mean losses, mean consensus cost and outputs of all members. Shape: -> (M,), (), M outputs"""
     everyone = range(len(run.cohort))
-    outputs = run.outputs(batch)
-    means = [_loss(run, i, outputs[i], batch.of(i)[1]) for i in everyone]
+    given = run.outputs(batch)
+    means = [_loss(run, i, given[i], batch.of(i)[1]) for i in everyone]
     losses = torch.stack([agreement.hardened(run, i, batch, means[i]) for i in everyone])
+    outputs = [run.together(i, given[i]) for i in everyone]
     cost = agreement.shared(run, batch, outputs) if weight else losses.new_zeros(())
     return losses, cost, outputs
 
@@ -158,7 +158,7 @@ def _loss(run: Pass, i: int, output: Tree, y: Tree) -> Tensor:
     """Mean loss of member i; an output that the task cannot take is its fault."""
     name, member = run.cohort.names[i], run.cohort.networks()[i]
     with blamed(name, member, f"at update {run.index}, with its output"):
-        return run.cohort.task.loss(output, y).mean()
+        return contract.losses(member, run.cohort.task, output, y).mean()
 
 
 def in_turn(
@@ -172,8 +172,9 @@ def in_turn(
     losses, costs, outputs = [], [], []
     for i in range(len(cohort)):
         x, y = batch.of(i)
-        output = run.output(i, x)
-        loss = _loss(run, i, output, y)
+        given = run.output(i, x)
+        loss = _loss(run, i, given, y)
+        output = run.together(i, given)
         cost = loss.new_zeros(())
         if weight:
             cost = agreement.alone(run, i, batch, task.compare(output, y))
@@ -224,7 +225,7 @@ def apply(
             _clip(member, rule.clip)
     step(optimizer, index)
     for name in names:
-        after_update(name, cohort.members[name], index)
+        contract.after_update(name, cohort.members[name], index)
     rule.after(index)
 
 

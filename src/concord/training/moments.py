@@ -125,12 +125,12 @@ def check_like(
 
     The step is made by a copy, on copies of the parameters. An optimiser that cannot be copied or needs more
     than gradients for a step says nothing about its state, and nothing is compared then. Only one of torch's
-    own is known to remember nothing else later.
+    own, or of concord's, is known to remember nothing else later.
     """
     made = _tried(optimizer)
     if made is None:
         return
-    known = type(optimizer).__module__.startswith("torch.optim")
+    known = type(optimizer).__module__.startswith(("torch.optim", "concord."))
     for name, parameter in parameters(members).items():
         if id(parameter) not in made:
             continue

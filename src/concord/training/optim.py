@@ -59,15 +59,15 @@ class Sgd:
 
     def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
         groups = groups_of(members, self.weight_decay, self.decay)
-        fused = _fused(members)
+        together = fused(members)
         made = torch.optim.SGD(
-            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=together
         )
         made.register_step_pre_hook(_start_late)
         return made
 
 
-def _fused(members: Mapping[str, nn.Module]) -> bool:
+def fused(members: Mapping[str, nn.Module]) -> bool:
     """Whether torch's fused steps can be used: they take a parameter for one piece of memory, and would write
     beside one that is a slice of a larger tensor."""
     return all(in_order(p) for member in members.values() for p in member.parameters())
@@ -100,11 +100,16 @@ class Adam:
     def __call__(self, members: Mapping[str, nn.Module]) -> torch.optim.Optimizer:
         kind = torch.optim.AdamW if self.decoupled else torch.optim.Adam
         groups = groups_of(members, self.weight_decay, self.decay)
-        return kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=_fused(members))
+        return kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused(members))
 
 
-def learning_rate(lr: float, schedule: str, *, epochs: int, steps: int, warmup: float = 0.0) -> Rate:
+def learning_rate(
+    lr: float, schedule: str, *, epochs: int, steps: int, warmup: float = 0.0, cycles: int = 1
+) -> Rate:
     """The rate of update ``index`` (from 0) of N = epochs x steps; p = index / N.
+
+    With several cycles p is the part of the cycle in progress, (index cycles / N) mod 1: the schedule begins
+    again with each.
 
     halving: lr 2^-n, n = how many of 50 %, 75 %, 90 % of the updates are over. halving_epochs: the same by
     whole epochs, as the author's code has it. cosine: lr (1 + cos(pi p)) / 2. A warm-up multiplies by (p +
@@ -117,7 +122,9 @@ def learning_rate(lr: float, schedule: str, *, epochs: int, steps: int, warmup: 
 
     def rate(index: int) -> float:
         warm = min(1.0, (index + 1) / (warmup * updates)) if warmup else 1.0
-        return lr * warm * factor(index / updates, index // steps / epochs)
+        return (
+            lr * warm * factor(index * cycles % updates / updates, index // steps * cycles % epochs / epochs)
+        )
 
     return rate
 
@@ -132,6 +139,6 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The same rate for every group; moments stay as they are."""
+    """This rate for every group, times the group's ``factor`` if it has one; moments stay as they are."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)

@@ -1,7 +1,7 @@
 """Where the state of a training is kept: nowhere but in memory, or, in the room of runs, in a run folder."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -18,7 +18,8 @@ class Saved:
     """The state of a training after ``index`` updates; later updates need nothing else.
 
     ``optimizer`` is None where its state starts over. ``without``: the parameters of which it remembers
-    nothing, as ``member/parameter``; None where that is unknown.
+    nothing, as ``member/parameter``; None where that is unknown. ``members`` are what the training stands
+    for; where these are averages, ``raw`` are the weights that it continues with.
     """
 
     index: int
@@ -26,6 +27,7 @@ class Saved:
     members: Mapping[str, Tensors]
     optimizer: Tensors | None
     without: Collection[str] | None = None
+    raw: Mapping[str, Tensors] = field(default_factory=dict)
 
 
 class Store(Protocol):

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from concord.errors import CheckpointError, UsageError
 from concord.tasks.task import Task, Tree
+from concord.training import contract
 from concord.training.batch import count
 from concord.training.beside import Beside
 from concord.training.checkpoint import detached
@@ -111,7 +112,7 @@ def _pass(
         member.zero_grad()
         with blamed(name, member, "when it was tried in training mode"):
             output = forward(member, x, precision)
-            loss = _loss(name, task, output, y)
+            loss = _loss(name, member, task, output, y)
         if loss.requires_grad:
             backward(loss, [name], 0)
     tensors = [*tree_leaves(output), *(p.grad for p in member.parameters())]
@@ -127,11 +128,11 @@ def _read_back(name: str, fresh: nn.Module, saved: Mapping[str, Tensor]) -> None
         raise UsageError(f"no checkpoint could hold what it is after an update: {error}") from error
 
 
-def _loss(name: str, task: Task[Any], output: Tree, y: Tree) -> Tensor:
+def _loss(name: str, member: nn.Module, task: Task[Any], output: Tree, y: Tree) -> Tensor:
     refuse_output(name, output)
     try:
-        loss = task.loss(output, y)
-        task.compare(output, y)
+        loss = contract.losses(member, task, output, y)
+        task.compare(contract.together(member, task, output), y)
     except UsageError:
         raise
     except Exception as error:

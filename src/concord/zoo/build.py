@@ -6,6 +6,7 @@ The forms of a name, tried in this order:
   * ``timm/NAME``, ``torchvision/NAME``  a network of that library
   * ``NAME``  the zoo's network, else torchvision's, else timm's
   * ``NAME(filters=12, repetitions=2)``  a network of the zoo in another size: whole numbers only
+  * ``batch_ensemble(NAME, members=4)``, ``packed_ensemble(NAME, ...)``  see ``zoo.ensembles``
 """
 
 import inspect
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from concord.errors import UsageError, suggestion
 from concord.zoo import own, registry
+from concord.zoo.ensembles.names import named
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +50,11 @@ def build(
 
         _refuse_weights(name, pretrained)
         return network_of(Path(name), channels, classes)
+    if (ensemble := named(name)) is not None:
+        from concord.zoo.ensembles.made import made
+
+        _refuse_weights(name, pretrained)
+        return made(ensemble, channels=channels, classes=classes)
     library, _, short = name.rpartition("/")
     if ":" in name:
         if name not in set(allow_code):

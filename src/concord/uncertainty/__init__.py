@@ -1,0 +1,1 @@
+"""How sure a classifier may be: temperature scaling, sets of labels, scores of unfamiliar samples."""

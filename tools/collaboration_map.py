@@ -1,0 +1,309 @@
+"""The map of collaboration: where a consensus helps, does nothing or harms.
+
+    python tools/collaboration_map.py collect map/* --to MAP.csv
+    python tools/collaboration_map.py draw MAP.csv --to MAP.svg
+
+``collect`` reads the folders of finished studies, each of ``concord study docs/results/studies/map.toml
+--data DATA --set data.limit=IMAGES --epochs EPOCHS --out map/DATA-IMAGESxEPOCHS``; other seeds of one place
+may lie in another folder. ``draw`` makes a picture with a column for each place and a row for each arm, and
+prints tables as Markdown. A difference is taken seed by seed: t interval at 95 %, and p of the exact
+sign-flip test, which is at least 2 / 2^n for n seeds.
+"""
+
+import argparse
+import csv
+import io
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from concord.consensus.names import ENSEMBLE, NONE
+from concord.files.atomic import write_text
+from concord.report.compare import churn, paired_difference
+from concord.report.records import Cell, Setting
+from concord.report.study_view import study_view
+from concord.report.svg import INK, PAPER, standalone, svg
+from concord.report.tables import Table, entries, markdown
+from concord.report.text import MISSING, decimal, percent, points, probability
+from concord.runs import toml
+from concord.runs.there import STUDY
+from concord.studies.settings import ONCE
+from concord.studies.study import planned
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+MEMBERS = "members"  # the column of their mean
+EVERY = "every"  # in place of a seed: what is a figure of all of them
+PLAIN: Setting = (NONE, 0.0)
+STRONG = 0.2  # share of the plain error at which a colour is full
+HELPS, HARMS = (0.00, 0.45, 0.70), (0.84, 0.37, 0.00)
+Place = tuple[str, int, int]  # data, images, epochs
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one column of one run; of ``EVERY`` seed only the churn. Empty where there is none."""
+
+    data: str
+    images: int
+    epochs: int
+    cost: str
+    weight: float
+    column: str
+    seed: str
+    test_error: float | None = None
+    valid_error: float | None = None
+    test_nll: float | None = None
+    test_ece: float | None = None
+    disagreement: float | None = None
+    churn: float | None = None
+
+    @property
+    def place(self) -> Place:
+        return self.data, self.images, self.epochs
+
+    @property
+    def setting(self) -> Setting:
+        return self.cost, self.weight
+
+
+def collected(folders: Iterable[Path]) -> list[Row]:
+    """All rows of the studies in these folders."""
+    places: dict[Place, list[Cell]] = defaultdict(list)
+    for folder in folders:
+        tables = toml.read(folder / STUDY)
+        varied, cells = planned(folder, tables)
+        source = Path(str(tables["data"]["source"]))
+        name = source.parent.name if source.name.startswith("grey") else source.name
+        place = name, tables["data"]["limit"], tables["train"]["epochs"]
+        places[place] += study_view(folder, varied, cells).cells
+    return [row for place in sorted(places) for row in _rows(place, places[place])]
+
+
+MEASURES = ("test_error", "valid_error", "test_nll", "test_ece")
+
+
+def _rows(place: Place, cells: Sequence[Cell]) -> Iterator[Row]:
+    votes: dict[tuple[str, float, str], list[Sequence[int]]] = defaultdict(list)
+    for cell in sorted(cells, key=lambda one: one.seed):
+        for column in cell.scores["test_error"]:
+            figures = {measure: cell.scores[measure].get(column) for measure in MEASURES}
+            apart = cell.pairs.get("disagreement") if column == ENSEMBLE else None
+            yield Row(*place, *cell.setting, column, str(cell.seed), **figures, disagreement=apart)
+            if column in cell.votes:
+                votes[*cell.setting, column].append(cell.votes[column])
+    for (cost, weight, column), found in votes.items():
+        yield Row(*place, cost, weight, column, EVERY, churn=churn(found))
+
+
+def written(rows: Sequence[Row]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [field.name for field in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _short(value) for key, value in asdict(row).items()})
+    return out.getvalue()
+
+
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def read(path: Path) -> list[Row]:
+    with path.open(newline="") as file:
+        return [_row(line) for line in csv.DictReader(file)]
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    found = [field.name for field in fields(Row)][7:]
+    figures = {name: float(line[name]) if line[name] else None for name in found}
+    return Row(
+        line["data"], int(line["images"]), int(line["epochs"]), line["cost"], float(line["weight"]),
+        line["column"], line["seed"], **figures,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Change:
+    """Mean difference over n seeds, its interval, p of the sign-flip test, and what it is compared with."""
+
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+    p: float
+    reference: float
+
+    @property
+    def proven(self) -> bool:
+        """Both the interval and the sign-flip test exclude no difference."""
+        return self.low is not None and self.high is not None and self.low * self.high > 0 and self.p < 0.05
+
+    @property
+    def text(self) -> str:
+        return f"{points(self.mean)}{'*' if self.proven else ''}"
+
+
+def sign_flip(differences: Sequence[float]) -> float:
+    """Two-sided p: the share of the 2^n choices of signs whose sum is at least as far from 0."""
+    signs = product((1, -1), repeat=len(differences))
+    sums = [sum(s * d for s, d in zip(chosen, differences, strict=True)) for chosen in signs]
+    far = abs(sum(differences)) * (1 - 1e-12)
+    return sum(abs(total) >= far for total in sums) / len(sums)
+
+
+class Map:
+    """The rows of a map, asked by place, setting, column and measure."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.places = sorted({row.place for row in rows})
+
+    def settings(self) -> list[Setting]:
+        """Every row of the picture: the arms as they appear, taught once at the end."""
+        found = dict.fromkeys(row.setting for row in self.rows if row.setting != PLAIN)
+        return sorted(found, key=lambda setting: setting[0] == ONCE)
+
+    def scores(self, place: Place, setting: Setting, measure: str, column: str) -> dict[str, float]:
+        """Seed -> score; of ``MEMBERS`` the mean over the members."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for row in self.rows:
+            value = getattr(row, measure)
+            there = (row.column == ENSEMBLE) == (column == ENSEMBLE)
+            if row.place == place and row.setting == setting and there and value is not None:
+                found[row.seed].append(value)
+        return {seed: statistics.fmean(values) for seed, values in found.items()}
+
+    def change(
+        self, place: Place, setting: Setting, against: Setting, column: str, measure: str = "test_error"
+    ) -> Change | None:
+        """What a setting changes against another; None where they share no seed."""
+        ours, theirs = (self.scores(place, s, measure, column) for s in (setting, against))
+        seeds = sorted(ours.keys() & theirs.keys())
+        numbered = [{i: scores[seed] for i, seed in enumerate(seeds)} for scores in (ours, theirs)]
+        known = paired_difference(*numbered)
+        if known is None:
+            return None
+        p = sign_flip([ours[seed] - theirs[seed] for seed in seeds])
+        middle = statistics.fmean(theirs[seed] for seed in seeds)
+        return Change(len(seeds), known.mean, known.low, known.high, p, middle)
+
+
+def label(setting: Setting) -> str:
+    if setting == PLAIN:
+        return "plain"
+    return "taught once" if setting[0] == ONCE else f"{setting[0]}, weight {setting[1]:g}"
+
+
+def drawn(known: Map, to: Path) -> None:
+    """A field for every place and row: blue where the error falls, orange where it rises."""
+
+    def draw(drawing: "Figure") -> None:
+        above, below = drawing.subplots(2, 1)
+        _panel(above, known, MEMBERS, "Test error of the members in points, against plain members")
+        _panel(below, known, ENSEMBLE, "Test error of the ensemble in points, against the plain ensemble")
+
+    width, height = 2.6 + 0.62 * len(known.places), 1.8 + 0.72 * (len(known.settings()) + 1)
+    write_text(to, standalone(svg(width, height, "Where a consensus helps, does nothing or harms", draw)))
+
+
+def _panel(axis: "Axes", known: Map, column: str, title: str) -> None:
+    rows, places = known.settings(), known.places
+    for (y, setting), (x, place) in product(enumerate(rows), enumerate(places)):
+        change = known.change(place, setting, PLAIN, column)
+        if change is not None:
+            axis.add_patch(_field(x, y, change))
+            weight = "bold" if change.proven else "normal"
+            axis.text(x, y, change.text, ha="center", va="center", fontsize=8, fontweight=weight, color=INK)
+    axis.set_xlim(-0.5, len(places) - 0.5)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_yticks(range(len(rows)), [label(row) for row in rows])
+    axis.set_xticks(
+        range(len(places)), [f"{data}\n{images:,}\nx {epochs}" for data, images, epochs in places]
+    )
+    axis.tick_params(length=0)
+    axis.set_title(title, loc="left")
+
+
+def _field(x: float, y: float, change: Change) -> "Rectangle":
+    from matplotlib.patches import Rectangle
+
+    share = min(abs(change.mean) / change.reference / STRONG, 1.0) if change.reference else 0.0
+    full = HELPS if change.mean < 0 else HARMS
+    red, green, blue = (1 - 0.6 * share * (1 - part) for part in full)
+    return Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, facecolor=(red, green, blue), edgecolor=PAPER)
+
+
+def error_table(known: Map, against: Setting, column: str) -> Table:
+    """Differences of the test error, with interval and sign-flip p."""
+    rows, body = [row for row in known.settings() if row != against], []
+    for place in known.places:
+        changes = [known.change(place, row, against, column) for row in rows]
+        there = next((change for change in changes if change), None)
+        figures = [str(there.n), percent(there.reference)] if there else [MISSING, MISSING]
+        body.append(entries(f"{place[0]} {place[1]:,} x {place[2]}", *figures, *map(_told, changes)))
+    return Table(
+        f"Test error of the {column} in percentage points, against {label(against)}",
+        ("images x epochs", "seeds", f"{label(against)} %", *map(label, rows)),
+        tuple(body),
+        notes=("(95 % interval, p of the sign-flip test); a star where both exclude no difference.",),
+    )
+
+
+def _told(change: Change | None) -> str:
+    if change is None:
+        return MISSING
+    if change.low is None:
+        return change.text
+    return f"{change.text} ({points(change.low)} to {points(change.high)}, p {probability(change.p)})"
+
+
+def beside_table(known: Map) -> Table:
+    """NLL, calibration and churn of the members, and how they disagree: means."""
+    body = []
+    for place, setting in product(known.places, (PLAIN, *known.settings())):
+        writers = {"test_error": percent, "test_nll": decimal, "test_ece": decimal, "churn": percent}
+        figures = [_mean(known.scores(place, setting, m, MEMBERS), write) for m, write in writers.items()]
+        apart = _mean(known.scores(place, setting, "disagreement", ENSEMBLE), percent)
+        name = f"{place[0]} {place[1]:,} x {place[2]}"
+        if figures[0] != MISSING:
+            body.append(entries(name, label(setting), *figures, apart))
+    header = ("images x epochs", "row", "error %", "NLL", "ECE", "churn %", "disagreement %")
+    return Table("Members beside their error", header, tuple(body), names=2)
+
+
+def _mean(scores: Mapping[str, float], write: Callable[[float | None], str]) -> str:
+    return write(statistics.fmean(scores.values())) if scores else MISSING
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    collect = verbs.add_parser("collect")
+    collect.add_argument("studies", nargs="+", type=Path)
+    draw = verbs.add_parser("draw")
+    draw.add_argument("rows", type=Path)
+    for verb in (collect, draw):
+        verb.add_argument("--to", type=Path, required=True)
+    given = parser.parse_args()
+    if given.verb == "collect":
+        write_text(given.to, written(collected(given.studies)))
+        return
+    known = Map(read(given.rows))
+    drawn(known, given.to)
+    tables = [error_table(known, PLAIN, MEMBERS), error_table(known, PLAIN, ENSEMBLE)]
+    tables += [error_table(known, (ONCE, 1.0), MEMBERS), beside_table(known)]
+    print("\n\n".join(map(markdown, tables)))
+
+
+if __name__ == "__main__":
+    main()
