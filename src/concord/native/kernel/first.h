@@ -33,7 +33,7 @@ struct Direct {
 
     bool there() const { return planes; }
     void operator()(int64_t y, const Rows &rows) const {
-        dense_row(in, m, planes + y * g.sy * (g.w + 2 * g.px), g.ow, g.o, rows.at(y));
+        dense_row<false>(in, m, planes + y * g.sy * (g.w + 2 * g.px), g.ow, g.o, rows.at(y));
     }
 };
 

@@ -20,17 +20,20 @@ struct Rows {
 inline void pool_row(const Floating &g, const Rows &rows, int64_t y, float *out) {
     const int64_t top = larger(y * g.pool_s - g.pool_p, 0);
     const int64_t bottom = smaller(y * g.pool_s - g.pool_p + g.pool, g.oh);
-    for (int64_t x = 0; x < g.pw; x++) {
-        const int64_t left = larger(x * g.pool_s - g.pool_p, 0);
-        const int64_t right = smaller(x * g.pool_s - g.pool_p + g.pool, g.ow);
-        for (int64_t o = 0; o < g.o; o += LANES) {
-            Floats most = splat(-INFINITY);
-            for (int64_t row = top; row < bottom; row++)
+    for (int64_t i = 0; i < g.pw * g.o; i++) out[i] = -INFINITY;
+    for (int64_t row = top; row < bottom; row++) {
+        const float *line = rows.at(row);
+        for (int64_t x = 0; x < g.pw; x++) {
+            const int64_t left = larger(x * g.pool_s - g.pool_p, 0);
+            const int64_t right = smaller(x * g.pool_s - g.pool_p + g.pool, g.ow);
+            for (int64_t o = 0; o < g.o; o += LANES) {
+                Floats most = load(out + x * g.o + o, LANES);
                 for (int64_t column = left; column < right; column++) {
-                    const Floats v = load(rows.at(row) + column * g.o + o, LANES);
+                    const Floats v = load(line + column * g.o + o, LANES);
                     most = (v > most) | (v != v) ? v : most;  // NaN stays
                 }
-            store(out + x * g.o + o, most, LANES);
+                store(out + x * g.o + o, most, LANES);
+            }
         }
     }
 }
