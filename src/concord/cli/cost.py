@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from concord.bench.measurement import Measurement
     from concord.cost.record import Priced
     from concord.cost.training import TrainingCost
+    from concord.report.tables import Table
     from concord.runs.cost_inputs import Input
 
 SIZES = re.compile(r"(ids:)?(\d{1,9}(?:x\d{1,9})*)", re.ASCII)
@@ -250,10 +251,23 @@ def _write_page(
     times: Sequence["Measurement"],
     to: str,
 ) -> None:
-    from concord.cli.cost_measured import measured_table
     from concord.report.cost_page import write_page
+
+    write_page(several, to, [*_tables_of_updates(updates), *_tables_of_times(times)])
+
+
+def _tables_of_updates(updates: Sequence["TrainingCost"]) -> list["Table"]:
+    if not updates:  # what follows imports torch, which takes seconds
+        return []
     from concord.report.cost_training import training_comparison, training_table
 
     compared = [training_comparison(updates)] if len(updates) > 1 else []
-    tables = [*compared, *map(training_table, updates), *([measured_table(times)] if times else [])]
-    write_page(several, to, tables)
+    return [*compared, *map(training_table, updates)]
+
+
+def _tables_of_times(times: Sequence["Measurement"]) -> list["Table"]:
+    if not times:
+        return []
+    from concord.cli.cost_measured import measured_table
+
+    return [measured_table(times)]
