@@ -70,32 +70,46 @@ def arranged(weight: Tensor) -> Tensor:
 
 
 def transformed(weight: Tensor, stride: tuple[int, int]) -> Tensor:
-    """G g of the even and of the odd columns of each row, for kernel/winograd.h, where a path has it.
+    """G g G' of the even and the odd rows and columns, for kernel/winograd.h, where a path has it.
 
-    Shape: (O, C, KH, KW) -> (O / 32, C KH 2 7, 32); empty where it is of no use
+    Shape: (O, C, KH, KW) -> (O / 32, 13 13 C, 32), columns before rows; empty where it is of no use
     """
-    filters, columns = len(weight), weight.shape[3]
+    filters, _, rows, columns = weight.shape
     loaded = library()
     if loaded is None or not loaded.functions.concord_winograd(loaded.path):
         return weight.new_empty(0)
-    if filters % BLOCK or stride[1] != 2 or not 5 <= columns <= 2 * TAPS:
+    if filters % BLOCK or not _transformable((rows, columns), stride):
         return weight.new_empty(0)
-    taps = F.pad(weight.detach().double(), (0, 2 * TAPS - columns)).unflatten(-1, (TAPS, 2))
-    points = torch.einsum("jk,ocrkp->ocrpj", G, taps)
-    whole = points.flatten(1).float()  # (O, C KH 2 7)
+    taps = F.pad(weight.detach().double(), (0, TAPS - columns, 0, TAPS - rows))
+    points = torch.einsum("hx,vy,ocyx->ohvc", G, G, taps)
+    whole = points.flatten(1).float()  # (O, 13 13 C)
     return whole.unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous()
 
 
-TAPS = 4  # of the columns of a kernel that are even, or odd
-_POINTS = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0)  # and infinity
-G = torch.tensor(
-    [
-        *([p**k / prod(p - other for other in _POINTS if other != p) for k in range(TAPS)] for p in _POINTS),
-        [0.0, 0.0, 0.0, 1.0],
-    ],
-    dtype=torch.float64,
-)
-WIDEST = 128  # outputs in a row, for transformed weights
+def _transformable(kernel: tuple[int, int], stride: tuple[int, int]) -> bool:
+    return stride == (2, 2) and 5 <= min(kernel) <= max(kernel) <= TAPS
+
+
+TAPS = 7  # of a side of the kernel: those that are even, and those that are odd
+_POINTS = (0.0, 9 / 8, -9 / 8, 9 / 16, -9 / 16)  # infinity and 3 follow; odd taps do without 3
+_LAST = 3.0
+
+
+def _gain() -> list[list[float]]:
+    """Rows of G for point and kind of tap, (even, odd) for each point."""
+    rows = []
+    for p in _POINTS:
+        for start, own in ((0, (*_POINTS, _LAST)), (1, _POINTS)):
+            scale = prod(p - other for other in own if other != p)
+            rows.append([p ** (tap // 2) / scale if tap % 2 == start else 0.0 for tap in range(TAPS)])
+    rows += [[float(tap == last) for tap in range(TAPS)] for last in (6, 5)]
+    scale = prod(_LAST - other for other in _POINTS)
+    rows.append([_LAST ** (tap // 2) / scale if tap % 2 == 0 else 0.0 for tap in range(TAPS)])
+    return rows
+
+
+G = torch.tensor(_gain(), dtype=torch.float64)  # (13, 7)
+WIDEST = 224  # outputs in a row, for transformed weights
 
 
 def first(x: Tensor, layer: Folded, transformed: Tensor, window: Window) -> Tensor:
@@ -111,9 +125,10 @@ def first(x: Tensor, layer: Folded, transformed: Tensor, window: Window) -> Tens
     if loaded is None or not x.is_cpu or filters % BLOCK or large:
         return _first_in_torch(x, layer, window)
     layer = _laid(layer)
-    _, channels, rows, _ = layer.weight.shape
+    channels = layer.weight.shape[1]
     fast = (
-        _readable(transformed, (filters // BLOCK, channels * rows * 2 * len(G), BLOCK))
+        _readable(transformed, (filters // BLOCK, channels * len(G) ** 2, BLOCK))
+        and _transformable(window.kernel, window.stride)
         and maps[3] <= WIDEST
         and loaded.functions.concord_winograd(loaded.path) > 0
     )

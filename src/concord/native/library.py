@@ -19,7 +19,7 @@ from torch import Tensor
 from concord.errors import UsageError
 from concord.native.records import BYTES
 
-ABI = 2
+ABI = 3
 FILE = Path(__file__).with_name("kernel.so")
 SEAL = FILE.with_suffix(".sha256")  # written by concord.native.build
 AGAIN = "install concord again"

@@ -47,7 +47,7 @@ struct Floating {
 };
 struct FloatMemory {
     const float *x;
-    const float *weight;            // (O / 32, C KH KW, 32), or transformed (O / 32, C KH 2 7, 32)
+    const float *weight;            // (O / 32, C KH KW, 32), or transformed (O / 32, 13 13 C, 32)
     const float *factor, *shift;    // (O)
     float *out;                     // channels last
     float least;                    // 0 for ReLU, else -infinity

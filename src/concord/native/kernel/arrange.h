@@ -33,15 +33,15 @@ int64_t spin(int64_t rounds) {
     const int64_t words = 9;
     alignas(64) static Element memory[(PIXELS + FILTERS) * words * SPREAD];
     const Element *window = memory + words * SPREAD * FILTERS, *weight = memory;
-    __asm__ volatile("" : "+r"(window), "+r"(weight));  // what lies there is unknown to the compiler
     Counts<PIXELS> counts;
     counts.clear();
     for (int64_t i = 0; i < rounds; i++) {
+        __asm__ volatile("" : "+r"(window), "+r"(weight));  // what lies there is unknown to the compiler
         counts.template add<0, PIXELS>(window, words * SPREAD, weight, words * SPREAD);
-        __asm__ volatile("" ::: "memory");
     }
     Ints all = {};
     for (int p = 0; p < PIXELS; p++)
+#pragma GCC unroll 2
         for (int part = 0; part < FILTERS / LANES; part++) all += counts.ints(p, part);
     volatile Ints kept = all;  // what is not used would not be computed
     (void)kept;

@@ -6,7 +6,7 @@
 
 #include "api.h"
 
-#define ABI 2
+#define ABI 3
 
 extern const Path concord_portable;
 #if defined(__x86_64__)

@@ -20,139 +20,9 @@
 #include "floats.h"
 #include "memory.h"
 #include "tile.h"
+#include "window.h"
 
 namespace {
-
-inline int64_t words_of(int64_t channels) { return (channels + 63) / 64; }
-
-// Sizes that follow from a geometry.
-struct Sizes {
-    int64_t words;     // of one group of a pixel
-    int64_t pixel;     // words of a pixel
-    int64_t row;       // words of a row with its padding
-    int64_t filters;   // of one group
-    int64_t blocks;    // tiles that these fill
-    int64_t places;    // kh kw
-    int64_t block;     // elements of arranged weights of a block
-
-    explicit Sizes(const Geometry &g)
-        : words(words_of(g.c / g.groups)),
-          pixel(words * g.groups),
-          row((g.w + 2 * g.px) * pixel),
-          filters(g.o / g.groups),
-          blocks((filters + FILTERS - 1) / FILTERS),
-          places(g.kh * g.kw),
-          block(places * words * SPREAD * FILTERS) {}
-};
-
-// Arranged weights: a header; sums of signs (blocks of all groups, places, FILTERS) int32; elements of each block.
-inline int64_t sums_bytes(const Geometry &g, const Sizes &s) {
-    return rounded(g.groups * s.blocks * s.places * FILTERS * 4, 64);
-}
-
-struct Layer {
-    const Geometry &g;
-    const Memory &m;
-    Sizes s;
-    const int32_t *sums;
-    const Element *weight;
-
-    Layer(const Geometry &geometry, const Memory &memory)
-        : g(geometry),
-          m(memory),
-          s(geometry),
-          sums((const int32_t *)((const char *)memory.weight + sizeof(Header))),
-          weight((const Element *)((const char *)sums + sums_bytes(geometry, s))) {}
-};
-
-// Where a tile of filters and pixels lies.
-struct Place {
-    int64_t image, y, x, group, block;
-};
-
-// What is counted for the pixels of a tile. The dot product of pixel p is constant[p] - 2 popcount, plus sums of
-// signs where `summed`.
-struct Window {
-    int64_t first, last;  // rows of the kernel that meet the image, last excluded
-    int64_t count;        // runs
-    bool summed;
-    int32_t constant[PIXELS];
-    Run runs[MAX_RUNS];
-};
-
-// Pixels that column kx of the kernel is counted for: one at an end, which alone lies outside there, is left out.
-inline Ends ends_at(const Geometry &g, int64_t x, int64_t pixels, int64_t kx) {
-    const int64_t first = x * g.sx - g.px + kx * g.dx, last = first + (pixels - 1) * g.sx;
-    if (pixels == 1 || g.ones) return BOTH;
-    if (first < 0 && first + g.sx >= 0 && last < g.w) return NO_FIRST;
-    if (first >= 0 && last >= g.w && last - g.sx < g.w) return NO_LAST;
-    return BOTH;
-}
-
-inline bool outside(const Geometry &g, int64_t x, int64_t kx) {
-    const int64_t column = x * g.sx - g.px + kx * g.dx;
-    return column < 0 || column >= g.w;
-}
-
-// Runs of a row of the kernel; words of neighbouring columns follow each other if dx is 1.
-inline void look_along(const Layer &l, const Place &at, int64_t pixels, int64_t ky, int64_t line, Window &window) {
-    const Geometry &g = l.g;
-    const bool joined = g.dx == 1 && g.groups == 1;
-    for (int64_t kx = 0; kx < g.kw; kx++) {
-        const Ends ends = ends_at(g, at.x, pixels, kx);
-        if (joined && kx && window.runs[window.count - 1].ends == ends)
-            window.runs[window.count - 1].words += l.s.words;
-        else
-            window.runs[window.count++] = {
-                line + kx * g.dx * l.s.pixel, (ky * g.kw + kx) * l.s.words, l.s.words, ends};
-    }
-}
-
-inline void look(const Layer &l, const Place &at, int64_t pixels, Window &window) {
-    const Geometry &g = l.g;
-    const int64_t top = at.y * g.sy - g.py;
-    window.first = top < 0 ? smaller((-top + g.dy - 1) / g.dy, g.kh) : 0;
-    window.last = top + (g.kh - 1) * g.dy >= g.h ? (g.h - top + g.dy - 1) / g.dy : g.kh;
-    if (window.last < window.first) window.last = window.first;
-    window.count = 0;
-    window.summed = g.ones && window.last - window.first < g.kh;
-    for (int64_t ky = window.first; ky < window.last; ky++)
-        look_along(l, at, pixels, ky, (top + ky * g.dy) * l.s.row + at.group * l.s.words, window);
-    const int32_t column = (int32_t)((window.last - window.first) * (g.c / g.groups));
-    for (int64_t p = 0; p < PIXELS; p++) {
-        window.constant[p] = column * (int32_t)g.kw;
-        for (int64_t kx = 0; kx < g.kw && p < pixels && !g.ones; kx++) {
-            if (!outside(g, at.x + p, kx)) continue;
-            if (ends_at(g, at.x, pixels, kx) == BOTH)
-                window.summed = true;  // it was counted as +1, and is 0
-            else
-                window.constant[p] -= column;
-        }
-    }
-}
-
-// Sums of signs of pixel p: rows outside, which were left out, are +1; or columns outside were +1, and are 0.
-inline Ints sums_at(const Layer &l, const Place &at, const Window &window, int64_t pixels, int64_t p, int64_t part) {
-    const Geometry &g = l.g;
-    const int32_t *sums = l.sums + (at.group * l.s.blocks + at.block) * l.s.places * FILTERS + part * LANES;
-    Ints sum = {};
-    for (int64_t ky = 0; ky < g.kh; ky++) {
-        const bool counted = ky >= window.first && ky < window.last;
-        for (int64_t kx = 0; kx < g.kw; kx++) {
-            const Ints signs = load(sums + (ky * g.kw + kx) * FILTERS);
-            if (g.ones && !counted)
-                sum += signs;
-            else if (!g.ones && counted && outside(g, at.x + p, kx) && ends_at(g, at.x, pixels, kx) == BOTH)
-                sum -= signs;
-        }
-    }
-    return sum;
-}
-
-// Whether the windows of these output pixels lie within the columns of the image.
-inline bool inside(const Geometry &g, int64_t x, int64_t pixels) {
-    return !outside(g, x, 0) && !outside(g, x + pixels - 1, g.kw - 1);
-}
 
 // From dot products to what is kept: P pixels, `lanes` filters from o on. y points at the pixel of the output.
 template <int P>
@@ -191,13 +61,14 @@ __attribute__((always_inline)) inline void finish(const Layer &l, const Place &a
 template <int P>
 __attribute__((always_inline)) inline void tile(const Layer &l, const Place &at, const Window &window, const Element *image) {
     const int64_t step = l.g.sx * l.s.pixel * SPREAD;
-    const Element *from = image + at.x * step;
+    const int64_t corner = (at.y * l.g.sy - l.g.py) * l.s.row + at.group * l.s.words;  // row 0 may lie above the image
+    const int64_t from = at.x * step + corner * SPREAD;
     const Element *weight = l.weight + (at.group * l.s.blocks + at.block) * l.s.block;
     Counts<P> counts;
     counts.clear();
     for (int64_t r = 0; r < window.count; r++) {
         const Run &run = window.runs[r];
-        const Element *input = from + run.input * SPREAD, *filters = weight + run.weight * SPREAD * FILTERS;
+        const Element *input = image + from + run.input * SPREAD, *filters = weight + run.weight * SPREAD * FILTERS;
         if (run.ends == BOTH)
             counts.template add<0, P>(input, step, filters, run.words * SPREAD);
         else if (run.ends == NO_FIRST)
@@ -205,6 +76,7 @@ __attribute__((always_inline)) inline void tile(const Layer &l, const Place &at,
         else
             counts.template add<0, P - 1>(input, step, filters, run.words * SPREAD);
     }
+#pragma GCC unroll 2
     for (int part = 0; part < FILTERS / LANES; part++) {
         const int64_t own = at.block * FILTERS + part * LANES, left = l.s.filters - own;
         if (left <= 0) return;
@@ -228,16 +100,13 @@ inline void tiles(const Layer &l, Place at, int64_t from, int64_t to, const Wind
 }
 
 // A row of the output in tiles of even widths, for some blocks of a group of filters.
-inline void row(const Layer &l, Place at, int64_t from, int64_t to, const Element *image) {
-    Window inner, border;
-    inner.count = -1;  // not made yet; it is the same for all tiles within the image
+inline void row(const Layer &l, Place at, int64_t from, int64_t to, const Element *image, Windows &windows) {
     const int64_t count = (l.g.ow + PIXELS - 1) / PIXELS;
-    for (int64_t t = 0; t < count; t++) {
-        at.x = l.g.ow * t / count;
-        const int64_t pixels = l.g.ow * (t + 1) / count - at.x;
-        const bool within = inside(l.g, at.x, pixels);
-        Window &window = within ? inner : border;
-        if (!within || inner.count < 0) look(l, at, pixels, window);
+    meet(l.g, at);
+    for (int64_t t = 0, end; t < count; t++, at.x = end) {
+        end = l.g.ow * (t + 1) / count;
+        const int64_t pixels = end - at.x;
+        const Window &window = windows.of(l, at, pixels);
         switch (pixels) {
             case 1: tiles<1>(l, at, from, to, window, image); break;
             case 2: tiles<2>(l, at, from, to, window, image); break;
@@ -273,7 +142,7 @@ inline bool pack_image(const Geometry &g, const Memory &m, int64_t image, uint64
 
 // What a window is read from: the bits, spread if these instructions want it.
 inline const Element *readable(const Layer &l, const uint64_t *bits) {
-    if (SPREAD == 1) return (const Element *)bits;
+    if (SPREAD * sizeof(Element) == 8) return (const Element *)bits;
     const int64_t words = l.g.h * l.s.row;
     Element *wide = (Element *)scratch(SPREAD_BITS, words * SPREAD * sizeof(Element));
     if (wide) spread(bits, words, wide);
@@ -324,11 +193,15 @@ inline int image(const Layer &l, int64_t n, int threads) {
     if (!from) return NO_MEMORY;
     // a row for all filters of a group; where rows are few, its filters are shared out
     const int64_t shares = l.g.oh * l.g.groups < 4 * threads ? smaller(l.s.blocks, threads) : 1;
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int64_t i = 0; i < l.g.oh * l.g.groups * shares; i++) {
-        const int64_t share = i % shares, group = i / shares % l.g.groups, y = i / shares / l.g.groups;
-        const int64_t first = l.s.blocks * share / shares, last = l.s.blocks * (share + 1) / shares;
-        row(l, {n, y, 0, group, 0}, first, last, from);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        Windows windows;
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < l.g.oh * l.g.groups * shares; i++) {
+            const int64_t share = i % shares, group = i / shares % l.g.groups, y = i / shares / l.g.groups;
+            const int64_t first = l.s.blocks * share / shares, last = l.s.blocks * (share + 1) / shares;
+            row(l, {n, y, 0, group, 0, 0, 0}, first, last, from, windows);
+        }
     }
     return DONE;
 }

@@ -22,15 +22,18 @@ struct Inputs {
     int32_t offset[MAX_INPUTS];
 };
 
-template <int P>
+// AHEAD asks for the weights of the filters that follow: many weights of few pixels come from a far cache.
+template <int P, bool AHEAD>
 __attribute__((always_inline)) inline void dense(
     const Inputs &in, const FloatMemory &m, const float *x, int64_t filters, int64_t f, float *out
 ) {
     Floats low[P], high[P];
     EACH(low[p] = high[p] = Floats{});
     const float *weight = m.weight + f / BLOCK * BLOCK * in.count + f % BLOCK;
+    const int64_t next = BLOCK * in.count;
     for (int64_t i = 0; i < in.count; i++, weight += BLOCK) {
         const Floats left = load(weight, LANES), right = load(weight + LANES, LANES);
+        for (int64_t k = 0; AHEAD && k < FLOAT_FILTERS; k += 16) __builtin_prefetch(weight + next + k, 0, 2);
         const float *at = x + in.offset[i];
 #pragma GCC unroll 14
         for (int p = 0; p < P; p++) {
@@ -51,18 +54,19 @@ __attribute__((always_inline)) inline void dense(
 }
 
 // A row of pixels. Shape: -> (width, filters)
-inline void dense_row(
+template <bool AHEAD>
+__attribute__((noinline)) void dense_row(
     const Inputs &in, const FloatMemory &m, const float *x, int64_t width, int64_t filters, float *out
 ) {
     const int P = FLOAT_PIXELS;
     for (int64_t f = 0; f < filters; f += FLOAT_FILTERS) {
         if (width < P) {
-            for (int64_t p = 0; p < width; p++) dense<1>(in, m, x + p * in.step, filters, f, out + p * filters);
+            for (int64_t p = 0; p < width; p++) dense<1, AHEAD>(in, m, x + p * in.step, filters, f, out + p * filters);
             continue;
         }
         for (int64_t start = 0; start < width; start += P) {
             const int64_t p = smaller(start, width - P);  // the last tile overlaps the one before it
-            dense<P>(in, m, x + p * in.step, filters, f, out + p * filters);
+            dense<P, AHEAD>(in, m, x + p * in.step, filters, f, out + p * filters);
         }
     }
 }
@@ -70,14 +74,15 @@ inline void dense_row(
 // Mean of a window of a channels-last map, cut at its end. Shape: -> (C,)
 inline void mean_of(const Floating &g, const float *map, int64_t y, int64_t x, float *to) {
     const int64_t bottom = smaller((y + 1) * g.kh, g.h), right = smaller((x + 1) * g.kw, g.w);
-    const float share = (float)((bottom - y * g.kh) * (right - x * g.kw));
-    memset(to, 0, g.c * 4);
-    for (int64_t row = y * g.kh; row < bottom; row++)
-        for (int64_t column = x * g.kw; column < right; column++) {
-            const float *from = map + row * g.x_h + column * g.x_w;
-            for (int64_t c = 0; c < g.c; c++) to[c] += from[c];
-        }
-    for (int64_t c = 0; c < g.c; c++) to[c] /= share;
+    const float share = 1 / (float)((bottom - y * g.kh) * (right - x * g.kw));
+    for (int64_t c = 0; c < g.c; c += LANES) {
+        const int lanes = (int)smaller(g.c - c, LANES);
+        Floats sum = {};
+        for (int64_t row = y * g.kh; row < bottom; row++)
+            for (int64_t column = x * g.kw; column < right; column++)
+                sum += load(map + row * g.x_h + column * g.x_w + c, lanes);
+        store(to + c, sum * share, lanes);
+    }
 }
 
 int halving(const Floating *geometry, const FloatMemory *memory) {
@@ -94,7 +99,7 @@ int halving(const Floating *geometry, const FloatMemory *memory) {
 #pragma omp parallel for schedule(static) num_threads(shares) if (shares > 1)
         for (int64_t i = 0; i < shares; i++) {
             const int64_t from = pixels * i / shares, to = pixels * (i + 1) / shares;
-            dense_row(in, *memory, means + from * g.c, to - from, g.o, out + from * g.o);
+            dense_row<true>(in, *memory, means + from * g.c, to - from, g.o, out + from * g.o);
         }
     }
     return DONE;

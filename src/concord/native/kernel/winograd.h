@@ -1,140 +1,155 @@
-// A first convolution of stride 2 with half the products: Winograd's F(4, 4) along the columns.
+// A first convolution of 7x7 and stride 2 with a fifth of the products: Winograd's F(4x4, 4x4).
 //
-// Even and odd columns of the image are two images, seen by kernels of at most 4 taps with stride 1. Four
-// neighbouring outputs are A [sum (G g) (B d)] of 7 products for each tap row, where direct sums take 16. The
-// points are 0, 1, -1, 1/2, -1/2, 2 and infinity, with which rounding errors are about twice those of direct sums.
+// Even and odd rows and columns of the image are four images, seen by kernels of 4 or 3 taps a side with stride 1.
+// Sixteen neighbouring outputs are A [sum (G g G') (B d B')] A'. The points of each side are 0, 9/8, -9/8, 9/16,
+// -9/16, infinity, and 3, which 3 taps do not need: A is the same for both, so that sums run over all four
+// images. These are 13 x 13 products for each channel, where direct sums take 16 x 49. Of points that were tried
+// these have the smallest rounding errors, about four times those of direct sums.
 //
-// Weights are (O / 32, C, KH, 2, POINTS, 32) here; G is applied to them before, in Python.
+// Products of a channel are numbered by column and row, 2 point + (1 where odd): 0 to 12. Weights are
+// (O / 32, PRODUCTS, PRODUCTS, C, 32) here; G is applied to them before, in Python.
 // Source: A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", 2016, arXiv:1509.09308.
 #pragma once
 #include "floats.h"
+#include "pooling.h"
+#include "transform.h"
 
 namespace {
 
-const int POINTS = 7;
-const int OUTPUTS = 4;
-
-// A transformed row of the image lies as (C, 2, TILES / 2, POINTS, 2): outputs are at most 4 TILES wide.
-const int64_t TILES = 32;
-const int64_t PHASE = POINTS * TILES;
-const int TOGETHER = 2;  // tiles
-const int64_t LINE = TILES + LANES;  // of every eighth column
-
-// B d for LANES tiles: d[k] are inputs 4 t + k of a phase.
-inline void transform(const Floats (&d)[POINTS], float *to) {
-    static const float B[POINTS][POINTS] = {
-        {-.5f, .25f, 2.5f, -1.25f, -2, 1, 0}, {0, .5f, .25f, -2.25f, -1, 1, 0}, {0, -.5f, .75f, 1.75f, -3, 1, 0},
-        {0, 1, 1.5f, -2, -1.5f, 1, 0},        {0, -1, 2.5f, 0, -2.5f, 1, 0},    {0, .25f, 0, -1.25f, 0, 1, 0},
-        {0, -.5f, .25f, 2.5f, -1.25f, -2, 1}};
-#pragma GCC unroll 7
-    for (int j = 0; j < POINTS; j++) {
-        Floats sum = {};
-#pragma GCC unroll 7
-        for (int k = 0; k < POINTS; k++)
-            if (B[j][k] != 0) sum = fused(d[k], splat(B[j][k]), sum);
-        for (int q = 0; q < LANES / TOGETHER; q++)
-            memcpy(to + (q * POINTS + j) * TOGETHER, (const float *)&sum + q * TOGETHER, TOGETHER * 4);
-    }
-}
-
-// One padded line of the image, whose floats of columns 8 t + r lie at [r][t].
-inline void transform_line(const float *strided, float *to) {
-    for (int phase = 0; phase < 2; phase++)
-        for (int64_t t = 0; t < TILES; t += LANES) {
-            Floats d[POINTS];
-#pragma GCC unroll 7
-            for (int k = 0; k < POINTS; k++) {
-                const int64_t column = 2 * k + phase;
-                d[k] = load(strided + column % 8 * LINE + t + column / 8, LANES);
-            }
-            transform(d, to + phase * PHASE + t * POINTS);
-        }
-}
-
-// Row y of the padded image. Shape: -> (C, 2, TILES / 2, POINTS, 2)
-inline void transform_row(const Floating &g, const FloatMemory &m, int64_t image, int64_t y, float *to) {
-    if (y < g.py || y >= g.py + g.h) {
-        memset(to, 0, g.c * 2 * PHASE * 4);
-        return;
-    }
-    float strided[8 * LINE] = {};
-    for (int64_t c = 0; c < g.c; c++, to += 2 * PHASE) {
-        const float *from = m.x + image * g.x_n + c * g.x_c + (y - g.py) * g.x_h;
-        for (int64_t x = 0; x < g.w; x++) strided[(x + g.px) % 8 * LINE + (x + g.px) / 8] = from[x * g.x_w];
-        transform_line(strided, to);
-    }
-}
-
-// Two tiles, of two vectors of filters: eight pixels of output row y.
-__attribute__((always_inline)) inline void two_tiles(
-    const Floating &g, const FloatMemory &m, const Inputs &steps, const float *rows, int64_t t, int64_t f, float *out
+// The sums of one point for T tiles and two vectors of filters. Shape: -> (T, 2, LANES)
+template <int T>
+__attribute__((always_inline)) inline void sums(
+    const float *value, const float *weight, int64_t columns, int64_t steps, int64_t jump, Floats (*to)[2]
 ) {
-    Floats sum[POINTS][2][2];
-#pragma GCC unroll 7
-    for (int j = 0; j < POINTS; j++) sum[j][0][0] = sum[j][0][1] = sum[j][1][0] = sum[j][1][1] = Floats{};
-    const float *weight = m.weight + f * steps.count * POINTS;
-    for (int64_t i = 0; i < steps.count; i++, weight += POINTS * FLOAT_FILTERS) {
-        const float *value = rows + steps.offset[i] + t * POINTS;
-#pragma GCC unroll 7
-        for (int j = 0; j < POINTS; j++) {
-            Floats low = load(weight + j * FLOAT_FILTERS, LANES), high = load(weight + j * FLOAT_FILTERS + LANES, LANES);
-            __asm__("" : "+v"(low), "+v"(high));  // in registers: each is used twice
-#pragma GCC unroll 2
-            for (int q = 0; q < 2; q++) {
-                const Floats v = splat(value[j * TOGETHER + q]);
-                sum[j][q][0] = fused(v, low, sum[j][q][0]);
-                sum[j][q][1] = fused(v, high, sum[j][q][1]);
+    Floats low[T], high[T];
+#pragma GCC unroll 14
+    for (int t = 0; t < T; t++) low[t] = high[t] = Floats{};
+    for (int64_t column = 0; column < columns; column++)
+        for (int64_t i = column * jump; i < column * jump + steps; i++) {
+            Floats left = load(weight + i * BLOCK, LANES), right = load(weight + i * BLOCK + LANES, LANES);
+            __asm__("" : "+v"(left), "+v"(right));  // in registers: each is used often
+#pragma GCC unroll 14
+            for (int t = 0; t < T; t++) {
+                const Floats v = splat(value[i * LANES + t]);
+                low[t] = fused(v, left, low[t]);
+                high[t] = fused(v, right, high[t]);
             }
         }
-    }
-    const Floats least = splat(m.least);
-#pragma GCC unroll 4
-    for (int q = 0; q < 4; q++) {
-        const int64_t o = f + q % 2 * LANES;
-        const Floats factor = load(m.factor + o, LANES), shift = load(m.shift + o, LANES);
-#define S(j) sum[j][q / 2][q % 2]
-        const Floats even1 = S(1) + S(2), odd1 = S(1) - S(2), even2 = S(3) + S(4), odd2 = S(3) - S(4);
-        const Floats made[OUTPUTS] = {
-            S(0) + even1 + even2 + S(5), odd1 + odd2 * .5f + S(5) * 2.f, even1 + even2 * .25f + S(5) * 4.f,
-            odd1 + odd2 * .125f + S(5) * 8.f + S(6)};
-#undef S
-#pragma GCC unroll 4
-        for (int i = 0; i < OUTPUTS; i++) {
-            const int64_t x = (t + q / 2) * OUTPUTS + i;
-            Floats v = fused(made[i], factor, shift);
-            v = least > v ? least : v;  // NaN stays
-            if (x < g.ow) store(out + x * g.o + o, v, LANES);
-        }
-    }
+#pragma GCC unroll 14
+    for (int t = 0; t < T; t++) to[t][0] = low[t], to[t][1] = high[t];
 }
 
-// Rows of the output from the top on. As many transformed rows of the image are kept as a kernel is high: all of
-// them would not fit in a near cache.
+// The sums of one column of points, combined along the rows. Shape: -> (OUTPUTS, T, 2, LANES)
+template <int T>
+inline void column_sums(const Floating &g, const float *value, const float *weight, int64_t h, Floats (*to)[2]) {
+    alignas(64) Floats made[POINTS][T][2];
+    const int64_t jump = PRODUCTS * g.c;
+    for (int64_t v = 0; v < POINTS; v++) {
+        const int64_t first = 2 * h * jump + 2 * v * g.c;
+        sums<T>(value + first * LANES, weight + first * BLOCK, both(h), both(v) * g.c, jump, made[v]);
+    }
+    for (int t = 0; t < T; t++)
+        for (int half = 0; half < 2; half++) {
+            Floats s[POINTS], y[OUTPUTS];
+            for (int v = 0; v < POINTS; v++) s[v] = made[v][t][half];
+            combine(s, y);
+            for (int r = 0; r < OUTPUTS; r++) to[r * T + t][half] = y[r];
+        }
+}
+
+// Rows of the output, four at a time from any on.
 struct Transformed {
+    static const int64_t HIGH = OUTPUTS;
+    static const int64_t RING = 16;  // transformed rows of the image that are kept: at least PRODUCTS
     const Floating &g;
     const FloatMemory &m;
+    const Tiles tiles;
     int64_t image, made;  // rows that were transformed
-    float *ring;          // null where memory is short
+    float *ring, *values, *partial;  // partial is null where memory is short
 
     Transformed(const Floating &geometry, const FloatMemory &memory, int64_t number)
-        : g(geometry),
-          m(memory),
-          image(number),
-          made(0),
-          ring((float *)scratch(PLANES, geometry.kh * geometry.c * 2 * PHASE * 4)) {}
+        : g(geometry), m(memory), tiles(geometry), image(number), made(0) {
+        const int64_t rows = RING * g.c * tiles.row, all = PRODUCTS * g.c * tiles.row;
+        ring = (float *)scratch(PLANES, (rows + all + tiles.vectors * POINTS * column() * LANES) * 4);
+        values = ring + rows, partial = ring ? values + all : nullptr;
+    }
 
-    float *place(int64_t y) const { return ring + y % g.kh * g.c * 2 * PHASE; }
+    bool there() const { return partial; }
+    int64_t column() const { return OUTPUTS * tiles.together * 2; }  // vectors of sums
+    float *place(int64_t y) const { return ring + y % RING * g.c * tiles.row; }
 
-    void operator()(int64_t y, float *out) {
-        const int64_t top = y * g.sy;
-        for (made = larger(made, top); made < top + g.kh; made++) transform_row(g, m, image, made, place(made));
-        Inputs steps = {0, 0, {}};
-        for (int64_t c = 0; c < g.c; c++)
-            for (int64_t ky = 0; ky < g.kh; ky++)
-                for (int64_t phase = 0; phase < 2; phase++)
-                    steps.offset[steps.count++] = (int32_t)(place(top + ky) - ring + (c * 2 + phase) * PHASE);
-        for (int64_t f = 0; f < g.o; f += FLOAT_FILTERS)
-            for (int64_t t = 0; t * OUTPUTS < g.ow; t += TOGETHER) two_tiles(g, m, steps, ring, t, f, out);
+    // Shape: -> (vectors, PRODUCTS, PRODUCTS, C, LANES)
+    void transform_columns(int64_t top) const {
+        for (int64_t v = 0; v < tiles.vectors; v++)
+            for (int64_t i = 0; i < PRODUCTS; i++)
+                for (int64_t c = 0; c < g.c; c++) {
+                    Floats d[PRODUCTS];
+#pragma GCC unroll 13
+                    for (int k = 0; k < PRODUCTS; k++)
+                        d[k] = load(place(top + k) + c * tiles.row + (i * tiles.vectors + v) * LANES, LANES);
+                    transform(d, values + (((v * PRODUCTS + i) * PRODUCTS) * g.c + c) * LANES, g.c * LANES);
+                }
+    }
+
+    template <int T>
+    void all_sums(const float *weight) const {
+        for (int64_t h = 0; h < POINTS; h++)  // weights of a column stay in the nearest cache
+            for (int64_t v = 0; v < tiles.vectors; v++)
+                column_sums<T>(
+                    g, values + v * PRODUCTS * PRODUCTS * g.c * LANES, weight, h,
+                    (Floats(*)[2])partial + (v * POINTS + h) * OUTPUTS * T);
+    }
+
+    // Where the sums of a tile lie, of the first column of points.
+    const float *sums_of(int64_t tile, int64_t r, int64_t half) const {
+        const int64_t v = tile / tiles.together, t = tile % tiles.together;
+        return partial + (v * POINTS * column() + (r * tiles.together + t) * 2 + half) * LANES;
+    }
+
+    // Four pixels of row r of a tile, of a vector of filters from o on.
+    inline void pixels(int64_t tile, int64_t r, int64_t o, Floats (&y)[OUTPUTS]) const {
+        const Floats factor = load(m.factor + o, LANES), shift = load(m.shift + o, LANES), least = splat(m.least);
+        const float *from = sums_of(tile, r, o % BLOCK / LANES);
+        Floats s[POINTS];
+        for (int h = 0; h < POINTS; h++) s[h] = load(from + h * column() * LANES, LANES);
+        combine(s, y);
+        for (int k = 0; k < OUTPUTS; k++) {
+            y[k] = fused(y[k], factor, shift);
+            y[k] = least > y[k] ? least : y[k];  // NaN stays
+        }
+    }
+
+    // Row r of the four, of a vector of filters.
+    void finish(int64_t r, int64_t o, float *out) const {
+        for (int64_t tile = 0; tile < tiles.count; tile++) {
+            Floats y[OUTPUTS];
+            pixels(tile, r, o, y);
+            for (int64_t x = tile * OUTPUTS; x < smaller(g.ow, (tile + 1) * OUTPUTS); x++)
+                store(out + x * g.o + o, y[x % OUTPUTS], LANES);
+        }
+    }
+
+    // The sums of the four rows from y on; then(o) is called for each vector of filters.
+    template <typename Then>
+    void rows_from(int64_t y, const Then &then) {
+        const int64_t top = 2 * y;
+        for (made = larger(made, top); made < top + PRODUCTS; made++)
+            transform_row(g, m, tiles, image, made, place(made));
+        transform_columns(top);
+        for (int64_t f = 0; f < g.o; f += BLOCK) {
+            const float *weight = m.weight + f * PRODUCTS * PRODUCTS * g.c;
+            if (tiles.together == MOST)
+                all_sums<MOST>(weight);
+            else
+                all_sums<MOST / 2>(weight);
+            then(f), then(f + LANES);
+        }
+    }
+
+    void operator()(int64_t y, const Rows &rows) {
+        rows_from(y, [&](int64_t o) {
+            for (int64_t r = 0; r < OUTPUTS && y + r < g.oh; r++) finish(r, o, rows.at(y + r));
+        });
     }
 };
 
