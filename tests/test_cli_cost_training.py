@@ -118,6 +118,12 @@ def test_several_networks_are_compared(call):
     assert "ratios_to_first" in several[1]
 
 
+def test_an_update_of_one_sample_is_not_one_of_samples(call):
+    out = call("lenet5", "--training", "--batch", 1)[1]
+    assert out.startswith("lenet5, input 1x28x28: one update of 1 sample\n")
+    assert "for an update of 1 sample\n" in out
+
+
 def test_depth_folds_an_update(call):
     out = call("resnet20", "--training", "--depth", 1)[1]
     assert re.search(r"^stages +47 layers ", out, re.M)
@@ -175,6 +181,13 @@ def test_a_binary_network_stands_beside_float_layers_and_predictions_stand_apart
         )
     ]
     assert float(rows[2][5]) > 16  # 433,760 floats against as many bits, nearly
+
+
+def test_tables_of_predictions_name_their_networks_and_measured_weights_their_kind(call, at_once):
+    out = call("xnor_lenet5", "bwn_lenet5", "--measured", "--batch", 1)[1]
+    for name in ("xnor_lenet5", "bwn_lenet5"):
+        assert out.count(f"Binary layers of {name}: bits, and predictions") == 1
+    assert "of onnxruntime those of the ONNX file" in out
 
 
 def test_the_document_of_a_measurement(call, at_once):

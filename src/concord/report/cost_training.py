@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from concord.cost.training import LayerTraining, TrainingCost
+from concord.errors import amount
 from concord.files.text import printable
 from concord.report.cost_tables import FEW, share
 from concord.report.cost_totals import ratio, size_of
@@ -32,7 +33,7 @@ def training_table(cost: TrainingCost, depth: int | None = None) -> Table:
 
 
 def _caption(cost: TrainingCost) -> str:
-    return f"{cost.network}, input {cost.given}: one update of {cost.batch:,} samples"
+    return f"{cost.network}, input {cost.given}: one update of {amount(cost.batch, 'sample')}"
 
 
 def _folded(layers: Sequence[LayerTraining], depth: int | None) -> dict[tuple[str, str], list[LayerTraining]]:
@@ -67,7 +68,7 @@ def training_totals(cost: TrainingCost) -> list[tuple[str, str]]:
     """The figures of the whole update: pairs of a name and a text."""
     times = f"{cost.macs / cost.forward_macs:.4f}" if cost.forward_macs else MISSING
     return [
-        ("MACs", f"{cost.macs:,} for an update of {cost.batch:,} samples"),
+        ("MACs", f"{cost.macs:,} for an update of {amount(cost.batch, 'sample')}"),
         ("forward pass", f"{cost.forward_macs:,}; an update takes {times} times as many"),
         (
             "backward pass",
