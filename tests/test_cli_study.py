@@ -153,6 +153,13 @@ def test_a_network_that_does_not_exist_is_found_before_other_rows_are_trained(tm
     assert len(order) == 10
 
 
+@pytest.mark.parametrize(("seeds", "bound"), [("0", "at least 1"), ("10001", "at most 10000")])
+def test_a_number_of_seeds_out_of_range_is_answered_with_the_option(seeds, bound, capsys):
+    status, _, err = call(capsys, "study", "--seeds", seeds)
+    assert status == 2
+    assert f"--seeds must be {bound}, got {seeds!r}" in err
+
+
 @pytest.mark.parametrize("own", [[], ["--preset", "digits"]])
 def test_arms_are_typed_as_cost_and_weights_and_replace_those_of_a_preset(own, monkeypatch, capsys):
     given = []

@@ -28,7 +28,8 @@ def means_table(found: Corruptions) -> Table:
     caption = (
         f"Error in % on {whole(found.samples)} corrupted test images, mean over strengths 1 to {STRENGTHS}"
     )
-    return Table(caption, header, rows, notes=found.notices)
+    marked = "The smallest of each column is marked."
+    return Table(caption, header, rows, notes=(marked, *found.notices))
 
 
 def strengths_table(found: Corruptions, name: str) -> Table:
