@@ -214,6 +214,21 @@ def test_a_network_is_measured_for_real():
     assert (torch.get_num_threads(), torch.equal(torch.get_rng_state(), before[1])) == (before[0], True)
 
 
+def test_an_ensemble_in_one_network_is_measured_in_both_engines():
+    found = measured_of("batch_ensemble(lenet5, members=2)", batches=(2,), seconds=0.01)
+    assert ([row.engine for row in found.rows], found.not_measured) == (["torch", "onnxruntime"], {})
+
+
+def test_several_inputs_without_names_are_measured_in_torch_alone():
+    class Total(torch.nn.Module):
+        def forward(self, *inputs):
+            return sum(x.sum(1) for x in inputs)
+
+    found = measured_of(Total(), [torch.zeros(3, 4), torch.zeros(3, 5)], seconds=0.01)
+    assert [row.engine for row in found.rows] == ["torch"]
+    assert found.not_measured == {"onnxruntime": "its forward pass does not name its inputs, as ONNX does"}
+
+
 def test_what_an_engine_cannot_do_is_said(call, monkeypatch):
     monkeypatch.setattr(
         room, "latencies", lambda calls, *, seconds: dict.fromkeys(calls, Latency(1, 1, 1, 5))
