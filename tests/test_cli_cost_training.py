@@ -16,6 +16,18 @@ from concord.errors import ShapeError, UsageError
 from concord.native.library import state
 from concord.runs.training_costs import training_cost_of
 
+SUMS = """
+from torch import nn
+
+
+class Sums(nn.Module):
+    def forward(self, x):
+        return x.sum((2, 3))
+
+
+def sums(channels=3, classes=1):
+    return Sums()
+"""
 OWN = '''
 from torch import nn
 
@@ -122,6 +134,13 @@ def test_an_update_of_one_sample_is_not_one_of_samples(call):
     out = call("lenet5", "--training", "--batch", 1)[1]
     assert out.startswith("lenet5, input 1x28x28: one update of 1 sample\n")
     assert "for an update of 1 sample\n" in out
+
+
+def test_an_update_without_products_is_not_a_multiple_of_its_forward_pass(call, own):
+    (own / "sums.py").write_text(SUMS)
+    out = call("sums.py:sums", "--training", "--input", "3x4x4")[1]
+    assert re.search(r"^forward pass +0$", out, re.M)
+    assert re.search(r"^learned +nothing: the forward pass is all$", out, re.M)
 
 
 def test_depth_folds_an_update(call):
