@@ -16,7 +16,7 @@ HEADER = (
     "p",
     "MACs",
     "times plain",
-    "% per time",
+    "% per plain",
 )
 OF_SNAPSHOTS = (
     "Snapshots: not the member alone, but what its weights at the ends of all cycles predict together, with"
@@ -35,7 +35,7 @@ def share_table(study: StudyView, members: tuple[str, ...]) -> Table:
         " ways; it is not corrected for the number of rows.",
         "MACs: multiply-accumulates of the forward and backward passes of training until this member was"
         " finished, with those of the members from which it learned and the training of its teachers. Times"
-        " plain: the same as a multiple of the training of the plain ensemble. % per time: the share divided"
+        " plain: the same as a multiple of the training of the plain ensemble. % per plain: the share divided"
         " by this multiple.",
         *([OF_SNAPSHOTS] if any(one.setting[0] == SNAPSHOTS for one in found) else []),
         *reasons,
