@@ -166,6 +166,15 @@ def test_a_damaged_journal_is_named(found, tmp_path):
         search(tmp_path)
 
 
+@pytest.mark.parametrize("edit", [lambda kept: kept["plan"].pop("rungs"), lambda kept: kept.pop("sha256")])
+def test_an_edited_journal_is_refused(found, edit, tmp_path):
+    kept = json.loads((Path(found[0].folder) / "search.json").read_text())
+    edit(kept)
+    (tmp_path / "search.json").write_text(json.dumps(kept))
+    with pytest.raises(CheckpointError, match=r"search\.json: damaged \(.*sha256"):
+        search(tmp_path)
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"other files in it, such as thesis.txt: give a new one"):
