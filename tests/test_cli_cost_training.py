@@ -16,6 +16,18 @@ from concord.errors import ShapeError, UsageError
 from concord.native.library import state
 from concord.runs.training_costs import training_cost_of
 
+SUMS = """
+from torch import nn
+
+
+class Sums(nn.Module):
+    def forward(self, x):
+        return x.sum((2, 3))
+
+
+def sums(channels=3, classes=1):
+    return Sums()
+"""
 OWN = '''
 from torch import nn
 
@@ -118,6 +130,19 @@ def test_several_networks_are_compared(call):
     assert "ratios_to_first" in several[1]
 
 
+def test_an_update_of_one_sample_is_not_one_of_samples(call):
+    out = call("lenet5", "--training", "--batch", 1)[1]
+    assert out.startswith("lenet5, input 1x28x28: one update of 1 sample\n")
+    assert "for an update of 1 sample\n" in out
+
+
+def test_an_update_without_products_is_not_a_multiple_of_its_forward_pass(call, own):
+    (own / "sums.py").write_text(SUMS)
+    out = call("sums.py:sums", "--training", "--input", "3x4x4")[1]
+    assert re.search(r"^forward pass +0$", out, re.M)
+    assert re.search(r"^learned +nothing: the forward pass is all$", out, re.M)
+
+
 def test_depth_folds_an_update(call):
     out = call("resnet20", "--training", "--depth", 1)[1]
     assert re.search(r"^stages +47 layers ", out, re.M)
@@ -177,6 +202,13 @@ def test_a_binary_network_stands_beside_float_layers_and_predictions_stand_apart
     assert float(rows[2][5]) > 16  # 433,760 floats against as many bits, nearly
 
 
+def test_tables_of_predictions_name_their_networks_and_measured_weights_their_kind(call, at_once):
+    out = call("xnor_lenet5", "bwn_lenet5", "--measured", "--batch", 1)[1]
+    for name in ("xnor_lenet5", "bwn_lenet5"):
+        assert out.count(f"Binary layers of {name}: bits, and predictions") == 1
+    assert "of onnxruntime those of the ONNX file" in out
+
+
 def test_the_document_of_a_measurement(call, at_once):
     one = json.loads(call("xnor_lenet5", "--measured", "--json", "--threads", 2)[1])["measured"]
     packed = next(row for row in one["rows"] if row["engine"] == room.PACKED)
@@ -199,6 +231,21 @@ def test_a_network_is_measured_for_real():
     assert all(row.latency.calls >= 5 and row.latency.low <= row.latency.median for row in found.rows)
     assert found.rows[0].weight_bytes == 4 * 60_850
     assert (torch.get_num_threads(), torch.equal(torch.get_rng_state(), before[1])) == (before[0], True)
+
+
+def test_an_ensemble_in_one_network_is_measured_in_both_engines():
+    found = measured_of("batch_ensemble(lenet5, members=2)", batches=(2,), seconds=0.01)
+    assert ([row.engine for row in found.rows], found.not_measured) == (["torch", "onnxruntime"], {})
+
+
+def test_several_inputs_without_names_are_measured_in_torch_alone():
+    class Total(torch.nn.Module):
+        def forward(self, *inputs):
+            return sum(x.sum(1) for x in inputs)
+
+    found = measured_of(Total(), [torch.zeros(3, 4), torch.zeros(3, 5)], seconds=0.01)
+    assert [row.engine for row in found.rows] == ["torch"]
+    assert found.not_measured == {"onnxruntime": "its forward pass does not name its inputs, as ONNX does"}
 
 
 def test_what_an_engine_cannot_do_is_said(call, monkeypatch):

@@ -135,6 +135,31 @@ def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp
     assert noted.count == (16, 16)
 
 
+def test_a_network_that_does_not_exist_is_found_before_other_rows_are_trained(tmp_path, monkeypatch):
+    settings = {
+        "members": [{"name": "a", "network": "resnet20"}, {"name": "b", "network": "resnet20"}],
+        "study": {"seeds": [0, 1], "alone": True, "smoothing": [0.1], "wider": "resnet21"},
+    }
+    order = []
+
+    def run_all(runs, cells, *rest):
+        order.extend(cell.name for cell in cells)
+        yield cells[1], UsageError("no network is named resnet21")
+
+    monkeypatch.setattr(studies, "run_all", run_all)
+    with pytest.raises(UsageError, match="resnet21"):
+        concord.study(settings, tmp_path / "study")
+    assert order[:3] == ["a_alone_seed0", "a+b_wider_seed0", "b_alone_seed0"]
+    assert len(order) == 10
+
+
+@pytest.mark.parametrize(("seeds", "bound"), [("0", "at least 1"), ("10001", "at most 10000")])
+def test_a_number_of_seeds_out_of_range_is_answered_with_the_option(seeds, bound, capsys):
+    status, _, err = call(capsys, "study", "--seeds", seeds)
+    assert status == 2
+    assert f"--seeds must be {bound}, got {seeds!r}" in err
+
+
 @pytest.mark.parametrize("own", [[], ["--preset", "digits"]])
 def test_arms_are_typed_as_cost_and_weights_and_replace_those_of_a_preset(own, monkeypatch, capsys):
     given = []

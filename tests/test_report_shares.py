@@ -12,6 +12,7 @@ from scipy import stats
 from concord.report.records import Cell, StudyView
 from concord.report.share_table import share_table
 from concord.report.shares import fieller, shares, sign_flips
+from concord.report.tables import as_text
 
 PAIR = ("st", "m")
 NUMBERS = st.floats(-1, 1).map(lambda x: round(x, 6))
@@ -138,6 +139,16 @@ def test_one_seed_and_unknown_costs_leave_the_rest():
     assert (found.macs, found.times, found.per_cost) == (None, None, None)
     table = share_table(StudyView("s", unknown), PAIR)
     assert [entry.text for entry in table.rows[0]][4:] == ["-", "+6.00", "-", "-", "-", "-"]
+
+
+def test_the_table_of_long_figures_fits_120_columns_and_says_what_snapshots_are():
+    rows = {("none", 0.0): PLAIN, ("snapshots", 10.0): {"st": [0.04, 0.49, 0.55], "m": [0.09, 0.11, 0.10]}}
+    table = share_table(StudyView("s", cells(rows)), PAIR)
+    lines = as_text(replace(table, notes=())).splitlines()
+    assert max(map(len, lines)) <= 120
+    assert any("one pass for each cycle" in note for note in table.notes)
+    other = {("none", 0.0): PLAIN, ("l2", 10.0): rows["snapshots", 10.0]}
+    assert "one pass for each cycle" not in str(share_table(StudyView("s", cells(other)), PAIR).notes)
 
 
 def test_members_by_themselves_have_no_ensemble_to_share_with():

@@ -96,3 +96,12 @@ def test_the_data_of_the_run_and_data_that_are_not_there_are_refused(run, tmp_pa
         concord.evaluate(run, against="digits")
     with pytest.raises(DataError):
         concord.evaluate(run, against=str(tmp_path / "nothing"))
+
+
+def test_data_that_are_not_there_are_named_before_anything_is_predicted(run, tmp_path, monkeypatch):
+    def predicted(*given, **options):
+        raise AssertionError("images were predicted")
+
+    monkeypatch.setattr("concord.runs.evaluate.logits_on_test", predicted)
+    with pytest.raises(DataError, match="nothing"):
+        concord.evaluate(run, against=[str(tmp_path / "nothing")])

@@ -74,6 +74,9 @@ def test_the_command_prints_tables_or_json(run, capsys):
     status, out, _ = call(capsys, "corrupt", run, "--limit", 20)
     assert status == 0
     assert "Error of ensemble in %" in out
+    ensemble = corruptions.read(RunFolder(run), load_run(run).weights).networks["ensemble"]
+    (row,) = [line.replace("*", "") for line in out.splitlines() if line.startswith("ensemble")]
+    assert row.split()[-2:] == [f"{ensemble.clean_ece:.4f}", f"{ensemble.mean_ece:.4f}"]  # as eval writes ECE
     assert all(name.replace("_", " ") in out for name in CORRUPTIONS)
     status, out, _ = call(capsys, "corrupt", run, "--limit", 20, "--json")
     assert json.loads(out)["samples"] == 20
@@ -117,3 +120,9 @@ def test_what_is_refused(run, tmp_path):
         concord.corrupt(run, limit=0)
     with pytest.raises(CheckpointError):
         concord.corrupt(tmp_path)
+
+
+def test_a_limit_of_nothing_is_answered_with_the_option(run, capsys):
+    status, _, err = call(capsys, "corrupt", run, "--limit", 0)
+    assert status == 2
+    assert "--limit must be at least 1, got '0'" in err

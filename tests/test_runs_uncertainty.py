@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.datasets import load_digits
 
 import concord
 from concord.errors import CheckpointError, UsageError
+from concord.report.uncertainty import sets_table
 from concord.runs import predictions
 from concord.runs.folder import RunFolder
 from concord.runs.loading import load_run, same_data
@@ -92,6 +94,12 @@ def test_eval_shows_what_the_run_keeps(run, capsys):
     assert status == 0
     assert "Temperature scaling" in out
     assert "Sets of labels for a coverage of 90 %" in out
+
+
+def test_a_coverage_close_to_one_is_not_rounded_to_it(run):
+    found = Uncertainty.within(json.loads((run / "result.json").read_text()))
+    caption = sets_table(replace(found, coverage=0.995)).caption
+    assert caption == "Sets of labels for a coverage of 99.5 %"
 
 
 def test_other_data_are_judged_by_what_the_run_found_on_its_own(run, tmp_path):

@@ -3,6 +3,7 @@
 from fractions import Fraction
 from math import ceil, inf
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -39,6 +40,7 @@ def test_a_coverage_of_nine_tenths_is_not_rounded_up_by_the_machine():
     assert threshold(scores[:9], 0.9) == 9
     assert threshold(scores[:8], 0.9) == inf
     assert needed(0.95) == 19
+    assert (threshold(scores, np.float64(0.9)), needed(np.float64(0.9))) == (18, 9)
 
 
 @given(

@@ -22,7 +22,7 @@ def corrupt(
     """Error of every member and of the ensemble on test images after 15 corruptions of 5 strengths each.
 
     The corruptions are concord's own (``concord.data.images.corrupt``), so figures are not comparable with
-    published ones. ``limit``: so many test images, stratified by class. The figures are kept in
+    published ones. ``limit``: number of test images, stratified by class. The figures are kept in
     RUN/corruptions.json, from where the report takes them. UsageError for a run of another task.
     """
     found = corruptions.corrupt(

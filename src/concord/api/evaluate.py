@@ -95,9 +95,9 @@ def predict(
     boxes also as "json" or "voc" (``format``).
 
     ``run`` may be a packed file (``export`` with ``packed``). ``files`` is a file, a folder or a pattern, or
-    several of them. With ``top`` above 1 each prediction has
-    the ``top`` likeliest classes too, with ``probabilities`` those of all classes. ``sets``, of pictures:
-    "lac", "aps" or "raps", the set of labels that has the true one as often as ``train.coverage`` says.
+    several of them. With ``top`` above 1 each prediction has the ``top`` likeliest classes too, with
+    ``probabilities`` those of all classes. ``sets``, of pictures: "lac", "aps" or "raps", the set of labels
+    that has the true one as often as ``train.coverage`` says.
     """
     chosen = [files] if isinstance(files, str | Path) else files
     kind = kind_of_run(Path(run))

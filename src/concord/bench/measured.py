@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,17 @@ class Engine(NamedTuple):
 
     weight_bytes: int
     call: Callable[..., Call]  # inputs -> one call with them
+
+
+class OneInput(nn.Module):
+    """A network of any number of inputs, such as an ensemble in one network, for one input with a name."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Any:
+        return self.network(x)
 
 
 def measured_of(
@@ -147,6 +158,11 @@ def _of_torch(network: nn.Module) -> Engine:
 def _exported(network: nn.Module, example: Sequence[Tensor]) -> bytes:
     """An ONNX file for any batch."""
     need_packages(".onnx")
+    kinds = {one.kind for one in inspect.signature(network.forward).parameters.values()}
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        if len(example) > 1:
+            raise UsageError("its forward pass does not name its inputs, as ONNX does")
+        network = OneInput(network)
     named = dict(zip(inspect.signature(network.forward).parameters, example, strict=False))
     free: dict[str, dict[int, str | Free]] = {name: {0: "batch"} for name in named}
     content, _ = onnx_file(network, Inputs(named, free, ("output",)), {})
@@ -178,10 +194,15 @@ def _rows(
             one,
             engines[name].weight_bytes,
             base.median / one.median,
-            engines[first].weight_bytes / engines[name].weight_bytes,
+            _times(engines[first].weight_bytes, engines[name].weight_bytes),
         )
         for name, one in found.items()
     ]
+
+
+def _times(first: int, other: int) -> float:
+    """How many times as small; 1 where neither has weights."""
+    return 1.0 if first == other else first / other
 
 
 def processor() -> str:

@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 def corrupt_command(
     run: Run,
     limit: Annotated[
-        int | None, typer.Option(help="Number of test images, stratified by class; default: all.")
+        int | None, typer.Option(min=1, help="Number of test images, stratified by class; default: all.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of what the corruptions draw.")] = 0,
     data: DataPath = None,

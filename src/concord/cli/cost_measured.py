@@ -38,6 +38,7 @@ def _row(one: Measurement, row: MeasuredRow) -> tuple[Entry, ...]:
 def _notes(several: Sequence[Measurement]) -> Iterator[str]:
     yield "A time is that of a call with the whole batch. 5 %, 95 %: that share of the calls took less."
     yield "faster, smaller: how many times, beside the first engine of the same network and batch."
+    yield "weights: bytes of weights and buffers; of onnxruntime those of the ONNX file."
     versions = {name: version for one in several for name, version in one.versions.items()}
     yield "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
     for one in several:

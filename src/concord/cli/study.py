@@ -24,6 +24,25 @@ from concord.cli.options import (
 from concord.errors import DivergedError, UsageError
 from concord.studies.preset import PRESETS, preset
 
+File = Annotated[Path | None, typer.Argument(help="TOML file of settings, with a table named study.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help=f"Settings that come with concord: {', '.join(PRESETS)}.")
+]
+Arms = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COST:WEIGHT,...",
+        help="Cost between predictions with the weights to try, such as l2:0.1,0.01; may be repeated.",
+        autocompletion=complete.costs,
+    ),
+]
+Seeds = Annotated[int | None, typer.Option(min=1, max=10_000, help="Number of seeds: 0, 1, ...; default: 3.")]
+Published = Annotated[
+    str | None, typer.Option(help="Show the figures of Noel 2017 beside ours: mnist, notmnist or cifar10.")
+]
+Jobs = Annotated[int | None, typer.Option(help="Number of runs at a time; default: one per core.")]
+Out = Annotated[Path, typer.Option(help="Study folder to create or continue.")]
+
 
 def add_to(app: typer.Typer) -> None:
     app.command(
@@ -35,33 +54,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def study_command(
-    file: Annotated[
-        Path | None, typer.Argument(help="TOML file of settings, with a table named study.")
-    ] = None,
-    preset_: Annotated[
-        str | None, typer.Option("--preset", help=f"Settings that come with concord: {', '.join(PRESETS)}.")
-    ] = None,
+    file: File = None,
+    preset_: Preset = None,
     data: TrainingData = None,
     members: Members = None,
-    arm: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COST:WEIGHT,...",
-            help="Cost between predictions with the weights to try, such as l2:0.1,0.01; may be repeated.",
-            autocompletion=complete.costs,
-        ),
-    ] = None,
+    arm: Arms = None,
     epochs: Epochs = None,
-    seeds: Annotated[
-        int | None, typer.Option(max=10_000, help="Number of seeds: 0, 1, ...; default: 3.")
-    ] = None,
-    published: Annotated[
-        str | None,
-        typer.Option(help="Show the figures of Noel 2017 beside ours: mnist, notmnist or cifar10."),
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Number of runs at a time; default: one per core.")] = None,
+    seeds: Seeds = None,
+    published: Published = None,
+    jobs: Jobs = None,
     set_: Settings = None,
-    out: Annotated[Path, typer.Option(help="Study folder to create or continue.")] = Path("runs/study"),
+    out: Out = Path("runs/study"),
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:

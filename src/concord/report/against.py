@@ -6,8 +6,8 @@ from concord.runs.against import Against, of
 
 NOTE = (
     "AUROC: probability that an own test image has the higher score than an image of the other data; 50 is"
-    " chance. AUPR: average precision, own images positive. FPR 95: share of the other images that pass where"
-    " 95 % of the own ones do."
+    " chance. AUPR: average precision, own images positive; their share is chance. FPR 95: share of the other"
+    " images that pass where 95 % of the own ones do."
 )
 
 

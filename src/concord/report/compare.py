@@ -16,8 +16,7 @@ from scipy import stats
 from concord.consensus.names import ENSEMBLE
 from concord.errors import UsageError
 from concord.report.records import ALONE, Cell, Setting, StudyView
-
-LEVEL = 0.95
+from concord.runs.intervals import LEVEL
 
 
 @dataclass(frozen=True)

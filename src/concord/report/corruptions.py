@@ -2,7 +2,7 @@
 
 from concord.data.images.corrupt import FAMILIES, STRENGTHS
 from concord.report.tables import Table, entries, scored
-from concord.report.text import percent, whole
+from concord.report.text import decimal, percent, whole
 from concord.runs.corruptions import Corruptions
 
 
@@ -18,8 +18,8 @@ def means_table(found: Corruptions) -> Table:
         scored([n.clean_error for n in networks], percent),
         scored([n.mean_error for n in networks], percent),
         *(scored([n.family(name) for n in networks], percent) for name in FAMILIES),
-        scored([n.clean_ece for n in networks], percent),
-        scored([n.mean_ece for n in networks], percent),
+        scored([n.clean_ece for n in networks], decimal),
+        scored([n.mean_ece for n in networks], decimal),
     ]
     rows = tuple(
         (*entries(name), *row) for name, row in zip(found.networks, zip(*columns, strict=True), strict=True)
@@ -28,7 +28,8 @@ def means_table(found: Corruptions) -> Table:
     caption = (
         f"Error in % on {whole(found.samples)} corrupted test images, mean over strengths 1 to {STRENGTHS}"
     )
-    return Table(caption, header, rows, notes=found.notices)
+    marked = "The smallest of each column is marked."
+    return Table(caption, header, rows, notes=(marked, *found.notices))
 
 
 def strengths_table(found: Corruptions, name: str) -> Table:

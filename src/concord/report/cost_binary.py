@@ -21,7 +21,7 @@ def binary_table(priced: Priced) -> Table:
     layers = priced.cost.binary_layers
     rows = tuple(_row(layer, signs) for layer in layers if (signs := layer.one_call.signs) is not None)
     notes = (*NOTES, REAL_INPUTS) if any(not layer.binary_operations for layer in layers) else NOTES
-    return Table("Binary layers: bits, and predictions", HEADER, rows, 2, notes)
+    return Table(f"Binary layers of {priced.name}: bits, and predictions", HEADER, rows, 2, notes)
 
 
 def _row(layer: Layer, signs: Signs) -> tuple[Entry, ...]:

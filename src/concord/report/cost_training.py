@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from concord.cost.training import LayerTraining, TrainingCost
+from concord.errors import amount
 from concord.files.text import printable
 from concord.report.cost_tables import FEW, share
 from concord.report.cost_totals import ratio, size_of
 from concord.report.tables import Entry, Table, entries
-from concord.report.text import MISSING, whole
+from concord.report.text import whole
 
 HEADER = ("layer", "type", "forward", "of inputs", "of weights", "%", "kept", "moved")
 NOTES = (
@@ -32,7 +33,7 @@ def training_table(cost: TrainingCost, depth: int | None = None) -> Table:
 
 
 def _caption(cost: TrainingCost) -> str:
-    return f"{cost.network}, input {cost.given}: one update of {cost.batch:,} samples"
+    return f"{cost.network}, input {cost.given}: one update of {amount(cost.batch, 'sample')}"
 
 
 def _folded(layers: Sequence[LayerTraining], depth: int | None) -> dict[tuple[str, str], list[LayerTraining]]:
@@ -65,10 +66,12 @@ def _row(path: str, kind: str, layers: Sequence[LayerTraining], total: int) -> t
 
 def training_totals(cost: TrainingCost) -> list[tuple[str, str]]:
     """The figures of the whole update: pairs of a name and a text."""
-    times = f"{cost.macs / cost.forward_macs:.4f}" if cost.forward_macs else MISSING
+    times = (
+        f"; an update takes {cost.macs / cost.forward_macs:.4f} times as many" if cost.forward_macs else ""
+    )
     return [
-        ("MACs", f"{cost.macs:,} for an update of {cost.batch:,} samples"),
-        ("forward pass", f"{cost.forward_macs:,}; an update takes {times} times as many"),
+        ("MACs", f"{cost.macs:,} for an update of {amount(cost.batch, 'sample')}"),
+        ("forward pass", f"{cost.forward_macs:,}{times}"),
         (
             "backward pass",
             f"{cost.input_gradient_macs:,} of inputs and {cost.weight_gradient_macs:,} of weights",

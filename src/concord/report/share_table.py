@@ -4,18 +4,23 @@ from concord.report.records import StudyView
 from concord.report.shares import Share, shares
 from concord.report.tables import Entry, Table, entries
 from concord.report.text import MISSING, decimal, percent, points, probability
+from concord.studies.settings import SNAPSHOTS
 
 HEADER = (
     "member",
     "cost",
     "weight",
     "seeds",
-    "share of the ensemble's gain, % (95 %)",
-    "gain, points (95 %)",
-    "p, sign flips",
-    "training, MACs",
-    "training, times the plain ensemble",
-    "share per cost, %",
+    "share % (95 %)",
+    "gain (95 %)",
+    "p",
+    "MACs",
+    "times plain",
+    "% per time",
+)
+OF_SNAPSHOTS = (
+    "Snapshots: not the member alone, but what its weights at the ends of all cycles predict together, with"
+    " one pass for each cycle."
 )
 
 
@@ -28,9 +33,11 @@ def share_table(study: StudyView, members: tuple[str, ...]) -> Table:
         " above zero is better. Share: the mean gain divided by the mean of what the plain ensemble itself"
         " gains on the member, with Fieller's interval for paired seeds. p: signs of the gains flipped in all"
         " ways; it is not corrected for the number of rows.",
-        "Training: multiply-accumulates of forward and backward passes until this member was finished, with"
-        " those of the members from which it learned and the training of its teachers; share per cost: for"
-        " each training of the plain ensemble that this took.",
+        "MACs: multiply-accumulates of the forward and backward passes of training until this member was"
+        " finished, with those of the members from which it learned and the training of its teachers. Times"
+        " plain: the same as a multiple of the training of the plain ensemble. % per time: the share divided"
+        " by this multiple.",
+        *([OF_SNAPSHOTS] if any(one.setting[0] == SNAPSHOTS for one in found) else []),
         *reasons,
     )
     caption = f"Share of the plain ensemble's gain that members keep: {' + '.join(members)}"

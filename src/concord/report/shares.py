@@ -19,9 +19,10 @@ import numpy as np
 from scipy import stats
 
 from concord.consensus.names import ENSEMBLE, NONE
-from concord.report.compare import LEVEL, Difference, by_seed, mean, paired_difference, settings
+from concord.report.compare import Difference, by_seed, mean, paired_difference, settings
 from concord.report.records import ALONE, Setting, StudyView
 from concord.report.text import points
+from concord.runs.intervals import LEVEL
 
 MOST_SIGNS = 16  # seeds whose sign flips are all tried; of more a sample of as many is drawn
 

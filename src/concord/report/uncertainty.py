@@ -46,7 +46,7 @@ def sets_table(found: Uncertainty) -> Table:
             entries(name, *(text for s in figures for text in (percent(s.coverage), decimal(s.size, 2))))
         )
     header = ("member", *(f"{method} {what}" for method in methods for what in ("coverage %", "size")))
-    caption = f"Sets of labels for a coverage of {percent(found.coverage, 0)} %"
+    caption = f"Sets of labels for a coverage of {100 * found.coverage:g} %"
     return Table(caption, header, tuple(rows), notes=(f"{found.samples:,} validation images. {SETS}",))
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from concord.consensus.names import COSTS, NONE, OWN
 from concord.report.compare import (
-    LEVEL,
     Difference,
     by_seed,
     choose,
@@ -25,6 +24,7 @@ from concord.report.compare import (
 )
 from concord.report.records import ALONE, Setting, StudyView
 from concord.report.text import percent, points, setting_label
+from concord.runs.intervals import LEVEL
 
 MEASURE = "test_error"
 SEEDS = 3  # the fewest of which a difference is tested

@@ -45,20 +45,11 @@ class Against:
         return asdict(self)
 
 
-def against(
-    loaded: Loaded,
-    test: Images,
-    own: Logits,
-    source: str,
-    observer: Observer = SILENT,
-    stop: Stop = never,
-) -> Against:
-    """The scores of every member and of the ensemble, on the test part of other data or all of them.
+def against(loaded: Loaded, own: Logits, source: str, images: Images, stop: Stop = never) -> Against:
+    """The scores of every member and of the ensemble, on the ``images`` of a source of other data.
 
-    Its images are converted to the size and colour of the run. ``own`` are the logits for ``test``;
-    UsageError where the other data have the same test images.
+    ``own`` are the logits for the test images of the run.
     """
-    images = _images(loaded, test, source, observer, stop)
     other = _logits(loaded, images, stop)
     members = {name: _separations([own[name]], [other[name]]) for name in loaded.members}
     together = _separations(list(own.values()), [other[name] for name in own])
@@ -75,7 +66,13 @@ def _separations(own: Sequence[Tensor], other: Sequence[Tensor]) -> dict[str, Se
     return found
 
 
-def _images(loaded: Loaded, test: Images, source: str, observer: Observer, stop: Stop) -> Images:
+def other_images(
+    loaded: Loaded, test: Images, source: str, observer: Observer = SILENT, stop: Stop = never
+) -> Images:
+    """The test part of other data, or all of them; UsageError where they have the test images of the run.
+
+    Their size and colour become those of the run when they are predicted.
+    """
     _, height, width = loaded.interface.shape
     data = loaded.config.data.model_copy(
         update={"source": source, "size": max(height, width), "limit": None, "joint": False}

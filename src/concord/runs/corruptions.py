@@ -83,7 +83,7 @@ def corrupt(
 ) -> Corruptions:
     """Error of every member and of the ensemble on the test images after 15 corruptions of 5 strengths.
 
-    ``limit``: so many test images, stratified by class. ``data`` is as in ``evaluate``. Nothing is written.
+    ``limit``: number of test images, stratified by class. ``data`` is as in ``evaluate``. Nothing is written.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit must be at least 1, got {limit}")

@@ -13,7 +13,7 @@ from concord.consensus.names import ENSEMBLE
 from concord.data.splits import Splits
 from concord.files.documents import Document
 from concord.runs import assemble
-from concord.runs.against import Against
+from concord.runs.against import Against, other_images
 from concord.runs.against import against as judged_against
 from concord.runs.feeds import make_feed
 from concord.runs.loading import Loaded, load_run, other_data, same_data
@@ -110,6 +110,7 @@ def _scores(
     splits, same = same_data(loaded, data, observer, stop)
     if not same:
         observer.notice(other_data(loaded, data, splits))
+    others = [other_images(loaded, splits.test, source, observer, stop) for source in against]
     task, names = Classify(len(loaded.interface.classes)), list(loaded.members)
     found = logits_on_test(loaded, splits, same=same, observer=observer, stop=stop)
     tally = _tally(task, found, splits.test.labels.cpu())
@@ -132,7 +133,8 @@ def _scores(
         fingerprint=splits.fingerprint,
         uncertainty=_uncertainty(loaded, splits, found, predicted if same else None),
         against=tuple(
-            judged_against(loaded, splits.test, found, source, observer, stop) for source in against
+            judged_against(loaded, found, source, images, stop)
+            for source, images in zip(against, others, strict=True)
         ),
     )
 

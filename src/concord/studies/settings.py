@@ -88,11 +88,11 @@ class Study(Section):
     seeds: Annotated[tuple[int, ...], Field(min_length=1, strict=False)] = (0, 1, 2)
     sets: list[list[str]] | None = None  # names of members that train together; default: all of them
     alone: bool = False  # every member by itself too
-    # the plain ensemble with so much label smoothing
+    # the plain ensemble with this share of label smoothing
     smoothing: tuple[Share, ...] = Field((), strict=False)
     # the plain ensemble with averages of its weights of this decay
     ema: tuple[Share, ...] = Field((), strict=False)
-    # each member as the ensemble of its weights at the ends of so many cosine cycles
+    # each member as the ensemble of its weights at the ends of this many cosine cycles
     snapshots: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = Field((), strict=False)
     # each member taught by the others, which are finished: weights of the cost kl
     distil: tuple[Weight, ...] = Field((), strict=False)

@@ -108,7 +108,19 @@ def _outcomes(
                 yield cell, UntaughtError(f"the run of its teachers gave no result: {cell.teacher.name}")
             else:
                 ready.append(cell)
-        yield from run_all(runs, ready, jobs, threads, tuple(allow_code), stop)
+        yield from run_all(runs, _new_networks_first(ready), jobs, threads, tuple(allow_code), stop)
+
+
+def _new_networks_first(cells: Sequence[GridCell]) -> list[GridCell]:
+    """Those with a network that none before them has come first: a wrong name ends the study as it begins."""
+    first: list[GridCell] = []
+    rest: list[GridCell] = []
+    seen: set[str] = set()
+    for cell in cells:
+        networks = {member.network for member in cell.config.members}
+        (rest if networks <= seen else first).append(cell)
+        seen |= networks
+    return [*first, *rest]
 
 
 def _wave(cell: GridCell, known: Mapping[str, GridCell]) -> int:
@@ -137,7 +149,7 @@ def _line(cell: GridCell, result: Mapping[str, Any]) -> str:
     if len(errors) > 1 and not cell.only:
         errors.append(f"ensemble {100 * result['ensemble']['test_error']:.2f}")
     row = cell.cost if not cell.weight else f"{cell.cost} {cell.weight:g}"
-    return f"{row:12} seed {cell.seed}  test error %: {'  '.join(errors)}  {result['seconds']:.0f} s"
+    return f"{row:14} seed {cell.seed}  test error %: {'  '.join(errors)}  {result['seconds']:.0f} s"
 
 
 def notices(folder: Path, cells: Sequence[GridCell]) -> list[str]:

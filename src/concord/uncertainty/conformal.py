@@ -61,7 +61,7 @@ def required(method: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 def needed(coverage: float) -> int:
     """The least number of held-out samples for sets that are not simply all labels: c / (1 - c) at least."""
-    wanted = Fraction(repr(coverage))
+    wanted = _exact(coverage)
     return ceil(wanted / (1 - wanted))
 
 
@@ -74,8 +74,13 @@ def threshold(scores: Tensor, coverage: float) -> float:
         raise ShapeError(f"expected (n,) scores of true labels, got {(*scores.shape,)}")
     if not 0 < coverage < 1:
         raise UsageError(f"coverage must be above 0 and below 1, got {coverage}")
-    k = ceil((len(scores) + 1) * Fraction(repr(coverage)))
+    k = ceil((len(scores) + 1) * _exact(coverage))
     return inf if k > len(scores) else scores.double().sort().values[k - 1].item()
+
+
+def _exact(coverage: float) -> Fraction:
+    """The decimal number that was written: 9/10 for 0.9, which in binary lies above it."""
+    return Fraction(repr(float(coverage)))
 
 
 def label_sets(method: str, p: Tensor, u: Tensor, most: float) -> Tensor:
