@@ -174,6 +174,17 @@ def test_on_a_terminal_the_lines_of_parts_have_their_numbers_too():
     assert shown.lines[1].startswith("  1/2  small at eps 0.1  (about ")
 
 
+def test_the_next_stage_of_a_job_has_a_time_left_of_its_own(monkeypatch):
+    """The first stage took 100 s; of the second, one of four was there already and the next took 5 s."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    shown = progress.Tally()
+    for now, done, total in ((0.0, 0, 4), (100.0, 4, 4), (100.0, 1, 4), (105.0, 2, 4)):
+        clock[0] = now
+        shown.counted(done, total)
+    assert shown.left() == 2 * 5
+
+
 def test_the_time_left_is_that_of_what_was_done_since_the_beginning(monkeypatch, capsys):
     """A study of 11 runs continues after 2: its next three take 12 seconds, so the other six take 24."""
     clock = [100.0]

@@ -117,6 +117,8 @@ def test_the_script_is_as_long_as_is_promised():
 def test_a_script_elsewhere_finds_the_file_and_strange_names_are_only_names(tmp_path):
     text = script_for(Path("a/net.onnx"), Path("b/label.py"))
     assert f"/ {str(Path('../a/net.onnx'))!r})" in text
+    assert "# python label.py photo.jpg" in text
+    assert "# python a\\nb.py photo.jpg" in script_for(Path("net.onnx"), Path("a\nb.py"))
     evil = script_for(Path("x\"');import os\n\udcff.onnx"))
     compile(evil, "label.py", "exec")
     assert evil.isascii()

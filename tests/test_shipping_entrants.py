@@ -6,11 +6,12 @@ import pytest
 
 import concord
 from concord.errors import StoppedError
-from concord.shipping import entrants
+from concord.shipping import entrants, plan
 from concord.shipping.asked import Asked
+from concord.shipping.budget import Full, Halving, Rung
 from concord.shipping.candidates import Shop
 from concord.shipping.families import FAMILIES
-from concord.shipping.limits import Limits
+from concord.shipping.limits import Limits, Needs
 from concord.shipping.material import read
 from concord.shipping.pace import Pace
 from concord.training.observer import SILENT
@@ -93,3 +94,15 @@ def test_one_thread_is_taken_where_it_is_faster(material, shop, monkeypatch):
     assert entrants._threads(None, material) == 1
     paces[8] = 0.05
     assert entrants._threads(None, material) == 8
+
+
+def test_the_disk_that_is_planned_by_hand():
+    """48 bytes of each of 40 + 30 + 2 (30 + 100) parameters; five runs, 20 epochs, nine lists of 7 x 5."""
+    few, many = (SimpleNamespace(candidate=SimpleNamespace(needs=Needs(n, 1, 1))) for n in (10, 30))
+    shop = SimpleNamespace(partner=lambda candidate, factor: SimpleNamespace(needs=Needs(100, 1, 1)))
+    material = SimpleNamespace(
+        interface=SimpleNamespace(classes="abcde"), splits=SimpleNamespace(test=range(7))
+    )
+    search = Halving(("many", "few"), (Rung(2, 3), Rung(1, 6)), 0.0)
+    most = plan._disk([many, few], search, Full(("plain", "once"), 4, 0.0), shop, material)
+    assert most == 48 * 330 + 5 * 150_000 + 20 * 2_000 + 9 * 4 * 35

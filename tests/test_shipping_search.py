@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from sklearn.datasets import load_digits
 
 import concord
 from concord.errors import CheckpointError, DataError, StoppedError, UsageError
+from concord.shipping.limits import Limits
+from concord.shipping.page import page
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
 LIMIT, HOURS = 6_000, 1.0
@@ -61,6 +64,7 @@ def test_all_is_there_and_read_a_second_time_without_a_training(found):
     }
     assert again["test"] == shipped["test"]
     assert again["rivals"] == shipped["rivals"]
+    assert again["hours"] == shipped["hours"]  # those of the search, not of the second reading
 
 
 def test_the_network_is_under_its_limit_and_good(found):
@@ -103,7 +107,15 @@ def test_the_script_names_files_without_concord(found, tmp_path):
     name, label, _ = done.stdout.strip().rsplit("  ", 2)
     assert name == str(tmp_path / "a.png")
     assert label in json.loads((Path(shipped.folder) / "classes.json").read_text())
-    assert len((Path(shipped.folder) / "predict.py").read_text().splitlines()) <= 10
+    script = (Path(shipped.folder) / "predict.py").read_text()
+    assert len(script.splitlines()) == 10
+    assert "# python predict.py photo.jpg ..." in script
+
+
+def test_the_runs_take_no_more_disk_than_planned(found):
+    shipped, _ = found
+    runs = Path(shipped.folder, "runs").rglob("*")
+    assert shipped.plan.bytes / 10 < sum(path.stat().st_size for path in runs) <= shipped.plan.bytes
 
 
 def test_report_and_card_begin_with_what_was_found(found):
@@ -116,7 +128,18 @@ def test_report_and_card_begin_with_what_was_found(found):
     assert body.index("has a test error of") < body.index("Asked for") < body.index("What it had to beat")
     assert "the data have no test part: 359 images were cut off as one" in page
     assert "http" not in body
+    assert "candidates, of every family the widest" in page
     assert card.index("has a test error of") < card.index("## What it is for")
+
+
+def test_the_report_of_a_search_without_limits_and_short_runs_claims_neither(found):
+    shipped, _ = found
+    halving = replace(shipped.plan.halving, rungs=())
+    asked = replace(shipped.asked, limits=Limits())
+    text = page(replace(shipped, asked=asked, plan=replace(shipped.plan, halving=halving)))
+    assert "Asked for: a network for digits without limits, found within 1 hours." in text
+    assert f"{shipped.network} was trained in full in each way below" in text
+    assert "the better half was run again" not in text
 
 
 def test_results_json_is_the_mapping_and_has_the_plan(found):
@@ -143,6 +166,15 @@ def test_a_damaged_journal_is_named(found, tmp_path):
         search(tmp_path)
 
 
+@pytest.mark.parametrize("edit", [lambda kept: kept["plan"].pop("rungs"), lambda kept: kept.pop("sha256")])
+def test_an_edited_journal_is_refused(found, edit, tmp_path):
+    kept = json.loads((Path(found[0].folder) / "search.json").read_text())
+    edit(kept)
+    (tmp_path / "search.json").write_text(json.dumps(kept))
+    with pytest.raises(CheckpointError, match=r"search\.json: damaged \(.*sha256"):
+        search(tmp_path)
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"other files in it, such as thesis.txt: give a new one"):
@@ -159,6 +191,12 @@ def test_the_plan_writes_nothing(tmp_path, capsys, monkeypatch):
     assert plan["runs"] == sum(rung["runs"] for rung in plan["rungs"]) + len(plan["ways"])
     assert plan["bytes"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_packages_of_onnx_not_even_a_plan_is_made(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UsageError, match="pip install onnx onnxscript onnxruntime"):
+        concord.ship_plan("digits", max_parameters=LIMIT, hours=HOURS)
 
 
 def test_hours_too_short_say_how_many_are_needed(tmp_path):

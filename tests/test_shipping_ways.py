@@ -1,5 +1,6 @@
 """The ways to train the chosen network: who learns from whom; and a teacher of the user's."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,10 +10,13 @@ import concord
 from concord.errors import CheckpointError, DataError
 from concord.runs.config import Config, Member
 from concord.runs.interface import Interface
+from concord.shipping.asked import Asked
+from concord.shipping.ending import _rivals
+from concord.shipping.limits import Limits
 from concord.shipping.material import read
 from concord.shipping.recipe import config_of
 from concord.shipping.teacher import teacher_of
-from concord.shipping.ways import TEMPERATURE, WEIGHT, way_of
+from concord.shipping.ways import TEMPERATURE, WEIGHT, idle_teacher, way_of
 
 RUNNER = SimpleNamespace(runs=Path("/out/runs"))
 NETWORKS = ("noel2017_st(filters=2)", "noel2017_st(filters=4)")
@@ -61,6 +65,29 @@ def test_partners_collaborate_from_the_middle_on():
     _, config = way("collaborating")
     assert config.consensus.edges == "all"
     assert config.consensus.schedule.model_dump() == {"kind": "burn_in", "until": 0.5}
+
+
+def test_a_teacher_that_has_no_run_to_teach_in_is_named():
+    asked = Asked(concord.Data(source="digits"), Limits(), 1.0, "runs/big:m")
+    assert idle_teacher(asked, ["alone"]) == (
+        "the hours had no room for a run with teachers: runs/big:m taught nothing",
+    )
+    assert idle_teacher(asked, ["plain", "once"]) == ()
+    assert idle_teacher(replace(asked, teacher=None), ["alone"]) == ()
+
+
+def test_a_rival_that_is_missing_has_its_reason():
+    baseline = {"name": "scikit-learn knn", "about": "", "wrong": [1]}
+    runner = SimpleNamespace(
+        material=SimpleNamespace(splits=SimpleNamespace(test=range(3)), data=SimpleNamespace(seed=0)),
+        journal=SimpleNamespace(once=lambda key, decide: baseline),
+    )
+    choice = {"way": "plain", "rows": [{"way": "plain"}], "diverged": {"once": "a loss is nan"}}
+    rivals, missing = _rivals(choice, 1.0, runner)
+    assert [rival.name for rival in rivals] == ["scikit-learn knn"]
+    named = "a rival is missing, the same network taught once by the finished ensemble: "
+    assert missing == [f"{named}its training diverged"]
+    assert _rivals({**choice, "diverged": {}}, 1.0, runner)[1] == [f"{named}the hours had no room for it"]
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,9 @@ def ship_plan(
     Nothing is written. Raises what ``ship`` raises before its first training.
     """
     asked = _asked(data, max_parameters, max_macs, max_bytes, max_ms, hours, teacher, size, valid, test, seed)
+    from concord.runs.export_formats import need_packages
+
+    need_packages(".onnx")
     from concord.runs.watching import never
     from concord.shipping.search import planned
     from concord.training.observer import SILENT

@@ -213,7 +213,7 @@ class Tally(Quiet):
         self.began, self.first, self.done, self.total, self.new = time.monotonic(), 0, 0, 0, False
 
     def counted(self, done: int, total: int) -> None:
-        if not self.total:
+        if total != self.total or done < self.done:  # the first of a job, or of its next stage
             self.began, self.first = time.monotonic(), done
         self.done, self.total, self.new = done, total, done > self.first
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 SCRIPT = """\
-import json, pathlib, sys, numpy, onnxruntime, PIL.Image, PIL.ImageOps  # python label.py photo.jpg ...
+import json, pathlib, sys, numpy, onnxruntime, PIL.Image, PIL.ImageOps  # python SELF photo.jpg ...
 net = onnxruntime.InferenceSession(pathlib.Path(__file__).parent / MODEL)
 about = net.get_modelmeta().custom_metadata_map
 for name in sys.argv[1:]:
@@ -20,4 +20,5 @@ for name in sys.argv[1:]:
 def script_for(model: Path, script: Path | None = None) -> str:
     """The script for that file, to be kept at ``script`` (default: beside the file)."""
     beside = model.name if script is None else os.path.relpath(model.absolute(), script.absolute().parent)
-    return SCRIPT.replace("MODEL", ascii(beside), 1)
+    own = "label.py" if script is None else ascii(script.name)[1:-1]
+    return SCRIPT.replace("SELF", own, 1).replace("MODEL", ascii(beside), 1)

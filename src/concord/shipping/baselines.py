@@ -45,8 +45,9 @@ def _best(splits: Splits, seconds: float, seed: int, stop: Stop) -> Tested:
     most, test = _some(splits.train, images, seed), _samples(splits.test)
     fitted = measure(choice.method, choice.trial.settings, most, test, seed)
     settings = described(fitted.settings)
-    about = f"{choice.method.about}{f', {settings}' if settings else ''}; {images:,} training images"
-    return Tested(f"scikit-learn {choice.method.name}", about, fitted.predicted != test.y)
+    name = f"scikit-learn {choice.method.name}"
+    about = f"{name} on {images:,} training images{f' with {settings}' if settings else ''}"
+    return Tested(name, about, fitted.predicted != test.y)
 
 
 def _tried(train: Samples, valid: Samples, seconds: float, seed: int, stop: Stop) -> Iterator[_Choice]:

@@ -75,7 +75,8 @@ def _rivals(
         if way in ran:
             found.append(tested.of_run(RunFolder(runner.runs / way), way, f"the same network, {ABOUT[way]}"))
         else:
-            missing.append(f"a rival is missing: the hours had no room for the same network {ABOUT[way]}")
+            why = "its training diverged" if way in choice["diverged"] else "the hours had no room for it"
+            missing.append(f"a rival is missing, the same network {ABOUT[way]}: {why}")
     seed = runner.material.data.seed
     kept = runner.journal.once("baseline", lambda: best_baseline(splits, seconds, seed, runner.stop).kept())
     found.append(Tested.of(kept, len(splits.test)))

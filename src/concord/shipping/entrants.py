@@ -158,7 +158,7 @@ def _no_file(smallest: list[Candidate], limits: Limits) -> str:
                 f"no network is under the limit of {shown(name, most)}: the ONNX file of the smallest,"
                 f" {least.network}, needs {shown(name, need)}. Give a larger limit"
             )
-    return f"the limits contradict each other: no ONNX file is under all of {limits}. Give larger limits"
+    return f"the limits contradict each other: no network has an ONNX file with {limits}. Give larger limits"
 
 
 def _affordable(

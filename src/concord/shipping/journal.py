@@ -2,6 +2,7 @@
 
 settings    what was asked for; another search in the same folder is refused
 plan, ...   a decision each, made once and read from then on
+sha256      of all of that: an edited file is refused
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 from concord.errors import CheckpointError, UsageError
 from concord.files import bounded
 from concord.files.atomic import replace
-from concord.files.documents import LARGEST, parse_object
+from concord.files.documents import DIGEST, LARGEST, parse_object, with_digest, without_digest
 from concord.runs import toml
 
 FILE = "search.json"
@@ -46,13 +47,16 @@ class Journal:
         return found
 
     def _write(self) -> None:
-        replace(self.file, json.dumps(self._kept, indent=1, allow_nan=False).encode() + b"\n")
+        replace(self.file, json.dumps(with_digest(self._kept), indent=1, allow_nan=False).encode() + b"\n")
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What the file holds; nothing where it does not exist. CheckpointError if it is damaged."""
+    """What the file holds; nothing where it does not exist. CheckpointError if it is damaged or edited."""
     try:
-        return parse_object(bounded.read(file, LARGEST))
+        found = parse_object(bounded.read(file, LARGEST))
+        if DIGEST not in found:
+            raise ValueError(f"it has no {DIGEST}")
+        return without_digest(found)
     except FileNotFoundError:
         return {}
     except (ValueError, OSError) as error:

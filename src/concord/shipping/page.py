@@ -21,13 +21,18 @@ def page(shipped: Shipped) -> str:
 
 
 def _asked(shipped: Shipped) -> str:
-    return (
-        f"Asked for: a network for {shipped.asked.data.source} with {shipped.asked.limits}, found within"
-        f" {shipped.asked.hours:g} hours."
-    )
+    asked = shipped.asked
+    limits = f"with {asked.limits}" if asked.limits.given() else "without limits"
+    return f"Asked for: a network for {asked.data.source} {limits}, found within {asked.hours:g} hours."
 
 
 def _search(shipped: Shipped) -> str:
+    if not shipped.plan.halving.rungs:
+        return (
+            "One candidate alone was under the limits, or the hours had no room for short runs of several:"
+            f" {shipped.network} was trained in full in each way below. The way is chosen by the validation"
+            " error."
+        )
     return (
         f"{len(shipped.plan.entrants)} candidates, of every family the widest under the limits that there was"
         " time for, were trained in short runs of which the better half was run again for longer; the best of"

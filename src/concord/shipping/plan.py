@@ -1,10 +1,12 @@
 """The plan of a search: its candidates, how fast each trains here, and what is run for how long."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from concord.errors import UsageError
+from concord.runs.store import KEEP
 from concord.runs.watching import Stop
 from concord.shipping import budget
 from concord.shipping.asked import HOUR, Asked
@@ -17,7 +19,13 @@ from concord.training.observer import Observer
 PARTNER = 3.0  # times the MACs of the small network that its partner has
 END = 15.0  # seconds for the export, its check, int8, latencies and the report, measured on two cores
 BASELINE = 0.05  # share of the seconds for a classifier of scikit-learn
-SAVED = 2 * 3 * 4  # bytes of a parameter in two checkpoints: its value and two moments, in float32
+SAVED = (
+    4 * 4 * (KEEP + 1)
+)  # bytes of a parameter: value, average, two moments; the last checkpoints and the best
+RUN, EPOCH = (
+    150_000,
+    2_000,
+)  # bytes of a run whatever its size (names of tensors), and of the records of an epoch
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def plan_of(asked: Asked, material: Material, observer: Observer, stop: Stop) ->
         raise UsageError(_too_short(asked, fastest, spent))
     chosen = tuple(one for one in entrants if one.name in search.names)
     total = spent + search.seconds + full.seconds + end_of(asked)
-    return Plan(threads, chosen, search, full, spent, total, _disk(search, full, slowest, shop, material))
+    return Plan(threads, chosen, search, full, spent, total, _disk(chosen, search, full, shop, material))
 
 
 def expected(entrant: Entrant, shop: Shop) -> dict[str, Line]:
@@ -116,12 +124,15 @@ def _too_short(asked: Asked, fastest: Entrant, spent: float) -> str:
     )
 
 
-def _disk(search: Halving, full: Full, slowest: Entrant, shop: Shop, material: Material) -> int:
-    """Bytes of all runs: two checkpoints with the optimiser's state, and predictions for the test part."""
-    partner = shop.partner(slowest.candidate, PARTNER).needs.parameters
-    small = slowest.candidate.needs.parameters
+def _disk(chosen: Sequence[Entrant], search: Halving, full: Full, shop: Shop, material: Material) -> int:
+    """Most bytes of all runs, if the largest candidates stay: checkpoints, records, predictions."""
+    largest = sorted(chosen, key=lambda one: one.candidate.needs.parameters)
+    sizes = [one.candidate.needs.parameters for one in largest]
+    alone = full.ways == (budget.ALONE,)
+    partner = 0 if alone else shop.partner(largest[-1].candidate, PARTNER).needs.parameters
+    numbers = sum(sum(sizes[-rung.runs :]) for rung in search.rungs) + len(full.ways) * (sizes[-1] + partner)
     short = sum(rung.runs for rung in search.rungs)
+    epochs = sum(rung.runs * rung.epochs for rung in search.rungs) + len(full.ways) * full.epochs
     predicted = 4 * len(material.interface.classes) * len(material.splits.test)
-    return SAVED * (short * small + len(full.ways) * (small + partner)) + predicted * (
-        short + 3 * len(full.ways)
-    )
+    runs = (short + len(full.ways)) * RUN + epochs * EPOCH
+    return SAVED * numbers + runs + predicted * (short + 3 * len(full.ways))

@@ -28,12 +28,14 @@ def winner(plan: Plan, runner: Runner) -> Entrant:
 def _decided(entrants: Sequence[Entrant], rung: Rung, keep: int, runner: Runner) -> dict[str, Any]:
     """Every candidate of a rung with its validation error, and those that stay; of equal ones the cheaper."""
     rows, diverged = [], {}
-    for place, one in enumerate(entrants):
-        runner.observer.counted(place, len(entrants))
+    already = runner.finished([_run_name(one, rung) for one in entrants])
+    runner.observer.counted(already, len(entrants))
+    for done, one in enumerate(entrants, 1):
         try:
             rows.append(_row(one, rung, runner))
         except DivergedError as error:
             diverged[one.name] = str(error)
+        runner.observer.counted(max(done, already), len(entrants))
     if not rows:
         raise DivergedError(f"no candidate could be trained: {next(iter(diverged.values()))}")
     rows.sort(key=lambda row: (row["valid_error"], row["macs"]))
@@ -42,7 +44,7 @@ def _decided(entrants: Sequence[Entrant], rung: Rung, keep: int, runner: Runner)
 
 
 def _row(one: Entrant, rung: Rung, runner: Runner) -> dict[str, Any]:
-    name = f"{_file_name(one.name)}-{rung.epochs}"
+    name = _run_name(one, rung)
     result = runner.run(name, [Member(name=MEMBER, network=one.name)], epochs=rung.epochs)
     return {
         "network": one.name,
@@ -55,9 +57,10 @@ def _row(one: Entrant, rung: Rung, runner: Runner) -> dict[str, Any]:
     }
 
 
-def _file_name(network: str) -> str:
-    """``gated_depthwise(depth=2, width=24)`` -> ``gated_depthwise-depth2-width24``"""
-    return network.replace("(", "-").replace(")", "").replace("=", "").replace(", ", "-")
+def _run_name(one: Entrant, rung: Rung) -> str:
+    """``gated_depthwise(depth=2, width=24)`` for 12 epochs -> ``gated_depthwise-depth2-width24-12``"""
+    network = one.name.replace("(", "-").replace(")", "").replace("=", "").replace(", ", "-")
+    return f"{network}-{rung.epochs}"
 
 
 def _line(decision: dict[str, Any]) -> str:

@@ -79,6 +79,10 @@ class Runner:
         assert isinstance(found, Result)
         return found
 
+    def finished(self, names: Sequence[str]) -> int:
+        """How many of the runs of these names have a result already."""
+        return sum(RunFolder(self.runs / name).complete for name in names)
+
     def seconds(self, result: Result) -> float:
         """Of a run, with the reading of its data."""
         return result.seconds + self.material.seconds

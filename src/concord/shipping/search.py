@@ -35,7 +35,7 @@ from concord.shipping.rungs import winner
 from concord.shipping.runner import Runner
 from concord.shipping.shipped import Shipped
 from concord.shipping.teacher import teacher_of
-from concord.shipping.ways import ABOUT, chosen
+from concord.shipping.ways import ABOUT, chosen, idle_teacher
 from concord.training.observer import Observer
 
 CLASSES, CARD, REPORT, RESULTS = "classes.json", "MODEL_CARD.md", "report.html", "results.json"
@@ -55,8 +55,7 @@ def shipped(asked: Asked, out: Path, observer: Observer, stop: Stop) -> Shipped:
     with locked(RunFolder(out)):
         journal = Journal(out, asked.plain())
         material = _read(asked, stop)
-        for notice in material.notices:
-            observer.notice(notice)
+        _report(material.notices, observer)
         plan = Plan.of(journal.once("plan", lambda: plan_of(asked, material, observer, stop).to_dict()))
         observer.notice(_summary(plan))
         runner = Runner(out, material, plan.threads, journal, observer, stop)
@@ -65,9 +64,11 @@ def shipped(asked: Asked, out: Path, observer: Observer, stop: Stop) -> Shipped:
         choice = chosen(plan, best, asked, shop, runner)
         began = time.perf_counter()
         ending = ended(choice, best.candidate.needs, asked.limits, BASELINE * asked.seconds, runner)
-        took = plan.spent + _trained(plan, choice, journal) + time.perf_counter() - began
+        end = journal.once("end", lambda: {"seconds": time.perf_counter() - began})
+        took = plan.spent + _trained(plan, choice, journal) + end["seconds"]
         found = _found(asked, out, plan, best, choice, ending, runner, took)
         _write(found, runner)
+        _report(found.notices[len(material.notices) :], observer)
     return found
 
 
@@ -87,6 +88,11 @@ def _refuse_foreign(out: Path) -> None:
         others = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
         if others:
             raise UsageError(f"{out} is a folder with other files in it, such as {others[0]}: give a new one")
+
+
+def _report(notices: Sequence[str], observer: Observer) -> None:
+    for notice in notices:
+        observer.notice(notice)
 
 
 def _summary(plan: Plan) -> str:
@@ -135,6 +141,7 @@ def _found(
     runner: Runner,
     took: float,
 ) -> Shipped:
+    idle = idle_teacher(asked, choice["ways"])
     files = [FLOAT, *([EIGHT] if ending.int8.shipped else []), CLASSES, SCRIPT, CARD, REPORT, RESULTS]
     return Shipped(
         folder=str(out),
@@ -151,7 +158,7 @@ def _found(
         decisions=_decisions(plan, choice, runner.journal),
         seconds=took,
         files=tuple(files),
-        notices=(*runner.material.notices, *ending.notices),
+        notices=(*runner.material.notices, *idle, *ending.notices),
     )
 
 

@@ -74,7 +74,7 @@ class Shipped(Document):
         other = f"the best of its rivals, {rival.about} ({_percent(rival.error)})"
         if self.verdict == "open":
             compared = (
-                f"that it differs from {other}, is not proven: {_signed(pair.difference)} points"
+                f"a difference from {other} is not proven: {_signed(pair.difference)} points"
                 f" (95 % interval {_signed(pair.low)} to {_signed(pair.high)})"
             )
         else:

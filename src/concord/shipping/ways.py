@@ -65,6 +65,13 @@ def way_of(name: str, network: str, partner: str, runner: Runner, extra: Sequenc
     return _taught(small, [*plain, _teacher(small, ONCE, runner), *extra])
 
 
+def idle_teacher(asked: Asked, ways: Sequence[str]) -> tuple[str, ...]:
+    """A notice where the user's teacher has no run to teach in."""
+    if asked.teacher is None or not {ONCE, CHAIN}.isdisjoint(ways):
+        return ()
+    return (f"the hours had no room for a run with teachers: {asked.teacher} taught nothing",)
+
+
 def _teacher(member: Member, way: str, runner: Runner) -> Member:
     """That member of the finished run of a way, which teaches."""
     run = (runner.runs / way).resolve()
@@ -89,8 +96,9 @@ def chosen(plan: Plan, best: Entrant, asked: Asked, shop: Shop, runner: Runner) 
     def decide() -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
         diverged: dict[str, str] = {}
-        for place, name in enumerate(ways):
-            runner.observer.counted(place, len(ways))
+        already = runner.finished(ways)
+        runner.observer.counted(already, len(ways))
+        for done, name in enumerate(ways, 1):
             if name in (ONCE, CHAIN) and (PLAIN in diverged or (name == CHAIN and ONCE in diverged)):
                 diverged[name] = "its teachers diverged"
                 continue
@@ -100,8 +108,9 @@ def chosen(plan: Plan, best: Entrant, asked: Asked, shop: Shop, runner: Runner) 
                 )
             except DivergedError as error:
                 diverged[name] = str(error)
-            else:
-                runner.observer.notice(_line(rows[-1]))
+                continue
+            runner.observer.counted(max(done, already), len(ways))
+            runner.observer.notice(_line(rows[-1]))
         if not rows:
             raise DivergedError(f"{best.name} could not be trained: {next(iter(diverged.values()))}")
         best_row = min(rows, key=lambda row: row["valid_error"])  # of equal ones the first
