@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concord.shipping import budget
-from concord.shipping.budget import Full, Halving, Line, Rung, full, halving, lines_of_ways
+from concord.shipping.budget import Full, Halving, Line, Rung, full, halving, lines_of_ways, room
 
 FOUR = {"a": Line(1, 1), "b": Line(1, 2), "c": Line(1, 3), "d": Line(1, 4)}
 
@@ -79,3 +79,11 @@ def test_full_runs_stay_within_their_seconds(small, more, seconds):
 def test_a_line_times_a_factor():
     assert Line(2, 3).times(1.5) == Line(3, 4.5)
     assert Line(2, 3).seconds(4) == pytest.approx(14)
+
+
+def test_a_further_way_has_room_at_the_speed_of_those_before_it():
+    """30 s were expected and 45 taken: of 10 s become 15, and 45 + 15 = 60."""
+    expected, taken = {"plain": 20, "once": 10, "collaborating": 10}, {"plain": 33, "once": 12}
+    assert room("collaborating", expected, taken, 60)
+    assert not room("collaborating", expected, taken, 59.9)
+    assert room("plain", expected, {}, 0)

@@ -16,7 +16,7 @@ from concord.shipping.limits import Limits
 from concord.shipping.material import read
 from concord.shipping.recipe import config_of
 from concord.shipping.teacher import teacher_of
-from concord.shipping.ways import TEMPERATURE, WEIGHT, idle_teacher, way_of
+from concord.shipping.ways import TEMPERATURE, WEIGHT, _against, idle_teacher, way_of
 
 RUNNER = SimpleNamespace(runs=Path("/out/runs"))
 NETWORKS = ("noel2017_st(filters=2)", "noel2017_st(filters=4)")
@@ -76,18 +76,27 @@ def test_a_teacher_that_has_no_run_to_teach_in_is_named():
     assert idle_teacher(replace(asked, teacher=None), ["alone"]) == ()
 
 
+def test_a_way_is_left_out_with_its_teachers_and_where_the_hours_have_no_room():
+    full = {"expected_seconds": {"plain": 20, "once": 10, "chain": 10}, "most_seconds": 30}
+    rows = [{"way": "plain", "seconds": 20}]
+    assert _against("once", rows, {}, full) is None
+    assert _against("once", rows, {}, {**full, "most_seconds": 29}) == "the hours had no room for it"
+    assert _against("chain", rows, {"once": "nan"}, full) == "its teachers have no result"
+    assert _against("once", [], {"plain": "nan"}, full) == "its teachers have no result"
+
+
 def test_a_rival_that_is_missing_has_its_reason():
     baseline = {"name": "scikit-learn knn", "about": "", "wrong": [1]}
     runner = SimpleNamespace(
         material=SimpleNamespace(splits=SimpleNamespace(test=range(3)), data=SimpleNamespace(seed=0)),
         journal=SimpleNamespace(once=lambda key, decide: baseline),
     )
-    choice = {"way": "plain", "rows": [{"way": "plain"}], "diverged": {"once": "a loss is nan"}}
+    choice = {"way": "plain", "rows": [{"way": "plain"}], "left_out": {"once": "its training diverged: nan"}}
     rivals, missing = _rivals(choice, 1.0, runner)
     assert [rival.name for rival in rivals] == ["scikit-learn knn"]
     named = "a rival is missing, the same network taught once by the finished ensemble: "
-    assert missing == [f"{named}its training diverged"]
-    assert _rivals({**choice, "diverged": {}}, 1.0, runner)[1] == [f"{named}the hours had no room for it"]
+    assert missing == [f"{named}its training diverged: nan"]
+    assert _rivals({**choice, "left_out": {}}, 1.0, runner)[1] == [f"{named}the hours had no room for it"]
 
 
 @pytest.fixture(scope="module")

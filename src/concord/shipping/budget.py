@@ -100,6 +100,19 @@ def _full(lines: Mapping[str, Line], ways: tuple[str, ...], seconds: float) -> F
     return Full(ways, epochs, total.seconds(epochs))
 
 
+def room(way: str, expected: Mapping[str, float], taken: Mapping[str, float], seconds: float) -> bool:
+    """Whether the seconds for all ways have room for one more, at the speed of those that are done.
+
+        sum_d taken_d + expected_way sum_d taken_d / sum_d expected_d <= seconds      d: ways that are done
+
+    The first one always has room.
+    """
+    if not taken:
+        return True
+    done = sum(taken.values())
+    return done + expected[way] * done / sum(expected[name] for name in taken) <= seconds
+
+
 def lines_of_ways(small: Line, pair: Line) -> dict[str, Line]:
     """Each way's seconds, from those of the network by itself and of it beside its partner, both learning.
 

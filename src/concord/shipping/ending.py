@@ -19,7 +19,7 @@ from concord.shipping.onnx_trial import MEMBER
 from concord.shipping.runner import Runner
 from concord.shipping.shipped import Int8
 from concord.shipping.tested import Tested
-from concord.shipping.ways import ABOUT
+from concord.shipping.ways import ABOUT, NO_ROOM
 
 FLOAT, EIGHT, SCRIPT = "model.onnx", "model.int8.onnx", "predict.py"
 
@@ -75,7 +75,7 @@ def _rivals(
         if way in ran:
             found.append(tested.of_run(RunFolder(runner.runs / way), way, f"the same network, {ABOUT[way]}"))
         else:
-            why = "its training diverged" if way in choice["diverged"] else "the hours had no room for it"
+            why = choice["left_out"].get(way, NO_ROOM)
             missing.append(f"a rival is missing, the same network {ABOUT[way]}: {why}")
     seed = runner.material.data.seed
     kept = runner.journal.once("baseline", lambda: best_baseline(splits, seconds, seed, runner.stop).kept())

@@ -27,20 +27,20 @@ def winner(plan: Plan, runner: Runner) -> Entrant:
 
 def _decided(entrants: Sequence[Entrant], rung: Rung, keep: int, runner: Runner) -> dict[str, Any]:
     """Every candidate of a rung with its validation error, and those that stay; of equal ones the cheaper."""
-    rows, diverged = [], {}
+    rows, left_out = [], {}
     already = runner.finished([_run_name(one, rung) for one in entrants])
     runner.observer.counted(already, len(entrants))
     for done, one in enumerate(entrants, 1):
         try:
             rows.append(_row(one, rung, runner))
         except DivergedError as error:
-            diverged[one.name] = str(error)
+            left_out[one.name] = f"its training diverged: {error}"
         runner.observer.counted(max(done, already), len(entrants))
     if not rows:
-        raise DivergedError(f"no candidate could be trained: {next(iter(diverged.values()))}")
+        raise DivergedError(f"no candidate could be trained: {next(iter(left_out.values()))}")
     rows.sort(key=lambda row: (row["valid_error"], row["macs"]))
     kept = [row["network"] for row in rows[:keep]]
-    return {"epochs": rung.epochs, "rows": rows, "diverged": diverged, "kept": kept}
+    return {"epochs": rung.epochs, "rows": rows, "left_out": left_out, "kept": kept}
 
 
 def _row(one: Entrant, rung: Rung, runner: Runner) -> dict[str, Any]:

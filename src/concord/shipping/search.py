@@ -116,7 +116,7 @@ def _decisions(plan: Plan, choice: Mapping[str, Any], journal: Journal) -> Seque
             "step": f"short runs {number}",
             "epochs": decision["epochs"],
             "rows": decision["rows"],
-            "diverged": decision["diverged"],
+            "left_out": decision["left_out"],
             "chosen": decision["kept"],
         }
         for number, decision in enumerate(_rungs(plan, journal), 1)
@@ -125,7 +125,7 @@ def _decisions(plan: Plan, choice: Mapping[str, Any], journal: Journal) -> Seque
         "step": f"ways to train {choice['network']} (its partner: {choice['partner']})",
         "epochs": choice["epochs"],
         "rows": choice["rows"],
-        "diverged": choice["diverged"],
+        "left_out": choice["left_out"],
         "chosen": [choice["way"]],
     }
     return [*rungs, full]
@@ -141,7 +141,7 @@ def _found(
     runner: Runner,
     took: float,
 ) -> Shipped:
-    idle = idle_teacher(asked, choice["ways"])
+    idle = idle_teacher(asked, [row["way"] for row in choice["rows"]])
     files = [FLOAT, *([EIGHT] if ending.int8.shipped else []), CLASSES, SCRIPT, CARD, REPORT, RESULTS]
     return Shipped(
         folder=str(out),

@@ -92,7 +92,7 @@ def trials_table(shipped: Shipped) -> list[Table]:
             (Entry(name), error, Entry(f"{row['seconds']:.0f}"))
             for name, error, row in zip(first, errors, rows, strict=True)
         )
-        notes = [f"{name}: {reason}" for name, reason in decision["diverged"].items()]
+        notes = [f"{name}: {reason}" for name, reason in decision["left_out"].items()]
         caption = f"{decision['step']}: {decision['epochs']} epochs, chosen: {', '.join(decision['chosen'])}"
         found.append(Table(caption, ("what", "validation error %", "seconds"), cells, notes=tuple(notes)))
     return found

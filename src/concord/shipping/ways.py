@@ -8,7 +8,7 @@ Y. Zhang et al., "Deep mutual learning", CVPR 2018 (``collaborating``); T. Furla
 neural networks", ICML 2018 (``chain``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ from concord.shipping.teacher import teacher_of
 
 BESIDE = "partner"
 WEIGHT, TEMPERATURE = 1.0, 2.0  # of kl towards teachers and between partners
+OVER = 0.1  # share of the hours by which the full runs may be late before a way is left out
+NO_ROOM = "the hours had no room for it"
 UNTIL = 0.5  # of the training, before partners pull each other: before that a consensus does harm
 ABOUT = {
     PLAIN: "trained plainly",
@@ -95,28 +97,39 @@ def chosen(plan: Plan, best: Entrant, asked: Asked, shop: Shop, runner: Runner) 
 
     def decide() -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
-        diverged: dict[str, str] = {}
+        left_out: dict[str, str] = {}
         already = runner.finished(ways)
         runner.observer.counted(already, len(ways))
         for done, name in enumerate(ways, 1):
-            if name in (ONCE, CHAIN) and (PLAIN in diverged or (name == CHAIN and ONCE in diverged)):
-                diverged[name] = "its teachers diverged"
-                continue
-            try:
-                rows.append(
-                    _row(name, way_of(name, best.name, partner, runner, extra), full["epochs"], runner)
-                )
-            except DivergedError as error:
-                diverged[name] = str(error)
-                continue
+            reason = _against(name, rows, left_out, full)
+            if reason is None:
+                try:
+                    way = way_of(name, best.name, partner, runner, extra)
+                    rows.append(_row(name, way, full["epochs"], runner))
+                except DivergedError as error:
+                    reason = f"its training diverged: {error}"
+            if reason is not None:
+                left_out[name] = reason
             runner.observer.counted(max(done, already), len(ways))
-            runner.observer.notice(_line(rows[-1]))
+            runner.observer.notice(_line(rows[-1]) if reason is None else f"without {name}: {reason}")
         if not rows:
-            raise DivergedError(f"{best.name} could not be trained: {next(iter(diverged.values()))}")
+            raise DivergedError(f"{best.name} could not be trained: {next(iter(left_out.values()))}")
         best_row = min(rows, key=lambda row: row["valid_error"])  # of equal ones the first
-        return {"rows": rows, "diverged": diverged, "way": best_row["way"]}
+        return {"rows": rows, "left_out": left_out, "way": best_row["way"]}
 
     return {**full, "network": best.name, "partner": partner, **runner.journal.once("choice", decide)}
+
+
+def _against(
+    name: str, rows: Sequence[Mapping[str, Any]], left_out: Mapping[str, str], full: Mapping[str, Any]
+) -> str | None:
+    """Why a way cannot be run after those that were; None if it can."""
+    teachers = {ONCE: [PLAIN], CHAIN: [PLAIN, ONCE]}.get(name, [])
+    if not left_out.keys().isdisjoint(teachers):
+        return "its teachers have no result"
+    taken = {row["way"]: row["seconds"] for row in rows}
+    fits = budget.room(name, full["expected_seconds"], taken, full["most_seconds"])
+    return None if fits else NO_ROOM
 
 
 def _full(plan: Plan, best: Entrant, partner: str, asked: Asked, runner: Runner) -> dict[str, Any]:
@@ -142,7 +155,8 @@ def _full(plan: Plan, best: Entrant, partner: str, asked: Asked, runner: Runner)
     return {
         "ways": list(found.ways),
         "epochs": found.epochs,
-        "expected_seconds": found.seconds,
+        "expected_seconds": {way: lines[way].seconds(found.epochs) for way in found.ways},
+        "most_seconds": left + OVER * asked.seconds,
         "search_seconds": taken,
         "slower_than_planned": factor,
     }
