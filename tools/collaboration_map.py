@@ -210,12 +210,13 @@ def drawn(known: Map, to: Path) -> None:
         _panel(above, known, MEMBERS, "Test error of the members in points, against plain members")
         _panel(below, known, ENSEMBLE, "Test error of the ensemble in points, against the plain ensemble")
 
-    width, height = 2.6 + 0.62 * len(known.places), 1.8 + 0.72 * (len(known.settings()) + 1)
+    width, height = max(8.0, 2.6 + 0.62 * len(known.places)), 1.8 + 0.72 * (len(known.settings()) + 1)
     write_text(to, standalone(svg(width, height, "Where a consensus helps, does nothing or harms", draw)))
 
 
 def _panel(axis: "Axes", known: Map, column: str, title: str) -> None:
-    rows, places = known.settings(), known.places
+    places = known.places
+    rows = [row for row in known.settings() if any(known.change(one, row, PLAIN, column) for one in places)]
     for (y, setting), (x, place) in product(enumerate(rows), enumerate(places)):
         change = known.change(place, setting, PLAIN, column)
         if change is not None:
