@@ -46,9 +46,6 @@ def ship(
     classes, StoppedError when ``stop`` says so, with everything saved.
     """
     asked = _asked(data, max_parameters, max_macs, max_bytes, max_ms, hours, teacher, size, valid, test, seed)
-    from concord.runs.export_formats import need_packages
-
-    need_packages(".onnx")
     from concord.runs.watching import never
     from concord.shipping.search import shipped
     from concord.training.observer import SILENT
@@ -77,9 +74,6 @@ def ship_plan(
     Nothing is written. Raises what ``ship`` raises before its first training.
     """
     asked = _asked(data, max_parameters, max_macs, max_bytes, max_ms, hours, teacher, size, valid, test, seed)
-    from concord.runs.export_formats import need_packages
-
-    need_packages(".onnx")
     from concord.runs.watching import never
     from concord.shipping.search import planned
     from concord.training.observer import SILENT
@@ -100,6 +94,10 @@ def _asked(
     test: float,
     seed: int,
 ) -> Asked:
+    """What is searched for; UsageError without the packages that write ONNX files."""
+    from concord.runs.export_formats import need_packages
+
+    need_packages(".onnx")
     read = Data(source=str(data), size=size, valid=valid, test=test, seed=seed)
     limits = Limits(parameters, macs, bytes_, milliseconds)
     return Asked(read, limits, hours, None if teacher is None else str(teacher))

@@ -12,12 +12,24 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from concord.cli import progress
 from concord.cli.options import AllowCode, Json, MemberName, Run, print_json
+from concord.cli.predict_options import (
+    AnythingUnread,
+    Csv,
+    Files,
+    Format,
+    Probabilities,
+    Score,
+    Sets,
+    Texts,
+    To,
+    Top,
+)
 from concord.consensus.names import ENSEMBLE
 from concord.errors import DataError, UsageError, amount
 from concord.files.place import require_folder_of
@@ -46,41 +58,17 @@ def add_to(app: typer.Typer) -> None:
 
 def predict_command(
     run: Run,
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Images, folders, globs, or -; of a run on sequences .csv, .jsonl and text files.",
-            show_default=False,
-        ),
-    ] = None,
+    files: Files = None,
     member: MemberName = ENSEMBLE,
-    text: Annotated[
-        list[str] | None, typer.Option(help="A text itself, for a run on texts; may be repeated.")
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of classes, likeliest first.")] = 1,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Add the probability of every class.")
-    ] = False,
-    sets: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METHOD",
-            help="Add the set of labels that has the true one as often as train.coverage says: lac, aps"
-            " or raps.",
-        ),
-    ] = None,
-    csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file.")] = None,
-    to: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write masks or boxes into this folder.")
-    ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help="Of --to: png (default) or coco; of boxes also json and voc."),
-    ] = None,
-    score: Annotated[
-        float | None, typer.Option(help="Least confidence of a box that is shown; default: 0.25.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if anything cannot be read.")] = False,
+    text: Texts = None,
+    top: Top = 1,
+    probabilities: Probabilities = False,
+    sets: Sets = None,
+    csv_: Csv = None,
+    to: To = None,
+    format_: Format = None,
+    score: Score = None,
+    strict: AnythingUnread = False,
     allow_code: AllowCode = None,
     json_: Json = False,
 ) -> None:

@@ -41,8 +41,8 @@ Teacher = Annotated[
     typer.Option(metavar="RUN:MEMBER", help="Member of a finished run on the same data that teaches too."),
 ]
 Side = Annotated[int | None, typer.Option(help="Side of the images in pixels; default: that of the data.")]
-Valid = Annotated[float, typer.Option(help="Share cut off for validation where there is no such part.")]
-Test = Annotated[float, typer.Option(help="Share cut off for the test where there is no such part.")]
+Valid = Annotated[float, typer.Option(help="Share cut off for validation from data without such a part.")]
+Test = Annotated[float, typer.Option(help="Share cut off for the test from data without such a part.")]
 OnlyPlan = Annotated[
     bool, typer.Option("--plan", help="Report runs, hours and disk space, and train nothing.")
 ]

@@ -49,7 +49,7 @@ def passed(
     try:
         return watch(_without_weights(network), tuple(map(on_meta, tensors)), False)
     except LayerError as refused:
-        # The input is wrong, or there is no meta form: numbers decide, or tensors stand outside the state.
+        # The input is wrong, an operation has no meta form, or tensors lie outside the state: numbers decide.
         return _on_cpu(network, state, tensors, watch, refused, itself)
 
 
@@ -81,7 +81,7 @@ def _on_cpu(
 ) -> T:
     """With weights and real numbers, on a copy: zeros where only a shape was given.
 
-    Raises what was ``refused`` without numbers if there is no room for the input.
+    Raises what was ``refused`` without numbers if the input does not fit into memory.
     """
     device = next((x.device for x in state if not x.is_meta), torch.device("cpu"))
     try:

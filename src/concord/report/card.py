@@ -94,16 +94,21 @@ def _scores_of(result: Mapping[str, Any], column: str) -> dict[str, Any]:
     return scores
 
 
-def _use(card: Card) -> str:
-    c, h, w = card.shape
-    named = ", ".join(map(escape, card.classes[:CLASSES]))
-    more = f", and {len(card.classes) - CLASSES} more" if len(card.classes) > CLASSES else ""
+def what_it_names(shape: Sequence[int], classes: Sequence[str]) -> str:
+    """What goes in and what comes out, and that the scores hold for images like those of the test."""
+    c, h, w = shape
+    named = ", ".join(map(escape, classes[:CLASSES]))
+    more = f", and {len(classes) - CLASSES} more" if len(classes) > CLASSES else ""
     return (
-        f"It takes images of {c}x{h}x{w} (channels, height, width) and names one of {len(card.classes)} "
+        f"It takes images of {c}x{h}x{w} (channels, height, width) and names one of {len(classes)} "
         f'classes: {named}{more}.\n\nIt cannot say "none of these": any image gets one of the classes. The '
-        "scores below hold for images like those of the test set; for others, `concord eval` with `--data` "
-        "measures them."
+        "scores below hold for images like those of the test set"
     )
+
+
+def _use(card: Card) -> str:
+    said = what_it_names(card.shape, card.classes)
+    return f"{said}; for others, `concord eval` with `--data` measures them."
 
 
 def _commands(card: Card) -> str:

@@ -38,7 +38,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Share:
-    """One member in one row; ``reason`` says why there is no share.
+    """One member in one row; ``reason`` says why it has no share.
 
     ``gain`` is in fractions of the test set, above zero where the row is better; ``p`` is that of the sign
     flips. ``macs`` is what the training of this member took, mean over seeds, ``times`` the same as a

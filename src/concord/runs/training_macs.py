@@ -77,7 +77,7 @@ def _again(config: Config, epochs: Sequence[Mapping[str, Any]]) -> int:
 def learned_from(config: Config, name: str) -> list[str]:
     """The member and those from which it learned in this run, directly or through others.
 
-    Where members are matched anew in every epoch, each has learned from all.
+    Where members are matched again in every epoch, each has learned from all.
     """
     names = [member.name for member in config.members]
     if config.consensus.cost == "none" or not config.consensus.weight:

@@ -73,7 +73,7 @@ def _tried(train: Samples, valid: Samples, seconds: float, seed: int, stop: Stop
 
 
 def _some(images: Images, most: int, seed: int) -> Samples:
-    """At most so many images, in the proportions of the classes."""
+    """At most ``most`` images, in the proportions of the classes."""
     if most < len(images):
         images = images.subset(cut(images, most, "ship", seed)[1])
     return _samples(images)

@@ -7,13 +7,12 @@ Licence, origin of the images and forbidden uses, which no program knows, are le
 import json
 
 from concord.files.text import printable
+from concord.report.card import what_it_names
 from concord.report.tables import escape, markdown
 from concord.runs.interface import Interface
 from concord.shipping.ending import EIGHT, FLOAT, SCRIPT
 from concord.shipping.shipped import Shipped
 from concord.shipping.tables import int8_table, needs_table, rivals_table
-
-CLASSES = 20  # named in the text
 
 
 def model_card(shipped: Shipped, interface: Interface) -> str:
@@ -22,7 +21,7 @@ def model_card(shipped: Shipped, interface: Interface) -> str:
         f"---\n{_header(shipped)}\n---",
         f"# {escape(shipped.network)}",
         escape(shipped.sentence()),
-        f"## What it is for\n\n{_use(interface)}",
+        f"## What it is for\n\n{what_it_names(interface.shape, interface.classes)}.",
         f"## How to use it\n\n{_how(shipped)}",
         f"## Test scores\n\n{markdown(rivals_table(shipped))}\n{markdown(int8_table(shipped))}",
         f"## What it needs\n\n{markdown(needs_table(shipped))}",
@@ -49,17 +48,6 @@ def _header(shipped: Shipped) -> str:
         "model-index": [{"name": shipped.network, "results": [result]}],
     }
     return "\n".join(f"{k}: {printable(json.dumps(v, ensure_ascii=False))}" for k, v in fields.items())
-
-
-def _use(interface: Interface) -> str:
-    c, h, w = interface.shape
-    named = ", ".join(map(escape, interface.classes[:CLASSES]))
-    more = f", and {len(interface.classes) - CLASSES} more" if len(interface.classes) > CLASSES else ""
-    return (
-        f"It takes images of {c}x{h}x{w} (channels, height, width) and names one of {len(interface.classes)}"
-        f' classes: {named}{more}.\n\nIt cannot say "none of these": any image gets one of the classes. The'
-        " scores below hold for images like those of the test part."
-    )
 
 
 def _how(shipped: Shipped) -> str:

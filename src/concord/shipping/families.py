@@ -1,6 +1,6 @@
 """Families of networks that are candidates, each from its narrowest to its widest.
 
-In the order in which they are tried where there is no time for all. Nothing here imports torch.
+In the order in which they are tried where time is too short for all. Nothing here imports torch.
 """
 
 from collections.abc import Iterable
