@@ -169,8 +169,9 @@ def test_arms_are_typed_as_cost_and_weights_and_replace_those_of_a_preset(own, m
         raise UsageError("enough")
 
     monkeypatch.setattr("concord.api.study.study", study)
-    assert call(capsys, "study", *own, "--arm", "l2:0.1,1e-2", "--arm", "sce: 1")[0] == 2
+    assert call(capsys, "study", *own, "--arm", "l2:0.1,1e-2", "--arm", "sce: 1", "--arm", "kl")[0] == 2
     assert given[0]["study"]["arms"] == [
         {"cost": "l2", "weights": [0.1, 0.01]},
         {"cost": "sce", "weights": [1.0]},
+        {"cost": "kl"},
     ]

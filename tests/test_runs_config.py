@@ -274,8 +274,8 @@ def test_a_member_has_a_name_that_is_a_file_name(name):
     [
         {"consensus": {"weight": 0.1}},
         {"consensus": {"cost": "l2", "weight": 0.1, "temperature": 2.0}},
-        {"consensus": {"cost": "l2", "detach": False}, "train": {"update": "alternating"}},
-        {"consensus": {"cost": "kdcl_naive"}, "unlabelled": {"source": "noise"}},
+        {"consensus": {"cost": "kl", "detach": False}, "train": {"update": "alternating"}},
+        {"consensus": {"cost": "kdcl_naive", "weight": 1.0}, "unlabelled": {"source": "noise"}},
         {"consensus": {"edges": [[0.0, -1.0], [1.0, 0.0]]}},
         {"consensus": {"edges": [[1.0, 1.0], [1.0, 0.0]]}},
         {"consensus": {"edges": [[0.0], [1.0, 0.0]]}},

@@ -29,7 +29,9 @@ def predictions(members=2):
 
 def config(members=4, seed=0, **consensus):
     made = [Member(name=f"m{i}", network="noel2017_st") for i in range(members)]
-    return Config(members=made, consensus=Consensus(**{"cost": "l2"} | consensus), train={"seed": seed})
+    return Config(
+        members=made, consensus=Consensus(**{"cost": "l2", "weight": 1.0} | consensus), train={"seed": seed}
+    )
 
 
 def given_by(settings, seen=None):
@@ -39,31 +41,33 @@ def given_by(settings, seen=None):
 @pytest.mark.parametrize("name", COSTS)
 def test_a_cost_of_pairs_is_the_one_named(name):
     expected = pairwise(COSTS[name])(predictions(), LABELS, shape("chain", 2))
-    torch.testing.assert_close(given_by(Consensus(cost=name)), expected)
+    torch.testing.assert_close(given_by(Consensus(cost=name, weight=1.0)), expected)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize(("temperature", "used"), [(None, 2.0), (3.0, 3.0), (1.0, 1.0)])
 def test_a_target_is_the_one_named_at_temperature_two_unless_another_is_given(name, temperature, used):
     expected = towards(TARGETS[name], used)(predictions(), LABELS, shape("chain", 2))
-    torch.testing.assert_close(given_by(Consensus(cost=name, temperature=temperature)), expected)
+    torch.testing.assert_close(given_by(Consensus(cost=name, weight=1.0, temperature=temperature)), expected)
 
 
 def test_the_divergence_has_temperature_one_unless_another_is_given():
     hot = pairwise(partial(kl, temperature=3.0))(predictions(), LABELS, shape("chain", 2))
-    torch.testing.assert_close(given_by(Consensus(cost="kl", temperature=3.0)), hot)
+    torch.testing.assert_close(given_by(Consensus(cost="kl", weight=1.0, temperature=3.0)), hot)
 
 
 @pytest.mark.parametrize("cost", [*TARGETS, "kdcl_general"])
 @pytest.mark.parametrize("name", ["chain", "all", "ring", "star", "mean"])
 def test_a_kdcl_target_weighs_alike_for_every_learner_of_a_named_shape(cost, name):
     made = [Member(name=f"m{i}", network="noel2017_st") for i in range(3)]
-    found = edges_of(Config(members=made, consensus=Consensus(cost=cost, edges=name)), 0, None)
+    found = edges_of(Config(members=made, consensus=Consensus(cost=cost, weight=1.0, edges=name)), 0, None)
     assert [found.mass(i) for i in range(3)] == pytest.approx([1, 1, 1])
-    one_way = edges_of(Config(members=made, consensus=Consensus(cost=cost, edges="one_way")), 0, None)
+    one_way = edges_of(
+        Config(members=made, consensus=Consensus(cost=cost, weight=1.0, edges="one_way")), 0, None
+    )
     assert [one_way.mass(i) for i in range(3)] == [1, 1, 0]  # the last one learns from labels only
     table = [[0, 2, 0], [0.5, 0, 0], [0, 0, 0]]
-    own = edges_of(Config(members=made, consensus=Consensus(cost=cost, edges=table)), 0, None)
+    own = edges_of(Config(members=made, consensus=Consensus(cost=cost, weight=1.0, edges=table)), 0, None)
     assert [own.mass(i) for i in range(3)] == [2, 0.5, 0]
 
 
@@ -80,20 +84,25 @@ def test_a_kdcl_target_weighs_alike_for_every_learner_of_a_named_shape(cost, nam
 )
 def test_a_shape_is_uneven_for_kdcl_if_a_member_has_not_one_edge(name, members, expected):
     made = [Member(name=f"m{i}", network="noel2017_st") for i in range(members)]
-    assert uneven(Config(members=made, consensus=Consensus(cost="kdcl_naive", edges=name))) is expected
-    assert not uneven(Config(members=made, consensus=Consensus(cost="l2", edges=name)))
+    assert (
+        uneven(Config(members=made, consensus=Consensus(cost="kdcl_naive", weight=1.0, edges=name)))
+        is expected
+    )
+    assert not uneven(Config(members=made, consensus=Consensus(cost="l2", weight=1.0, edges=name)))
 
 
 @pytest.mark.parametrize("seen", [None, {}, {"error_covariance": None}])
 def test_kdcl_general_starts_with_equal_weights(seen):
     expected = towards(general([0.5, 0.5]))(predictions(), LABELS, shape("chain", 2))
-    torch.testing.assert_close(given_by(Consensus(cost="kdcl_general"), seen), expected)
+    torch.testing.assert_close(given_by(Consensus(cost="kdcl_general", weight=1.0), seen), expected)
 
 
 def test_kdcl_general_goes_on_with_the_weights_of_least_variance():
     weights = variance_weights(torch.tensor(SEEN["error_covariance"], dtype=torch.float64))
     expected = towards(general(weights), 1.5)(predictions(), LABELS, shape("chain", 2))
-    torch.testing.assert_close(given_by(Consensus(cost="kdcl_general", temperature=1.5), SEEN), expected)
+    torch.testing.assert_close(
+        given_by(Consensus(cost="kdcl_general", weight=1.0, temperature=1.5), SEEN), expected
+    )
 
 
 @pytest.mark.parametrize("name", ["chain", "all", "ring", "star", "one_way", "mean"])

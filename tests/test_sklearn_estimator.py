@@ -278,8 +278,12 @@ def test_a_cost_of_ones_own_and_a_table_of_edges_are_taken(iris):
         return (a - b).square().sum(-1)
 
     one_way = [[0.0, 1.0], [0.0, 0.0]]
-    model = CollaborativeClassifier(consensus=cost, edges=one_way, epochs=1, random_state=0).fit(*iris)
-    same = CollaborativeClassifier(consensus="l2", edges=one_way, epochs=1, random_state=0).fit(*iris)
+    model = CollaborativeClassifier(consensus=cost, weight=0.01, edges=one_way, epochs=1, random_state=0).fit(
+        *iris
+    )
+    same = CollaborativeClassifier(consensus="l2", weight=0.01, edges=one_way, epochs=1, random_state=0).fit(
+        *iris
+    )
     assert asked[0] == (64, 3)
     np.testing.assert_allclose(model.predict_proba(iris[0]), same.predict_proba(iris[0]), atol=1e-6)
 
@@ -336,7 +340,7 @@ def test_a_member_is_an_estimator_without_the_others(trained, digits):
     assert len(pickle.dumps(small)) < len(pickle.dumps(trained)) / 2
     assert list(clone(small).set_params(epochs=1).fit(x, y).ensemble_) == ["small"]
     assert list(trained.ensemble_) == ["small", "big"]
-    assert trained.consensus == "l2"
+    assert trained.consensus == "kl"
 
 
 def test_parameters_changed_after_the_training_do_not_change_what_was_trained(iris):

@@ -32,7 +32,8 @@ Arms = Annotated[
     list[str] | None,
     typer.Option(
         metavar="COST:WEIGHT,...",
-        help="Cost between predictions with the weights to try, such as l2:0.1,0.01; may be repeated.",
+        help="Cost between predictions with the weights to try, such as l2:0.1,0.01, or kl alone for the"
+        " recommended weight; may be repeated.",
         autocompletion=complete.costs,
     ),
 ]
@@ -96,8 +97,10 @@ def study_command(
 
 
 def _arm(text: str) -> dict[str, object]:
-    """``l2:0.1,0.01`` -> a cost and its weights; the settings check both."""
-    cost, _, weights = text.partition(":")
+    """``l2:0.1,0.01`` -> a cost and its weights, ``kl`` -> a cost; the settings check both."""
+    cost, colon, weights = text.partition(":")
+    if not colon:
+        return {"cost": cost.strip()}
     try:
         return {"cost": cost.strip(), "weights": [float(weight) for weight in weights.split(",")]}
     except ValueError:

@@ -1,7 +1,7 @@
 """``concord train``.
 
 Example:
-    $ concord train --members noel2017_st,noel2017_m --consensus l2 --weight 0.01 --epochs 30 --out runs/first
+    $ concord train --members noel2017_st,noel2017_m --consensus kl --epochs 30 --out runs/first
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ from concord.errors import UsageError
 
 TRAIN_HELP = (
     "Train members on data into a run folder.\n\n"
-    "Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus l2 --weight 0.01"
+    "Example: concord train --data photos/ --members noel2017_st,resnet18 --consensus kl"
     " --epochs 30 --out runs/first\n\n"
     "--data takes digits (scikit-learn's, the default), a folder of class folders, IDX files, CIFAR-10's"
     " binary version or an .npz file. With --task segment images with masks, with detect images with boxes"
@@ -88,7 +88,8 @@ def train_command(
     pretrained: Pretrained = None,
     consensus: ConsensusCost = None,
     weight: Annotated[
-        float | None, typer.Option(help="Weight of the consensus cost (alpha); default: 0.")
+        float | None,
+        typer.Option(help="Weight of the consensus cost (alpha); default for kl: 1, rising linearly from 0."),
     ] = None,
     edges: ConsensusEdges = None,
     epochs: Epochs = None,

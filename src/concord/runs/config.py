@@ -20,6 +20,7 @@ from pydantic import (
 
 from concord.consensus import names
 from concord.consensus.edges import table
+from concord.consensus.recommended import WEIGHTS, filled
 from concord.errors import amount, suggestion
 from concord.runs.config_data import Augment, Data
 from concord.runs.config_optimizers import Adam, Muon, OwnOptimizer, Sgd
@@ -94,7 +95,10 @@ Shape = Annotated[str, AfterValidator(_known_edges)]
 
 
 class Consensus(Headed):
-    """What pulls the predictions of members together. Cost "none" is the plain ensemble."""
+    """What pulls the predictions of members together. Cost "none" is the plain ensemble.
+
+    Without ``weight`` the costs kl and sce_tf1 have the recommended one, 1, rising linearly from 0.
+    """
 
     cost: Cost = Field(default="none", kw_only=False)
     weight: Annotated[float, Field(ge=0)] = 0.0
@@ -109,6 +113,20 @@ class Consensus(Headed):
         Discriminator(lambda given: "table" if isinstance(given, list) else "one"),
     ] = True
     schedule: Ramps = Constant()
+
+    @model_validator(mode="before")
+    @classmethod
+    def recommended(cls, given: object) -> object:
+        return filled(given, "weight")
+
+    @model_validator(mode="after")
+    def weighted(self) -> "Consensus":
+        if self.cost != names.NONE and "weight" not in self.model_fields_set:
+            raise ValueError(
+                f"give the weight of {self.cost}, for example weight = 0.01;"
+                f" only {' and '.join(WEIGHTS)} have a recommended one"
+            )
+        return self
 
 
 REST = "rest"

@@ -1,6 +1,6 @@
 """Networks that are trained together and predict together: the door for Python.
 
-ensemble = concord.Ensemble({"small": Small(), "big": Big()}, consensus="l2", weight=0.01)
+ensemble = concord.Ensemble({"small": Small(), "big": Big()}, consensus="kl")
 history = ensemble.fit((x, y), valid=0.1, epochs=30)
 scores = ensemble.evaluate((x_test, y_test))
 p = ensemble.predict_proba(x_new)
@@ -48,7 +48,8 @@ class Ensemble(Predicts[S]):
 
     ``members`` are modules by name, or in a row. ``consensus`` is the cost between their predictions ("l2",
     "sce", "kl", ..., or a function of two batches of logits (B, K) to (B,)), ``weight`` its weight; a weight
-    of 0 is the plain ensemble. ``edges`` say who learns from whom ("chain", "all", ...; or a table). ``task``
+    of 0 is the plain ensemble. "kl" without a weight has the recommended one, 1, rising linearly over the
+    training. ``edges`` say who learns from whom ("chain", "all", ...; or a table). ``task``
     says what an output means; "classify" is the default, its number of classes is found in the labels. Of
     sequences: "sequence" (a class for each), "segments" (for each step), "language" (the next symbol), "ctc"
     (labels without their places). Numbers in place of classes: "regression"; the next frames of films:
@@ -57,7 +58,7 @@ class Ensemble(Predicts[S]):
 
     Members stay your modules: they are trained in place, where they lie.
 
-    >>> ensemble = Ensemble([nn.Linear(4, 3), nn.Linear(4, 3)], consensus="l2", weight=0.01)
+    >>> ensemble = Ensemble([nn.Linear(4, 3), nn.Linear(4, 3)], consensus="kl")
     >>> history = ensemble.fit((torch.randn(90, 4), torch.arange(90) % 3), epochs=2)
     >>> ensemble.predict_proba(torch.randn(2, 4)).shape
     torch.Size([2, 3])
@@ -133,7 +134,7 @@ class Ensemble(Predicts[S]):
         members: Members,
         *,
         consensus: Cost = "none",
-        weight: float = 0.0,
+        weight: float | None = None,
         edges: Bound = "chain",
         temperature: float | None = None,
         task: Task[Any] | TaskName = "classify",
@@ -158,8 +159,8 @@ class Ensemble(Predicts[S]):
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{name}={type(net).__name__}" for name, net in self.members.items())
-        cost = self.binding.settings().cost
-        return f"Ensemble({listed}; consensus={cost!r}, weight={self.binding.weight:g})"
+        bound = self.binding.settings()
+        return f"Ensemble({listed}; consensus={bound.cost!r}, weight={bound.weight:g})"
 
     @property
     def task(self) -> Task[S]:

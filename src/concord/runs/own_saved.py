@@ -21,6 +21,7 @@ from concord.runs.cycles import snapshot
 from concord.runs.folder import RunFolder
 from concord.runs.own_members import refuse_lazy
 from concord.runs.own_settings import Binding
+from concord.runs.ramps import Constant
 from concord.runs.there import SAVED
 from concord.runs.weights import fill, standing
 from concord.tasks.classify import Classify
@@ -152,7 +153,8 @@ def binding_of(settings: Consensus) -> Binding:
     """The binding that the settings describe."""
     if settings.cost.startswith(names.OWN):
         return Binding()
+    weight = settings.weight if isinstance(settings.schedule, Constant) else None  # the recommended one rises
     edges = settings.edges
     if not isinstance(edges, str) and settings.detach is not True:
-        return Binding(settings.cost, settings.weight, table(edges, settings.detach), settings.temperature)
-    return Binding(settings.cost, settings.weight, edges, settings.temperature)
+        return Binding(settings.cost, weight, table(edges, settings.detach), settings.temperature)
+    return Binding(settings.cost, weight, edges, settings.temperature)

@@ -34,7 +34,7 @@ class Bindings(TypedDict, total=False):
     """The arguments of ``Ensemble`` that make a ``Binding``."""
 
     consensus: Cost
-    weight: float
+    weight: float | None
     edges: Bound
     temperature: float | None
 
@@ -44,7 +44,7 @@ class Binding:
     """What pulls the predictions of members together: cost, weight and edges, as ``Config`` has them too."""
 
     consensus: Cost = "none"
-    weight: float = 0.0
+    weight: float | None = None  # that which is recommended for the cost
     edges: Bound = "chain"
     temperature: float | None = None
 

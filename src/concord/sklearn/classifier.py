@@ -46,11 +46,12 @@ class CollaborativeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
         or a function (features, classes) -> ``torch.nn.Module`` that takes (B, D) and gives logits (B, K). A
         dict names the members; in a list they are called member-1, member-2, ... For a pickle, functions and
         modules must be importable by name.
-    consensus : str or function, default "l2"
-        Cost between the predictions of two members: "l2", "l1", "kl", "sce", "none", ... or a function of two
+    consensus : str or function, default "kl"
+        Cost between the predictions of two members: "kl", "l2", "l1", "sce", "none", ... or a function of two
         batches of logits (B, K) to (B,).
-    weight : float, default 0.01
-        Weight of that cost; 0 is the plain ensemble.
+    weight : float, default None
+        Weight of that cost; 0 is the plain ensemble. None is for "kl" the recommended weight, 1, which rises
+        from 0 over the training; the other costs need a weight.
     edges : str, table or Edges, default "chain"
         Which member learns from which: "chain", "all", "ring", "star", ...
     temperature : float, default None
@@ -100,8 +101,8 @@ class CollaborativeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
         self,
         members: Specs = ((32,), (128,)),
         *,
-        consensus: Cost = "l2",
-        weight: float = 0.01,
+        consensus: Cost = "kl",
+        weight: float | None = None,
         edges: Bound = "chain",
         temperature: float | None = None,
         epochs: int = 30,
@@ -156,7 +157,7 @@ class CollaborativeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
         return Ensemble(
             networks.build(specs, features, classes, seed),
             consensus=self.consensus,
-            weight=self._number("weight"),
+            weight=None if self.weight is None else self._number("weight"),
             edges=self.edges,
             temperature=self.temperature,
             task=Classify(classes),

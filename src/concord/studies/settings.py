@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from concord.consensus.names import COSTS, NONE
+from concord.consensus.recommended import filled
 from concord.runs.config import Cost, file_name
 from concord.runs.ramps import Cosine, Piecewise, Ramp, Ramps
 from concord.runs.section import Section, Text
@@ -30,11 +31,19 @@ def _pulls(cost: str) -> str:
 
 
 class Arm(Section):
-    """One cost with the weights to try, and how these change over the training."""
+    """One cost with the weights to try, and how these change over the training.
+
+    Without ``weights``, kl and sce_tf1 have the recommended one and its schedule.
+    """
 
     cost: Annotated[Cost, AfterValidator(_pulls)]
     weights: Weights
     schedule: Ramps | None = None  # default: that of [consensus]
+
+    @model_validator(mode="before")
+    @classmethod
+    def recommended(cls, given: object) -> object:
+        return filled(given, "weights")
 
     @property
     def row(self) -> str:
