@@ -53,12 +53,12 @@ def test_there_are_39_ensembles():
     assert set(PRESETS) == {"digits", *(f"noel2017_{dataset}" for dataset in FINAL)}
 
 
-def test_the_demonstration_has_three_rows_of_six_seeds(plan):
+def test_the_demonstration_has_five_rows_of_six_seeds(plan):
     _, cells = plan("digits")
     rows = [(cell.cost, cell.weight) for cell in cells if cell.seed == 0]
-    assert rows == [("none", 0.0), ("sce", 1.0), ("l2", 0.01)]
-    assert len(cells) == 18
-    assert {(cell.config.data.limit, cell.config.unlabelled.source) for cell in cells} == {(150, "rest")}
+    assert rows == [("none", 0.0), ("kl linear 1", 1.0), ("kl", 1.0), ("l2", 0.1), ("once", 1.0)]
+    assert len(cells) == 30
+    assert {(cell.config.data.limit, cell.config.unlabelled.source) for cell in cells} == {(100, "rest")}
 
 
 def test_presets_do_not_change_each_other():
