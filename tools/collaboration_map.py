@@ -1,38 +1,32 @@
 """The map of collaboration: where a consensus helps, does nothing or harms.
 
-    python tools/collaboration_map.py collect map/* --to MAP.csv
-    python tools/collaboration_map.py draw MAP.csv --to MAP.svg
+    python tools/collaboration_rows.py map/* --to MAP.csv
+    python tools/collaboration_map.py MAP.csv --to MAP.svg
 
-``collect`` reads the folders of finished studies, each of ``concord study docs/results/studies/map.toml
---data DATA --set data.limit=IMAGES --epochs EPOCHS --out map/DATA-IMAGESxEPOCHS``; other seeds of one place
-may lie in another folder. ``draw`` makes a picture with a column for each place and a row for each arm, and
-prints tables as Markdown. A difference is taken seed by seed: t interval at 95 %, and p of the exact
-sign-flip test, which is at least 2 / 2^n for n seeds.
+makes a picture of the rows, with a column for each place and a row for each arm, and prints tables as
+Markdown. A difference is taken seed by seed: t interval at 95 %, and p of the exact sign-flip test, which is
+at least 2 / 2^n for n seeds.
 """
 
 import argparse
-import csv
-import io
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from concord.consensus.names import ENSEMBLE, NONE
+from collaboration_rows import CHOSEN, PLAIN, Place, Row, read, with_choice
+
+from concord.consensus.names import ENSEMBLE
 from concord.files.atomic import write_text
-from concord.report.compare import churn, paired_difference
-from concord.report.records import Cell, Setting
-from concord.report.study_view import study_view
+from concord.report.compare import paired_difference
+from concord.report.records import Setting
 from concord.report.svg import INK, PAPER, standalone, svg
 from concord.report.tables import Table, entries, markdown
 from concord.report.text import MISSING, decimal, percent, points, probability
-from concord.runs import toml
-from concord.runs.there import STUDY
 from concord.studies.settings import ONCE
-from concord.studies.study import planned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,94 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.patches import Rectangle
 
 MEMBERS = "members"  # the column of their mean
-EVERY = "every"  # in place of a seed: what is a figure of all of them
-PLAIN: Setting = (NONE, 0.0)
 STRONG = 0.2  # share of the plain error at which a colour is full
 HELPS, HARMS = (0.00, 0.45, 0.70), (0.84, 0.37, 0.00)
-Place = tuple[str, int, int]  # data, images, epochs
-
-
-@dataclass(frozen=True)
-class Row:
-    """The figures of one column of one run; of ``EVERY`` seed only the churn. Empty where there is none."""
-
-    data: str
-    images: int
-    epochs: int
-    cost: str
-    weight: float
-    column: str
-    seed: str
-    test_error: float | None = None
-    valid_error: float | None = None
-    test_nll: float | None = None
-    test_ece: float | None = None
-    disagreement: float | None = None
-    churn: float | None = None
-
-    @property
-    def place(self) -> Place:
-        return self.data, self.images, self.epochs
-
-    @property
-    def setting(self) -> Setting:
-        return self.cost, self.weight
-
-
-def collected(folders: Iterable[Path]) -> list[Row]:
-    """All rows of the studies in these folders."""
-    places: dict[Place, list[Cell]] = defaultdict(list)
-    for folder in folders:
-        tables = toml.read(folder / STUDY)
-        varied, cells = planned(folder, tables)
-        source = Path(str(tables["data"]["source"]))
-        name = source.parent.name if source.name.startswith("grey") else source.name
-        place = name, tables["data"]["limit"], tables["train"]["epochs"]
-        places[place] += study_view(folder, varied, cells).cells
-    return [row for place in sorted(places) for row in _rows(place, places[place])]
-
-
-MEASURES = ("test_error", "valid_error", "test_nll", "test_ece")
-
-
-def _rows(place: Place, cells: Sequence[Cell]) -> Iterator[Row]:
-    votes: dict[tuple[str, float, str], list[Sequence[int]]] = defaultdict(list)
-    for cell in sorted(cells, key=lambda one: one.seed):
-        for column in cell.scores["test_error"]:
-            figures = {measure: cell.scores[measure].get(column) for measure in MEASURES}
-            apart = cell.pairs.get("disagreement") if column == ENSEMBLE else None
-            yield Row(*place, *cell.setting, column, str(cell.seed), **figures, disagreement=apart)
-            if column in cell.votes:
-                votes[*cell.setting, column].append(cell.votes[column])
-    for (cost, weight, column), found in votes.items():
-        yield Row(*place, cost, weight, column, EVERY, churn=churn(found))
-
-
-def written(rows: Sequence[Row]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [field.name for field in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _short(value) for key, value in asdict(row).items()})
-    return out.getvalue()
-
-
-def _short(value: object) -> object:
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def read(path: Path) -> list[Row]:
-    with path.open(newline="") as file:
-        return [_row(line) for line in csv.DictReader(file)]
-
-
-def _row(line: Mapping[str, str]) -> Row:
-    found = [field.name for field in fields(Row)][7:]
-    figures = {name: float(line[name]) if line[name] else None for name in found}
-    return Row(
-        line["data"], int(line["images"]), int(line["epochs"]), line["cost"], float(line["weight"]),
-        line["column"], line["seed"], **figures,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -167,9 +75,9 @@ class Map:
         self.places = sorted({row.place for row in rows})
 
     def settings(self) -> list[Setting]:
-        """Every row of the picture: the arms as they appear, taught once at the end."""
+        """Every row of the picture: the arms as they appear, then what is chosen, taught once at the end."""
         found = dict.fromkeys(row.setting for row in self.rows if row.setting != PLAIN)
-        return sorted(found, key=lambda setting: setting[0] == ONCE)
+        return sorted(found, key=lambda setting: (setting[0] == ONCE, setting == CHOSEN))
 
     def scores(self, place: Place, setting: Setting, measure: str, column: str) -> dict[str, float]:
         """Seed -> score; of ``MEMBERS`` the mean over the members."""
@@ -199,6 +107,8 @@ class Map:
 def label(setting: Setting) -> str:
     if setting == PLAIN:
         return "plain"
+    if setting == CHOSEN:
+        return CHOSEN[0]
     return "taught once" if setting[0] == ONCE else f"{setting[0]}, weight {setting[1]:g}"
 
 
@@ -288,18 +198,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    collect = verbs.add_parser("collect")
-    collect.add_argument("studies", nargs="+", type=Path)
-    draw = verbs.add_parser("draw")
-    draw.add_argument("rows", type=Path)
-    for verb in (collect, draw):
-        verb.add_argument("--to", type=Path, required=True)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--to", type=Path, required=True)
     given = parser.parse_args()
-    if given.verb == "collect":
-        write_text(given.to, written(collected(given.studies)))
-        return
-    known = Map(read(given.rows))
+    known = Map(with_choice(read(given.rows)))
     drawn(known, given.to)
     tables = [error_table(known, PLAIN, MEMBERS), error_table(known, PLAIN, ENSEMBLE)]
     tables += [error_table(known, (ONCE, 1.0), MEMBERS), beside_table(known)]

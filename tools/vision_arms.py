@@ -23,6 +23,7 @@ import numpy as np
 from scipy import stats
 
 import concord
+from concord.errors import DivergedError
 from concord.report.compare import interval, paired_difference
 from concord.runs import toml
 
@@ -71,6 +72,9 @@ def compared(lines: Sequence[Mapping[str, Any]], to: str, figure: str, member: s
     """A line for each arm: the mean, and the difference to the arm ``to``."""
     values: dict[str, dict[int, float]] = {}
     for line in lines:
+        if "diverged" in line:
+            yield f"{line['arm']}: seed {line['seed']} diverged"
+            continue
         values.setdefault(line["arm"], {})[line["seed"]] = row_of(line, member)[figure]
     for arm, own in values.items():
         mean, bounds = float(np.mean(list(own.values()))), interval(list(own.values()))
@@ -113,7 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if arm not in wanted or (arm, seed) in done:
                 continue
             toml.put(tables, "train.seed", seed)
-            line = json.dumps(trained(tables, arm, seed))
+            try:
+                line = json.dumps(trained(tables, arm, seed))
+            except DivergedError as error:
+                line = json.dumps({"arm": arm, "seed": seed, "diverged": str(error)})
             with given.out.open("a") as file:
                 file.write(line + "\n")
             print(line[:160], flush=True)
