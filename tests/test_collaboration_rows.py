@@ -39,8 +39,18 @@ def test_the_plain_ensemble_is_chosen_where_it_is_among_the_best():
 
 
 def test_a_member_taught_once_and_an_arm_that_lacks_a_seed_are_not_chosen():
-    rows = [row("none", 0, 0.4), row("none", 1, 0.4), row("once", 0, 0.1), row("once", 1, 0.1)]
-    assert found([*rows, row("l2", 0, 0.1)]) == {("0", "a"): 0.5, ("1", "a"): 0.5}
+    rows = [row("none", 0, 0.4, test=0.41), row("none", 1, 0.4, test=0.42), row("l2", 0, 0.1, test=0.2)]
+    rows += [row("once", seed, 0.1, test=0.3) for seed in (0, 1)]
+    assert found(rows) == {("0", "a"): 0.41, ("1", "a"): 0.42}
+
+
+def test_nothing_is_chosen_without_validation_errors():
+    assert found([row("none", 0, None), row("l2", 0, None)]) == {}
+
+
+def test_new_rows_take_the_place_of_those_of_the_same_run_and_the_others_stay():
+    old, other, new = row("l2", 0, 0.2), row("l2", 1, 0.2), row("l2", 0, 0.1)
+    assert TOOL["merged"]([old, other], [new]) == [new, other]
 
 
 @pytest.mark.parametrize("valid", [0.25, None])

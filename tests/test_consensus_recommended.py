@@ -1,5 +1,7 @@
 """A cost without a weight has the recommended one, in settings files, studies and Python."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,8 @@ from concord.data.batches import indices
 from concord.errors import UsageError
 from concord.runs import toml
 from concord.runs.config import Consensus
+from concord.runs.own_saved import binding_of
+from concord.studies.grid import cells, parse
 from concord.studies.settings import Arm
 
 TWO = [{"name": name, "network": "noel2017_st"} for name in ("a", "b")]
@@ -27,7 +31,7 @@ def test_a_cost_without_a_weight_has_weight_one_that_rises(cost):
     assert found == Consensus(cost, weight=1.0, schedule=RISING)
 
 
-def test_a_weight_that_is_given_stays_as_it_is_throughout():
+def test_a_given_weight_is_constant():
     assert Consensus("kl", weight=0.5).schedule == concord.runs.ramps.Constant()
 
 
@@ -36,7 +40,7 @@ def test_a_schedule_that_is_given_is_that_of_the_recommended_weight():
     assert (found.weight, found.schedule.kind, found.schedule.until) == (1.0, "burn_in", 0.25)
 
 
-def test_no_cost_needs_no_weight():
+def test_the_plain_ensemble_needs_no_weight():
     assert Consensus().weight == 0.0
 
 
@@ -49,7 +53,7 @@ def test_an_arm_without_weights_is_the_recommended_one_and_its_row_says_so():
     arm = Arm(cost="kl")
     assert (arm.weights, arm.row) == ([1.0], "kl linear 1")
     assert Arm(cost="kl", weights=[1.0]).row == "kl"
-    with pytest.raises(UsageError, match="weights"):
+    with pytest.raises(UsageError, match=r"give the weights of l2, for example 0\.1 and 0\.01; only kl"):
         Arm(cost="l2")
 
 
@@ -79,6 +83,30 @@ def test_an_ensemble_of_kl_learns_with_a_weight_that_rises_from_nothing_to_one()
             torch.testing.assert_close(value, twins[name].state_dict()[key], rtol=1e-4, atol=1e-6)
 
 
+def test_the_arms_of_a_study_have_their_own_weights_and_its_base_has_none():
+    """Arms are constant unless they or the base have a schedule."""
+    base = {"cost": "kl", "edges": "all"}
+    arms = [{"cost": "kl", "weights": [1.0]}, {"cost": "l2", "weights": [0.1]}]
+    study, config = parse({"members": TWO, "consensus": base, "study": {"arms": arms, "seeds": [0]}})
+    found = [cell.config.consensus for cell in cells(study, config, Path("runs"))]
+    assert [(one.cost, one.weight, one.schedule.kind) for one in found] == [
+        ("none", 0.0, "constant"), ("kl", 1.0, "constant"), ("l2", 0.1, "constant"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "weight"),
+    [
+        ({"cost": "kl"}, None),
+        ({"cost": "kl", "weight": 1.0}, 1.0),
+        ({"cost": "kl", "weight": 0.3, "schedule": RISING}, 0.3),
+        ({"cost": "l2", "weight": 0.1, "schedule": {"kind": "burn_in", "until": 0.5}}, 0.1),
+    ],
+)
+def test_only_the_recommended_weight_of_a_run_is_read_as_none_given(settings, weight):
+    assert binding_of(Consensus(**settings)).weight == weight
+
+
 def test_a_saved_ensemble_keeps_a_weight_that_rises(tmp_path):
     first = concord.Ensemble(members(), consensus="kl")
     first.fit(data(), epochs=1)
@@ -87,4 +115,4 @@ def test_a_saved_ensemble_keeps_a_weight_that_rises(tmp_path):
     for ensemble in (first, again):
         ensemble.fit(data(), epochs=2)
     assert same(states(first), states(again))
-    assert repr(again).endswith("consensus='kl', weight=1)")
+    assert repr(again).endswith("consensus='kl', weight=1, schedule='linear')")

@@ -214,7 +214,7 @@ def test_rows_that_could_not_be_told_apart_or_taught_are_refused():
         ({"arms": [{"cost": "l2", "weights": []}]}, "study.arms.0.weights"),
         ({"arms": [{"cost": "l2", "weights": [0.0]}]}, "study.arms.0.weights.0"),
         ({"arms": [{"cost": "l2", "weights": [float("nan")]}]}, "study.arms.0.weights.0"),
-        ({"arms": [{"cost": "l2"}]}, "study.arms.0.weights: is missing"),
+        ({"arms": [{"cost": "l2"}]}, "study.arms.0: give the weights of l2, for example"),
         ({"seeds": []}, "study.seeds"),
         ({"seeds": ["0"]}, "study.seeds.0"),
         ({"seeds": [True]}, "study.seeds.0"),

@@ -4,7 +4,7 @@
 
 reads the folders of finished studies, each of ``concord study docs/results/studies/map.toml --data DATA --set
 data.limit=IMAGES --epochs EPOCHS --out map/DATA-IMAGESxEPOCHS``; other arms and seeds of one place may lie in
-another folder. Places that MAP.csv has already and no folder has are kept.
+another folder. Rows that MAP.csv has already and no folder has are kept.
 """
 
 import argparse
@@ -77,9 +77,7 @@ MEASURES = ("test_error", "valid_error", "test_nll", "test_ece")
 
 def _rows(place: Place, cells: Sequence[Cell]) -> Iterator[Row]:
     votes: dict[tuple[str, float, str], list[Sequence[int]]] = defaultdict(list)
-    different: dict[tuple[Setting, int], Cell] = {}
-    for cell in cells:
-        different.setdefault((cell.setting, cell.seed), cell)  # the first of equal runs
+    different = {(cell.setting, cell.seed): cell for cell in cells}  # an arm may be in two studies
     for cell in sorted(different.values(), key=lambda one: one.seed):
         for column in cell.scores["test_error"]:
             figures = {measure: cell.scores[measure].get(column) for measure in MEASURES}
@@ -89,6 +87,12 @@ def _rows(place: Place, cells: Sequence[Cell]) -> Iterator[Row]:
                 votes[*cell.setting, column].append(cell.votes[column])
     for (cost, weight, column), found in votes.items():
         yield Row(*place, cost, weight, column, EVERY, churn=churn(found))
+
+
+def merged(before: Iterable[Row], found: Iterable[Row]) -> list[Row]:
+    """All rows, by place; those of ``found`` in place of those of the same run and column."""
+    rows = {(row.place, row.setting, row.column, row.seed): row for row in (*before, *found)}
+    return sorted(rows.values(), key=lambda row: row.place)
 
 
 def written(rows: Sequence[Row]) -> str:
@@ -138,7 +142,7 @@ def _chosen(rows: Sequence[Row]) -> Iterator[Row]:
         if row.column != ENSEMBLE and row.valid_error is not None:
             errors[row.setting][row.seed].append(row.valid_error)
     candidates = {setting: of for setting, of in errors.items() if of.keys() == seeds}
-    for seed in sorted(seeds):
+    for seed in sorted(seeds) if candidates else ():
         best = min(candidates, key=lambda setting: (fmean(candidates[setting][seed]), setting != PLAIN))
         for row in rows:
             if row.seed == seed and row.setting == best:
@@ -152,10 +156,8 @@ def main() -> None:
     parser.add_argument("studies", nargs="+", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     given = parser.parse_args()
-    found = collected(given.studies)
-    places = {row.place for row in found}
-    before = [row for row in read(given.to) if row.place not in places] if given.to.exists() else []
-    write_text(given.to, written(sorted([*before, *found], key=lambda row: row.place)))
+    before = read(given.to) if given.to.exists() else []
+    write_text(given.to, written(merged(before, collected(given.studies))))
 
 
 if __name__ == "__main__":

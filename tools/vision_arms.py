@@ -76,6 +76,8 @@ def compared(lines: Sequence[Mapping[str, Any]], to: str, figure: str, member: s
             yield f"{line['arm']}: seed {line['seed']} diverged"
             continue
         values.setdefault(line["arm"], {})[line["seed"]] = row_of(line, member)[figure]
+    if to not in values:
+        raise SystemExit(f"no training of the arm {to} has ended")
     for arm, own in values.items():
         mean, bounds = float(np.mean(list(own.values()))), interval(list(own.values()))
         shown = "" if bounds is None else f" ({bounds[0]:.4f} to {bounds[1]:.4f})"

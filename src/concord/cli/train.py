@@ -89,7 +89,10 @@ def train_command(
     consensus: ConsensusCost = None,
     weight: Annotated[
         float | None,
-        typer.Option(help="Weight of the consensus cost (alpha); default for kl: 1, rising linearly from 0."),
+        typer.Option(
+            help="Weight of the consensus cost (alpha); default of kl and sce_tf1: 1, rising linearly from 0;"
+            " the other costs need one."
+        ),
     ] = None,
     edges: ConsensusEdges = None,
     epochs: Epochs = None,

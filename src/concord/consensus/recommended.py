@@ -1,4 +1,4 @@
-"""The weight of a cost where none is given, and that it rises over the training.
+"""Recommended weight and schedule of a cost whose weight is not given.
 
 docs/results/collaboration-map.md has the measurements behind it. Nothing here imports torch.
 """
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 WEIGHTS: Final = {"kl": 1.0, "sce_tf1": 1.0}  # at temperature 1 the gradients of both are equal
-RISING: Final = {"kind": "linear", "until": 1.0}  # 0 at the first update, all of it at the last
+ONLY: Final = f"only {' and '.join(WEIGHTS)} have a recommended one"
+RISING: Final = {"kind": "linear", "until": 1.0}  # 0 at the first update, the full weight at the last
 
 
 def filled(table: object, key: str) -> object:

@@ -96,7 +96,9 @@ def _consensus(run: RunView) -> str:
     if not _weighted(run):
         return "as a plain ensemble without consensus"
     consensus = run.config["consensus"]
-    return f"with the consensus cost {setting_label(consensus['cost'], consensus['weight'])}"
+    kind = (consensus.get("schedule") or {}).get("kind", "constant")
+    schedule = "" if kind == "constant" else f" (schedule of the weight: {kind})"
+    return f"with the consensus cost {setting_label(consensus['cost'], consensus['weight'])}{schedule}"
 
 
 def score_sentence(run: RunView) -> str:

@@ -20,7 +20,7 @@ from pydantic import (
 
 from concord.consensus import names
 from concord.consensus.edges import table
-from concord.consensus.recommended import WEIGHTS, filled
+from concord.consensus.recommended import ONLY, filled
 from concord.errors import amount, suggestion
 from concord.runs.config_data import Augment, Data
 from concord.runs.config_optimizers import Adam, Muon, OwnOptimizer, Sgd
@@ -122,10 +122,7 @@ class Consensus(Headed):
     @model_validator(mode="after")
     def weighted(self) -> "Consensus":
         if self.cost != names.NONE and "weight" not in self.model_fields_set:
-            raise ValueError(
-                f"give the weight of {self.cost}, for example weight = 0.01;"
-                f" only {' and '.join(WEIGHTS)} have a recommended one"
-            )
+            raise ValueError(f"give the weight of {self.cost}, for example 0.01; {ONLY}")
         return self
 
 

@@ -48,13 +48,14 @@ class Ensemble(Predicts[S]):
 
     ``members`` are modules by name, or in a row. ``consensus`` is the cost between their predictions ("l2",
     "sce", "kl", ..., or a function of two batches of logits (B, K) to (B,)), ``weight`` its weight; a weight
-    of 0 is the plain ensemble. "kl" without a weight has the recommended one, 1, rising linearly over the
-    training. ``edges`` say who learns from whom ("chain", "all", ...; or a table). ``task``
-    says what an output means; "classify" is the default, its number of classes is found in the labels. Of
-    sequences: "sequence" (a class for each), "segments" (for each step), "language" (the next symbol), "ctc"
-    (labels without their places). Numbers in place of classes: "regression"; the next frames of films:
-    "frames"; a class for every pixel of a picture: "segment"; boxes of objects: "detect", of members whose
-    attributes say how their outputs are read (version, classes, cells, boxes, strides, anchors).
+    of 0 is the plain ensemble. "kl" and "sce_tf1" without a weight have the recommended one, 1, which rises
+    linearly from 0 over each ``fit``; the other costs need a weight. ``edges`` say who learns from whom
+    ("chain", "all", ...; or a table). ``task`` says what an output means; "classify" is the default, its
+    number of classes is found in the labels. Of sequences: "sequence" (a class for each), "segments" (for
+    each step), "language" (the next symbol), "ctc" (labels without their places). Numbers in place of
+    classes: "regression"; the next frames of films: "frames"; a class for every pixel of a picture:
+    "segment"; boxes of objects: "detect", of members whose attributes say how their outputs are read
+    (version, classes, cells, boxes, strides, anchors).
 
     Members stay your modules: they are trained in place, where they lie.
 
@@ -160,7 +161,9 @@ class Ensemble(Predicts[S]):
     def __repr__(self) -> str:
         listed = ", ".join(f"{name}={type(net).__name__}" for name, net in self.members.items())
         bound = self.binding.settings()
-        return f"Ensemble({listed}; consensus={bound.cost!r}, weight={bound.weight:g})"
+        kind = bound.schedule.kind
+        schedule = "" if kind == "constant" else f", schedule={kind!r}"
+        return f"Ensemble({listed}; consensus={bound.cost!r}, weight={bound.weight:g}{schedule})"
 
     @property
     def task(self) -> Task[S]:

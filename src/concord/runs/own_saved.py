@@ -11,6 +11,7 @@ from torch import nn
 
 from concord.consensus import names
 from concord.consensus.edges import table
+from concord.consensus.recommended import RISING, WEIGHTS
 from concord.errors import CheckpointError, UsageError
 from concord.files import manifest
 from concord.files.commit import commit
@@ -21,7 +22,7 @@ from concord.runs.cycles import snapshot
 from concord.runs.folder import RunFolder
 from concord.runs.own_members import refuse_lazy
 from concord.runs.own_settings import Binding
-from concord.runs.ramps import Constant
+from concord.runs.ramps import Ramp
 from concord.runs.there import SAVED
 from concord.runs.weights import fill, standing
 from concord.tasks.classify import Classify
@@ -153,7 +154,8 @@ def binding_of(settings: Consensus) -> Binding:
     """The binding that the settings describe."""
     if settings.cost.startswith(names.OWN):
         return Binding()
-    weight = settings.weight if isinstance(settings.schedule, Constant) else None  # the recommended one rises
+    rises = settings.schedule == Ramp.model_validate(RISING)
+    weight = None if rises and WEIGHTS.get(settings.cost) == settings.weight else settings.weight
     edges = settings.edges
     if not isinstance(edges, str) and settings.detach is not True:
         return Binding(settings.cost, weight, table(edges, settings.detach), settings.temperature)

@@ -44,7 +44,7 @@ class Binding:
     """What pulls the predictions of members together: cost, weight and edges, as ``Config`` has them too."""
 
     consensus: Cost = "none"
-    weight: float | None = None  # that which is recommended for the cost
+    weight: float | None = None  # None: the recommended weight of the cost
     edges: Bound = "chain"
     temperature: float | None = None
 

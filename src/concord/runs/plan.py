@@ -21,6 +21,7 @@ from concord.consensus.edges import (
     table,
 )
 from concord.consensus.objective import Consensus, pairwise
+from concord.consensus.recommended import WEIGHTS
 from concord.errors import UsageError
 from concord.runs.config import Config, Train
 from concord.runs.config import Consensus as Settings
@@ -154,7 +155,8 @@ def pointless(config: Config) -> list[str]:
     if len(config.members) == 1:
         return [f"consensus {cost} has no effect: there is one member, which has nobody to agree with"]
     if not config.consensus.weight:
-        return [f"consensus {cost} has weight 0: this is the plain ensemble"]
+        other = "; without a weight it has the recommended one" if cost in WEIGHTS else ""
+        return [f"consensus {cost} has weight 0: this is the plain ensemble{other}"]
     return []
 
 

@@ -49,9 +49,9 @@ class CollaborativeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
     consensus : str or function, default "kl"
         Cost between the predictions of two members: "kl", "l2", "l1", "sce", "none", ... or a function of two
         batches of logits (B, K) to (B,).
-    weight : float, default None
-        Weight of that cost; 0 is the plain ensemble. None is for "kl" the recommended weight, 1, which rises
-        from 0 over the training; the other costs need a weight.
+    weight : float or None, default None
+        Weight of that cost; 0 is the plain ensemble. None is the recommended weight of "kl" and "sce_tf1": 1,
+        which rises linearly from 0 over the training. The other costs need a weight.
     edges : str, table or Edges, default "chain"
         Which member learns from which: "chain", "all", "ring", "star", ...
     temperature : float, default None

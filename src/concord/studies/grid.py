@@ -18,7 +18,10 @@ def parse(tables: Mapping[str, Any], where: str = "") -> tuple[Study, Config]:
     if not isinstance(varied, Mapping):
         raise UsageError(f"{where and f'{where}: '}study: must be a table of settings, got {varied!r}")
     study = toml.checked(Study, varied, where, "study.")
-    return study, toml.parse({k: v for k, v in tables.items() if k != "study"}, where)
+    base = {k: v for k, v in tables.items() if k != "study"}
+    if isinstance(consensus := base.get("consensus"), Mapping):
+        base["consensus"] = {"weight": 0.0} | consensus  # the arms have the weights
+    return study, toml.parse(base, where)
 
 
 def cells(study: Study, base: Config, runs: Path) -> list[GridCell]:

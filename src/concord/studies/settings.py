@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from concord.consensus.names import COSTS, NONE
-from concord.consensus.recommended import filled
+from concord.consensus.recommended import ONLY, filled
 from concord.runs.config import Cost, file_name
 from concord.runs.ramps import Cosine, Piecewise, Ramp, Ramps
 from concord.runs.section import Section, Text
@@ -33,17 +33,23 @@ def _pulls(cost: str) -> str:
 class Arm(Section):
     """One cost with the weights to try, and how these change over the training.
 
-    Without ``weights``, kl and sce_tf1 have the recommended one and its schedule.
+    Without ``weights``, kl and sce_tf1 have the recommended one, and its schedule unless the arm has another.
     """
 
     cost: Annotated[Cost, AfterValidator(_pulls)]
-    weights: Weights
-    schedule: Ramps | None = None  # default: that of [consensus]
+    weights: Weights = Field([], validate_default=False)
+    schedule: Ramps | None = None  # default with weights: that of [consensus]
 
     @model_validator(mode="before")
     @classmethod
     def recommended(cls, given: object) -> object:
         return filled(given, "weights")
+
+    @model_validator(mode="after")
+    def weighted(self) -> "Arm":
+        if not self.weights:
+            raise ValueError(f"give the weights of {self.cost}, for example 0.1 and 0.01; {ONLY}")
+        return self
 
     @property
     def row(self) -> str:
