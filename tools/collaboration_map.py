@@ -157,8 +157,9 @@ def error_table(known: Map, against: Setting, column: str) -> Table:
     rows, body = [row for row in known.settings() if row != against], []
     for place in known.places:
         changes = [known.change(place, row, against, column) for row in rows]
-        there = next((change for change in changes if change), None)
-        figures = [str(there.n), percent(there.reference)] if there else [MISSING, MISSING]
+        there = sorted((change for change in changes if change), key=lambda change: change.n)
+        counts = sorted({change.n for change in there})
+        figures = [" or ".join(map(str, counts)), percent(there[-1].reference)] if there else [MISSING] * 2
         body.append(entries(f"{place[0]} {place[1]:,} x {place[2]}", *figures, *map(_told, changes)))
     return Table(
         f"Test error of the {column} in percentage points, against {label(against)}",

@@ -20,7 +20,7 @@ def parse(tables: Mapping[str, Any], where: str = "") -> tuple[Study, Config]:
     study = toml.checked(Study, varied, where, "study.")
     base = {k: v for k, v in tables.items() if k != "study"}
     if isinstance(consensus := base.get("consensus"), Mapping):
-        base["consensus"] = {"weight": 0.0} | consensus  # the arms have the weights
+        base["consensus"] = {"weight": 0.0, **consensus}  # the arms have the weights
     return study, toml.parse(base, where)
 
 
