@@ -53,7 +53,7 @@ LINES = {
         "no member has that name; the members are small, big",
     ),
     "no rounds": (["bench", "train", "--rounds", "0"], "--rounds must be at least 1"),
-    "an arm without a weight": (["study", "--arm", "l2"], "such as --arm l2:0.1,0.01"),
+    "an arm without a weight": (["study", "--arm", "l2"], "give the weights of l2, for example 0.1 and 0.01"),
     "an arm with a word": (["study", "--arm", "l2:x"], "such as --arm l2:0.1,0.01"),
     "an arm of another name": (
         ["study", "--members", "lenet5,lenet5", "--arm", "mse:1"],

@@ -56,7 +56,13 @@ def test_a_binary_convolution_is_ours_at_the_borders_and_around_zero(sizes, opti
     assert ("BinaryConvolution" in kinds(model)) is binary
     with torch.no_grad():
         ours = layer(x)
-    torch.testing.assert_close(ask(model, x), ours, rtol=1e-5, atol=1e-5)  # alpha and bias may be one step
+    try:
+        found = ask(model, x)
+    except RuntimeError as error:
+        if "unsupported parameters" not in str(error):
+            raise
+        pytest.skip("OpenVINO does not compute this convolution on this processor")
+    torch.testing.assert_close(found, ours, rtol=1e-5, atol=1e-5)  # alpha and bias may be one step
 
 
 def test_sums_of_signs_are_exact_in_a_file(tmp_path):

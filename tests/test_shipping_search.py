@@ -11,6 +11,7 @@ import pytest
 from docs_made import ROOT, blocks, unlike
 from PIL import Image
 from run_made import call
+from scipy.stats import binomtest
 from ship_made import quick
 from sklearn.datasets import load_digits
 
@@ -72,7 +73,9 @@ def test_the_network_is_under_its_limit_and_good(found):
     cost = concord.cost_of(shipped.network, (1, 8, 8), classes=10)
     assert cost.parameters == shipped["parameters"] <= LIMIT
     assert shipped.needs.bytes == (Path(shipped.folder) / "model.onnx").stat().st_size
-    assert shipped.tested.error < 0.7  # after two epochs; by chance it would be 0.9
+    wrong = shipped.tested.wrong
+    sure = binomtest(int(wrong.sum()), len(wrong)).proportion_ci(0.999)
+    assert sure.high < 0.9  # by chance, after two epochs; how far below differs between processors
 
 
 def test_the_figures_of_the_files_are_those_of_asking_them(found):
