@@ -12,7 +12,7 @@ import concord
 from concord.data.batches import indices
 from concord.errors import UsageError
 from concord.runs import toml
-from concord.runs.config import Consensus
+from concord.runs.config_consensus import Consensus
 from concord.runs.own_saved import binding_of
 from concord.studies.grid import cells, parse
 from concord.studies.settings import Arm

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 import concord
 from concord.errors import UsageError
 from concord.runs import toml
-from concord.runs.config import Config, Consensus, Member
+from concord.runs.config import Config, Member
+from concord.runs.config_consensus import Consensus
 from concord.studies.settings import Study
 
 MEMBER = {"name": "a", "network": "noel2017_st"}

@@ -12,7 +12,8 @@ from concord.consensus.costs import COSTS, kl
 from concord.consensus.edges import matched, random_matching, shape
 from concord.consensus.kdcl import TARGETS, general, towards, variance_weights
 from concord.consensus.objective import pairwise
-from concord.runs.config import Config, Consensus, Member
+from concord.runs.config import Config, Member
+from concord.runs.config_consensus import Consensus
 from concord.runs.plan import consensus_of, edges_of, pointless, uneven, weight_of
 from concord.runs.ramps import Cosine, Piecewise, Ramp
 

@@ -7,7 +7,8 @@ from training_made import own_batches, run, samples
 
 from concord.consensus.edges import shape
 from concord.report.study_view import study_view
-from concord.runs.config import Config, Consensus, Fgsm, Member, Train, Unlabelled
+from concord.runs.config import Config, Fgsm, Member, Train, Unlabelled
+from concord.runs.config_consensus import Consensus
 from concord.runs.train import train
 from concord.runs.training_costs import training_cost_of
 from concord.runs.training_macs import learned_from, of_a_sample, training_macs

@@ -63,9 +63,9 @@ if TYPE_CHECKING:
     from concord.errors import UsageError as UsageError
     from concord.plain.worked import plain_show as plain_show
     from concord.runs.config import Config as Config
-    from concord.runs.config import Consensus as Consensus
     from concord.runs.config import Member as Member
     from concord.runs.config import Train as Train
+    from concord.runs.config_consensus import Consensus as Consensus
     from concord.runs.config_data import Data as Data
     from concord.runs.costs import cost_of as cost_of
     from concord.runs.doctor import doctor as doctor

@@ -60,6 +60,13 @@ ConsensusCost = Annotated[
         help="Cost between predictions: none (default), l2, sce, kl, ...", autocompletion=complete.costs
     ),
 ]
+Weight = Annotated[
+    float | None,
+    typer.Option(
+        help="Weight of the consensus cost (alpha); default of kl and sce_tf1: 1, rising linearly from 0;"
+        " the other costs need one."
+    ),
+]
 ConsensusEdges = Annotated[
     str | None,
     typer.Option(
@@ -87,13 +94,7 @@ def train_command(
     members: TrainedMembers = None,
     pretrained: Pretrained = None,
     consensus: ConsensusCost = None,
-    weight: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of the consensus cost (alpha); default of kl and sce_tf1: 1, rising linearly from 0;"
-            " the other costs need one."
-        ),
-    ] = None,
+    weight: Weight = None,
     edges: ConsensusEdges = None,
     epochs: Epochs = None,
     batch_size: Annotated[

@@ -17,7 +17,7 @@ from concord.files import manifest
 from concord.files.commit import commit
 from concord.files.documents import parse_object
 from concord.files.tensors import parse_tensors
-from concord.runs.config import Consensus
+from concord.runs.config_consensus import Consensus
 from concord.runs.cycles import snapshot
 from concord.runs.folder import RunFolder
 from concord.runs.own_members import refuse_lazy

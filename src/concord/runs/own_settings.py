@@ -15,8 +15,9 @@ from concord.consensus.edges import Edges
 from concord.consensus.objective import Consensus, pairwise
 from concord.errors import ShapeError, UsageError
 from concord.runs import toml
-from concord.runs.config import Config, Train, known_cost
-from concord.runs.config import Consensus as Settings
+from concord.runs.config import Config, Train
+from concord.runs.config_consensus import Consensus as Settings
+from concord.runs.config_consensus import known_cost
 from concord.runs.plan import consensus_of, edges_of
 from concord.tasks.classify import Classify
 from concord.tasks.task import Task

@@ -24,7 +24,7 @@ from concord.consensus.objective import Consensus, pairwise
 from concord.consensus.recommended import WEIGHTS
 from concord.errors import UsageError
 from concord.runs.config import Config, Train
-from concord.runs.config import Consensus as Settings
+from concord.runs.config_consensus import Consensus as Settings
 from concord.runs.config_optimizers import Muon as MuonSettings
 from concord.runs.config_optimizers import OwnOptimizer
 from concord.runs.config_optimizers import Sgd as SgdSettings

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from concord.data.batches import steps_per_epoch
 from concord.runs import toml
-from concord.runs.config import Config, Consensus, Member
+from concord.runs.config import Config, Member
+from concord.runs.config_consensus import Consensus
 from concord.shipping.material import Material
 
 LARGE = 10_000  # images from which batches are twice as large

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from concord.errors import StoppedError
-from concord.runs.config import Consensus, Member
+from concord.runs.config import Member
+from concord.runs.config_consensus import Consensus
 from concord.runs.folder import RunFolder
 from concord.runs.result import Result
 from concord.runs.train import read_result, resume, train

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from concord.errors import DivergedError, amount
-from concord.runs.config import Consensus, Member
+from concord.runs.config import Member
+from concord.runs.config_consensus import Consensus
 from concord.runs.ramps import Ramp
 from concord.shipping import budget
 from concord.shipping.asked import Asked

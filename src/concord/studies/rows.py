@@ -7,7 +7,8 @@ from typing import Any
 
 from concord.consensus.names import ENSEMBLE, NONE
 from concord.runs import toml
-from concord.runs.config import Config, Consensus, Member
+from concord.runs.config import Config, Member
+from concord.runs.config_consensus import Consensus
 from concord.studies.settings import (
     ALONE,
     CHAIN,

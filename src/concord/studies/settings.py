@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from concord.consensus.names import COSTS, NONE
 from concord.consensus.recommended import ONLY, filled
-from concord.runs.config import Cost, file_name
+from concord.runs.config import file_name
+from concord.runs.config_consensus import Cost
 from concord.runs.ramps import Cosine, Piecewise, Ramp, Ramps
 from concord.runs.section import Section, Text
 
