@@ -150,7 +150,7 @@ EMPTY = {
     "attack": {"$.notices", "$.step_size"},
     "data check": {"$.notices"},
     "doctor": {"$.problems"},
-    "metrics.jsonl": {"$.consensus"},  # its weight is still 0 in a training of one update
+    "metrics.jsonl": {"$.consensus"},  # of a first epoch of one update, in which the weight is still 0
 }
 
 

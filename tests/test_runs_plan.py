@@ -168,6 +168,11 @@ def test_without_a_cost_there_is_no_weight(updates):
     assert weight_of(Consensus(cost="sce", weight=1.0), updates)(0) == 1
 
 
+@pytest.mark.parametrize("ramp", [Ramp(kind="linear", until=1.0), Ramp(kind="burn_in", until=0.5)])
+def test_the_only_update_of_a_training_has_the_weight_of_the_last(ramp):
+    assert weight_of(Consensus(cost="l2", weight=2.0, schedule=ramp), 1)(0) == 2.0
+
+
 @pytest.mark.parametrize(
     ("members", "cost", "weight", "words"),
     [

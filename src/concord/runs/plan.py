@@ -161,10 +161,13 @@ def pointless(config: Config) -> list[str]:
 
 
 def weight_of(settings: Settings, updates: int) -> Weight:
-    """The weight of update ``index`` of ``updates``: the configured one times the schedule's factor."""
+    """The weight of update ``index`` of ``updates``: the configured one times the schedule's factor.
+
+    The only update of a training is its last one, so that a weight that rises has an effect.
+    """
     ramp = _schedule(settings)
     alpha = 0.0 if settings.cost == "none" else settings.weight
-    return lambda index: alpha * ramp(index / max(updates - 1, 1))
+    return lambda index: alpha * ramp(index / (updates - 1) if updates > 1 else 1.0)
 
 
 def _schedule(settings: Settings) -> schedule.Schedule:
