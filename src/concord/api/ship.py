@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from concord.runs.config_data import Data
+from concord.runs.toml import checked
 from concord.shipping.asked import Asked
 from concord.shipping.limits import Limits
 
@@ -98,6 +99,6 @@ def _asked(
     from concord.runs.export_formats import need_packages
 
     need_packages(".onnx")
-    read = Data(source=str(data), size=size, valid=valid, test=test, seed=seed)
+    read = {"source": str(data), "size": size, "valid": valid, "test": test, "seed": seed}
     limits = Limits(parameters, macs, bytes_, milliseconds)
-    return Asked(read, limits, hours, None if teacher is None else str(teacher))
+    return Asked(checked(Data, read, prefix="data."), limits, hours, None if teacher is None else str(teacher))
