@@ -4,12 +4,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from concord.shipping import budget, candidates, entrants, search, ways
+from concord.shipping import budget, candidates, entrants, plan, search
 from concord.shipping.families import FAMILIES
 from concord.shipping.pace import Pace
 
 KEPT = ("noel2017_st", "preact_resnet20")
-PACE = Pace(update=5.0, image=0.01, save=0.5)
+PACE = Pace(update=5.0, image=0.01, save=0.5, start=0.0)
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def quick():
         few = tuple(family for family in FAMILIES if family.name in KEPT)
         patch.setattr(candidates.Shop.__init__, "__defaults__", (few,))
         patch.setattr(entrants, "_threads", lambda candidate, material: 1)
-        for module in (entrants, ways):
+        for module in (entrants, plan):
             patch.setattr(module, "measured", lambda config, material: PACE)
         patch.setattr(search, "BASELINE", 1 / 3600)
         for name, epochs in {"LEAST": 1, "SHORT": 1, "ENOUGH": 1, "FULL": 2}.items():

@@ -1,5 +1,6 @@
 """Candidates and the time that there is for them, on machines of known speed."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -34,7 +35,7 @@ def timed(monkeypatch, rates):
 
     def pace(candidate, material, threads):
         seconds = rates[candidate.family.name] * candidate.needs.macs / 1e6
-        return Pace(seconds / 21, 0.0, 0.0)  # 21 updates an epoch
+        return Pace(seconds / 21, 0.0, 0.0, 0.0)  # 21 updates an epoch
 
     monkeypatch.setattr(entrants, "_pace", pace)
     monkeypatch.setattr(entrants, "_threads", lambda candidate, material: 1)
@@ -43,7 +44,8 @@ def timed(monkeypatch, rates):
 def found(material, shop, hours, limits=None, stop=lambda: False):
     asked = Asked(material.data, limits or Limits(parameters=50_000), hours)
     return {
-        one.candidate.family.name: one for one in entrants.entrants_of(asked, material, shop, SILENT, stop)[1]
+        one.candidate.family.name: one
+        for one in entrants.entrants_of(asked, material, shop, SILENT, stop).entrants
     }
 
 
@@ -73,6 +75,24 @@ def test_none_is_narrowed_below_a_quarter_of_its_macs(material, shop, monkeypatc
         assert wider.needs.macs > widest[name].needs.macs / 4
 
 
+def test_after_a_tenth_of_the_hours_two_files_are_enough(material, shop, monkeypatch):
+    """Each file takes 20 s on this clock, and the tenth is 18 s; a file has 100 bytes and the parameters."""
+    clock = [0.0]
+
+    def with_file(candidate, interface):
+        clock[0] += 20
+        return replace(candidate, needs=replace(candidate.needs, bytes=100 + candidate.needs.parameters))
+
+    timed(monkeypatch, dict.fromkeys([one.name for one in FAMILIES], 1e-9))
+    monkeypatch.setattr(entrants, "with_file", with_file)
+    monkeypatch.setattr(entrants.time, "perf_counter", lambda: clock[0])
+    three = Shop(shop.shape, shop.classes, FAMILIES[:3])
+    asked = Asked(material.data, Limits(bytes=30_000), 0.05)
+    found = entrants.entrants_of(asked, material, three, SILENT, lambda: False)
+    assert [one.candidate.family.name for one in found.entrants] == [one.name for one in FAMILIES[:2]]
+    assert list(found.left_out) == [three.widest(FAMILIES[2], Limits(bytes=30_000)).network]
+
+
 def test_an_entrant_goes_through_plain_data(material, shop, monkeypatch):
     timed(monkeypatch, dict.fromkeys(KEPT, 1.0))
     for one in found(material, shop, 1).values():
@@ -97,7 +117,7 @@ def test_one_thread_is_taken_where_it_is_faster(material, shop, monkeypatch):
 
 
 def test_the_disk_that_is_planned_by_hand():
-    """48 bytes of each of 40 + 30 + 2 (30 + 100) parameters; five runs, 20 epochs, nine lists of 7 x 5."""
+    """48 bytes of each of 40 + 30 + 4 (30 + 100) parameters; seven runs, 28 epochs, 15 lists of 7 x 5."""
     few, many = (SimpleNamespace(candidate=SimpleNamespace(needs=Needs(n, 1, 1))) for n in (10, 30))
     shop = SimpleNamespace(partner=lambda candidate, factor: SimpleNamespace(needs=Needs(100, 1, 1)))
     material = SimpleNamespace(
@@ -105,4 +125,4 @@ def test_the_disk_that_is_planned_by_hand():
     )
     search = Halving(("many", "few"), (Rung(2, 3), Rung(1, 6)), 0.0)
     most = plan._disk([many, few], search, Full(("plain", "once"), 4, 0.0), shop, material)
-    assert most == 48 * 330 + 5 * 150_000 + 20 * 2_000 + 9 * 4 * 35
+    assert most == 48 * 590 + 7 * 150_000 + 28 * 2_000 + 15 * 4 * 35

@@ -14,7 +14,7 @@ from concord.runs.export_formats import ConversionError, onnx_file
 from concord.shipping import tested
 from concord.shipping.asked import Asked
 from concord.shipping.ending import _against_int8
-from concord.shipping.int8 import IMAGES, calibration, quantised
+from concord.shipping.int8 import IMAGES, calibration, described, description, quantised
 from concord.shipping.limits import Limits, Needs
 from concord.shipping.shipped import Int8, Shipped
 from concord.shipping.tested import Against, against
@@ -80,8 +80,13 @@ def test_weights_are_whole_numbers_of_8_bits_with_a_scale_for_each_channel(eight
 def test_the_description_is_kept(content, eight):
     import onnx
 
-    before, after = (onnx.load_from_string(each).metadata_props for each in (content, eight))
-    assert {p.key: p.value for p in after} == {p.key: p.value for p in before}
+    about = description(content)
+    assert about
+    whole = described(eight, about)
+    assert description(whole) == about
+    assert description(described(whole, {"a": "b"})) == {"a": "b"}
+    before, after = (onnx.load_from_string(each).doc_string for each in (content, whole))
+    assert after == before
 
 
 def test_a_file_that_is_none_is_a_conversion_error(splits):
@@ -166,6 +171,7 @@ def test_the_sentence_says_what_is_proven(ours, theirs, said):
         tested=tested.Tested("shipped", "", one),
         rivals=(tested.Tested("plain", "the same network", other),),
         int8=Int8(False, ""),
+        confidence=None,
         plan=None,
         decisions=(),
         seconds=1.0,

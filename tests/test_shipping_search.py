@@ -1,6 +1,9 @@
 """A search on digits from its beginning to its folder: stopped, continued, refused."""
 
 import json
+import math
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +19,9 @@ from ship_made import quick
 from sklearn.datasets import load_digits
 
 import concord
+from concord.api import ship
 from concord.errors import CheckpointError, DataError, StoppedError, UsageError
+from concord.shipping.journal import Journal
 from concord.shipping.limits import Limits
 from concord.shipping.page import page
 
@@ -87,6 +92,72 @@ def test_the_figures_of_the_files_are_those_of_asking_them(found):
         if file.exists():
             (p,) = onnxruntime.InferenceSession(file).run(None, {"pixels": pixels})
             assert (p.argmax(1) != labels).mean() == pytest.approx(error)
+
+
+def test_probabilities_are_scaled_and_each_file_has_its_own_threshold(found):
+    """lac: of n = 144 validation images the ceil(0.9 145) = 131st smallest of 1 - p, unscaled."""
+    shipped, _ = found
+    own = shipped["uncertainty"]
+    valid = concord.load_data("digits").valid
+    rank = math.ceil((len(valid) + 1) * own["coverage"])
+    assert (len(valid), rank) == (144, 131)
+    for name in ("model.onnx", "model.int8.onnx"):
+        file = Path(shipped.folder) / name
+        if not file.exists():
+            continue
+        session = onnxruntime.InferenceSession(file)
+        about = session.get_modelmeta().custom_metadata_map
+        assert json.loads(about["temperature"]) == (own["temperature"] or 1.0)
+        (q,) = session.run(None, {"pixels": valid.pixels.numpy()})
+        z = json.loads(about["temperature"]) * np.log(q.astype(np.float64))
+        p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        scores = np.sort(1 - p[np.arange(len(valid)), valid.labels.numpy()])
+        assert json.loads(about["set_threshold"]) == pytest.approx(scores[rank - 1], abs=1e-5)
+    assert own["sets"]["lac"]["threshold"] == pytest.approx(
+        json.loads(_about(shipped, "model.onnx")["set_threshold"])
+    )
+
+
+def _about(shipped, name):
+    session = onnxruntime.InferenceSession(Path(shipped.folder) / name)
+    return session.get_modelmeta().custom_metadata_map
+
+
+def test_the_script_uses_the_file_of_the_figures(found):
+    shipped, _ = found
+    assert "'model.onnx'" in (Path(shipped.folder) / "predict.py").read_text()
+
+
+def test_seconds_of_runs_are_those_of_the_clock(found):
+    shipped, _ = found
+    kept = json.loads((Path(shipped.folder) / "search.json").read_text())["seconds"]
+    for decision in shipped.decisions:
+        for row in decision["rows"]:
+            result = json.loads((Path(shipped.folder) / f"runs/{row['run']}/result.json").read_text())
+            assert row["seconds"] == kept[row["run"]] > result["seconds"]
+
+
+def test_the_seconds_of_a_run_are_added_over_its_stops(tmp_path):
+    journal = Journal(tmp_path, {})
+    journal.spend("a", 2.0)
+    journal.spend("b", 5.0)
+    Journal(tmp_path, {}).spend("a", 1.5)
+    again = Journal(tmp_path, {})
+    assert [again.spent(name) for name in "abc"] == [3.5, 5.0, 0.0]
+
+
+def test_other_data_under_the_same_name_are_refused(found, tmp_path):
+    shipped, _ = found
+    out = tmp_path / "out"
+    shutil.copytree(shipped.folder, out)
+    files = {path: path.read_bytes() for path in out.glob("*") if path.is_file()}
+    digits = concord.load_data("digits")
+    with pytest.MonkeyPatch.context() as patch:
+        other = replace(digits, fingerprint="0" * 64)
+        patch.setattr("concord.shipping.material.load_data", lambda **given: other)
+        with pytest.raises(UsageError, match=r"the data are not those with which the search in .* began"):
+            search(out)
+    assert {path: path.read_bytes() for path in out.glob("*") if path.is_file()} == files
 
 
 def test_every_choice_is_the_smallest_validation_error(found):
@@ -184,6 +255,23 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         search(tmp_path)
 
 
+def test_more_is_said_of_the_data_by_a_record_or_by_set(capsys):
+    data = concord.Data(source="digits", limit=500, valid=0.3)
+    first = _asked(data, max_parameters=LIMIT, valid=0.2).data
+    assert (first.source, first.limit, first.valid, first.test) == ("digits", 500, 0.2, 0.2)
+    given = ["digits", "--max-parameters", "6k", "--hours", str(HOURS), "--plan", "--json"]
+    status, out, _ = call(capsys, "ship", *given, "--set", "data.limit=30", "--set", "data.valid=0.02")
+    assert (status, "the validation part has 28 images" in json.loads(out)["error"]) == (2, True)
+    status, out, _ = call(capsys, "ship", *given, "--set", "train.epochs=3")
+    assert "a search takes settings of the data alone" in json.loads(out)["error"]
+
+
+def _asked(data, **options):
+    given = dict.fromkeys(("parameters", "macs", "bytes_", "milliseconds", "teacher", "size", "test", "seed"))
+    named = {"parameters": options["max_parameters"], "valid": options["valid"], "hours": HOURS}
+    return ship._asked(data, **{**given, **named})
+
+
 def test_the_plan_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["digits", "--max-parameters", "6k", "--hours", str(HOURS), "--plan", "--json"]
@@ -222,6 +310,24 @@ def test_hours_too_short_say_how_many_are_needed(tmp_path):
 def test_what_cannot_be_is_refused(options, said, tmp_path):
     with pytest.raises(UsageError, match=said):
         search(tmp_path / "out", **options)
+
+
+def test_the_smallest_file_is_named_and_is_under_a_limit_of_its_own_size(tmp_path):
+    with pytest.raises(UsageError, match=r"the ONNX file of the smallest, .*, needs") as refused:
+        search(tmp_path / "out", max_bytes=1_000)
+    (size,) = re.findall(r"needs ([\d,]+) bytes", str(refused.value))
+    least = int(size.replace(",", ""))
+    assert concord.ship_plan("digits", max_bytes=least, hours=HOURS).runs > 0
+    with pytest.raises(UsageError, match=f"needs {size} bytes"):
+        search(tmp_path / "out", max_bytes=least - 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_search_leaves_a_folder_that_was_there(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UsageError, match="20 parameters"):
+        search(tmp_path / "out", max_parameters=20)
+    assert (tmp_path / "out").is_dir()
 
 
 def test_too_few_images_to_validate_on_are_refused(tmp_path):
@@ -263,5 +369,10 @@ def test_the_page_shows_the_keys_of_results_json(found):
     for decision in given["decisions"]:  # rows of short runs and of ways have some keys of their own
         own = {"network", "parameters", "macs", "expected_seconds", "way", "about"}
         decision["rows"] = [{k: v for k, v in row.items() if k not in own} for row in decision["rows"]]
-    may_be_empty = {"$.decisions[].left_out", "$.plan.candidates[].milliseconds"}
+    may_be_empty = {
+        "$.decisions[].left_out",
+        "$.uncertainty.notes",
+        "$.plan.left_out",
+        "$.plan.candidates[].milliseconds",
+    }
     assert set(unlike(json.loads(block), given)) <= may_be_empty

@@ -61,10 +61,10 @@ def test_a_chain_has_the_network_that_was_taught_once_among_its_teachers_and_tha
     assert config.consensus.edges[0] == [0, 0.25, 0.25, 0.25, 0.25]
 
 
-def test_partners_collaborate_from_the_middle_on():
+def test_partners_have_the_recommended_consensus():
     _, config = way("collaborating")
-    assert config.consensus.edges == "all"
-    assert config.consensus.schedule.model_dump() == {"kind": "burn_in", "until": 0.5}
+    assert (config.consensus.cost, config.consensus.weight, config.consensus.temperature) == ("kl", 1.0, None)
+    assert config.consensus.schedule.model_dump() == {"kind": "linear", "until": 1.0}
 
 
 def test_a_teacher_that_has_no_run_to_teach_in_is_named():

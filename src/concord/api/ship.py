@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ship(
-    data: str | Path,
+    data: str | Path | Data,
     out: str | Path = "shipped",
     *,
     max_parameters: int | None = None,
@@ -26,9 +26,9 @@ def ship(
     hours: float = 1.0,
     teacher: str | Path | None = None,
     size: int | None = None,
-    valid: float = 0.1,
-    test: float = 0.2,
-    seed: int = 0,
+    valid: float | None = None,
+    test: float | None = None,
+    seed: int | None = None,
     observer: "Observer | None" = None,
     stop: Callable[[], bool] | None = None,
 ) -> "Shipped":
@@ -40,7 +40,9 @@ def ship(
     Of the folder ``model.onnx``, ``model.int8.onnx``, ``classes.json`` and ``predict.py`` are used without
     concord. ``max_bytes`` is that of ``model.onnx``; ``max_ms`` milliseconds of one image in ONNX Runtime on
     one thread of this machine. ``teacher`` is RUN or RUN:MEMBER, trained on the same data, which teaches too.
-    ``valid`` and ``test`` are the shares that are cut off where the data do not have such a part.
+    ``valid`` and ``test`` are the shares that are cut off where the data do not have such a part (a tenth
+    and a fifth). ``data`` can be a ``concord.Data``, for example one with ``drop_duplicates=True``; what is
+    given beside it takes the place of its own.
 
     The same call continues a search that was stopped. Raises UsageError for limits that no network is under
     and for hours that are too short for one candidate, DataError for too few images or a teacher of other
@@ -55,7 +57,7 @@ def ship(
 
 
 def ship_plan(
-    data: str | Path,
+    data: str | Path | Data,
     *,
     max_parameters: int | None = None,
     max_macs: int | None = None,
@@ -64,9 +66,9 @@ def ship_plan(
     hours: float = 1.0,
     teacher: str | Path | None = None,
     size: int | None = None,
-    valid: float = 0.1,
-    test: float = 0.2,
-    seed: int = 0,
+    valid: float | None = None,
+    test: float | None = None,
+    seed: int | None = None,
     observer: "Observer | None" = None,
     stop: Callable[[], bool] | None = None,
 ) -> "Plan":
@@ -83,7 +85,7 @@ def ship_plan(
 
 
 def _asked(
-    data: str | Path,
+    data: str | Path | Data,
     parameters: int | None,
     macs: int | None,
     bytes_: int | None,
@@ -91,14 +93,16 @@ def _asked(
     hours: float,
     teacher: str | Path | None,
     size: int | None,
-    valid: float,
-    test: float,
-    seed: int,
+    valid: float | None,
+    test: float | None,
+    seed: int | None,
 ) -> Asked:
     """What is searched for; UsageError without the packages that write ONNX files."""
     from concord.runs.export_formats import need_packages
 
     need_packages(".onnx")
-    read = {"source": str(data), "size": size, "valid": valid, "test": test, "seed": seed}
+    start = data.model_dump(exclude_none=True) if isinstance(data, Data) else {"source": str(data)}
+    beside = {"size": size, "valid": valid, "test": test, "seed": seed}
+    read = checked(Data, {**start, **{k: v for k, v in beside.items() if v is not None}}, prefix="data.")
     limits = Limits(parameters, macs, bytes_, milliseconds)
-    return Asked(checked(Data, read, prefix="data."), limits, hours, None if teacher is None else str(teacher))
+    return Asked(read, limits, hours, None if teacher is None else str(teacher))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from concord.cli import progress, sizes
-from concord.cli.options import Json, print_json
+from concord.cli.options import Json, Settings, print_json, tables_of
+from concord.errors import UsageError
 
 if TYPE_CHECKING:
     from concord.shipping.plan import Plan
@@ -41,8 +42,13 @@ Teacher = Annotated[
     typer.Option(metavar="RUN:MEMBER", help="Member of a finished run on the same data that teaches too."),
 ]
 Side = Annotated[int | None, typer.Option(help="Side of the images in pixels; default: that of the data.")]
-Valid = Annotated[float, typer.Option(help="Share cut off for validation from data without such a part.")]
-Test = Annotated[float, typer.Option(help="Share cut off for the test from data without such a part.")]
+Valid = Annotated[
+    float | None,
+    typer.Option(help="Share cut off for validation from data without such a part; default: 0.1."),
+]
+Test = Annotated[
+    float | None, typer.Option(help="Share cut off for the test from data without such a part; default: 0.2.")
+]
 OnlyPlan = Annotated[
     bool, typer.Option("--plan", help="Report runs, hours and disk space, and train nothing.")
 ]
@@ -62,13 +68,20 @@ def ship_command(
     hours: Annotated[float, typer.Option(help="Hours for all of it.")] = 1.0,
     teacher: Teacher = None,
     size: Side = None,
-    valid: Valid = 0.1,
-    test: Test = 0.2,
-    seed: Annotated[int, typer.Option(help="Seed of splits and trainings.")] = 0,
+    valid: Valid = None,
+    test: Test = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of splits and trainings; default: 0.")] = None,
+    set_: Settings = None,
     plan: OnlyPlan = False,
     out: Annotated[Path, typer.Option(help="Folder to create or continue.")] = Path("shipped"),
     json_: Json = False,
 ) -> None:
+    tables = tables_of(None, None, [("data.source", data)], set_ or [])
+    if strange := sorted(tables.keys() - {"data"}):
+        raise UsageError(
+            f"--set {strange[0]}: a search takes settings of the data alone, such as"
+            " --set data.drop_duplicates=true; how it trains is one recipe for all"
+        )
     asked = {
         "max_parameters": sizes.count("--max-parameters", max_parameters),
         "max_macs": sizes.count("--max-macs", max_macs),
@@ -82,12 +95,15 @@ def ship_command(
         "seed": seed,
     }
     from concord.api.ship import ship, ship_plan
+    from concord.runs.config_data import Data
+    from concord.runs.toml import checked
 
+    source = checked(Data, tables["data"], prefix="data.")
     with progress.stop_flag() as stop, progress.tally() as observer:
         if plan:
-            _show_plan(ship_plan(data, **asked, observer=observer, stop=stop), json_)  # type: ignore[arg-type]
+            _show_plan(ship_plan(source, **asked, observer=observer, stop=stop), json_)  # type: ignore[arg-type]
         else:
-            _show(ship(data, out, **asked, observer=observer, stop=stop), json_)  # type: ignore[arg-type]
+            _show(ship(source, out, **asked, observer=observer, stop=stop), json_)  # type: ignore[arg-type]
 
 
 def _show_plan(plan: "Plan", as_json: bool) -> None:
@@ -95,7 +111,7 @@ def _show_plan(plan: "Plan", as_json: bool) -> None:
         print_json(plan.to_dict())
         return
     print(f"runs   {plan.runs}")
-    print(f"hours  {plan.seconds / 3600:.2f}")
+    print(f"hours  {plan.seconds / 3600:.3g}")
     print(f"disk   {plan.bytes / 1e6:.1f} MB")
     for rung in plan.halving.rungs:
         print(f"short  {rung.runs} candidates for {rung.epochs} epochs")

@@ -29,7 +29,7 @@ SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 
 STOPPING = "stopping after this step; a second Ctrl-C quits without saving"
 NOTHING_SAVED = "interrupted; nothing was being saved"
-ALL_SAVED = "stopped; everything is saved: `concord resume` or the same command finishes from here"
+ALL_SAVED = "stopped; everything is saved: the same command finishes from here"
 
 
 class Process:

@@ -76,10 +76,14 @@ class Shop:
                 break
         return found
 
-    def under(self, limits: Limits) -> list[Candidate]:
-        """The widest of each family; UsageError that says what the smallest ones need if there is none."""
+    def fitting(self, limits: Limits) -> list[Candidate]:
+        """The widest of each family that has one under the limits."""
         found = [self.widest(family, limits) for family in self.families]
-        candidates = [one for one in found if one is not None]
+        return [one for one in found if one is not None]
+
+    def under(self, limits: Limits) -> list[Candidate]:
+        """The same; UsageError that says what the smallest networks need if there is none."""
+        candidates = self.fitting(limits)
         if not candidates:
             raise UsageError(self._why(limits))
         return candidates

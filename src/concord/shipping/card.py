@@ -9,8 +9,10 @@ import json
 from concord.files.text import printable
 from concord.report.card import what_it_names
 from concord.report.tables import escape, markdown
+from concord.report.uncertainty import sets_table, temperature_table
 from concord.runs.interface import Interface
 from concord.shipping.ending import EIGHT, FLOAT, SCRIPT
+from concord.shipping.onnx_trial import MEMBER
 from concord.shipping.shipped import Shipped
 from concord.shipping.tables import int8_table, needs_table, rivals_table
 
@@ -24,12 +26,23 @@ def model_card(shipped: Shipped, interface: Interface) -> str:
         f"## What it is for\n\n{what_it_names(interface.shape, interface.classes)}.",
         f"## How to use it\n\n{_how(shipped)}",
         f"## Test scores\n\n{markdown(rivals_table(shipped))}\n{markdown(int8_table(shipped))}",
+        *_sure(shipped),
         f"## What it needs\n\n{markdown(needs_table(shipped))}",
         f"## Training\n\n{_training(shipped)}",
         "## To be added by whoever publishes it\n\nLicence. Origin of the images, and consent to their use."
         " Intended users. Uses that are out of scope.",
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _sure(shipped: Shipped) -> list[str]:
+    """Temperature and sets of labels, where the validation part could tell."""
+    confidence = shipped.confidence
+    if confidence is None:
+        return []
+    before = {MEMBER: (confidence.nll, confidence.ece)}
+    tables = [temperature_table(confidence.found, before), sets_table(confidence.found)]
+    return ["## How sure it is\n\n" + "\n".join(map(markdown, tables))]
 
 
 def _header(shipped: Shipped) -> str:
@@ -51,11 +64,15 @@ def _header(shipped: Shipped) -> str:
 
 
 def _how(shipped: Shipped) -> str:
-    model = EIGHT if shipped.int8.shipped else FLOAT
+    eight = (
+        f" `{EIGHT}` takes the same pixels; the script uses it if its name is put there."
+        if shipped.int8.shipped
+        else ""
+    )
     return (
-        f"`python {SCRIPT} photo.jpg ...` names the class of image files with `{model}`; it needs numpy,"
+        f"`python {SCRIPT} photo.jpg ...` names the class of image files with `{FLOAT}`; it needs numpy,"
         " pillow and onnxruntime. Both the normalisation of the pixels and the softmax are inside the file;"
-        " its metadata say how an image becomes the pixels that it takes."
+        f" its metadata say how an image becomes the pixels that it takes.{eight}"
     )
 
 

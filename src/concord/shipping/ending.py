@@ -14,6 +14,7 @@ from concord.runs.folder import RunFolder
 from concord.shipping import int8, tested
 from concord.shipping.baselines import best_baseline
 from concord.shipping.budget import ALONE, ONCE, PLAIN
+from concord.shipping.confidence import Confidence, confidence_of, set_metadata
 from concord.shipping.limits import Limits, Needs, shown
 from concord.shipping.onnx_trial import MEMBER
 from concord.shipping.runner import Runner
@@ -32,6 +33,7 @@ class Ending:
     tested: Tested
     rivals: tuple[Tested, ...]
     int8: Int8
+    confidence: Confidence | None
     notices: tuple[str, ...]
 
 
@@ -41,7 +43,10 @@ def ended(choice: Mapping[str, Any], needs: Needs, limits: Limits, seconds: floa
     ``seconds`` are those of the classifier of scikit-learn.
     """
     folder, material = runner.folder, runner.material
-    written = export(runner.runs / choice["way"], folder / FLOAT, member=MEMBER, observer=runner.observer)
+    run = runner.runs / choice["way"]
+    confidence = confidence_of(runner.read(run))
+    scaled = confidence is not None and confidence.own.temperature is not None
+    written = export(run, folder / FLOAT, member=MEMBER, calibrated=scaled, observer=runner.observer)
     needs = replace(needs, bytes=written.bytes, milliseconds=_milliseconds(written.file, runner))
     about = f"{choice['network']}, {ABOUT[choice['way']]}"
     whole = tested.of_file(written.file.read_bytes(), "shipped", about, material.splits.test)
@@ -52,7 +57,7 @@ def ended(choice: Mapping[str, Any], needs: Needs, limits: Limits, seconds: floa
         f" {shown(name, limits.given()[name])}: it was met when the search began"
         for name in limits.over(needs)
     ]
-    return Ending(needs, whole, rivals, small, (*over, *missing))
+    return Ending(needs, whole, rivals, small, confidence, (*over, *missing))
 
 
 def _milliseconds(file: Path, runner: Runner) -> float:
@@ -88,7 +93,10 @@ def _eight(written: Exported, whole: Tested, limits: Limits, runner: Runner) -> 
     splits, file = runner.material.splits, runner.folder / EIGHT
     file.unlink(missing_ok=True)
     try:
-        content = int8.quantised(written.file.read_bytes(), int8.calibration(splits))
+        original = written.file.read_bytes()
+        content = int8.quantised(original, int8.calibration(splits))
+        about = set_metadata(content, int8.description(original), splits.valid)
+        content = int8.described(content, about)
         found = tested.of_file(content, "int8", whole.about, splits.test)
     except ConversionError as error:
         return Int8(False, f"ONNX Runtime cannot make a file of 8 bits: {error}")

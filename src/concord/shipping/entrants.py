@@ -26,6 +26,7 @@ MOST = 6  # candidates
 EPOCHS = 1000  # of a configuration of which only a moment is run
 PLANNING = 0.1  # share of the hours for the plan, after which no more candidates are timed
 HALF = 0.5  # of the hours, in which a candidate alone should get ``budget.ENOUGH`` epochs
+UNTIMED = "a tenth of the hours went into the plan before its turn"
 LEAST = 0.25  # of the MACs of the widest candidate, below which none is narrowed
 
 
@@ -53,34 +54,40 @@ class Entrant:
         family = next(one for one in FAMILIES if one.name == plain["family"])
         needs = Needs(*(plain[field.name] for field in fields(Needs)))
         seconds = plain["seconds"]
-        pace = Pace(seconds["update"], seconds["image"], seconds["save"])
+        pace = Pace(seconds["update"], seconds["image"], seconds["save"], seconds.get("start", 0.0))
         return cls(Candidate(plain["network"], family, needs), pace, Line(seconds["fixed"], seconds["epoch"]))
 
 
-def entrants_of(
-    asked: Asked, material: Material, shop: Shop, observer: Observer, stop: Stop
-) -> tuple[int, list[Entrant]]:
-    """The number of threads that train fastest here, and the candidates, timed.
+@dataclass(frozen=True)
+class Timed:
+    """The number of threads that train fastest here, the candidates, and why others were not timed."""
 
-    UsageError if no network is under the limits.
-    """
-    began = time.perf_counter()
-    candidates = _under(asked.limits, shop, material, stop)
+    threads: int
+    entrants: tuple[Entrant, ...]
+    left_out: Mapping[str, str]
+
+
+def entrants_of(asked: Asked, material: Material, shop: Shop, observer: Observer, stop: Stop) -> Timed:
+    """The candidates, timed as long as there is time for it; UsageError if no network is under the limits."""
+    until = time.perf_counter() + PLANNING * asked.seconds
+    candidates, left_out = _under(asked.limits, shop, material, stop, until)
     cheapest = min(candidates, key=lambda one: one.needs.macs)
     threads = _threads(cheapest, material)
     known = _timed(cheapest, material, threads)
     found: list[Entrant] = []
     for candidate in candidates:
         _heed(stop)
-        if len(found) > 1 and time.perf_counter() - began > PLANNING * asked.seconds:
-            observer.notice(f"no time to try {candidate.network}: a tenth of the hours went into the plan")
+        if len(found) > 1 and time.perf_counter() > until:
+            left_out[candidate.network] = UNTIMED
             continue
         fastest = max([known, *found], key=lambda one: one.candidate.needs.macs / one.line.epoch)
         entrant = _entrant(candidate, fastest, asked, shop, material, threads)
         if entrant.name not in [one.name for one in found]:
             found.append(entrant)
             observer.notice(_line(entrant))
-    return threads, found
+    for name, why in left_out.items():
+        observer.notice(f"without {name}: {why}")
+    return Timed(threads, tuple(found), left_out)
 
 
 def _entrant(
@@ -105,16 +112,24 @@ def _line(entrant: Entrant) -> str:
     return f"candidate {entrant.name}: {', '.join(parts)}; {entrant.line.epoch:.2g} s an epoch"
 
 
-def _under(limits: Limits, shop: Shop, material: Material, stop: Stop) -> list[Candidate]:
-    """At most ``MOST`` candidates under all limits, exported where bytes or milliseconds are limited."""
-    exact = shop.under(limits)
+def _under(
+    limits: Limits, shop: Shop, material: Material, stop: Stop, until: float
+) -> tuple[list[Candidate], dict[str, str]]:
+    """At most ``MOST`` candidates under all limits, and why others were left out.
+
+    They are exported where bytes or milliseconds are limited; after ``until``, by the clock, two are enough.
+    """
     if not limits.needs_a_file:
-        return exact[:MOST]
+        return shop.under(limits)[:MOST], {}
     found: list[Candidate] = []
     smallest: list[Candidate] = []
-    for candidate in exact:
+    left_out: dict[str, str] = {}
+    for candidate in _by_numbers(limits, shop, material):
         _heed(stop)
-        fitting, least = _with_file(candidate, limits, shop, material)
+        if len(found) > 1 and time.perf_counter() > until:
+            left_out[candidate.network] = UNTIMED
+            continue
+        fitting, least = _with_file(candidate, limits, shop, material, until)
         smallest.append(least)
         if fitting is not None:
             found.append(fitting)
@@ -122,20 +137,39 @@ def _under(limits: Limits, shop: Shop, material: Material, stop: Stop) -> list[C
             break
     if not found:
         raise UsageError(_no_file(smallest, limits))
-    return found
+    return found, left_out
+
+
+def _by_numbers(limits: Limits, shop: Shop, material: Material) -> list[Candidate]:
+    """Those under the limits as far as their numbers decide; UsageError with the smallest file if none is."""
+    found = shop.fitting(limits)
+    if found or limits.bytes is None:
+        return found or shop.under(limits)
+    narrow = [shop.candidate(one.family, 0) for one in shop.under(replace(limits, bytes=None))]
+    smallest: Candidate | None = None
+    for one in sorted(filter(None, narrow), key=_bytes):
+        if smallest is None or one.needs.bytes < smallest.needs.bytes:  # a file is larger than its numbers
+            smallest = min(filter(None, (smallest, with_file(one, material.interface))), key=_bytes)
+    assert smallest is not None
+    raise UsageError(_no_file([smallest], limits))
+
+
+def _bytes(candidate: Candidate) -> int:
+    return candidate.needs.bytes
 
 
 def _with_file(
-    candidate: Candidate, limits: Limits, shop: Shop, material: Material
+    candidate: Candidate, limits: Limits, shop: Shop, material: Material, until: float
 ) -> tuple[Candidate | None, Candidate]:
     """The widest network of the family whose file is under the limits, and the smallest that was measured.
 
-    Half of what is left is tried each time: a file takes seconds to make.
+    Half of what is left is tried each time: a file takes seconds to make. After ``until``, by the clock, the
+    first one that fits is taken.
     """
     low, high, place = -1, candidate.place + 1, candidate.place
     fitting: Candidate | None = None
     least = candidate
-    while low < high - 1:
+    while low < high - 1 and (fitting is None or time.perf_counter() < until):
         tried = shop.candidate(candidate.family, place)
         assert tried is not None
         tried = with_file(tried, material.interface)

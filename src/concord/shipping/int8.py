@@ -6,7 +6,7 @@ Normalisation at the start and softmax at the end stay in float32.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def calibration(splits: Splits) -> Tensor:
 
 
 def quantised(content: bytes, images: Tensor) -> bytes:
-    """The file with 8 bits, its description kept. ConversionError if ONNX Runtime cannot make it."""
+    """The file with 8 bits, without a description. ConversionError if ONNX Runtime cannot make it."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -49,11 +49,25 @@ def quantised(content: bytes, images: Tensor) -> bytes:
             op_types_to_quantize=list(KINDS),
         )
         model = onnx.load(after)
-        whole = onnx.load_from_string(content)
-        del model.metadata_props[:]
-        model.metadata_props.extend(whole.metadata_props)
-        model.doc_string = whole.doc_string
+        model.doc_string = onnx.load_from_string(content).doc_string
         return bytes(model.SerializeToString())
+
+
+def described(content: bytes, about: Mapping[str, str]) -> bytes:
+    """The file with this description."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, dict(about))
+    return bytes(model.SerializeToString())
+
+
+def description(content: bytes) -> dict[str, str]:
+    """What a file says of itself."""
+    import onnx
+
+    return {one.key: one.value for one in onnx.load_from_string(content).metadata_props}
 
 
 def _folded(file: Path) -> None:

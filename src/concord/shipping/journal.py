@@ -1,7 +1,9 @@
 """What was decided so far, in OUT/search.json: a search that is repeated takes the same decisions.
 
 settings    what was asked for; another search in the same folder is refused
+data        the fingerprint of the data; a search does not continue with others
 plan, ...   a decision each, made once and read from then on
+seconds     by the clock, of every run so far
 sha256      of all of that: an edited file is refused
 """
 
@@ -44,6 +46,25 @@ class Journal:
     def found(self, key: str) -> dict[str, Any]:
         """A decision that was made; KeyError if it was not."""
         found: dict[str, Any] = self._kept[key]
+        return found
+
+    def require(self, fingerprint: str) -> None:
+        """UsageError if the decisions so far were made on other data."""
+        before = self._kept.setdefault("data", fingerprint)
+        if before != fingerprint:
+            raise UsageError(
+                f"the data are not those with which the search in {self.file.parent} began: its runs and"
+                " figures are of other images. Put the data back as they were, or give another folder"
+            )
+
+    def spend(self, run: str, seconds: float) -> None:
+        """Add seconds by the clock to a run, which may have been continued after a stop."""
+        self._kept.setdefault("seconds", {})[run] = self.spent(run) + seconds
+        self._write()
+
+    def spent(self, run: str) -> float:
+        """The seconds by the clock of a run so far."""
+        found: float = self._kept.get("seconds", {}).get(run, 0.0)
         return found
 
     def _write(self) -> None:

@@ -22,6 +22,7 @@ from concord.zoo.build import build
 MEMBER = "small"  # what the network that is shipped is called in every run
 # of a trained network, as long as they can be, so that the real file is not larger
 NUMBERS = dict.fromkeys(("temperature", "set_coverage", "set_threshold"), "0.12345678901234567")
+TEMPERATURE = 0.5  # any that is not 1, for what divides by it
 SECONDS = 0.3  # of calls that are timed
 
 
@@ -32,7 +33,7 @@ def with_file(candidate: Candidate, interface: Interface) -> Candidate:
         torch.manual_seed(0)
         network = build(candidate.network, channels=channels, classes=len(interface.classes))
         _shake(network)
-    deployed = Deployed([network], interface.normalise)
+    deployed = Deployed([network], interface.normalise, TEMPERATURE)
     about = description(interface, [candidate.network], MEMBER) | NUMBERS
     content, _ = onnx_file(deployed, pictures(interface.shape), about)
     with tempfile.TemporaryDirectory() as scratch:

@@ -33,11 +33,13 @@ class Pace:
     update: float
     image: float  # to predict one held-out image
     save: float  # of a checkpoint
+    start: float  # of a run, from its configuration to its first update
 
     def line(self, work: "Work") -> Line:
-        """A run over its epochs: data are read, every epoch is validated and saved, the end is tested."""
+        """A run over its epochs: data are read, every epoch is validated and saved, the end is tested, and
+        validated once more for the uncertainty."""
         epoch = work.updates * self.update + work.valid * self.image + self.save
-        return Line(work.reading + work.test * self.image, epoch)
+        return Line(work.reading + self.start + (work.valid + work.test) * self.image, epoch)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Work:
 
 def measured(config: Config, material: Material) -> Pace:
     """The pace of this configuration, with its data, on this machine. Nothing of it is kept."""
+    began = time.perf_counter()
     settled = machine.resolved(config)
     with machine.settled(settled), tempfile.TemporaryDirectory() as scratch:
         members = assemble.build_members(settled, material.interface, ())
@@ -65,11 +68,12 @@ def measured(config: Config, material: Material) -> Pace:
         job = make_job(folder, settled, material.splits, members, material.interface)
         with closing(job.feed):
             training = Training(job)
+            start = time.perf_counter() - began
             update = _update(training)
             began = time.perf_counter()
             training.save()
-            saved = time.perf_counter()
-            return Pace(update, _image(job), saved - began)
+            saved = time.perf_counter() - began
+            return Pace(update, _image(job), saved, start)
 
 
 def _update(training: Training[Any]) -> float:

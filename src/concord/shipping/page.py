@@ -2,8 +2,10 @@
 
 from concord.report.document import document
 from concord.report.parts import Notice, Part, Section
+from concord.report.uncertainty import uncertainty_parts
 from concord.shipping.asked import HOUR
 from concord.shipping.ending import EIGHT, FLOAT, SCRIPT
+from concord.shipping.onnx_trial import MEMBER
 from concord.shipping.shipped import Shipped
 from concord.shipping.tables import int8_table, needs_table, rivals_table, trials_table
 
@@ -14,6 +16,7 @@ def page(shipped: Shipped) -> str:
     sections = [
         Section("test", "What it had to beat", (rivals_table(shipped),)),
         Section("needs", "What it needs", (needs_table(shipped), int8_table(shipped))),
+        *sure(shipped),
         Section("search", "How it was found", (_search(shipped), *trials_table(shipped), _time(shipped))),
         Section("use", "How to use it", (_use(shipped),)),
     ]
@@ -33,12 +36,29 @@ def _search(shipped: Shipped) -> str:
             f" {shipped.network} was trained in full in each way below. The way is chosen by the validation"
             " error."
         )
+    again = (
+        " of which the better half was run again for longer" if len(shipped.plan.halving.rungs) > 1 else ""
+    )
     return (
         f"{len(shipped.plan.entrants)} candidates, of every family the widest under the limits that there was"
-        " time for, were trained in short runs of which the better half was run again for longer; the best of"
-        " them was then trained in full in each way below. Every choice is by the validation error; of equal"
-        " networks the one with fewer MACs is taken."
+        f" time for, were trained in short runs{again}; the best of them was then trained in full in each way"
+        " below. Every choice is by the validation error; of equal networks the one with fewer MACs is taken."
     )
+
+
+def sure(shipped: Shipped) -> tuple[Section, ...]:
+    """How far the probabilities can be believed, where the validation part could tell."""
+    confidence = shipped.confidence
+    if confidence is None:
+        return ()
+    before = {MEMBER: (confidence.nll, confidence.ece)}
+    inside = (
+        ()
+        if confidence.own.temperature is None
+        else (f"{FLOAT} divides its logits by T, so that its probabilities are the scaled ones.",)
+    )
+    parts = (*inside, *uncertainty_parts(confidence.found, before))
+    return (Section("uncertainty", "How sure it is", parts),)
 
 
 def _time(shipped: Shipped) -> str:
@@ -50,5 +70,8 @@ def _time(shipped: Shipped) -> str:
 
 
 def _use(shipped: Shipped) -> str:
-    model = EIGHT if shipped.int8.shipped else FLOAT
-    return f"python {SCRIPT} photo.jpg names the class with {model}. It needs numpy, pillow and onnxruntime."
+    eight = f" {EIGHT} takes the same pixels: put its name there to use it." if shipped.int8.shipped else ""
+    return (
+        f"python {SCRIPT} photo.jpg names the class with {FLOAT}, whose figures are above. It needs numpy,"
+        f" pillow and onnxruntime.{eight}"
+    )

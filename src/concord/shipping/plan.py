@@ -1,21 +1,27 @@
 """The plan of a search: its candidates, how fast each trains here, and what is run for how long."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from concord.errors import UsageError
+from concord.runs.config import Member
 from concord.runs.store import KEEP
 from concord.runs.watching import Stop
 from concord.shipping import budget
 from concord.shipping.asked import HOUR, Asked
 from concord.shipping.budget import Full, Halving, Line, Rung
 from concord.shipping.candidates import Shop
-from concord.shipping.entrants import Entrant, entrants_of
+from concord.shipping.entrants import EPOCHS, Entrant, entrants_of
 from concord.shipping.material import Material
+from concord.shipping.onnx_trial import MEMBER
+from concord.shipping.pace import Work, measured
+from concord.shipping.recipe import config_of
 from concord.training.observer import Observer
 
+BESIDE = "partner"
+SLOW = "the hours have no room for short runs of so slow a network"
 PARTNER = 3.0  # times the MACs of the small network that its partner has
 END = 15.0  # seconds for the export, its check, int8, latencies and the report, measured on two cores
 BASELINE = 0.05  # share of the seconds for a classifier of scikit-learn
@@ -39,6 +45,7 @@ class Plan:
     spent: float  # seconds that the plan itself took
     seconds: float  # of everything, the plan among it
     bytes: int
+    left_out: Mapping[str, str] = field(default_factory=dict)  # candidates that are not tried, and why
 
     @property
     def runs(self) -> int:
@@ -55,6 +62,7 @@ class Plan:
             "candidates": [one.plain() for one in self.entrants],
             "rungs": [asdict(rung) for rung in self.halving.rungs],
             "tried": list(self.halving.names),
+            "left_out": dict(self.left_out),
             "search_seconds": self.halving.seconds,
             "ways": list(self.full.ways),
             "epochs": self.full.epochs,
@@ -76,6 +84,7 @@ class Plan:
             plain["planning_seconds"],
             plain["hours"] * HOUR,
             plain["bytes"],
+            plain.get("left_out", {}),
         )
 
 
@@ -91,26 +100,32 @@ def plan_of(asked: Asked, material: Material, observer: Observer, stop: Stop) ->
     """
     began = time.perf_counter()
     shop = Shop(material.interface.shape, len(material.interface.classes))
-    threads, entrants = entrants_of(asked, material, shop, observer, stop)
+    timed = entrants_of(asked, material, shop, observer, stop)
+    threads, entrants = timed.threads, timed.entrants
     spent = material.seconds + time.perf_counter() - began
     left = asked.seconds - spent - end_of(asked)
     lines = {one.name: one.line for one in entrants}
     search = budget.halving(lines, budget.SEARCH * left, left)
     slowest = max((one for one in entrants if one.name in search.names), key=lambda one: one.line.epoch)
-    full = budget.full(expected(slowest, shop), left - search.seconds)
+    pair = paired(slowest.name, shop.partner(slowest.candidate, PARTNER).network, material, threads)
+    spent = material.seconds + time.perf_counter() - began
+    left = asked.seconds - spent - end_of(asked)
+    full = budget.full(budget.lines_of_ways(slowest.line, pair), left - search.seconds)
     if full is None:
         fastest = min(entrants, key=lambda one: one.line.epoch)
         raise UsageError(_too_short(asked, fastest, spent))
     chosen = tuple(one for one in entrants if one.name in search.names)
+    slow = {one.name: SLOW for one in entrants if one.name not in search.names}
     total = spent + search.seconds + full.seconds + end_of(asked)
-    return Plan(threads, chosen, search, full, spent, total, _disk(chosen, search, full, shop, material))
+    disk = _disk(chosen, search, full, shop, material)
+    return Plan(threads, chosen, search, full, spent, total, disk, {**timed.left_out, **slow})
 
 
-def expected(entrant: Entrant, shop: Shop) -> dict[str, Line]:
-    """Seconds of each way, if the time of the partner is to that of the network as their MACs are."""
-    partner = shop.partner(entrant.candidate, PARTNER)
-    factor = 1 + partner.needs.macs / entrant.candidate.needs.macs
-    return budget.lines_of_ways(entrant.line, Line(entrant.line.fixed, factor * entrant.line.epoch))
+def paired(network: str, partner: str, material: Material, threads: int) -> Line:
+    """Seconds of a run of the network beside its partner, both learning, from a moment of it."""
+    pair = [Member(name=MEMBER, network=network), Member(name=BESIDE, network=partner)]
+    config = config_of(material, pair, epochs=EPOCHS, threads=threads)
+    return measured(config, material).line(Work.of(material, config.train.batch_size))
 
 
 def _too_short(asked: Asked, fastest: Entrant, spent: float) -> str:
@@ -119,20 +134,21 @@ def _too_short(asked: Asked, fastest: Entrant, spent: float) -> str:
     hours = 1.1 * need / (1 - BASELINE) / HOUR
     return (
         f"{asked.hours:g} hours are too short for one candidate: {budget.LEAST} epochs of {fastest.name},"
-        f" which trains fastest here, take {fastest.line.seconds(budget.LEAST):.0f} seconds, the plan"
-        f" {spent:.0f} and the export about {END:.0f}. Give at least {hours:.2g} hours"
+        f" which trains fastest of those that were timed, take {fastest.line.seconds(budget.LEAST):.0f}"
+        f" seconds, the plan {spent:.0f} and the export about {END:.0f}. Give at least {hours:.2g} hours"
     )
 
 
 def _disk(chosen: Sequence[Entrant], search: Halving, full: Full, shop: Shop, material: Material) -> int:
-    """Most bytes of all runs, if the largest candidates stay: checkpoints, records, predictions."""
+    """Most bytes of all runs, if the largest candidates stay and every way has its turn: checkpoints,
+    records, predictions."""
     largest = sorted(chosen, key=lambda one: one.candidate.needs.parameters)
     sizes = [one.candidate.needs.parameters for one in largest]
-    alone = full.ways == (budget.ALONE,)
-    partner = 0 if alone else shop.partner(largest[-1].candidate, PARTNER).needs.parameters
-    numbers = sum(sum(sizes[-rung.runs :]) for rung in search.rungs) + len(full.ways) * (sizes[-1] + partner)
+    ways = len(budget.WAYS)
+    partner = shop.partner(largest[-1].candidate, PARTNER).needs.parameters
+    numbers = sum(sum(sizes[-rung.runs :]) for rung in search.rungs) + ways * (sizes[-1] + partner)
     short = sum(rung.runs for rung in search.rungs)
-    epochs = sum(rung.runs * rung.epochs for rung in search.rungs) + len(full.ways) * full.epochs
+    epochs = sum(rung.runs * rung.epochs for rung in search.rungs) + ways * full.epochs
     predicted = 4 * len(material.interface.classes) * len(material.splits.test)
-    runs = (short + len(full.ways)) * RUN + epochs * EPOCH
-    return SAVED * numbers + runs + predicted * (short + 3 * len(full.ways))
+    runs = (short + ways) * RUN + epochs * EPOCH
+    return SAVED * numbers + runs + predicted * (short + 3 * ways)

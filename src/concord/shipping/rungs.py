@@ -52,7 +52,7 @@ def _row(one: Entrant, rung: Rung, runner: Runner) -> dict[str, Any]:
         "valid_error": result.members[MEMBER].valid_error,
         "parameters": one.candidate.needs.parameters,
         "macs": one.candidate.needs.macs,
-        "seconds": runner.seconds(result),
+        "seconds": runner.seconds(name, result),
         "expected_seconds": one.line.seconds(rung.epochs),
     }
 

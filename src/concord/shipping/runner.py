@@ -1,5 +1,6 @@
 """Runs of a search: each in OUT/runs/NAME, trained once, continued where it stopped."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,15 +69,23 @@ class Runner:
         path, inside = self.runs / name, _Inside(self.observer)
         if self.stop():
             raise self._stopped()
+        if RunFolder(path).complete:
+            return self.read(path)
+        began = time.perf_counter()
         try:
-            if RunFolder(path).complete:
-                found = read_result(RunFolder(path))
-            elif (path / "config.toml").exists():
-                found = resume(path, observer=inside, stop=self.stop)
+            if (path / "config.toml").exists():
+                resume(path, observer=inside, stop=self.stop)
             else:
-                found = train(config, path, observer=inside, stop=self.stop)
+                train(config, path, observer=inside, stop=self.stop)
         except StoppedError:
             raise self._stopped() from None
+        finally:
+            self.journal.spend(name, time.perf_counter() - began)
+        return self.read(path)
+
+    def read(self, path: Path) -> Result:
+        """The result of a finished run."""
+        found = read_result(RunFolder(path))
         assert isinstance(found, Result)
         return found
 
@@ -84,9 +93,9 @@ class Runner:
         """How many of the runs of these names have a result already."""
         return sum(RunFolder(self.runs / name).complete for name in names)
 
-    def seconds(self, result: Result) -> float:
-        """Of a run, with the reading of its data."""
-        return result.seconds + self.material.seconds
+    def seconds(self, name: str, result: Result) -> float:
+        """Of a finished run, by the clock; of a process that was killed the updates alone are known."""
+        return max(self.journal.spent(name), result.seconds + self.material.seconds)
 
     def _stopped(self) -> StoppedError:
         return StoppedError("stopped, everything is saved: the same command continues from here")

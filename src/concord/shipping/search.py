@@ -12,10 +12,11 @@ OUT/.lock                         held while a process is at work here
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from concord.errors import UsageError
+from concord.errors import UsageError, amount
 from concord.files.atomic import disk_errors, write_text
 from concord.files.atomic import replace as put
 from concord.runs.export_script import script_for
@@ -44,31 +45,44 @@ CLASSES, CARD, REPORT, RESULTS = "classes.json", "MODEL_CARD.md", "report.html",
 def planned(asked: Asked, observer: Observer, stop: Stop) -> Plan:
     """The plan alone; nothing is written."""
     material = _read(asked, stop)
+    _report(material.notices, observer)
     return plan_of(asked, material, observer, stop)
 
 
 def shipped(asked: Asked, out: Path, observer: Observer, stop: Stop) -> Shipped:
     """Everything, into the folder ``out``; the same call continues a search that was stopped there."""
     _refuse_foreign(out)
+    fresh = not out.exists()
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    with locked(RunFolder(out)):
-        journal = Journal(out, asked.plain())
-        material = _read(asked, stop)
-        _report(material.notices, observer)
-        plan = Plan.of(journal.once("plan", lambda: plan_of(asked, material, observer, stop).to_dict()))
-        observer.notice(_summary(plan))
-        runner = Runner(out, material, plan.threads, journal, observer, stop)
-        best = winner(plan, runner)
-        shop = Shop(material.interface.shape, len(material.interface.classes))
-        choice = chosen(plan, best, asked, shop, runner)
-        began = time.perf_counter()
-        ending = ended(choice, best.candidate.needs, asked.limits, BASELINE * asked.seconds, runner)
-        end = journal.once("end", lambda: {"seconds": time.perf_counter() - began})
-        took = plan.spent + _trained(plan, choice, journal) + end["seconds"]
-        found = _found(asked, out, plan, best, choice, ending, runner, took)
-        _write(found, runner)
-        _report(found.notices[len(material.notices) :], observer)
+    try:
+        with locked(RunFolder(out)):
+            return _searched(asked, out, observer, stop)
+    finally:
+        if fresh and not (out / FILE).exists():  # refused before anything was decided
+            with suppress(OSError):
+                (out / ".lock").unlink(missing_ok=True)
+                out.rmdir()
+
+
+def _searched(asked: Asked, out: Path, observer: Observer, stop: Stop) -> Shipped:
+    journal = Journal(out, asked.plain())
+    material = _read(asked, stop)
+    journal.require(material.splits.fingerprint)
+    _report(material.notices, observer)
+    plan = Plan.of(journal.once("plan", lambda: plan_of(asked, material, observer, stop).to_dict()))
+    observer.notice(_summary(plan))
+    runner = Runner(out, material, plan.threads, journal, observer, stop)
+    best = winner(plan, runner)
+    shop = Shop(material.interface.shape, len(material.interface.classes))
+    choice = chosen(plan, best, asked, shop, runner)
+    began = time.perf_counter()
+    ending = ended(choice, best.candidate.needs, asked.limits, BASELINE * asked.seconds, runner)
+    end = journal.once("end", lambda: {"seconds": time.perf_counter() - began})
+    took = plan.spent + _trained(plan, choice, journal) + end["seconds"]
+    found = _found(asked, out, plan, best, choice, ending, runner, took)
+    _write(found, runner)
+    _report(found.notices[len(material.notices) :], observer)
     return found
 
 
@@ -96,13 +110,14 @@ def _report(notices: Sequence[str], observer: Observer) -> None:
 
 
 def _summary(plan: Plan) -> str:
-    return f"plan: {plan.runs} runs, about {plan.seconds / 60:.1f} minutes, {plan.bytes / 1e6:.1f} MB on disk"
+    took, disk = f"{plan.seconds / 60:.1f} minutes", f"{plan.bytes / 1e6:.1f} MB on disk"
+    return f"plan: {amount(plan.runs, 'run')}, about {took}, {disk}"
 
 
 def _trained(plan: Plan, choice: Mapping[str, Any], journal: Journal) -> float:
-    """Seconds of all runs."""
+    """Seconds of all runs, and of the moment in which the pair was timed."""
     rows = [row for decision in _rungs(plan, journal) for row in decision["rows"]] + choice["rows"]
-    return float(sum(row["seconds"] for row in rows))
+    return float(choice.get("timing_seconds", 0.0) + sum(row["seconds"] for row in rows))
 
 
 def _rungs(plan: Plan, journal: Journal) -> list[dict[str, Any]]:
@@ -154,6 +169,7 @@ def _found(
         tested=ending.tested,
         rivals=ending.rivals,
         int8=ending.int8,
+        confidence=ending.confidence,
         plan=plan,
         decisions=_decisions(plan, choice, runner.journal),
         seconds=took,
@@ -165,8 +181,7 @@ def _found(
 def _write(found: Shipped, runner: Runner) -> None:
     """The files that explain the network; results.json comes last."""
     out, interface = runner.folder, runner.material.interface
-    model = out / (EIGHT if found.int8.shipped else FLOAT)
-    write_text(out / SCRIPT, script_for(model, out / SCRIPT))
+    write_text(out / SCRIPT, script_for(out / FLOAT, out / SCRIPT))
     write_text(out / CLASSES, json.dumps(list(interface.classes), ensure_ascii=False, indent=1) + "\n")
     write_text(out / CARD, model_card(found, interface))
     write_text(out / REPORT, page(found))

@@ -6,6 +6,7 @@ from typing import Any
 
 from concord.files.documents import Document
 from concord.shipping.asked import HOUR, Asked
+from concord.shipping.confidence import Confidence
 from concord.shipping.limits import Needs, shown
 from concord.shipping.plan import Plan
 from concord.shipping.tested import Against, Tested, against, best
@@ -50,6 +51,7 @@ class Shipped(Document):
     tested: Tested
     rivals: tuple[Tested, ...]
     int8: Int8
+    confidence: Confidence | None  # None where there was nothing to find it on
     plan: Plan
     decisions: Sequence[Mapping[str, Any]]
     seconds: float
@@ -107,6 +109,7 @@ class Shipped(Document):
             ],
             "verdict": self.verdict,
             "int8": self.int8.to_dict(),
+            "uncertainty": self.confidence and self.confidence.to_dict(),
             "decisions": [dict(decision) for decision in self.decisions],
             "plan": self.plan.to_dict(),
             "hours": self.seconds / HOUR,

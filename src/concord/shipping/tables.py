@@ -1,7 +1,7 @@
 """Tables of what is shipped, for the report and the model card."""
 
 from concord.report.tables import Entry, Table, entries, scored
-from concord.report.text import percent
+from concord.report.text import percent, probability
 from concord.shipping.limits import shown
 from concord.shipping.shipped import Shipped
 
@@ -11,7 +11,7 @@ def rivals_table(shipped: Shipped) -> Table:
     rows = [shipped.tested.to_dict(), *(rival.to_dict() for rival in shipped.rivals)]
     errors = scored([row["test_error"] for row in rows], percent)
     apart = ["", *(_interval(100 * p.difference, 100 * p.low, 100 * p.high) for p in shipped.pairs)]
-    chance = ["", *(f"{pair.p:.3f}" for pair in shipped.pairs)]
+    chance = ["", *(probability(pair.p) for pair in shipped.pairs)]
     shown_rows = tuple(
         (Entry(row["name"]), Entry(row["about"]), error, *entries(_of(row), difference, p))
         for row, error, difference, p in zip(rows, errors, apart, chance, strict=True)

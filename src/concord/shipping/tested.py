@@ -79,17 +79,21 @@ def _rival(tested: Tested) -> Rival:
 
 
 def of_file(content: bytes, name: str, about: str, test: Images) -> Tested:
-    """An ONNX file on the test images, in ONNX Runtime."""
+    """An ONNX file on the test images."""
+    return Tested(name, about, probabilities(content, test).argmax(-1) != test.labels.cpu().numpy())
+
+
+def probabilities(content: bytes, images: Images) -> NDArray[np.float32]:
+    """Of an ONNX file on these images, in ONNX Runtime. Shape: -> (N, K)"""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    named = []
-    for index in torch.arange(len(test)).split(BATCH):
-        (probabilities,) = session.run(None, {"pixels": test.subset(index).pixels.numpy()})
-        named.append(probabilities.argmax(-1))
-    return Tested(name, about, np.concatenate(named) != test.labels.cpu().numpy())
+    batches = torch.arange(len(images)).split(BATCH)
+    return np.concatenate(
+        [session.run(None, {"pixels": images.subset(index).pixels.numpy()})[0] for index in batches]
+    )
 
 
 def of_run(folder: RunFolder, name: str, about: str) -> Tested:

@@ -8,6 +8,7 @@ Y. Zhang et al., "Deep mutual learning", CVPR 2018 (``collaborating``); T. Furla
 neural networks", ICML 2018 (``chain``).
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,25 +16,20 @@ from typing import Any
 from concord.errors import DivergedError, amount
 from concord.runs.config import Member
 from concord.runs.config_consensus import Consensus
-from concord.runs.ramps import Ramp
 from concord.shipping import budget
 from concord.shipping.asked import Asked
 from concord.shipping.budget import ALONE, CHAIN, COLLABORATING, ONCE, PLAIN
 from concord.shipping.candidates import Shop
-from concord.shipping.entrants import EPOCHS, Entrant
+from concord.shipping.entrants import Entrant
 from concord.shipping.onnx_trial import MEMBER
-from concord.shipping.pace import Work, measured
-from concord.shipping.plan import PARTNER, Plan, end_of
-from concord.shipping.recipe import config_of
+from concord.shipping.plan import BESIDE, PARTNER, Plan, end_of, paired
 from concord.shipping.rungs import pace_so_far
 from concord.shipping.runner import Runner
 from concord.shipping.teacher import teacher_of
 
-BESIDE = "partner"
-WEIGHT, TEMPERATURE = 1.0, 2.0  # of kl towards teachers and between partners
+WEIGHT, TEMPERATURE = 1.0, 2.0  # of kl towards teachers
 OVER = 0.1  # share of the hours by which the full runs may be late before a way is left out
 NO_ROOM = "the hours had no room for it"
-UNTIL = 0.5  # of the training, before partners pull each other: before that a consensus does harm
 ABOUT = {
     PLAIN: "trained plainly",
     ONCE: "taught once by the finished ensemble",
@@ -60,9 +56,7 @@ def way_of(name: str, network: str, partner: str, runner: Runner, extra: Sequenc
     if name == PLAIN:
         return Way((small, beside))
     if name == COLLABORATING:
-        schedule = Ramp(kind="burn_in", until=UNTIL)
-        consensus = Consensus("kl", weight=WEIGHT, temperature=TEMPERATURE, edges="all", schedule=schedule)
-        return Way((small, beside), consensus)
+        return Way((small, beside), Consensus("kl"))  # the recommended one, whose weight rises
     if name == ONCE:
         return _taught(small, [*plain, *extra])
     return _taught(small, [*plain, _teacher(small, ONCE, runner), *extra])
@@ -140,11 +134,11 @@ def _full(plan: Plan, best: Entrant, partner: str, asked: Asked, runner: Runner)
     """
     taken, expected = pace_so_far(runner, plan)
     factor = taken / expected if expected else 1.0
-    pair = [Member(name=MEMBER, network=best.name), Member(name=BESIDE, network=partner)]
-    config = config_of(runner.material, pair, epochs=EPOCHS, threads=plan.threads)
-    together = measured(config, runner.material).line(Work.of(runner.material, config.train.batch_size))
+    began = time.perf_counter()
+    together = paired(best.name, partner, runner.material, plan.threads)
+    timing = time.perf_counter() - began
     lines = {way: line.times(factor) for way, line in budget.lines_of_ways(best.line, together).items()}
-    left = asked.seconds - plan.spent - taken - end_of(asked)
+    left = asked.seconds - plan.spent - taken - timing - end_of(asked)
     found = budget.full(lines, left) or budget.Full(
         (ALONE,), budget.LEAST, lines[ALONE].seconds(budget.LEAST)
     )
@@ -159,6 +153,7 @@ def _full(plan: Plan, best: Entrant, partner: str, asked: Asked, runner: Runner)
         "expected_seconds": {way: lines[way].seconds(found.epochs) for way in found.ways},
         "most_seconds": left + OVER * asked.seconds,
         "search_seconds": taken,
+        "timing_seconds": timing,
         "slower_than_planned": factor,
     }
 
@@ -170,7 +165,7 @@ def _row(name: str, way: Way, epochs: int, runner: Runner) -> dict[str, Any]:
         "about": ABOUT[name],
         "run": name,
         "valid_error": result.members[MEMBER].valid_error,
-        "seconds": runner.seconds(result),
+        "seconds": runner.seconds(name, result),
     }
 
 
