@@ -112,7 +112,7 @@ def _show_plan(plan: "Plan", as_json: bool) -> None:
         return
     print(f"runs   {plan.runs}")
     print(f"hours  {plan.seconds / 3600:.3g}")
-    print(f"disk   {plan.bytes / 1e6:.1f} MB")
+    print(f"disk   at most {plan.bytes / 1e6:.1f} MB")
     for rung in plan.halving.rungs:
         print(f"short  {rung.runs} candidates for {rung.epochs} epochs")
     print(f"full   {', '.join(plan.full.ways)}: about {plan.full.epochs} epochs each")

@@ -49,7 +49,9 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "study",
         help="A grid of runs (costs x weights x seeds x sets of members) into one table with intervals."
-        " The same command continues a stopped study.\n\n"
+        " Rivals of a consensus are further rows: --set study.once=[1.0] (members taught by the finished"
+        " ensemble), and alone, smoothing, ema, snapshots, distil, chain, wider, instead"
+        " (docs/configuration.md). The same command continues a stopped study.\n\n"
         "Example: concord study --preset noel2017_mnist --data data/mnist --out runs/mnist",
     )(study_command)
 

@@ -110,7 +110,7 @@ def _report(notices: Sequence[str], observer: Observer) -> None:
 
 
 def _summary(plan: Plan) -> str:
-    took, disk = f"{plan.seconds / 60:.1f} minutes", f"{plan.bytes / 1e6:.1f} MB on disk"
+    took, disk = f"{plan.seconds / 60:.1f} minutes", f"at most {plan.bytes / 1e6:.1f} MB on disk"
     return f"plan: {amount(plan.runs, 'run')}, about {took}, {disk}"
 
 
