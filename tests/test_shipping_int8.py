@@ -1,6 +1,8 @@
 """Eight bits: the file that ONNX Runtime makes, and when it is not shipped; the test with its intervals."""
 
+import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from concord.data.normalise import Normalise
 from concord.runs.config_data import Data
 from concord.runs.export_deployed import Deployed, pictures
 from concord.runs.export_formats import ConversionError, onnx_file
-from concord.shipping import tested
+from concord.shipping import confidence, tested
 from concord.shipping.asked import Asked
 from concord.shipping.ending import _against_int8
 from concord.shipping.int8 import IMAGES, calibration, described, description, quantised
@@ -87,6 +89,18 @@ def test_the_description_is_kept(content, eight):
     assert description(described(whole, {"a": "b"})) == {"a": "b"}
     before, after = (onnx.load_from_string(each).doc_string for each in (content, whole))
     assert after == before
+
+
+def test_the_threshold_of_a_file_by_hand(monkeypatch):
+    """T = 2: (.8, .2) was (.64, .04) / .68, so that 1 - p is .0588; of three, coverage .5 takes the second."""
+    q = np.array([[0.5, 0.5], [0.8, 0.2], [0.4, 0.6]])
+    monkeypatch.setattr(confidence, "probabilities", lambda content, images: q)
+    valid = SimpleNamespace(labels=torch.tensor([0, 0, 1]))
+    about = {"temperature": "2.0", "set_coverage": "0.5", "set_threshold": "0.9", "classes": "[]"}
+    found = confidence.set_metadata(b"", about, valid)
+    assert json.loads(found["set_threshold"]) == pytest.approx(1 - 0.36 / 0.52)
+    assert {**found, "set_threshold": "0.9"} == about
+    assert confidence.set_metadata(b"", {"temperature": "1.0"}, valid) == {"temperature": "1.0"}
 
 
 def test_a_file_that_is_none_is_a_conversion_error(splits):
