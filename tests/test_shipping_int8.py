@@ -92,7 +92,7 @@ def test_the_description_is_kept(content, eight):
 
 
 def test_the_threshold_of_a_file_by_hand(monkeypatch):
-    """T = 2: (.8, .2) was (.64, .04) / .68, so that 1 - p is .0588; of three, coverage .5 takes the second."""
+    """T = 2: (.8, .2) was (.64, .04) / .68, so 1 - p is .0588; of three, coverage .5 takes the second."""
     q = np.array([[0.5, 0.5], [0.8, 0.2], [0.4, 0.6]])
     monkeypatch.setattr(confidence, "probabilities", lambda content, images: q)
     valid = SimpleNamespace(labels=torch.tensor([0, 0, 1]))
