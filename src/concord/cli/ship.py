@@ -76,7 +76,8 @@ def ship_command(
     out: Annotated[Path, typer.Option(help="Folder to create or continue.")] = Path("shipped"),
     json_: Json = False,
 ) -> None:
-    tables = tables_of(None, None, [("data.source", data)], set_ or [])
+    flags = [("source", data), ("size", size), ("valid", valid), ("test", test), ("seed", seed)]
+    tables = tables_of(None, None, [(f"data.{key}", value) for key, value in flags], set_ or [])
     if strange := sorted(tables.keys() - {"data"}):
         raise UsageError(
             f"--set {strange[0]}: a search takes settings of the data alone, such as"
@@ -89,10 +90,6 @@ def ship_command(
         "max_ms": sizes.milliseconds("--max-ms", max_ms),
         "hours": hours,
         "teacher": teacher,
-        "size": size,
-        "valid": valid,
-        "test": test,
-        "seed": seed,
     }
     from concord.api.ship import ship, ship_plan
     from concord.runs.config_data import Data
