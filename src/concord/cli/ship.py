@@ -4,6 +4,7 @@ Example:
     $ concord ship photos/ --max-parameters 100k --hours 2 --out shipped
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from concord.cli.options import Json, Settings, print_json, tables_of
 from concord.errors import UsageError
 
 if TYPE_CHECKING:
+    from concord.runs.config_data import Data
     from concord.shipping.plan import Plan
     from concord.shipping.shipped import Shipped
 
@@ -76,13 +78,7 @@ def ship_command(
     out: Annotated[Path, typer.Option(help="Folder to create or continue.")] = Path("shipped"),
     json_: Json = False,
 ) -> None:
-    flags = [("source", data), ("size", size), ("valid", valid), ("test", test), ("seed", seed)]
-    tables = tables_of(None, None, [(f"data.{key}", value) for key, value in flags], set_ or [])
-    if strange := sorted(tables.keys() - {"data"}):
-        raise UsageError(
-            f"--set {strange[0]}: a search takes settings of the data alone, such as"
-            " --set data.drop_duplicates=true; how it trains is one recipe for all"
-        )
+    given = {"source": data, "size": size, "valid": valid, "test": test, "seed": seed}
     asked = {
         "max_parameters": sizes.count("--max-parameters", max_parameters),
         "max_macs": sizes.count("--max-macs", max_macs),
@@ -92,15 +88,27 @@ def ship_command(
         "teacher": teacher,
     }
     from concord.api.ship import ship, ship_plan
-    from concord.runs.config_data import Data
-    from concord.runs.toml import checked
 
-    source = checked(Data, tables["data"], prefix="data.")
+    source = _source(given, set_ or [])
     with progress.stop_flag() as stop, progress.tally() as observer:
         if plan:
             _show_plan(ship_plan(source, **asked, observer=observer, stop=stop), json_)  # type: ignore[arg-type]
         else:
             _show(ship(source, out, **asked, observer=observer, stop=stop), json_)  # type: ignore[arg-type]
+
+
+def _source(given: Mapping[str, object], settings: Sequence[str]) -> "Data":
+    """What to search on; UsageError for settings of anything but the data."""
+    from concord.runs.config_data import Data
+    from concord.runs.toml import checked
+
+    tables = tables_of(None, None, [(f"data.{key}", value) for key, value in given.items()], settings)
+    if strange := sorted(tables.keys() - {"data"}):
+        raise UsageError(
+            f"--set {strange[0]}: a search takes settings of the data alone, such as"
+            " --set data.drop_duplicates=true; how it trains is one recipe for all"
+        )
+    return checked(Data, tables["data"], prefix="data.")
 
 
 def _show_plan(plan: "Plan", as_json: bool) -> None:
