@@ -12,6 +12,7 @@ from concord.report.compare import (
     mean,
     member_sets,
     paired_difference,
+    preferred,
     settings,
     standard_deviation,
     summary,
@@ -96,6 +97,14 @@ def test_equal_validation_errors_go_to_the_smaller_weight():
     cells = [cell("l2", 1.0, s, 0.1, valid) for s, valid in enumerate((0.3, 0.0))]
     cells += [cell("l2", 0.1, s, 0.2, valid) for s, valid in enumerate((0.1, 0.2))]
     assert [c.weight for c in choose(cells, PAIR)] == [0.1]
+
+
+def test_a_baseline_is_preferred_to_an_equal_row_and_a_small_weight_to_a_large_one():
+    cells = [cell("l2", 1.0, 0, 0.1, 0.2), cell("kl", 0.5, 0, 0.1, 0.2), cell("none", 0.0, 0, 0.3, 0.2)]
+    found = choose(cells, PAIR)
+    assert preferred(found, ["none"]).cost == "none"
+    assert preferred([one for one in found if one.cost != "none"], ["none"]).cost == "kl"
+    assert preferred(choose([*cells, cell("l1", 2.0, 0, 0.4, 0.1)], PAIR), ["none"]).cost == "l1"
 
 
 def test_a_diverged_setting_is_not_chosen_and_a_cost_without_validation_is_left_out():

@@ -17,7 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collaboration_rows import CHOSEN, PLAIN, Place, Row, read, with_choice
+from collaboration_choice import CHOSEN, EITHER, with_choices
+from collaboration_rows import PLAIN, Place, Row, read
 
 from concord.consensus.names import ENSEMBLE
 from concord.files.atomic import write_text
@@ -75,9 +76,9 @@ class Map:
         self.places = sorted({row.place for row in rows})
 
     def settings(self) -> list[Setting]:
-        """Every row of the picture: the arms as they appear, then what is chosen, taught once at the end."""
+        """Every row of the picture: the arms as they appear, then the choices, taught once at the end."""
         found = dict.fromkeys(row.setting for row in self.rows if row.setting != PLAIN)
-        return sorted(found, key=lambda setting: (setting[0] == ONCE, setting == CHOSEN))
+        return sorted(found, key=lambda setting: (setting[0] == ONCE, setting in (CHOSEN, EITHER)))
 
     def scores(self, place: Place, setting: Setting, measure: str, column: str) -> dict[str, float]:
         """Seed -> score; of ``MEMBERS`` the mean over the members."""
@@ -107,8 +108,8 @@ class Map:
 def label(setting: Setting) -> str:
     if setting == PLAIN:
         return "plain"
-    if setting == CHOSEN:
-        return CHOSEN[0]
+    if setting in (CHOSEN, EITHER):
+        return setting[0]
     return "taught once" if setting[0] == ONCE else f"{setting[0]}, weight {setting[1]:g}"
 
 
@@ -202,7 +203,7 @@ def main() -> None:
     parser.add_argument("rows", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     given = parser.parse_args()
-    known = Map(with_choice(read(given.rows)))
+    known = Map(with_choices(read(given.rows)))
     drawn(known, given.to)
     tables = [error_table(known, PLAIN, MEMBERS), error_table(known, PLAIN, ENSEMBLE)]
     tables += [error_table(known, (ONCE, 1.0), MEMBERS), beside_table(known)]

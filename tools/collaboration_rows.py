@@ -1,4 +1,4 @@
-"""Rows of the map of collaboration: read from studies, kept as CSV, and what validation would choose.
+"""Rows of the map of collaboration: read from studies, kept as CSV.
 
     python tools/collaboration_rows.py map/* --to MAP.csv
 
@@ -12,9 +12,8 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from statistics import fmean
 
 from concord.consensus.names import ENSEMBLE, NONE
 from concord.files.atomic import write_text
@@ -23,12 +22,10 @@ from concord.report.records import Cell, Setting
 from concord.report.study_view import study_view
 from concord.runs import toml
 from concord.runs.there import STUDY
-from concord.studies.settings import ONCE
 from concord.studies.study import planned
 
 EVERY = "every"  # in place of a seed: what is a figure of all of them
 PLAIN: Setting = (NONE, 0.0)
-CHOSEN: Setting = ("chosen by validation", 0.0)
 Place = tuple[str, int, int]  # data, images, epochs
 
 
@@ -120,33 +117,6 @@ def _row(line: Mapping[str, str]) -> Row:
         line["data"], int(line["images"]), int(line["epochs"]), line["cost"], float(line["weight"]),
         line["column"], line["seed"], **figures,
     )  # fmt: skip
-
-
-def with_choice(rows: Sequence[Row]) -> list[Row]:
-    """The rows, and of each seed once more those of the setting that its validation split prefers.
-
-    Of the plain ensemble and every consensus, the one whose members err least on the validation split; the
-    plain ensemble where it is among the best. What only some seeds of a place have is no candidate.
-    """
-    places: dict[Place, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.cost != ONCE and row.seed != EVERY:
-            places[row.place].append(row)
-    return [*rows, *(row for found in places.values() for row in _chosen(found))]
-
-
-def _chosen(rows: Sequence[Row]) -> Iterator[Row]:
-    seeds = {row.seed for row in rows}
-    errors: dict[Setting, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row.column != ENSEMBLE and row.valid_error is not None:
-            errors[row.setting][row.seed].append(row.valid_error)
-    candidates = {setting: of for setting, of in errors.items() if of.keys() == seeds}
-    for seed in sorted(seeds) if candidates else ():
-        best = min(candidates, key=lambda setting: (fmean(candidates[setting][seed]), setting != PLAIN))
-        for row in rows:
-            if row.seed == seed and row.setting == best:
-                yield replace(row, cost=CHOSEN[0], weight=CHOSEN[1])
 
 
 def main() -> None:

@@ -175,3 +175,12 @@ def choose(cells: Sequence[Cell], members: tuple[str, ...], column: str = ENSEMB
             known = summary([*valid.values()]), summary([*test.values()])
             choices.append(Choice(cost, weight, column, *known))
     return choices
+
+
+def preferred(choices: Sequence[Choice], baselines: Sequence[str]) -> Choice:
+    """That of the smallest mean validation error; of equal ones a baseline, then the smallest weight."""
+
+    def rank(choice: Choice) -> tuple[float, bool, float]:
+        return round(choice.valid.mean, 12), choice.cost not in baselines, choice.weight
+
+    return min(choices, key=rank)

@@ -16,6 +16,7 @@ from concord.report.compare import (
     columns,
     member_sets,
     paired_difference,
+    preferred,
     settings,
     summary,
 )
@@ -143,7 +144,9 @@ def _difference(difference: Difference | None) -> tuple[Entry, Entry]:
 
 def choice_table(study: StudyView, members: tuple[str, ...]) -> Table:
     """Per column and cost the weight of the smallest validation error, and its score on the test set."""
-    choices = [choice for column in columns(members) for choice in choose(study.cells, members, column)]
+    of_columns = [choose(study.cells, members, column) for column in columns(members)]
+    choices = [choice for found in of_columns for choice in found]
+    best = [preferred(found, study.baselines) for found in of_columns if found]
     against = study.baselines[0] if study.baselines else None
     note = "The test split took no part in the choice."
     if against:
@@ -153,8 +156,13 @@ def choice_table(study: StudyView, members: tuple[str, ...]) -> Table:
         ("column", "cost", "weight", "valid error %", "test error %", "difference (95 %)", "p"),
         tuple(_choice(study, members, choice, against) for choice in choices),
         names=2,
-        notes=(note,),
+        notes=(note, f"The validation split prefers {'; '.join(map(_preference, best))}."),
     )
+
+
+def _preference(choice: Choice) -> str:
+    weight = f" with weight {choice.weight:g}" if choice.weight else ""
+    return f"{choice.column} of {choice.cost!r}{weight}"
 
 
 def _choice(
