@@ -1,6 +1,7 @@
 """Rows of a study that are no plain grid: softened labels, taught members, one wide network."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -135,19 +136,37 @@ def test_pupils_of_a_run_that_diverged_are_named_and_the_others_taught(made, tmp
     assert noted.count == (16, 16)
 
 
-def test_a_network_that_does_not_exist_is_found_before_other_rows_are_trained(tmp_path, monkeypatch):
+RIVALS = [
+    ({"wider": "resnet21"}, "study.wider: no network is named 'resnet21' (did you mean"),
+    ({"wider": "resnet20(filter=3)"}, "study.wider: 'resnet20(filter=3)': expected resnet20 with"),
+    ({"instead": {"p": "packed_ensemble(resnet21, members=2)"}}, "study.instead.p: no network is named"),
+    ({"instead": {"t": "timm/resnet181"}}, "study.instead.t: timm has no network 'resnet181'"),
+]
+
+
+@pytest.mark.parametrize(("rival", "text"), RIVALS)
+def test_a_rival_that_does_not_exist_is_refused_with_its_key_before_anything_is_written(
+    rival, text, tmp_path
+):
+    members = [{"name": "a", "network": "resnet20"}, {"name": "b", "network": "resnet20"}]
+    with pytest.raises(UsageError, match=re.escape(text)):
+        concord.study({"members": members, "study": {"seeds": [0], **rival}}, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_network_that_cannot_be_built_is_found_before_other_rows_are_trained(tmp_path, monkeypatch):
     settings = {
         "members": [{"name": "a", "network": "resnet20"}, {"name": "b", "network": "resnet20"}],
-        "study": {"seeds": [0, 1], "alone": True, "smoothing": [0.1], "wider": "resnet21"},
+        "study": {"seeds": [0, 1], "alone": True, "smoothing": [0.1], "wider": "resnet20(filters=32)"},
     }
     order = []
 
     def run_all(runs, cells, *rest):
         order.extend(cell.name for cell in cells)
-        yield cells[1], UsageError("no network is named resnet21")
+        yield cells[1], UsageError("resnet20 takes larger pictures")
 
     monkeypatch.setattr(studies, "run_all", run_all)
-    with pytest.raises(UsageError, match="resnet21"):
+    with pytest.raises(UsageError, match="larger pictures"):
         concord.study(settings, tmp_path / "study")
     assert order[:3] == ["a_alone_seed0", "a+b_wider_seed0", "b_alone_seed0"]
     assert len(order) == 10

@@ -50,9 +50,9 @@ def test_a_training_without_its_task_says_which_it_is(task, made, capsys, tmp_pa
     status, _, said = call(
         capsys, "train", "--data", data, "--members", "noel2017_st", "--out", tmp_path / "r"
     )
-    assert (status, f"train with --task {task}" in said) == (2, True)
+    assert (status, f"`concord train --task {task}` is for them" in said) == (2, True)
     status, _, said = call(capsys, "train", "--data", data, "--out", tmp_path / "r")
-    assert (status, f"train with --task {task}" in said) == (2, True)
+    assert (status, f"`concord train --task {task}` is for them" in said) == (2, True)
     assert not (tmp_path / "r").exists()
 
 

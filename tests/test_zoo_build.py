@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from concord import zoo
 from concord.errors import UsageError
 from concord.zoo import foreign
+from concord.zoo.build import refuse_unknown
 
 FIVE_LINES = """
 from torch import nn
@@ -356,3 +358,44 @@ def test_empty_brackets_are_the_network_s_own_size():
 def test_sizes_that_the_network_does_not_have_are_refused(text):
     with pytest.raises(UsageError, match="bricks=N, repetitions=N, filters=N"):
         zoo.build(f"noel2017_st{text}", channels=3, classes=10)
+
+
+NAMES = [
+    "noel2017_m(filters=17)",
+    "packed_ensemble(noel2017_m, members=2)",
+    "resnet34",
+    "timm/resnet18",
+    "torchvision/resnet18",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_can_be_built_is_no_unknown_one(name):
+    refuse_unknown(name)
+
+
+WRONG = [
+    "noel2017_q",
+    "noel2017_m(filter=3)",
+    "packed_ensemble(noel2017_q)",
+    "timm/resnet181",
+    "torchvision/resnet1",
+    "resnet18(",
+]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_unknown_name_is_refused_in_the_words_of_the_building(name):
+    with pytest.raises(UsageError) as known:
+        refuse_unknown(name)
+    with pytest.raises(UsageError, match=re.escape(str(known.value))):
+        build(name)
+
+
+def test_names_of_the_zoo_are_known_without_torch():
+    code = (
+        "import sys; from concord.zoo.build import refuse_unknown as known;"
+        "known('noel2017_m(filters=17)'); known('packed_ensemble(noel2017_m, members=2)');"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -33,7 +33,8 @@ def study(
 
     folder, observer = Path(out), observer or SILENT
     varied, cells = studies.planned(folder, settings)
-    threads_each(len(cells), jobs)  # a wrong number of jobs makes no folder
+    threads_each(len(cells), jobs)  # a wrong number of jobs makes no folder, nor does a wrong network
+    studies.refuse_rivals(varied)
     with studies.held(folder):
         studies.claim(folder, settings)
         failed = studies.run_cells(folder, cells, jobs, allow_code, observer, stop)

@@ -27,4 +27,5 @@ def classes_only(source: str) -> Iterator[None]:
 
 
 def _of_another_task(source: str, what: str, task: str) -> str:
-    return f"{printable(source)} holds images with {what}, no folders of classes: train with --task {task}"
+    cure = f"`concord train --task {task}` is for them"
+    return f"{printable(source)} holds images with {what}, no folders of classes: {cure}"

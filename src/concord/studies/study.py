@@ -4,7 +4,7 @@
     STUDY/cells/NAME/      one run folder per cell
     STUDY/.lock            held while a process is at work here
 
-Nothing here imports torch before the processes of the cells have begun.
+Nothing here imports torch before the processes of the cells have begun, unless a rival is none of the zoo.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -21,8 +21,9 @@ from concord.studies import grid
 from concord.studies.cells import check_cells, refuse_strangers
 from concord.studies.processes import run_all, threads_each
 from concord.studies.rows import GridCell
-from concord.studies.settings import Study
+from concord.studies.settings import WIDER, Study
 from concord.training.observer import Observer
+from concord.zoo.build import refuse_unknown
 
 
 @contextmanager
@@ -37,6 +38,16 @@ def planned(folder: Path, settings: Mapping[str, Any]) -> tuple[Study, list[Grid
     """What the settings vary, and all runs of it in this folder."""
     varied, base = grid.parse(settings)
     return varied, grid.cells(varied, base, folder.resolve() / "cells")
+
+
+def refuse_rivals(varied: Study) -> None:
+    """UsageError, with its key, for a network in place of all members that does not exist."""
+    for row, network in varied.one_network.items():
+        try:
+            refuse_unknown(network)
+        except UsageError as error:
+            key = WIDER if row == WIDER else f"instead.{row}"
+            raise UsageError(f"study.{key}: {error}") from None
 
 
 def is_study(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from concord.errors import UsageError, suggestion
 from concord.zoo import own, registry
-from concord.zoo.ensembles.names import named
+from concord.zoo.ensembles.names import inside, named
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,10 +75,37 @@ def build(
 
     from concord.zoo import foreign
 
-    if library in ("", "torchvision") and short in foreign.torchvision_names():
+    if _library(name) == "torchvision":
         return foreign.from_torchvision(short, channels, classes, pretrained=pretrained)
+    return foreign.from_timm(short, channels, classes, pretrained=pretrained)
+
+
+def refuse_unknown(name: str) -> None:
+    """UsageError for a name or sizes that no network has; those of the zoo are known without torch.
+
+    Files and code outside concord are not opened: they are found wrong when they are built.
+    """
+    if is_darknet(name) or ":" in name:
+        return
+    inner = inside(name)
+    plain = inner.partition("(")[0]
+    known = {row["name"]: row["sizes"] for row in registry.listing()}
+    if plain not in known:
+        _library(inner)
+    else:
+        _checked_sizes(known[plain].keys(), inner)
+
+
+def _library(name: str) -> str:
+    """The library that has a network of that name; UsageError if none has."""
+    from concord.zoo import foreign
+
+    library, _, short = name.rpartition("/")
+    if library in ("", "torchvision") and short in foreign.torchvision_names():
+        return "torchvision"
     if library == "timm" or (not library and foreign.in_timm(short)):
-        return foreign.from_timm(short, channels, classes, pretrained=pretrained)
+        foreign.timm_with(short)
+        return "timm"
     raise _unknown(name)
 
 
@@ -105,8 +132,12 @@ def sizes_of(builder: Callable[..., object]) -> dict[str, int]:
 
 def _sizes(builder: Callable[..., object], name: str) -> dict[str, int]:
     """The sizes in brackets; UsageError unless the builder has such sizes."""
-    sizes, known = sizes_in(name), sizes_of(builder)
-    if sizes is None or not sizes.keys() <= known.keys():
+    return _checked_sizes(sizes_of(builder).keys(), name)
+
+
+def _checked_sizes(known: Collection[str], name: str) -> dict[str, int]:
+    sizes = sizes_in(name)
+    if sizes is None or not sizes.keys() <= set(known):
         wanted = ", ".join(f"{size}=N" for size in known) or "no sizes"
         raise UsageError(f"{name!r}: expected {name.partition('(')[0]} with {wanted} in brackets")
     return sizes
@@ -128,8 +159,9 @@ def _unknown(name: str) -> UnknownNetwork:
         *libraries,
         *(f"torchvision/{other}" for other in foreign.torchvision_names()),
     ]
+    plain = name.partition("(")[0]
     missing = "" if foreign.timm_names() else " (not installed: pip install timm)"
     return UnknownNetwork(
-        f"no network is named {name!r}{suggestion(name, known)}; networks are those of `concord zoo`, "
+        f"no network is named {name!r}{suggestion(plain, known)}; networks are those of `concord zoo`, "
         f"of torchvision, of timm{missing}, and your own as package.module:factory or file.py:factory"
     )

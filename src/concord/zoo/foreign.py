@@ -150,13 +150,19 @@ def in_timm(name: str) -> bool:
     return timm is not None and bool(timm.is_model(name))
 
 
-def from_timm(name: str, channels: int, classes: int, *, pretrained: bool) -> nn.Module:
-    """timm's network through its own ``create_model``."""
+def timm_with(name: str) -> "ModuleType":
+    """timm; UsageError if it is not installed or has no network of that name."""
     timm = _timm()
     if timm is None:
         raise UsageError(f"'timm/{name}' needs timm: pip install timm")
     if not timm.is_model(name):
         raise UsageError(f"timm has no network {name!r}{suggestion(name, timm.list_models())}")
+    return timm
+
+
+def from_timm(name: str, channels: int, classes: int, *, pretrained: bool) -> nn.Module:
+    """timm's network through its own ``create_model``."""
+    timm = timm_with(name)
     fetched = _hub_as_it_is() if pretrained else nullcontext(True)
     with fetched as reachable:
         try:
