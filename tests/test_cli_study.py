@@ -154,6 +154,17 @@ def test_a_rival_that_does_not_exist_is_refused_with_its_key_before_anything_is_
     assert not (tmp_path / "study").exists()
 
 
+def test_a_rival_that_cannot_be_built_is_refused_with_its_key(tmp_path):
+    settings = {
+        "data": {"source": "digits", "limit": 60},
+        "members": [{"name": name, "network": "noel2017_st"} for name in "ab"],
+        "train": {"epochs": 1},
+        "study": {"seeds": [0], "instead": {"p": "packed_ensemble(noel2017_st, members=65)"}},
+    }
+    with pytest.raises(UsageError, match=r"^study.instead.p: noel2017_st: members are at least 1"):
+        concord.study(settings, tmp_path / "study", jobs=1)
+
+
 def test_a_network_that_cannot_be_built_is_found_before_other_rows_are_trained(tmp_path, monkeypatch):
     settings = {
         "members": [{"name": "a", "network": "resnet20"}, {"name": "b", "network": "resnet20"}],

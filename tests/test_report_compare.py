@@ -102,9 +102,12 @@ def test_equal_validation_errors_go_to_the_smaller_weight():
 def test_a_baseline_is_preferred_to_an_equal_row_and_a_small_weight_to_a_large_one():
     cells = [cell("l2", 1.0, 0, 0.1, 0.2), cell("kl", 0.5, 0, 0.1, 0.2), cell("none", 0.0, 0, 0.3, 0.2)]
     found = choose(cells, PAIR)
-    assert preferred(found, ["none"]).cost == "none"
-    assert preferred([one for one in found if one.cost != "none"], ["none"]).cost == "kl"
-    assert preferred(choose([*cells, cell("l1", 2.0, 0, 0.4, 0.1)], PAIR), ["none"]).cost == "l1"
+    assert preferred(found, "none").cost == "none"
+    assert preferred(found, None).cost == "none"  # of the smallest weight
+    assert preferred([one for one in found if one.cost != "none"], "none").cost == "kl"
+    assert preferred(choose([*cells, cell("l1", 2.0, 0, 0.4, 0.1)], PAIR), "none").cost == "l1"
+    alone = cell("alone", 0.0, 0, 0.3, 0.2)
+    assert preferred(choose([alone, *cells], PAIR), "none").cost == "none"
 
 
 def test_a_diverged_setting_is_not_chosen_and_a_cost_without_validation_is_left_out():

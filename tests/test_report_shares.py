@@ -11,7 +11,7 @@ from scipy import stats
 
 from concord.report.records import Cell, StudyView
 from concord.report.share_table import share_table
-from concord.report.shares import fieller, shares, sign_flips
+from concord.report.shares import ONE_NETWORK, fieller, shares, sign_flips
 from concord.report.tables import as_text
 
 PAIR = ("st", "m")
@@ -61,6 +61,13 @@ def test_flipped_signs_are_the_permutation_test_of_pairs(values):
 
     theirs = stats.permutation_test((np.array(values), zero), difference, permutation_type="samples")
     assert sign_flips(values) == pytest.approx(theirs.pvalue)
+
+
+def test_sums_that_rounding_has_moved_apart_are_equal():
+    values = [-1 / 3, -1 / 3, 2 / 3, 1 / 2]
+    written = [float(f"{value:.3g}") for value in values]
+    assert sign_flips(values) == sign_flips(written, lost=0.004) == 0.75
+    assert sign_flips(written) == 0.625
 
 
 def test_many_values_are_flipped_at_random_and_always_alike():
@@ -127,6 +134,22 @@ def test_where_the_ensemble_gains_nothing_beyond_chance_there_is_no_share_but_a_
         ["m", "l2", "0.1", "3", "-"],
     ]
     assert table.notes[-1] == f"No share of m: {m.reason}."
+
+
+def test_one_network_in_place_of_all_members_stands_against_their_mean():
+    row = {"ensemble": [0.12, 0.15, 0.13]}
+    view = StudyView("s", cells({("none", 0.0): PLAIN, ("wider", 0.0): row}))
+    (found,) = shares(view, PAIR)
+    gains, wholes = [0.03, 0.02, 0.04], [0.05, 0.06, 0.05]  # against 0.15, 0.17 and 0.17
+    assert (found.member, found.setting, found.p) == (ONE_NETWORK, ("wider", 0.0), 2 / 8)
+    assert found.gain.mean == pytest.approx(0.03)
+    assert found.share.value == pytest.approx(9 / 16)
+    assert found.share.low == pytest.approx(fieller(gains, wholes).low)
+    assert (found.macs, found.times) == (800, 2.0)
+    worse = PLAIN | {"ensemble": [0.16, 0.18, 0.20]}
+    (found,) = shares(StudyView("s", cells({("none", 0.0): worse, ("wider", 0.0): row})), PAIR)
+    assert found.reason == "the plain ensemble is not better than the mean member"
+    assert any("against the mean" in note for note in share_table(view, PAIR).notes)
 
 
 def test_one_seed_and_unknown_costs_leave_the_rest():

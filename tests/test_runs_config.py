@@ -274,6 +274,7 @@ def test_a_member_has_a_name_that_is_a_file_name(name):
     "tables",
     [
         {"consensus": {"weight": 0.1}},
+        {"train": {"optimizer": {"kind": "sgd", "momentum": 0.0, "nesterov": True}}},
         {"consensus": {"cost": "l2", "weight": 0.1, "temperature": 2.0}},
         {"consensus": {"cost": "kl", "detach": False}, "train": {"update": "alternating"}},
         {"consensus": {"cost": "kdcl_naive", "weight": 1.0}, "unlabelled": {"source": "noise"}},

@@ -64,3 +64,8 @@ def test_there_is_none_where_all_labels_are_the_likeliest_and_where_logits_are_g
 def test_other_shapes_are_refused(logits, labels):
     with pytest.raises(ShapeError, match=r"expected \(N, K\) and \(N,\)"):
         temperature(torch.zeros(logits), torch.zeros(labels, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_not_finite_have_no_temperature(wrong):
+    assert temperature(torch.tensor([[2.0, wrong], [0.0, 1.0]]), torch.tensor([0, 0])) is None

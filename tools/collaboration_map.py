@@ -24,6 +24,7 @@ from concord.consensus.names import ENSEMBLE
 from concord.files.atomic import write_text
 from concord.report.compare import paired_difference
 from concord.report.records import Setting
+from concord.report.shares import sign_flips
 from concord.report.svg import INK, PAPER, standalone, svg
 from concord.report.tables import Table, entries, markdown
 from concord.report.text import MISSING, decimal, percent, points, probability
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 MEMBERS = "members"  # the column of their mean
 STRONG = 0.2  # share of the plain error at which a colour is full
+LOST = 2e-5  # of a sum of differences between figures that are written with six digits
 HELPS, HARMS = (0.00, 0.45, 0.70), (0.84, 0.37, 0.00)
 
 
@@ -58,14 +60,6 @@ class Change:
     @property
     def text(self) -> str:
         return f"{points(self.mean)}{'*' if self.proven else ''}"
-
-
-def sign_flip(differences: Sequence[float]) -> float:
-    """Two-sided p: the share of the 2^n choices of signs whose sum is at least as far from 0."""
-    signs = product((1, -1), repeat=len(differences))
-    sums = [sum(s * d for s, d in zip(chosen, differences, strict=True)) for chosen in signs]
-    far = abs(sum(differences)) * (1 - 1e-12)
-    return sum(abs(total) >= far for total in sums) / len(sums)
 
 
 class Map:
@@ -100,7 +94,7 @@ class Map:
         known = paired_difference(*numbered)
         if known is None:
             return None
-        p = sign_flip([ours[seed] - theirs[seed] for seed in seeds])
+        p = sign_flips([ours[seed] - theirs[seed] for seed in seeds], LOST)
         middle = statistics.fmean(theirs[seed] for seed in seeds)
         return Change(len(seeds), known.mean, known.low, known.high, p, middle)
 

@@ -177,10 +177,10 @@ def choose(cells: Sequence[Cell], members: tuple[str, ...], column: str = ENSEMB
     return choices
 
 
-def preferred(choices: Sequence[Choice], baselines: Sequence[str]) -> Choice:
-    """That of the smallest mean validation error; of equal ones a baseline, then the smallest weight."""
+def preferred(choices: Sequence[Choice], against: str | None) -> Choice:
+    """That of the smallest mean validation error; of equal ones the baseline, then the smallest weight."""
 
     def rank(choice: Choice) -> tuple[float, bool, float]:
-        return round(choice.valid.mean, 12), choice.cost not in baselines, choice.weight
+        return round(choice.valid.mean, 12), choice.cost != against, choice.weight
 
     return min(choices, key=rank)

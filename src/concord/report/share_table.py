@@ -1,7 +1,7 @@
 """The table of shares: what each member keeps of the plain ensemble's gain, and at which cost."""
 
 from concord.report.records import StudyView
-from concord.report.shares import Share, shares
+from concord.report.shares import ONE_NETWORK, Share, shares
 from concord.report.tables import Entry, Table, entries
 from concord.report.text import MISSING, decimal, percent, points, probability
 from concord.studies.settings import SNAPSHOTS
@@ -22,10 +22,14 @@ OF_SNAPSHOTS = (
     "Snapshots: not the member alone, but what its weights at the ends of all cycles predict together, with"
     " one pass for each cycle."
 )
+OF_ONE_NETWORK = (
+    "One network: what stands for all members; its gain and that of the plain ensemble are against the mean"
+    " error of the plain members."
+)
 
 
 def share_table(study: StudyView, members: tuple[str, ...]) -> Table:
-    """A row for each member in each row of the study."""
+    """A row for each member in each row of the study, and for each network in place of all members."""
     found = shares(study, members)
     reasons = dict.fromkeys(f"No share of {one.member}: {one.reason}." for one in found if one.reason)
     notes = (
@@ -37,6 +41,7 @@ def share_table(study: StudyView, members: tuple[str, ...]) -> Table:
         " finished, with those of the members from which it learned and the training of its teachers. Times"
         " plain: the same as a multiple of the training of the plain ensemble. % per plain: the share divided"
         " by this multiple.",
+        *([OF_ONE_NETWORK] if any(one.member == ONE_NETWORK for one in found) else []),
         *([OF_SNAPSHOTS] if any(one.setting[0] == SNAPSHOTS for one in found) else []),
         *reasons,
     )

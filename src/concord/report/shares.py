@@ -7,10 +7,13 @@ Both means are over the seeds that have all figures. The interval of their ratio
 "Some problems in interval estimation", J. R. Statist. Soc. B 16, 1954, pages 175-185, at 95 %: the shares R
 for which the mean of gain - R whole does not differ from 0 by Student's t test over the seeds. Where the
 whole gain itself is not above 0 by that test, these have no bounds, and no share is given.
+
+A row of one network in place of all members stands against their mean: its gain is the mean error of the
+plain members minus its own, the whole gain that mean minus the error of the plain ensemble.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -24,6 +27,7 @@ from concord.report.records import ALONE, Setting, StudyView
 from concord.report.text import points
 from concord.runs.intervals import LEVEL
 
+ONE_NETWORK = "one network"  # in place of a member: what stands for all of them
 MOST_SIGNS = 16  # seeds whose sign flips are all tried; of more a sample of as many is drawn
 
 
@@ -38,7 +42,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Share:
-    """One member in one row; ``reason`` says why it has no share.
+    """One member, or ``ONE_NETWORK``, in one row; ``reason`` says why it has no share.
 
     ``gain`` is in fractions of the test set, above zero where the row is better; ``p`` is that of the sign
     flips. ``macs`` is what the training of this member took, mean over seeds, ``times`` the same as a
@@ -80,48 +84,59 @@ class Share:
 
 
 def shares(study: StudyView, members: tuple[str, ...]) -> list[Share]:
-    """Every member in every row but the baselines that shares seeds with the plain ensemble."""
+    """Every member in every row but the baselines that shares seeds with the plain ensemble; then every
+    network that stands for all members."""
     if len(members) == 1:
         return []
-    found = []
+    rows = [setting for setting in settings(study, members) if setting[0] not in (NONE, ALONE)]
+    plain = {m: by_seed(study.cells, (NONE, 0.0), members, "test_error", m) for m in members}
+    whole = [setting for setting in rows if _is_one_network(study, members, setting)]
+    asked = [(_Against(m, m, plain[m]), setting) for m in members for setting in rows]
+    asked += [(_Against(ONE_NETWORK, ENSEMBLE, _middle(plain)), setting) for setting in whole]
+    found = [_share(study, members, against, setting) for against, setting in asked]
+    return [one for one in found if one]
+
+
+@dataclass(frozen=True)
+class _Against:
+    """What is compared: the name in the table, the column of its figures, and errors of the plain row."""
+
+    name: str
+    column: str
+    plain: Mapping[int, float]
+
+
+def _is_one_network(study: StudyView, members: tuple[str, ...], setting: Setting) -> bool:
+    cells = [cell for cell in study.cells if cell.setting == setting and cell.members == members]
+    return {column for cell in cells for column in cell.scores.get("test_error", {})} == {ENSEMBLE}
+
+
+def _middle(plain: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
+    """Seed -> mean over the members, where all have an error."""
+    seeds = set.intersection(*(set(errors) for errors in plain.values()))
+    return {seed: mean([errors[seed] for errors in plain.values()]) for seed in seeds}
+
+
+def _share(study: StudyView, members: tuple[str, ...], against: _Against, setting: Setting) -> Share | None:
+    """None where no seed has all figures."""
+    ours = by_seed(study.cells, setting, members, "test_error", against.column)
     together = by_seed(study.cells, (NONE, 0.0), members, "test_error", ENSEMBLE)
-    for member in members:
-        plain = by_seed(study.cells, (NONE, 0.0), members, "test_error", member)
-        for setting in settings(study, members):
-            if setting[0] in (NONE, ALONE):
-                continue
-            ours = by_seed(study.cells, setting, members, "test_error", member)
-            seeds = sorted(ours.keys() & plain.keys() & together.keys())
-            if seeds:
-                gains = [plain[s] - ours[s] for s in seeds]
-                wholes = [plain[s] - together[s] for s in seeds]
-                found.append(_share(study, members, member, setting, seeds, gains, wholes))
-    return found
-
-
-def _share(
-    study: StudyView,
-    members: tuple[str, ...],
-    member: str,
-    setting: Setting,
-    seeds: Sequence[int],
-    gains: Sequence[float],
-    wholes: Sequence[float],
-) -> Share:
+    seeds = sorted(ours.keys() & against.plain.keys() & together.keys())
+    gains = {seed: against.plain[seed] - ours[seed] for seed in seeds}
+    wholes = {seed: against.plain[seed] - together[seed] for seed in seeds}
     zero = dict.fromkeys(seeds, 0.0)
-    gain = paired_difference(dict(zip(seeds, gains, strict=True)), zero)
-    whole = paired_difference(dict(zip(seeds, wholes, strict=True)), zero)
-    assert gain is not None
-    assert whole is not None
-    reason = _no_share(member, whole)
-    macs = _macs(study, setting, members, member, seeds)
+    gain, whole = paired_difference(gains, zero), paired_difference(wholes, zero)
+    if gain is None or whole is None:
+        return None
+    reason = _no_share(against.name, whole)
+    macs = _macs(study, setting, members, against.column, seeds)
     base = _macs(study, (NONE, 0.0), members, ENSEMBLE, seeds)
     return Share(
-        member,
+        against.name,
         setting,
         gain,
-        sign_flips(gains),
-        None if reason else fieller(gains, wholes),
+        sign_flips(list(gains.values())),
+        None if reason else fieller(list(gains.values()), list(wholes.values())),
         reason,
         macs,
         macs / base if macs is not None and base else None,
@@ -130,6 +145,7 @@ def _share(
 
 def _no_share(member: str, whole: Difference) -> str | None:
     """Why the whole gain cannot be divided by; None if it can."""
+    member = "the mean member" if member == ONE_NETWORK else member
     if whole.low is None:
         return "a share needs at least two seeds"
     if whole.low > 0:
@@ -171,8 +187,10 @@ def fieller(above: Sequence[float], below: Sequence[float]) -> Ratio:
     return Ratio(ratio, float((middle - half) / (1 - g)), float((middle + half) / (1 - g)))
 
 
-def sign_flips(values: Sequence[float]) -> float:
+def sign_flips(values: Sequence[float], lost: float = 0.0) -> float:
     """Two-sided p of the mean by flipping signs: the share of the 2^n choices of signs with |mean| as large.
+
+    ``lost`` is what the sum of the values may have lost to rounding: sums that close are equal.
 
     The smallest p of n values is 2 / 2^n. Of more than 16 values as many choices as 16 have are drawn, always
     the same, and the values as they are count among them. Shape: (n,) -> ()
@@ -183,5 +201,5 @@ def sign_flips(values: Sequence[float]) -> float:
     else:
         signs = np.random.default_rng(0).choice((1, -1), (2**MOST_SIGNS, len(given)))
         signs[0] = 1
-    sums, rounding = np.abs(signs @ given), 1e-12 * np.abs(given).sum()
+    sums, rounding = np.abs(signs @ given), max(lost, 1e-12 * np.abs(given).sum())
     return float(np.mean(sums >= abs(given.sum()) - rounding))

@@ -146,8 +146,8 @@ def choice_table(study: StudyView, members: tuple[str, ...]) -> Table:
     """Per column and cost the weight of the smallest validation error, and its score on the test set."""
     of_columns = [choose(study.cells, members, column) for column in columns(members)]
     choices = [choice for found in of_columns for choice in found]
-    best = [preferred(found, study.baselines) for found in of_columns if found]
     against = study.baselines[0] if study.baselines else None
+    best = [_preference(study, members, preferred(found, against), against) for found in of_columns if found]
     note = "The test split took no part in the choice."
     if against:
         note += f" Differences are to {against!r}, in percentage points, paired over equal seeds."
@@ -156,32 +156,46 @@ def choice_table(study: StudyView, members: tuple[str, ...]) -> Table:
         ("column", "cost", "weight", "valid error %", "test error %", "difference (95 %)", "p"),
         tuple(_choice(study, members, choice, against) for choice in choices),
         names=2,
-        notes=(note, f"The validation split prefers {'; '.join(map(_preference, best))}."),
+        notes=(note, f"The validation split prefers {'; '.join(best)}."),
     )
 
 
-def _preference(choice: Choice) -> str:
+def _preference(study: StudyView, members: tuple[str, ...], choice: Choice, against: str | None) -> str:
+    """The row, and how much lower its validation error is than that of the baseline."""
     weight = f" with weight {choice.weight:g}" if choice.weight else ""
-    return f"{choice.column} of {choice.cost!r}{weight}"
+    text = f"{choice.column} of {choice.cost!r}{weight}"
+    lower = _to_baseline(study, members, choice, against, "valid_error")
+    if lower is None:
+        return text
+    return (
+        f"{text} ({points(lower.mean)} points of validation error to {against!r}, p {probability(lower.p)})"
+    )
+
+
+def _to_baseline(
+    study: StudyView, members: tuple[str, ...], choice: Choice, against: str | None, measure: str
+) -> Difference | None:
+    """Of a chosen row to the baseline, seed by seed; None for the baseline itself."""
+    baseline = next((cell.setting for cell in study.cells if cell.cost == against), None)
+    if baseline is None or choice.cost == against:
+        return None
+    ours, theirs = (
+        by_seed(study.cells, setting, members, measure, choice.column)
+        for setting in ((choice.cost, choice.weight), baseline)
+    )
+    return paired_difference(ours, theirs)
 
 
 def _choice(
     study: StudyView, members: tuple[str, ...], choice: Choice, against: str | None
 ) -> tuple[Entry, ...]:
-    def scores(setting: Setting) -> dict[int, float]:
-        return by_seed(study.cells, setting, members, "test_error", choice.column)
-
-    baseline = next((cell.setting for cell in study.cells if cell.cost == against), None)
-    compared = None
-    if baseline and choice.cost != against:
-        compared = paired_difference(scores((choice.cost, choice.weight)), scores(baseline))
     return (
         Entry(choice.column),
         Entry(choice.cost),
         Entry(f"{choice.weight:g}"),
         Entry(_mean(choice.valid, "valid_error")),
         Entry(_mean(choice.test, "test_error")),
-        *_difference(compared),
+        *_difference(_to_baseline(study, members, choice, against, "test_error")),
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from concord.runs.section import Fraction, Section, Text
 
@@ -14,6 +14,12 @@ class Sgd(Section):
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     decay: Literal["kernels", "all"] = "kernels"
+
+    @model_validator(mode="after")
+    def nesterov_has_momentum(self) -> "Sgd":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov looks ahead by the momentum, which is 0: leave nesterov out")
+        return self
 
 
 class Adam(Section):

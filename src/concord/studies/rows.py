@@ -43,6 +43,11 @@ class GridCell:
     only: Mapping[str, str] | None = None
     teacher: Path | None = None  # run folder whose members teach this one
 
+    @property
+    def one_network(self) -> bool:
+        """Whether one network stands here for all members."""
+        return self.only == {self.cost: ENSEMBLE}
+
     def done(self, runs: Path) -> bool:
         """Whether the run is complete, with what its snapshots predict together if that is its row."""
         files = ("result.json", SNAPSHOTS_FILE) if self.cost == SNAPSHOTS else ("result.json",)

@@ -46,8 +46,12 @@ def refuse_rivals(varied: Study) -> None:
         try:
             refuse_unknown(network)
         except UsageError as error:
-            key = WIDER if row == WIDER else f"instead.{row}"
-            raise UsageError(f"study.{key}: {error}") from None
+            raise _of_rival(row, error) from None
+
+
+def _of_rival(row: str, error: UsageError) -> UsageError:
+    key = WIDER if row == WIDER else f"instead.{row}"
+    return UsageError(f"study.{key}: {error}")
 
 
 def is_study(folder: Path) -> bool:
@@ -92,6 +96,8 @@ def run_cells(
             raise StoppedError("stopped, everything is saved: the same command continues from here")
         if isinstance(outcome, DivergedError):
             failed[cell.name] = str(outcome)
+        elif isinstance(outcome, UsageError) and cell.one_network:
+            raise _of_rival(cell.cost, outcome) from outcome
         elif isinstance(outcome, Exception):
             raise outcome
         done += 1

@@ -112,8 +112,9 @@ def learning_rate(
     again with each.
 
     halving: lr 2^-n, n = how many of 50 %, 75 %, 90 % of the updates are over. halving_epochs: the same by
-    whole epochs, as the author's code has it. cosine: lr (1 + cos(pi p)) / 2. A warm-up multiplies by (p +
-    1/N) / warmup while that is below 1. UsageError for an unknown schedule.
+    whole epochs, as the author's code has it. cosine: lr (1 + cos(pi p)) / 2. A warm-up multiplies by
+    (index + 1) / (warmup N) while that is below 1, once in the whole training. UsageError for an unknown
+    schedule.
     """
     if schedule not in SCHEDULES:
         known = ", ".join(SCHEDULES)

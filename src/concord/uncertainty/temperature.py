@@ -19,10 +19,14 @@ def temperature(logits: Tensor, labels: Tensor) -> float | None:
     likeliest (b grows without end) and where the true logits are on average not above the mean logits, as of
     guesses (b = 0 is best).
 
+    Logits that are not finite, as of a class that a network rules out, have none either.
+
     Shape: (N, K), (N,). Raises ShapeError for other shapes and for no samples.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):
         raise ShapeError(f"expected (N, K) and (N,), N >= 1, got {(*logits.shape,)} and {(*labels.shape,)}")
+    if not logits.isfinite().all():
+        return None
     from scipy.optimize import brentq  # half a second that predictions need not wait for
 
     z = logits.double()
