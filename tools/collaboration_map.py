@@ -12,22 +12,20 @@ import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collaboration_choice import CHOSEN, EITHER, with_choices
 from collaboration_rows import PLAIN, Place, Row, read
+from paired_change import Change, paired
 
 from concord.consensus.names import ENSEMBLE
 from concord.files.atomic import write_text
-from concord.report.compare import paired_difference
 from concord.report.records import Setting
-from concord.report.shares import sign_flips
 from concord.report.svg import INK, PAPER, standalone, svg
 from concord.report.tables import Table, entries, markdown
-from concord.report.text import MISSING, decimal, percent, points, probability
+from concord.report.text import MISSING, decimal, percent, points
 from concord.studies.settings import ONCE
 
 if TYPE_CHECKING:
@@ -39,27 +37,6 @@ MEMBERS = "members"  # the column of their mean
 STRONG = 0.2  # share of the plain error at which a colour is full
 LOST = 2e-5  # of a sum of differences between figures that are written with six digits
 HELPS, HARMS = (0.00, 0.45, 0.70), (0.84, 0.37, 0.00)
-
-
-@dataclass(frozen=True)
-class Change:
-    """Mean difference over n seeds, its interval, p of the sign-flip test, and what it is compared with."""
-
-    n: int
-    mean: float
-    low: float | None
-    high: float | None
-    p: float
-    reference: float
-
-    @property
-    def proven(self) -> bool:
-        """Both the interval and the sign-flip test exclude no difference."""
-        return self.low is not None and self.high is not None and self.low * self.high > 0 and self.p < 0.05
-
-    @property
-    def text(self) -> str:
-        return f"{points(self.mean)}{'*' if self.proven else ''}"
 
 
 class Map:
@@ -89,14 +66,7 @@ class Map:
     ) -> Change | None:
         """What a setting changes against another; None where they share no seed."""
         ours, theirs = (self.scores(place, s, measure, column) for s in (setting, against))
-        seeds = sorted(ours.keys() & theirs.keys())
-        numbered = [{i: scores[seed] for i, seed in enumerate(seeds)} for scores in (ours, theirs)]
-        known = paired_difference(*numbered)
-        if known is None:
-            return None
-        p = sign_flips([ours[seed] - theirs[seed] for seed in seeds], LOST)
-        middle = statistics.fmean(theirs[seed] for seed in seeds)
-        return Change(len(seeds), known.mean, known.low, known.high, p, middle)
+        return paired(ours, theirs, LOST)
 
 
 def label(setting: Setting) -> str:
@@ -127,7 +97,16 @@ def _panel(axis: "Axes", known: Map, column: str, title: str) -> None:
         if change is not None:
             axis.add_patch(_field(x, y, change))
             weight = "bold" if change.proven else "normal"
-            axis.text(x, y, change.text, ha="center", va="center", fontsize=8, fontweight=weight, color=INK)
+            axis.text(
+                x,
+                y,
+                points(change.mean) + change.star,
+                ha="center",
+                va="center",
+                fontsize=8,
+                fontweight=weight,
+                color=INK,
+            )
     axis.set_xlim(-0.5, len(places) - 0.5)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_yticks(range(len(rows)), [label(row) for row in rows])
@@ -152,24 +131,17 @@ def error_table(known: Map, against: Setting, column: str) -> Table:
     rows, body = [row for row in known.settings() if row != against], []
     for place in known.places:
         changes = [known.change(place, row, against, column) for row in rows]
+        told = [change.told(points) if change else MISSING for change in changes]
         there = sorted((change for change in changes if change), key=lambda change: change.n)
         counts = sorted({change.n for change in there})
         figures = [" or ".join(map(str, counts)), percent(there[-1].reference)] if there else [MISSING] * 2
-        body.append(entries(f"{place[0]} {place[1]:,} x {place[2]}", *figures, *map(_told, changes)))
+        body.append(entries(f"{place[0]} {place[1]:,} x {place[2]}", *figures, *told))
     return Table(
         f"Test error of the {column} in percentage points, against {label(against)}",
         ("images x epochs", "seeds", f"{label(against)} %", *map(label, rows)),
         tuple(body),
         notes=("(95 % interval, p of the sign-flip test); a star where both exclude no difference.",),
     )
-
-
-def _told(change: Change | None) -> str:
-    if change is None:
-        return MISSING
-    if change.low is None:
-        return change.text
-    return f"{change.text} ({points(change.low)} to {points(change.high)}, p {probability(change.p)})"
 
 
 def beside_table(known: Map) -> Table:

@@ -17,13 +17,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from paired_change import paired
+
 import concord
 from concord.consensus.names import ENSEMBLE, NONE
 from concord.files.atomic import write_text
-from concord.report.compare import paired_difference
-from concord.report.shares import sign_flips
 from concord.report.tables import Table, entries, markdown
-from concord.report.text import MISSING, probability
+from concord.report.text import MISSING
 from concord.runs import toml
 from concord.runs.there import STUDY
 from concord.studies.study import planned
@@ -36,9 +36,7 @@ Rows = dict[tuple[str, str, str, str], float]  # arm, seed, column, measure -> v
 def measured(run: Path, against: str | None, corrupt: int | None) -> Iterator[tuple[str, str, float]]:
     """(column, measure, value) of one run; percentages where the figure is a share."""
     found = concord.evaluate(run, against=against or ()).to_dict()
-    columns: dict[str, list[Mapping[str, Any]]] = {MEMBERS: list(found["members"].values())}
-    columns[ENSEMBLE] = [found[ENSEMBLE]]
-    for column, scores in columns.items():
+    for column, scores in _by_column(found):
         yield column, "error %", 100 * fmean(one["test_error"] for one in scores)
         yield column, "NLL", fmean(one["nll"] for one in scores)
         yield column, "ECE %", 100 * fmean(one["ece"] for one in scores)
@@ -89,9 +87,9 @@ def collected(study: Path, rows: Rows, arms: Sequence[str], against: str | None,
 def tables(rows: Rows) -> list[Table]:
     """One for the members and one for the ensemble."""
     arms = [arm for arm in dict.fromkeys(key[0] for key in rows) if arm != NONE]
-    values: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
+    values: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
     for (arm, seed, column, measure), value in rows.items():
-        values[arm, column, measure][int(seed)] = value
+        values[arm, column, measure][seed] = value
     made = []
     for column in (MEMBERS, ENSEMBLE):
         body = []
@@ -103,13 +101,9 @@ def tables(rows: Rows) -> list[Table]:
     return made
 
 
-def _change(ours: Mapping[int, float], plain: Mapping[int, float]) -> str:
-    change = paired_difference(ours, plain)
-    if change is None or change.low is None or change.high is None:
-        return MISSING
-    p = sign_flips([ours[seed] - plain[seed] for seed in sorted(ours.keys() & plain.keys())])
-    star = "*" if change.low * change.high > 0 and p < 0.05 else ""
-    return f"{change.mean:+.3g}{star} ({change.low:+.3g} to {change.high:+.3g}, p {probability(p)})"
+def _change(ours: Mapping[str, float], plain: Mapping[str, float]) -> str:
+    change = paired(ours, plain)
+    return change.told(lambda value: f"{value:+.3g}") if change else MISSING
 
 
 def read(path: Path) -> Rows:

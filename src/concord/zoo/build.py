@@ -11,7 +11,7 @@ The forms of a name, tried in this order:
 
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ def build(
     if not library and plain in registry.names():
         entry = registry.find(plain)
         builder: Callable[..., nn.Module] = entry.build
-        options = _sizes(builder, name)
+        options = _sizes(sizes_of(builder), name)
         if not entry.library:
             _refuse_weights(name, pretrained)
             return builder(channels=channels, classes=classes, **options)
@@ -93,7 +93,7 @@ def refuse_unknown(name: str) -> None:
     if plain not in known:
         _library(inner)
     else:
-        _checked_sizes(known[plain].keys(), inner)
+        _sizes(known[plain], inner)
 
 
 def _library(name: str) -> str:
@@ -130,14 +130,10 @@ def sizes_of(builder: Callable[..., object]) -> dict[str, int]:
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def _sizes(builder: Callable[..., object], name: str) -> dict[str, int]:
-    """The sizes in brackets; UsageError unless the builder has such sizes."""
-    return _checked_sizes(sizes_of(builder).keys(), name)
-
-
-def _checked_sizes(known: Collection[str], name: str) -> dict[str, int]:
+def _sizes(known: Mapping[str, int], name: str) -> dict[str, int]:
+    """The sizes in brackets; UsageError unless the network has such sizes."""
     sizes = sizes_in(name)
-    if sizes is None or not sizes.keys() <= set(known):
+    if sizes is None or not sizes.keys() <= known.keys():
         wanted = ", ".join(f"{size}=N" for size in known) or "no sizes"
         raise UsageError(f"{name!r}: expected {name.partition('(')[0]} with {wanted} in brackets")
     return sizes
