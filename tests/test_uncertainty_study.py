@@ -8,6 +8,7 @@ from run_made import write_npz
 from scipy import stats
 
 import concord
+from concord.errors import UsageError
 
 TOOLS = Path(__file__).parent.parent / "tools"
 with pytest.MonkeyPatch.context() as patch:
@@ -54,8 +55,8 @@ def study(tmp_path_factory):
 def test_rows_hold_what_the_verbs_say_of_the_runs(study, tmp_path):
     write_npz(tmp_path / "other.npz")
     other = str(tmp_path / "other.npz")
-    found = TOOL["collected"](study, {}, ["none"], other, 20)
-    assert {key[:2] for key in found} == {("none", "0")}
+    found = TOOL["collected"](study, {}, ["none", "kl linear 1"], other, 20)
+    assert {key[:2] for key in found} == {("none", "0"), ("kl linear 1 1", "0")}
     run = study / "cells/a+b_none_seed0"
     said = concord.evaluate(run, against=other).to_dict()
     sure = said["uncertainty"]["members"]
@@ -70,3 +71,17 @@ def test_rows_hold_what_the_verbs_say_of_the_runs(study, tmp_path):
 def test_what_has_rows_is_not_measured_again(study):
     rows = {("none", "0", "members", "NLL"): 0.5, ("kl linear 1 1", "0", "members", "NLL"): 0.4}
     assert TOOL["collected"](study, dict(rows), ["none", "kl linear 1"], None, None) == rows
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [(["none", "l2"], "which has none, kl linear 1; got none, l2"), (["kl linear 1"], "needs none")],
+)
+def test_arms_that_cannot_be_compared_are_refused(arms, said, study):
+    with pytest.raises(UsageError, match=said):
+        TOOL["collected"](study, {}, arms, None, None)
+
+
+def test_a_folder_that_is_no_study_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is no folder of `concord study`"):
+        TOOL["collected"](tmp_path, {}, ["none"], None, None)

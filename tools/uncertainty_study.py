@@ -11,6 +11,7 @@ there is not measured again.
 
 import argparse
 import csv
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +22,13 @@ from paired_change import paired
 
 import concord
 from concord.consensus.names import ENSEMBLE, NONE
+from concord.errors import ConcordError, UsageError
 from concord.files.atomic import write_text
 from concord.report.tables import Table, entries, markdown
 from concord.report.text import MISSING
 from concord.runs import toml
 from concord.runs.there import STUDY
-from concord.studies.study import planned
+from concord.studies.study import is_study, planned
 
 MEMBERS = "members"  # the column of their mean
 HEADER = ("arm", "seed", "column", "measure", "value")
@@ -72,7 +74,15 @@ def _by_column(found: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str
 
 def collected(study: Path, rows: Rows, arms: Sequence[str], against: str | None, corrupt: int | None) -> Rows:
     """The rows with those of every run of these arms that has none yet."""
+    if not is_study(study):
+        raise UsageError(f"{study} is no folder of `concord study`")
     _, cells = planned(study, toml.read(study / STUDY))
+    there = dict.fromkeys(cell.cost for cell in cells)
+    if NONE not in arms or not set(arms) & (there.keys() - {NONE}):
+        known = ", ".join(there)
+        raise UsageError(
+            f"--arms needs none and an arm of the study, which has {known}; got {', '.join(arms)}"
+        )
     for cell in cells:
         arm = cell.cost if cell.cost == NONE else f"{cell.cost} {cell.weight:g}"
         known = any(key[:2] == (arm, str(cell.seed)) for key in rows)
@@ -96,7 +106,7 @@ def tables(rows: Rows) -> list[Table]:
         for measure in dict.fromkeys(key[3] for key in rows if key[2] == column):
             plain = values[NONE, column, measure]
             told = [_change(values[arm, column, measure], plain) for arm in arms]
-            body.append(entries(measure, f"{fmean(plain.values()):.4g}", *told))
+            body.append(entries(measure, f"{fmean(plain.values()):.4g}" if plain else MISSING, *told))
         made.append(Table(f"The {column}", ("", "plain", *arms), tuple(body)))
     return made
 
@@ -116,7 +126,7 @@ def read(path: Path) -> Rows:
         }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -126,11 +136,17 @@ def main() -> None:
     parser.add_argument("--corrupt", type=int)
     parser.add_argument("--arms", default=f"{NONE},sce_tf1 linear 1,kl linear 1")
     given = parser.parse_args()
-    rows = collected(given.study, read(given.to), given.arms.split(","), given.against, given.corrupt)
+    arms = [arm.strip() for arm in given.arms.split(",")]
+    try:
+        rows = collected(given.study, read(given.to), arms, given.against, given.corrupt)
+    except ConcordError as error:
+        print(f"uncertainty_study: {error}", file=sys.stderr)
+        return error.exit_status
     lines = [",".join(HEADER), *(",".join([*key, repr(value)]) for key, value in rows.items())]
     write_text(given.to, "\n".join(lines) + "\n")
     print("\n\n".join(map(markdown, tables(rows))))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
